@@ -1,0 +1,39 @@
+# The two commands of the README: `make demo` and `make test`. Both make .venv first where it is missing.
+
+PYTHON ?= python3
+BIN := .venv/bin
+
+.PHONY: demo test lint types contracts tests long bench
+
+demo: .venv/.installed
+	$(BIN)/provisor demo
+
+# Everything that CI runs.
+test: lint types contracts tests
+
+lint: .venv/.installed
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+
+types: .venv/.installed
+	$(BIN)/mypy
+
+contracts: .venv/.installed
+	$(BIN)/lint-imports
+
+tests: .venv/.installed
+	$(BIN)/pytest -n 2 --dist loadgroup
+
+# The long forms of suites that have a short one.
+long: .venv/.installed
+	$(BIN)/pytest -m long
+
+# Benchmarks print figures; nothing is asserted about time.
+bench: .venv/.installed
+	for benchmark in tests/benchmarks/*.py; do $(BIN)/python $$benchmark || exit 1; done
+
+.venv/.installed: pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(0 if sys.version_info >= (3, 11) else "Provisor needs Python 3.11 or later: make PYTHON=python3.11")'
+	test -d .venv || $(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[dev]'
+	touch $@

@@ -1,0 +1,177 @@
+"""Reads entries from files: CSV, TSV, JSON Lines and Parquet, plain or gzipped, here or at any fsspec address.
+
+``users``, ``groups`` and ``members`` are one file each. A row that cannot be used is reported with its line and leaves
+the others alone; a file that cannot be what the job says stops the cycle.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Self
+
+from pydantic import model_validator
+
+from connectors.contract import AttributeInfo, Kind, Snapshot, Unreadable, Wanted, no_entries, no_members
+from connectors.csv import delimited, json_lines, parquet
+from connectors.csv.files import File, FileSection, Format
+from connectors.registry import Connector
+from connectors.rows import (
+    Checked,
+    EdgeSection,
+    EntrySection,
+    Rows,
+    check_edges,
+    check_entries,
+    require_columns,
+)
+from connectors.settings import Settings
+
+Progress = Callable[[int], None]
+
+
+class EntryFile(EntrySection, FileSection):
+    """A file with one entry a row."""
+
+
+class EdgeFile(EdgeSection, FileSection):
+    """A file with one membership a row."""
+
+
+class CsvSettings(Settings):
+    """The files of a source."""
+
+    users: EntryFile
+    """One person a row."""
+    groups: EntryFile | None = None
+    """One group a row."""
+    members: EdgeFile | None = None
+    """One membership a row."""
+
+    @model_validator(mode="after")
+    def _members_need_groups(self) -> Self:
+        if self.members is not None and self.groups is None:
+            raise ValueError("members are given without groups: add groups: {path, key}")
+        return self
+
+
+class CsvSource:
+    """Entries in files. Nothing is kept open between calls."""
+
+    def __init__(self, settings: CsvSettings, folder: Path) -> None:
+        self._settings = settings
+        self._folder = folder
+
+    def check(self) -> str:
+        """Read the headers. Raises: FatalError."""
+        found = []
+        for section in (self._settings.users, self._settings.groups, self._settings.members):
+            if section is not None:
+                file = File(section, self._folder)
+                names = _attributes(file)
+                require_columns(section.required, names, where=file.label)
+                found.append(f"{file.label} ({len(names)} columns)")
+        return f"The files can be read: {', '.join(found)}."
+
+    def attributes(self, kind: Kind) -> Mapping[str, AttributeInfo] | None:
+        """Columns of the header; of JSON Lines, what the first lines hold. Raises: FatalError."""
+        section = self._settings.users if kind is Kind.USER else self._settings.groups
+        return _attributes(File(section, self._folder)) if section is not None else {}
+
+    def read(
+        self,
+        wanted: Wanted,
+        *,
+        since: str | None = None,  # noqa: ARG002 (the protocol's; files do not know what changed)
+        progress: Progress | None = None,
+    ) -> Snapshot:
+        """Everything in the files. Raises: FatalError."""
+        settings, read_at = self._settings, datetime.now(UTC)
+        counter = _Counter(progress)
+        users = self._entries(settings.users, Kind.USER, wanted.users, counter)
+        parts, files = [users], [settings.users]
+        groups, members = no_entries(), no_members()
+        if wanted.groups is not None and settings.groups is not None:
+            parts.append(self._entries(settings.groups, Kind.GROUP, wanted.groups, counter))
+            groups = parts[-1].frame
+            files.append(settings.groups)
+            if settings.members is not None:
+                parts.append(self._edges(settings.members, counter))
+                members = parts[-1].frame
+        unreadable: list[Unreadable] = [row for part in parts for row in part.unreadable]
+        return Snapshot(
+            system=f"csv {', '.join(File(file, self._folder).label for file in files)}",
+            users=users.frame,
+            groups=groups,
+            members=members,
+            read_at=read_at,
+            incomplete=tuple(sentence for part in parts for sentence in part.incomplete),
+            unreadable=tuple(unreadable),
+            disabled=users.disabled,
+            requests=len(parts),
+        )
+
+    def close(self) -> None:
+        """Nothing is open."""
+
+    def _entries(self, section: EntryFile, kind: Kind, wanted: Sequence[str], counter: "_Counter") -> Checked:
+        file = File(section, self._folder)
+        rows = _rows(file, section.required, wanted, keep_empty=section.keep_empty, progress=counter.tell)
+        checked = check_entries(rows, section, kind, wanted=wanted, where=file.label)
+        counter.add(len(rows.frame))
+        return checked
+
+    def _edges(self, section: EdgeFile, counter: "_Counter") -> Checked:
+        file = File(section, self._folder)
+        rows = _rows(file, section.required, (), keep_empty=False, progress=lambda _: None)
+        checked = check_edges(rows, section, where=file.label)
+        counter.add(0)
+        return checked
+
+
+class _Counter:
+    """Adds up the entries of several files."""
+
+    def __init__(self, progress: Progress | None) -> None:
+        self._progress = progress
+        self._before = 0
+
+    def tell(self, count: int) -> None:
+        """So many entries of the present file have been read."""
+        if self._progress is not None:
+            self._progress(self._before + count)
+
+    def add(self, count: int) -> None:
+        """The present file is finished."""
+        self._before += count
+
+
+def _attributes(file: File) -> Mapping[str, AttributeInfo]:
+    match file.format:
+        case Format.CSV | Format.TSV:
+            return {name: info for name, info in delimited.attributes(file).items() if name}
+        case Format.JSON_LINES:
+            return json_lines.attributes(file)
+        case Format.PARQUET:
+            return parquet.attributes(file)
+
+
+def _rows(file: File, required: Sequence[str], wanted: Sequence[str], *, keep_empty: bool, progress: Progress) -> Rows:
+    match file.format:
+        case Format.CSV | Format.TSV:
+            return delimited.read(file, required, wanted, keep_empty=keep_empty, progress=progress)
+        case Format.JSON_LINES:
+            return json_lines.read(file, required, wanted, keep_empty=keep_empty, progress=progress)
+        case Format.PARQUET:
+            return parquet.read(file, required, wanted, keep_empty=keep_empty, progress=progress)
+
+
+def _open_source(settings: CsvSettings, *, folder: Path) -> CsvSource:
+    return CsvSource(settings, folder)
+
+
+CONNECTOR = Connector(
+    name="csv",
+    title="Files: CSV, TSV, JSON Lines, Parquet; local or at any fsspec address",
+    source_settings=CsvSettings,
+    open_source=_open_source,
+)

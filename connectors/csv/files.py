@@ -1,0 +1,323 @@
+"""Files that entries are read from: where they are, how they are packed and encoded.
+
+Whatever the encoding, text arrives as UTF-8 without a byte order mark, with the line ends it came with, so line numbers
+are those of the file. A file that was cut off gives what is whole of it and says so.
+"""
+
+import codecs
+import re
+import struct
+import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path, PurePosixPath
+from typing import IO, Annotated, Any, Self
+
+import pyarrow as pa  # type: ignore[import-untyped]
+from fsspec.core import url_to_fs  # type: ignore[import-untyped]
+from pydantic import AfterValidator, BeforeValidator, model_validator
+
+from connectors.errors import CredentialsError, FatalError, SettingsError, UnreachableError
+from connectors.rows import Name, nearest
+from connectors.settings import Settings, reveal
+
+_PIECE = 4 << 20
+"""Bytes read at once."""
+_GZIP = b"\x1f\x8b"
+
+
+class Format(StrEnum):
+    """How a file is laid out."""
+
+    CSV = "csv"
+    TSV = "tsv"
+    JSON_LINES = "jsonl"
+    PARQUET = "parquet"
+
+
+_ENDINGS = {
+    ".csv": Format.CSV,
+    ".tsv": Format.TSV,
+    ".tab": Format.TSV,
+    ".jsonl": Format.JSON_LINES,
+    ".ndjson": Format.JSON_LINES,
+    ".parquet": Format.PARQUET,
+}
+
+
+# Settings
+
+
+def _delimiter(value: object) -> object:
+    """In YAML only double quotes turn backslash and t into a tab."""
+    return "\t" if value in ("\\t", "tab") else value
+
+
+def _one_character(text: str) -> str:
+    if len(text) != 1 or not text.isascii() or text in '"\r\n\0':
+        raise ValueError("must be one ASCII character, and neither a quote nor a line end")
+    return text
+
+
+def _known_encoding(name: str) -> str:
+    try:
+        "a".encode(name)
+    except LookupError:
+        raise ValueError(f"{name!r} is not a text encoding; common ones are utf-8, utf-16 and cp1252") from None
+    return name
+
+
+class FileSection(Settings):
+    """Which file, and what is in it."""
+
+    path: Name
+    """File name, from the job file's folder on, or an address like ``s3://bucket/people.csv``; may hold references."""
+    format: Format | None = None
+    """csv, tsv, jsonl or parquet; left out, the ending of the name says it. Each text format may be gzipped."""
+    delimiter: Annotated[str, BeforeValidator(_delimiter), AfterValidator(_one_character)] | None = None
+    """What separates cells; left out, a comma, or in TSV a tab."""
+    encoding: Annotated[str, AfterValidator(_known_encoding)] | None = None
+    """Encoding of a text file; left out, UTF-8, or what the byte order mark says."""
+
+    @model_validator(mode="after")
+    def _format_is_known(self) -> Self:
+        if "${" not in self.path and self.format is None and format_of_name(self.path) is None:
+            raise ValueError(_unknown_format(self.path))
+        return self
+
+
+def format_of_name(path: str) -> Format | None:
+    """What the ending of a file's name says."""
+    name = PurePosixPath(path.lower())
+    return _ENDINGS.get(name.suffix if name.suffix != ".gz" else PurePosixPath(name.stem).suffix)
+
+
+def _unknown_format(label: str) -> str:
+    return f"the name {label} does not tell the format: add format: csv, tsv, jsonl or parquet"
+
+
+# Files
+
+
+@dataclass(slots=True)
+class Text:
+    """What could be read of a text file."""
+
+    data: bytearray
+    """UTF-8 without a byte order mark."""
+    cut: str | None = None
+    """Why the file ends too early, as a clause; its last, incomplete line is not part of ``data``."""
+
+
+@dataclass(frozen=True, slots=True)
+class File:
+    """One file of the job."""
+
+    section: FileSection
+    folder: Path
+    """The job file's folder."""
+
+    @property
+    def label(self) -> str:
+        """What people call it: as the job says, without credentials."""
+        return re.sub(r"//[^/@]*@", "//", self.section.path).partition("?")[0]
+
+    @property
+    def format(self) -> Format:
+        """How it is laid out. Raises: SettingsError when nobody says."""
+        found = self.section.format or format_of_name(reveal(self.section.path, folder=self.folder))
+        if found is None:
+            raise SettingsError(f"Cannot read it: {_unknown_format(self.label)}.")
+        return found
+
+    @contextmanager
+    def open(self) -> Iterator[IO[bytes]]:
+        """The bytes as they lie there.
+
+        Raises: SettingsError for a file that is not there, with the nearest that is; CredentialsError;
+        UnreachableError.
+        """
+        address = reveal(self.section.path, folder=self.folder)
+        remote = "://" in address or "::" in address
+        try:
+            system, path = url_to_fs(address if remote else str(self.folder / Path(address).expanduser()))
+            stream = system.open(path, "rb")
+        except FatalError:
+            raise
+        except FileNotFoundError:
+            raise SettingsError(f"The file {self.label} does not exist. {_hint(system, path)}".rstrip()) from None
+        except IsADirectoryError:
+            raise SettingsError(f"{self.label} is a folder; name the file in it.") from None
+        except PermissionError as error:
+            recovery = CredentialsError if remote else SettingsError
+            raise recovery(f"The file {self.label} may not be read: {error.strerror or 'permission denied'}.") from None
+        except ImportError as error:
+            raise SettingsError(f"{self.label} needs a package that is not installed: {error}.") from error
+        except ValueError as error:
+            raise SettingsError(f"{self.label} is not an address that can be read: {error}.") from error
+        except OSError as error:
+            reason = error.strerror or type(error).__name__
+            raise UnreachableError(f"The file {self.label} cannot be opened: {reason}.") from error
+        with stream:
+            try:
+                yield stream
+            except OSError as error:
+                reason = error.strerror or type(error).__name__
+                raise UnreachableError(f"Reading {self.label} failed half-way: {reason}.") from error
+
+    def text(self, *, limit: int | None = None) -> Text:
+        """The file as UTF-8; at least the first ``limit`` bytes where a limit is given.
+
+        Raises: SettingsError for an empty file and for a wrong encoding, naming byte and line; as ``open``.
+        """
+        text = Text(bytearray())
+        unpacked = _Unpacked(self.label)
+        decoder: _Decoder | None = None
+        with self.open() as stream:
+            for piece in unpacked.pieces(stream):
+                if decoder is None:
+                    decoder = _Decoder(self.section.encoding, piece, self.label)
+                text.data += decoder.decode(piece, before=text.data)
+                if limit is not None and len(text.data) >= limit:
+                    del text.data[text.data.rfind(b"\n") + 1 or limit :]
+                    break
+        if decoder is None:
+            why = f" ({unpacked.cut})" if unpacked.cut else ""
+            raise SettingsError(f"The file {self.label} is empty{why}. Was the export finished?")
+        ends_early = decoder.finish(text.data)
+        text.cut = unpacked.cut or ends_early
+        if text.cut:
+            del text.data[text.data.rfind(b"\n") + 1 :]
+        return text
+
+
+def _hint(system: Any, path: str) -> str:
+    """The nearest name in the same folder, or that there is no such folder."""
+    parent = str(PurePosixPath(path).parent)
+    try:
+        names = [PurePosixPath(found).name for found in system.ls(parent, detail=False)]
+    except OSError:
+        return f"There is no folder {PurePosixPath(parent).name} either."
+    near = nearest(PurePosixPath(path).name, names)
+    return f"Did you mean {near}?" if near else ""
+
+
+@dataclass(slots=True)
+class _Unpacked:
+    """The bytes of a file, unzipped where it is gzipped, whatever its name."""
+
+    label: str
+    cut: str | None = None
+
+    def pieces(self, stream: IO[bytes]) -> Iterator[bytes]:
+        raw = iter(lambda: stream.read(_PIECE), b"")
+        first = next(raw, b"")
+        if first.startswith(_GZIP):
+            yield from self._unzipped(first, raw)
+        elif first:
+            yield first
+            yield from raw
+
+    def _unzipped(self, piece: bytes, raw: Iterator[bytes]) -> Iterator[bytes]:
+        """Members one after the other; what comes before a damaged place is given."""
+        member = zlib.decompressobj(31)
+        while True:
+            try:
+                if out := member.decompress(piece):
+                    yield out
+            except zlib.error:
+                self.cut = "its gzip data are damaged"
+                return
+            rest = member.unused_data.lstrip(b"\0") if member.eof else b""
+            piece = rest or next(raw, b"")
+            if not piece:
+                if not member.eof:
+                    self.cut = "its gzip data end too early"
+                return
+            if member.eof:
+                member = zlib.decompressobj(31)
+
+
+class _Decoder:
+    """Turns pieces of a file into UTF-8, and says where they are not in the encoding."""
+
+    def __init__(self, declared: str | None, first: bytes, label: str) -> None:
+        self._label = label
+        self._declared = declared is not None
+        self.encoding = declared or _encoding_of(first)
+        if not declared and self.encoding == "utf-8" and b"\0" in first[:64]:
+            raise SettingsError(
+                f"The file {label} holds zero bytes: it is not UTF-8 text. "
+                "If it is UTF-16 without a byte order mark, set encoding: utf-16-le."
+            )
+        self._decoder = codecs.getincrementaldecoder(self.encoding)("strict")
+        # UTF-8 is passed on as it is and proved as a whole by `finish`, which is many times faster.
+        self._utf8 = codecs.lookup(self.encoding).name in ("utf-8", "utf-8-sig")
+        self._mark = len(codecs.BOM_UTF8) if self._utf8 and first.startswith(codecs.BOM_UTF8) else 0
+        self._position = 0
+
+    def decode(self, piece: bytes, *, before: bytearray) -> bytes:
+        """The next piece as UTF-8; ``before`` is what came out so far. Raises: SettingsError."""
+        begins = self._position == 0
+        if self._utf8:
+            self._position += len(piece)
+            return piece[self._mark :] if begins and self._mark else piece
+        state = self._decoder.getstate()
+        try:
+            text = self._decoder.decode(piece)
+        except UnicodeDecodeError as error:
+            start = error.start - len(state[0])
+            self._decoder.setstate(state)
+            self._decoder.errors = "ignore"
+            good = self._decoder.decode(piece[: max(start, 0)])
+            line = before.count(b"\n") + good.count("\n") + 1
+            raise self._wrong(error.object[error.start], self._position + start, line) from None
+        self._position += len(piece)
+        return (text[1:] if begins and text.startswith("\ufeff") else text).encode()
+
+    def finish(self, data: bytearray) -> str | None:
+        """Why the file ends too early, where it ends in the middle of a character. Raises: SettingsError."""
+        if self._utf8:
+            if _is_utf8(data):
+                return None
+            try:
+                complete = codecs.utf_8_decode(data, "strict", False)[1] == len(data)
+            except UnicodeDecodeError as error:
+                line = data.count(b"\n", 0, error.start) + 1
+                raise self._wrong(data[error.start], self._mark + error.start, line) from None
+        else:
+            complete = not self._decoder.getstate()[0]
+        return None if complete else "it ends in the middle of a character"
+
+    def _wrong(self, byte: int, position: int, line: int) -> SettingsError:
+        advice = "Correct the encoding setting" if self._declared else "Set encoding, for example encoding: cp1252"
+        return SettingsError(
+            f"The file {self._label} is not {self.encoding.upper()}: byte 0x{byte:02X} at position {position:,} "
+            f"(line {line:,}) cannot be read. {advice}, or export the file as UTF-8."
+        )
+
+
+def _is_utf8(data: bytearray) -> bool:
+    """Whether all of it is valid, at the speed of memory."""
+    offsets = pa.py_buffer(struct.pack("=qq", 0, len(data)))
+    whole = pa.LargeBinaryArray.from_buffers(pa.large_binary(), 1, [None, offsets, pa.py_buffer(data)])
+    try:
+        whole.cast(pa.large_string())
+    except pa.ArrowInvalid:
+        return False
+    return True
+
+
+def _encoding_of(first: bytes) -> str:
+    """What the byte order mark says."""
+    for mark, name in (
+        (codecs.BOM_UTF32_LE, "utf-32"),
+        (codecs.BOM_UTF32_BE, "utf-32"),
+        (codecs.BOM_UTF16_LE, "utf-16"),
+        (codecs.BOM_UTF16_BE, "utf-16"),
+    ):
+        if first.startswith(mark):
+            return name
+    return "utf-8"

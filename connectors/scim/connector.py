@@ -1,0 +1,251 @@
+"""The SCIM connector as source and as target."""
+
+import threading
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, TypeVar
+
+import pandas as pd
+
+from connectors.background import BackgroundLoop, News
+from connectors.contract import (
+    AttributeInfo,
+    Capabilities,
+    Change,
+    Kind,
+    Outcome,
+    Pace,
+    Snapshot,
+    Unreadable,
+    Wanted,
+)
+from connectors.errors import RejectedError, RetryableError
+from connectors.scim.applying import Applier
+from connectors.scim.requests import CONFORMING, Dialect
+from connectors.scim.schema import AttributeInfos
+from connectors.scim.service import Content, ScimService, as_fatal, bad_paths_as_settings, for_each
+from connectors.scim.settings import ScimSourceSettings, ScimTargetSettings
+from connectors.throttle import Clock
+
+ResultT = TypeVar("ResultT")
+
+
+class _Reader:
+    """The synchronous face of a service, shared by source and target."""
+
+    def __init__(self, service: ScimService) -> None:
+        self.service = service
+        self.loop = BackgroundLoop("scim")
+
+    def run(self, work: Callable[..., Awaitable[ResultT]], *args: Any) -> ResultT:
+        """Run on the loop; what leaves a read without a result is fatal."""
+        try:
+            return self.loop.run(work, *args)
+        except (RejectedError, RetryableError) as error:
+            raise as_fatal(error) from error
+
+    def attributes(self, kind: Kind) -> Mapping[str, AttributeInfo]:
+        return AttributeInfos(self.run(self.service.schemas)[kind])
+
+    def read(self, wanted: Wanted, progress: Callable[[int], None] | None) -> Content:
+        """Read, and tell the progress from the calling thread."""
+        news: News[int] = News()
+        work = self.loop.start(self.service.read, wanted, news.tell)
+        try:
+            for count in news.until(work):
+                if progress is not None:
+                    progress(count)
+        except (RejectedError, RetryableError) as error:
+            raise as_fatal(error) from error
+        except BaseException:
+            work.cancel()
+            raise
+        return work.result()
+
+    def system(self) -> str:
+        return f"scim {self.service.session.address}"
+
+    def close(self) -> None:
+        self.loop.close(self.service.session.close)
+
+
+class ScimSource:
+    """A SCIM service that says who there is."""
+
+    def __init__(self, settings: ScimSourceSettings, *, folder: Path, clock: Clock | None = None) -> None:
+        self._key = settings.key
+        self._reader = _Reader(ScimService(settings, folder=folder, pace=Pace(), clock=clock))
+
+    def check(self) -> str:
+        """See :class:`connectors.contract.Source`."""
+        return self._reader.run(self._reader.service.check)
+
+    def attributes(self, kind: Kind) -> Mapping[str, AttributeInfo] | None:
+        """See :class:`connectors.contract.Source`."""
+        return self._reader.attributes(kind)
+
+    def read(
+        self, wanted: Wanted, *, since: str | None = None, progress: Callable[[int], None] | None = None
+    ) -> Snapshot:
+        """Everything in the service; ``since`` is not understood, no watermark is ever given out."""
+        del since
+        asked = Wanted((*wanted.users, "active", *(() if self._key == "id" else (self._key,))), wanted.groups)
+        content = self._reader.read(asked, progress)
+        if self._key != "id":
+            _rekey(content, self._key, references=self._references(wanted.users))
+        active = content.users["active"]
+        return Snapshot(
+            system=self._reader.system(),
+            users=content.users[list(dict.fromkeys(wanted.users))],
+            groups=content.groups,
+            members=content.members,
+            read_at=content.read_at,
+            incomplete=tuple(content.doubts),
+            unreadable=tuple(content.unreadable),
+            disabled=frozenset(content.users.index[(~active).fillna(False).to_numpy(dtype=bool)]),
+            requests=content.requests,
+        )
+
+    def _references(self, paths: Sequence[str]) -> list[str]:
+        codec = self._reader.run(self._reader.service.codecs)[Kind.USER]
+        return [
+            path
+            for path in dict.fromkeys(paths)
+            if codec.slot(path).reference
+            or (codec.slot(path).path.sub == "value" and codec.slot(codec.slot(path).path.container).reference)
+        ]
+
+    def close(self) -> None:
+        """See :class:`connectors.contract.Source`."""
+        self._reader.close()
+
+
+def _rekey(content: Content, key: str, *, references: Sequence[str]) -> None:
+    """Put the users' own key in the place of their id: in the index, in memberships and in references.
+
+    Users without the key, or who share it, become unreadable.
+    """
+    users = content.users
+    keys = users[key]
+    missing, shared = keys.isna(), keys.duplicated(keep=False) & keys.notna()
+    content.unreadable += [
+        Unreadable(Kind.USER, None, f"/Users/{entry_id}", f"It has no {key}.") for entry_id in users.index[missing]
+    ]
+    content.unreadable += [
+        Unreadable(Kind.USER, held, f"/Users/{entry_id}", f"Another user has the same {key}.")
+        for entry_id, held in keys[shared].items()
+    ]
+    if missing.any():
+        content.doubts.append(f"{int(missing.sum())} users have no {key}.")
+    good = ~(missing | shared)
+    key_of = keys[good]
+    for path in references:
+        users[path] = users[path].map(key_of).astype("str")
+    members = content.members["member"]
+    renamed = members.map(key_of)
+    nameless = members.isin(users.index[~good])
+    content.members = content.members.assign(member=renamed.where(renamed.notna(), members).astype("str"))[~nameless]
+    content.members = content.members.reset_index(drop=True)
+    content.users = users[good].set_axis(pd.Index(key_of.array, name="key"), axis=0)
+
+
+class ScimTarget:
+    """A SCIM service whose accounts are kept in step."""
+
+    def __init__(
+        self,
+        settings: ScimTargetSettings,
+        *,
+        folder: Path,
+        pace: Pace,
+        dialect: Dialect = CONFORMING,
+        clock: Clock | None = None,
+    ) -> None:
+        self._pace = pace
+        self._dialect = dialect
+        self._reader = _Reader(ScimService(settings, folder=folder, pace=pace, clock=clock))
+
+    def check(self) -> str:
+        """See :class:`connectors.contract.Source`."""
+        return self._reader.run(self._reader.service.check)
+
+    def attributes(self, kind: Kind) -> Mapping[str, AttributeInfo] | None:
+        """See :class:`connectors.contract.Source`."""
+        return self._reader.attributes(kind)
+
+    def read(
+        self, wanted: Wanted, *, since: str | None = None, progress: Callable[[int], None] | None = None
+    ) -> Snapshot:
+        """Everything in the service; ``since`` is not understood, no watermark is ever given out."""
+        del since
+        content = self._reader.read(wanted, progress)
+        return Snapshot(
+            system=self._reader.system(),
+            users=content.users,
+            groups=content.groups,
+            members=content.members,
+            read_at=content.read_at,
+            incomplete=tuple(content.doubts),
+            unreadable=tuple(content.unreadable),
+            requests=content.requests,
+        )
+
+    def capabilities(self) -> Capabilities:
+        """What the service says of itself; the standard's default where it says nothing."""
+        kinds = self._reader.run(self._reader.service.resource_types)
+        schemas = self._reader.run(self._reader.service.schemas)
+        return Capabilities(
+            groups=not kinds or Kind.GROUP in kinds,
+            disable_attribute="active" if schemas[Kind.USER].info("active") is not None else None,
+        )
+
+    def find(self, kind: Kind, attribute: str, values: Sequence[str], wanted: Wanted) -> pd.DataFrame:
+        """See :class:`connectors.contract.Target`."""
+        paths = wanted.users if kind is Kind.USER else wanted.groups or ()
+        return self._reader.run(self._reader.service.find, kind, attribute, values, paths)
+
+    def apply(self, changes: Sequence[Change], done: Callable[[Outcome], None]) -> None:
+        """See :class:`connectors.contract.Target`.
+
+        After a FatalError, and when the caller is interrupted, nothing more is sent, but what is under way is finished
+        and told first.
+        """
+        if not changes:
+            return
+        halted = threading.Event()
+        news: News[Outcome] = News()
+        work = self._reader.loop.start(self._apply, changes, news.tell, halted)
+        told = news.until(work)
+        while True:
+            try:
+                outcome = next(told)
+            except StopIteration:
+                return
+            except (RejectedError, RetryableError) as error:
+                raise as_fatal(error) from error
+            except KeyboardInterrupt:
+                halted.set()
+                for outcome in news.until(work):
+                    done(outcome)
+                raise
+            try:
+                done(outcome)
+            except BaseException:
+                halted.set()
+                work.exception()  # waits for what is under way
+                raise
+
+    async def _apply(self, changes: Sequence[Change], tell: Callable[[Outcome], None], halted: threading.Event) -> None:
+        service = self._reader.service
+        applier = Applier(service.session, await service.codecs(), clock=service.clock, dialect=self._dialect)
+
+        async def carry_out(change: Change) -> None:
+            tell(await applier.carry_out(change))
+
+        width = min(self._pace.concurrency, len(changes))
+        with bad_paths_as_settings():
+            await for_each(changes, carry_out, width=width, go_on=lambda: not halted.is_set())
+
+    def close(self) -> None:
+        """See :class:`connectors.contract.Source`."""
+        self._reader.close()

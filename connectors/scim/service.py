@@ -1,0 +1,325 @@
+"""One SCIM service as it is read: what it is, what it knows, who is there.
+
+Everything here runs on one event loop.
+"""
+
+import asyncio
+import uuid
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, TypeVar
+from urllib.parse import urlsplit
+
+import pandas as pd
+
+from connectors.contract import Kind, Pace, Unreadable, Wanted, no_entries, no_members
+from connectors.errors import (
+    CredentialsError,
+    ErrorCode,
+    FatalError,
+    GoneError,
+    InvalidValueError,
+    RejectedError,
+    RetryableError,
+    SchemaMismatchError,
+    SettingsError,
+    UnreachableError,
+    UnsupportedError,
+)
+from connectors.http import Answer, Call, HttpSession
+from connectors.http_settings import is_loopback
+from connectors.scim.codec import Codec
+from connectors.scim.columns import Collector, member_ids
+from connectors.scim.errors import error_of
+from connectors.scim.listing import Findings, Listing, page_of
+from connectors.scim.paths import PathError, Resource
+from connectors.scim.requests import entry_address, equals, equals_dotted
+from connectors.scim.schema import CORE, ENDPOINTS, STANDARD, EntrySchema, discovered
+from connectors.scim.settings import ScimTargetSettings
+from connectors.throttle import Clock, SystemClock
+
+MEDIA_TYPE = "application/scim+json"
+
+ItemT = TypeVar("ItemT")
+
+
+@dataclass(slots=True)
+class Content:
+    """Everything that was read in one go."""
+
+    read_at: datetime
+    users: pd.DataFrame
+    groups: pd.DataFrame
+    members: pd.DataFrame
+    doubts: list[str]
+    unreadable: list[Unreadable]
+    requests: int
+
+
+async def for_each(
+    items: Iterable[ItemT], work: Callable[[ItemT], Awaitable[None]], *, width: int, go_on: Callable[[], bool]
+) -> None:
+    """Work on the items, so many at a time, for as long as ``go_on`` says so. What was begun is always finished.
+
+    Raises: the first exception of the work, after everything that was begun has ended.
+    """
+    remaining: Iterator[ItemT] = iter(items)
+    failed: list[BaseException] = []
+
+    async def take_turns() -> None:
+        while not failed and go_on() and (item := next(remaining, None)) is not None:
+            try:
+                await work(item)
+            except Exception as error:  # raised again below, when the others have ended
+                failed.append(error)
+
+    await asyncio.gather(*(take_turns() for _ in range(max(1, width))))
+    if failed:
+        raise failed[0]
+
+
+class ScimService:
+    """Reads a service; holds its session and what its schemas say."""
+
+    def __init__(self, settings: ScimTargetSettings, *, folder: Path, pace: Pace, clock: Clock | None = None) -> None:
+        self.settings = settings
+        self.pace = pace
+        self.clock: Clock = clock or SystemClock()
+        self.session = HttpSession(settings, folder=folder, pace=pace, media_type=MEDIA_TYPE, clock=self.clock)
+        self._schemas: dict[Kind, EntrySchema] | None = None
+        self._resource_types: dict[Kind, list[str]] | None = None
+        self._codecs: dict[Kind, Codec] = {}
+
+    # -- what it knows -------------------------------------------------------------------------------------------
+
+    async def schemas(self) -> dict[Kind, EntrySchema]:
+        """The schema of each kind, asked for once: the service's own where it serves one, else the standard's.
+
+        Raises: FatalError.
+        """
+        if self._schemas is None:
+            types = await self.resource_types()
+            served = await self._resources("/Schemas", "read the schemas")
+            self._schemas = {
+                kind: discovered(kind, served, types.get(kind) if types else None) or STANDARD[kind] for kind in Kind
+            }
+        return self._schemas
+
+    async def resource_types(self) -> dict[Kind, list[str]]:
+        """Extension URNs by the kinds that the service says it has; empty where it does not say. Raises: FatalError."""
+        if self._resource_types is None:
+            found: dict[Kind, list[str]] = {}
+            for entry in await self._resources("/ResourceTypes", "read the resource types"):
+                for kind in Kind:
+                    if isinstance(entry, dict) and str(entry.get("schema")).lower() == CORE[kind].lower():
+                        extensions = entry.get("schemaExtensions")
+                        found[kind] = [
+                            extension["schema"]
+                            for extension in (extensions if isinstance(extensions, list) else [])
+                            if isinstance(extension, dict) and isinstance(extension.get("schema"), str)
+                        ]
+            self._resource_types = found
+        return self._resource_types
+
+    async def codecs(self) -> dict[Kind, Codec]:
+        """How entries of each kind are read and written. Raises: FatalError."""
+        if not self._codecs:
+            self._codecs = {kind: Codec(schema) for kind, schema in (await self.schemas()).items()}
+        return self._codecs
+
+    async def _resources(self, path: str, purpose: str) -> list[Any]:
+        """What a discovery endpoint lists; nothing where it is not served, or not as the standard has it."""
+        call = Call("GET", path, purpose)
+        answer = await self.session.send(call)
+        if answer.status == 401:
+            raise error_of(answer, call, address=self.session.address)
+        if answer.status != 200:
+            return []
+        try:
+            body = answer.json()
+        except SchemaMismatchError:
+            return []
+        resources = body.get("Resources") if isinstance(body, dict) else body
+        return resources if isinstance(resources, list) else []
+
+    # -- whether it answers --------------------------------------------------------------------------------------
+
+    async def check(self) -> str:
+        """One sentence about the service, proved by asking for somebody who does not exist. Raises: FatalError."""
+        note = ""
+        try:
+            page_total = await self._ask_for_nobody()
+            if page_total:
+                note = " It ignores filters, so existing accounts cannot be looked up one by one."
+        except (RejectedError, SettingsError) as error:
+            # Some services answer 400 or 404 to a filter; whether the address is right is shown by the list itself.
+            answer = await self._get("/Users", "list users", {"startIndex": 1, "count": 1})
+            page_of(answer.json(), what="users")
+            if isinstance(error, UnsupportedError | InvalidValueError | SettingsError):
+                note = " It does not answer filters, so existing accounts cannot be looked up one by one."
+        parts = urlsplit(self.session.address)
+        if parts.scheme == "http" and not is_loopback(parts.hostname or ""):
+            note += " The connection is not encrypted: everybody on the way can read the token."
+        return f"{self.session.address} answers as a SCIM 2.0 service{await self._name()}.{note}"
+
+    async def _ask_for_nobody(self) -> int:
+        answer = await self._get("/Users", "list users", {"filter": f'userName eq "{uuid.uuid4()}"'})
+        page = page_of(answer.json(), what="users")
+        return max(page.total or 0, len(page.entries))
+
+    async def _name(self) -> str:
+        """What the service provider configuration adds; empty where it is not served."""
+        call = Call("GET", "/ServiceProviderConfig", "read the service provider configuration", impatient=True)
+        try:
+            answer = await self.session.send(call)
+            config = answer.json() if answer.status == 200 else None
+        except (RetryableError, SchemaMismatchError):
+            config = None
+        if not isinstance(config, dict):
+            return ""
+        schemes = config.get("authenticationSchemes")
+        names = [
+            str(scheme["name"])
+            for scheme in (schemes if isinstance(schemes, list) else [])
+            if isinstance(scheme, dict) and scheme.get("name")
+        ]
+        return f" (signing in by {', '.join(names[:3])})" if names else ""
+
+    async def _get(self, path: str, purpose: str, params: dict[str, str | int]) -> Answer:
+        call = Call("GET", path, purpose, params=params)
+        answer = await self.session.send(call)
+        if answer.status != 200:
+            raise error_of(answer, call, address=self.session.address)
+        return answer
+
+    # -- who is there --------------------------------------------------------------------------------------------
+
+    async def read(self, wanted: Wanted, progress: Callable[[int], None]) -> Content:
+        """All users, and all groups with their members where groups are wanted. Raises: FatalError, RetryableError."""
+        before, read_at = self.session.requests, datetime.now(UTC)
+        codecs = await self.codecs()
+        users, findings = await self._list(codecs[Kind.USER], wanted.users, progress)
+        groups, edges = no_entries(), no_members()
+        if wanted.groups is not None:
+            told = users.count
+            collector, more = await self._list(
+                codecs[Kind.GROUP], wanted.groups, lambda count: progress(told + count), members=True
+            )
+            groups, edges = collector.frame(), collector.edges()
+            if len(groups) and not collector.groups_with_members:
+                edges = await self._members_one_by_one(list(groups.index))
+            findings = Findings(findings.doubts + more.doubts, findings.unreadable + more.unreadable)
+        requests = self.session.requests - before
+        return Content(read_at, users.frame(), groups, edges, findings.doubts, findings.unreadable, requests)
+
+    async def _list(
+        self, codec: Codec, paths: Sequence[str], progress: Callable[[int], None], *, members: bool = False
+    ) -> tuple[Collector, Findings]:
+        with bad_paths_as_settings():
+            collector = Collector(codec, paths, members=members)
+        params: dict[str, str | int] = {}
+        if codec.kind is Kind.GROUP and not members:
+            params["excludedAttributes"] = "members"
+        listing = Listing(self.session, codec.kind, page_size=self.settings.page_size, params=params, progress=progress)
+        return collector, await listing.read_into(collector)
+
+    async def _members_one_by_one(self, group_ids: list[str]) -> pd.DataFrame:
+        """Members of each group by itself: services may leave them out of lists, and then no group shows any.
+
+        Raises: FatalError, RetryableError.
+        """
+        found: dict[str, list[str]] = {}
+
+        async def read_members(group_id: str) -> None:
+            call = Call("GET", entry_address(ENDPOINTS[Kind.GROUP], group_id), "read a group", known=True)
+            answer = await self.session.send(call)
+            if answer.status != 200:
+                error = error_of(answer, call, address=self.session.address)
+                if isinstance(error, GoneError):
+                    return
+                raise error
+            group = answer.json()
+            found[group_id] = member_ids(group) if isinstance(group, dict) else []
+
+        await for_each(group_ids, read_members, width=self.pace.concurrency, go_on=lambda: True)
+        pairs = [(group_id, member) for group_id in group_ids for member in dict.fromkeys(found.get(group_id, ()))]
+        return pd.DataFrame(pairs, columns=["group", "member"], dtype="str") if pairs else no_members()
+
+    async def find(self, kind: Kind, attribute: str, values: Sequence[str], paths: Sequence[str]) -> pd.DataFrame:
+        """Entries whose attribute equals one of the values. Raises: FatalError, RetryableError."""
+        codec = (await self.codecs())[kind]
+        found: dict[str, Resource] = {}
+        with bad_paths_as_settings():
+            collector = Collector(codec, [*paths, attribute])
+            path = codec.slot(attribute).path
+        # Services understand one spelling, or both; the other gives an error or, silently, nothing.
+        spellings = [equals, equals_dotted] if path.clauses else [equals]
+
+        async def look_up(value: str) -> None:
+            for spelling in tuple(spellings):
+                try:
+                    entries = await self._matching(codec, spelling(path, value))
+                except InvalidValueError:
+                    if spellings in ([spelling], []):
+                        raise
+                    if spelling in spellings:
+                        spellings.remove(spelling)
+                    continue
+                hits = self._verified(codec, attribute, value, entries)
+                if hits:
+                    found.update(hits)
+                    spellings[:] = [spelling]
+                    return
+
+        await for_each(dict.fromkeys(values), look_up, width=self.pace.concurrency, go_on=lambda: True)
+        collector.add([found[entry_id] for entry_id in sorted(found)])
+        return collector.frame()
+
+    async def _matching(self, codec: Codec, expression: str) -> list[Resource]:
+        params: dict[str, str | int] = {"filter": expression}
+        if codec.kind is Kind.GROUP:
+            params["excludedAttributes"] = "members"
+        what = f"{codec.kind}s"
+        answer = await self._get(ENDPOINTS[codec.kind], f"look up {what}", params)
+        page = page_of(answer.json(), what=what)
+        return [entry for entry in page.entries if isinstance(entry, dict) and entry.get("id")]
+
+    @staticmethod
+    def _verified(codec: Codec, attribute: str, value: str, entries: list[Resource]) -> dict[str, Resource]:
+        """Those entries that have the value, by id: nobody is adopted because a filter was ignored.
+
+        Raises: SchemaMismatchError when the answer holds entries that were not asked for.
+        """
+        found: dict[str, Resource] = {}
+        for entry in entries:
+            held = codec.values(entry, [attribute])[attribute]
+            candidates = held if isinstance(held, list) else [held]
+            if any(codec.equal(attribute, one, value) for one in candidates):
+                found[str(entry["id"])] = entry
+            elif held is not None and str(held).casefold() != value.casefold() and "[" not in attribute:
+                raise SchemaMismatchError(
+                    f"Asked for {codec.kind}s by {attribute}, the service gave others: it ignores filters, so existing "
+                    "accounts cannot be looked up. Match against a complete read of the target instead."
+                )
+        return found
+
+
+@contextmanager
+def bad_paths_as_settings() -> Iterator[None]:
+    """Say of a path that cannot be parsed that the job file is wrong. Raises: SettingsError."""
+    try:
+        yield
+    except PathError as error:
+        raise SettingsError(str(error)) from error
+
+
+def as_fatal(error: RejectedError | RetryableError) -> FatalError:
+    """The FatalError for a failure that leaves a whole read or check without a result."""
+    if isinstance(error, RetryableError):
+        return UnreachableError(str(error), code=error.code)
+    if error.code is ErrorCode.INSUFFICIENT_RIGHTS:
+        return CredentialsError(str(error), code=error.code)
+    return SchemaMismatchError(str(error))

@@ -1,0 +1,21 @@
+"""What a job file says about a SCIM service."""
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from connectors.http_settings import HttpSettings
+
+
+class ScimTargetSettings(HttpSettings):
+    """A SCIM 2.0 service whose accounts are kept in step."""
+
+    page_size: Annotated[int, Field(ge=1, le=10_000)] = 500
+    """Entries asked for in one list request. A service may give fewer; then its own page size is used."""
+
+
+class ScimSourceSettings(ScimTargetSettings):
+    """A SCIM 2.0 service that says who there is."""
+
+    key: Literal["id", "externalId", "userName"] = "id"
+    """Attribute that identifies a user for ever. Groups are always known by their id."""

@@ -1,0 +1,87 @@
+"""How a connector declares its settings, and how credentials stay references until the moment they are used.
+
+A setting is text in a job file. Any text may hold references (``${env:NAME}``, ``${file:path}``,
+``${prefect:block-name}``); a setting of type :data:`Secret` must be made of references alone, so that a credential can
+never be written into a job file. References are resolved by :func:`reveal` when a connector opens its connection; what
+is kept, printed, compared and fingerprinted is always the reference.
+"""
+
+import os
+import re
+from pathlib import Path
+from typing import Annotated
+
+from pydantic import AfterValidator, BaseModel, ConfigDict
+
+from connectors.errors import SettingsError
+
+_REFERENCE = re.compile(r"\$\{(env|file|prefect):([^}]+)\}")
+
+
+class Settings(BaseModel):
+    """Base of every settings section: unknown keys are refused, values do not change after loading."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
+
+
+def _only_references(text: str) -> str:
+    if not _REFERENCE.search(text) or _REFERENCE.sub("", text).strip():
+        raise ValueError(
+            "a credential must be a reference, never a value: write ${env:NAME}, ${file:path} or ${prefect:block-name}"
+        )
+    return text
+
+
+Secret = Annotated[str, AfterValidator(_only_references)]
+"""A credential, as a reference."""
+
+
+def reveal(text: str, *, folder: Path) -> str:
+    """The text with every reference replaced by what it points to; relative files are looked up from ``folder``.
+
+    Raises: SettingsError naming the reference (never the value) when it points to nothing.
+    """
+
+    def look_up(match: re.Match[str]) -> str:
+        scheme, name = match.group(1), match.group(2).strip()
+        if scheme == "env":
+            value = os.environ.get(name)
+            if not value:
+                raise SettingsError(f"The environment variable {name} (referred to by ${{env:{name}}}) is not set.")
+            return value
+        if scheme == "file":
+            path = folder / Path(name).expanduser()
+            return _file_text(path, reference=name)
+        return _prefect_block(name)
+
+    return _REFERENCE.sub(look_up, text)
+
+
+def _file_text(path: Path, *, reference: str) -> str:
+    try:
+        text = path.read_text(encoding="utf-8").strip()
+    except OSError as error:
+        raise SettingsError(
+            f"The file {path} (referred to by ${{file:{reference}}}) cannot be read: {error.strerror}."
+        ) from error
+    except UnicodeDecodeError:
+        text = ""  # the error itself would carry the file's bytes along
+    if not text:
+        raise SettingsError(f"The file {path} (referred to by ${{file:{reference}}}) holds no text.")
+    return text
+
+
+def _prefect_block(name: str) -> str:
+    from httpx import HTTPError
+    from prefect.blocks.system import Secret as SecretBlock
+
+    try:
+        # Inside a running event loop Prefect would give a coroutine; `_sync` is its way to ask for the value itself.
+        value = SecretBlock.load(name, _sync=True).get()  # type: ignore[call-arg, union-attr]
+    except ValueError as error:
+        raise SettingsError(
+            f"There is no Prefect Secret block named {name} (referred to by ${{prefect:{name}}})."
+        ) from error
+    except (HTTPError, RuntimeError) as error:
+        raise SettingsError(f"Prefect does not answer, so ${{prefect:{name}}} cannot be looked up: {error}") from error
+    return str(value)

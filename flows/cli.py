@@ -1,0 +1,286 @@
+"""The ``provisor`` command. Every command imports what it needs when it runs, so that ``--help`` answers at once.
+
+Exit status: 0 done; 1 done with entries failed or held; 2 the job file or the command is wrong; 3 waiting for approval;
+4 stopped or quarantined.
+"""
+
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from connectors.errors import FatalError, ProvisorError
+
+if TYPE_CHECKING:
+    from tasks.job import Job
+
+STOPPED, WRONG = 4, 2
+
+app = typer.Typer(
+    name="provisor",
+    help="Keep the accounts in your apps in step with your directory and HR system.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+
+JobFile = Annotated[Path, typer.Argument(metavar="JOB", help="The job file (YAML).", show_default=False)]
+Json = Annotated[bool, typer.Option("--json", help="One JSON document on standard output.")]
+
+
+class LogFormat(StrEnum):
+    """How the provisioning log is written."""
+
+    TABLE = "table"
+    JSON = "json"
+    CSV = "csv"
+
+
+class Choice(StrEnum):
+    """What a cycle evaluates."""
+
+    AUTO = "auto"
+    INITIAL = "initial"
+    RECONCILE = "reconcile"
+
+
+def main() -> None:
+    """Entry point: errors are sentences with an exit status, never tracebacks."""
+    try:
+        app()
+    except FatalError as error:
+        _complain(str(error), STOPPED)
+    except ProvisorError as error:
+        _complain(str(error), _status_of(error))
+    except KeyboardInterrupt:
+        _complain("Interrupted.", 130)
+
+
+def _status_of(error: ProvisorError) -> int:
+    from tasks.job import JobError
+    from tasks.ledger import JobBusyError
+
+    return STOPPED if isinstance(error, JobBusyError) else WRONG if isinstance(error, JobError) else STOPPED
+
+
+def _complain(message: str, status: int) -> None:
+    print(message, file=sys.stderr)  # noqa: T201 (this is the command line)
+    sys.exit(status)
+
+
+@app.command()
+def check(job: JobFile, as_json: Json = False) -> None:
+    """Check a job: the file, both connections, and its mappings against both systems."""
+    import orjson
+
+    from flows.show import console
+    from flows.systems import open_systems
+    from tasks.agreement import check_agreement
+    from tasks.extract import survey
+
+    loaded = _load(job)
+    with open_systems(loaded) as systems:
+        answers = {"source": systems.source.check(), "target": systems.target.check()}
+        check_agreement(loaded, survey(systems.source, systems.target))
+    if as_json:
+        _write(orjson.dumps({"job": loaded.name, "ok": True, **answers}))
+        return
+    out = console()
+    out.print(f"[green]✓[/] {job}: the job file is right")
+    for side, answer in answers.items():
+        out.print(f"[green]✓[/] {side}: {answer}", markup=True)
+    out.print("[green]✓[/] every mapping, filter and matching rule agrees with both systems")
+
+
+@app.command()
+def plan(
+    job: JobFile,
+    as_json: Json = False,
+    full: Annotated[bool, typer.Option("--all", help="Show every change, not only the first of each kind.")] = False,
+) -> None:
+    """Show what a cycle would do now; nothing is written anywhere."""
+    from flows.running import decide_now
+    from flows.show import console, show_plan, write_plan
+
+    loaded = _load(job)
+    decision = decide_now(loaded)
+    if as_json:
+        write_plan(sys.stdout.buffer, decision)
+        sys.stdout.buffer.flush()
+    else:
+        show_plan(console(), decision, limit=None if full else 5)
+    raise typer.Exit(3 if decision.checked.verdicts else 0)
+
+
+@app.command()
+def run(
+    job: JobFile,
+    cycle: Annotated[Choice, typer.Option(help="What to evaluate; auto decides by what is known.")] = Choice.AUTO,
+    as_json: Json = False,
+) -> None:
+    """Run one cycle of a job as a Prefect flow: read both sides, plan, judge, load, report."""
+    _load(job)  # here, so that a wrong file is said at once and not after the orchestrator has started
+    with _standard_output_for(as_json):
+        from flows.running import run_cycle
+
+        report = run_cycle(job, cycle, quiet=as_json)
+    if as_json:
+        import orjson
+
+        _write(orjson.dumps(report.as_json(), default=str))
+    raise typer.Exit(report.exit_status)
+
+
+@app.command()
+def status(
+    job: Annotated[
+        str | None, typer.Argument(metavar="[JOB]", help="A job's name or file; all jobs without it.")
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Say how the jobs stand: their last cycles and what waits."""
+    import orjson
+
+    from flows.show import console
+    from flows.status import job_status, show_status
+    from flows.systems import open_ledger
+
+    with open_ledger() as ledger:
+        names = [_job_name(job)] if job else ledger.jobs()
+        found = [job_status(ledger, name) for name in names]
+    if as_json:
+        _write(orjson.dumps(found))
+        return
+    show_status(console(), found)
+
+
+@app.command()
+def log(
+    job: Annotated[str, typer.Argument(metavar="JOB", help="A job's name or file.")],
+    cycle: Annotated[int | None, typer.Option(help="Only this cycle.")] = None,
+    identity: Annotated[str | None, typer.Option(help="Only this entry: anchor, id in the target, or name.")] = None,
+    status: Annotated[str | None, typer.Option(help="success, failure, skipped or warning.")] = None,
+    action: Annotated[str | None, typer.Option(help="create, update, disable, StagedDisable, ...")] = None,
+    limit: Annotated[int, typer.Option(min=1, help="Lines at most, the newest first.")] = 100,
+    form: Annotated[LogFormat, typer.Option("--format", help="How it is written.")] = LogFormat.TABLE,
+) -> None:
+    """Show the provisioning log: what was done, or not done, to whom, when and why."""
+    from flows.show import console
+    from flows.status import show_log, write_log
+    from flows.systems import open_ledger
+    from tasks.ledger import LogAction, LogStatus
+
+    with open_ledger() as ledger:
+        lines = ledger.log(
+            _job_name(job),
+            cycle=cycle,
+            identity=identity,
+            status=_one_of(LogStatus, status, "--status"),
+            action=_one_of(LogAction, action, "--action"),
+            limit=limit,
+        )
+    if form is LogFormat.TABLE:
+        show_log(console(), lines)
+    else:
+        _write(write_log(lines, form))
+
+
+@app.command()
+def schema(
+    out: Annotated[Path | None, typer.Option(help="Write it to this file instead of standard output.")] = None,
+) -> None:
+    """Print the JSON Schema of job files, for editors."""
+    import orjson
+
+    from tasks.job import job_schema
+
+    document = orjson.dumps(job_schema(), option=orjson.OPT_INDENT_2)
+    if out is None:
+        _write(document)
+    else:
+        out.write_bytes(document + b"\n")
+
+
+@app.command()
+def connectors(as_json: Json = False) -> None:
+    """List the connectors that jobs can use here."""
+    import orjson
+
+    from connectors.registry import find, names
+    from flows.show import console, table
+
+    found = [find(name) for name in names()]
+    if as_json:
+        sides = [
+            {"name": one.name, "title": one.title, "source": bool(one.open_source), "target": bool(one.open_target)}
+            for one in found
+        ]
+        _write(orjson.dumps(sides))
+        return
+    listing = table("connector", "source", "target", "what it speaks to")
+    for one in found:
+        listing.add_row(one.name, "yes" if one.open_source else "", "yes" if one.open_target else "", one.title)
+    console().print(listing)
+
+
+@app.command()
+def demo(
+    folder: Annotated[Path, typer.Option(help="Where everything it writes goes.")] = Path("provisor-demo"),
+) -> None:
+    """Import 1,000 people into a real SCIM server, then apply the next day's export."""
+    from flows.demo import run_demo
+
+    raise typer.Exit(run_demo(folder))
+
+
+def _load(path: Path) -> "Job":
+    from tasks.job import load_job
+
+    return load_job(path)
+
+
+def _job_name(text: str) -> str:
+    """A job's name, given by name or by file."""
+    path = Path(text)
+    return _load(path).name if path.suffix in (".yaml", ".yml") else text
+
+
+def _one_of(choices: Any, text: str | None, option: str) -> Any:
+    if text is None:
+        return None
+    for choice in choices:
+        if str(choice).casefold() == text.casefold():
+            return choice
+    raise typer.BadParameter(f"one of {', '.join(map(str, choices))}", param_hint=option)
+
+
+@contextmanager
+def _standard_output_for(as_json: bool) -> Iterator[None]:
+    """Keeps everything but the one JSON document away from standard output, whoever writes to it."""
+    if not as_json:
+        yield
+        return
+    sys.stdout.flush()
+    kept = os.dup(1)
+    os.dup2(2, 1)
+    try:
+        yield
+    finally:
+        sys.stdout.flush()
+        os.dup2(kept, 1)
+        os.close(kept)
+
+
+def _write(document: bytes) -> None:
+    sys.stdout.buffer.write(document.rstrip(b"\n") + b"\n")
+    sys.stdout.buffer.flush()
+
+
+if __name__ == "__main__":
+    main()

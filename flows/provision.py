@@ -1,0 +1,120 @@
+"""One cycle of one job, top to bottom: read both sides, decide, judge, load, report.
+
+    source ─ read ─┐                                                        ┌─ accounts in the target
+                   ├─ check ─ scope ─ map ─ match ─ plan ─ guard ─ load ────┼─ ledger
+    target ─ read ─┘                                                        └─ artifacts
+
+Every stage is one hop away in ``tasks``. A stage that reads, writes or takes long runs as a Prefect task; the thinking
+is plain functions. A run that dies is not resumed: the next one reads both sides again and plans from what is there.
+"""
+
+from pathlib import Path
+from typing import Any
+
+from prefect import flow, task
+from prefect.cache_policies import NO_CACHE
+from prefect.client.schemas.objects import State
+from prefect.runtime import flow_run
+from prefect.states import Failed
+from prefect.task_runners import ThreadPoolTaskRunner
+
+from connectors.contract import Snapshot
+from connectors.errors import FatalError
+from flows.cycle import CycleChoice, Parcel, Running, running_cycle
+from flows.preview import Decision, decide
+from flows.systems import recall
+from tasks.agreement import check_agreement
+from tasks.checks import refuse_empty
+from tasks.extract import Facts, read_source, read_target, survey
+from tasks.job import JobError
+from tasks.ledger import JobBusyError
+from tasks.load import Batch, Loaded, load_batch, settle_attempts, waves, write_links
+from tasks.report import final_state, publish_plan
+
+BATCHES_AT_ONCE = 3
+"""Load tasks side by side, so that one sends while another writes its outcomes; the target's pace is shared by all."""
+
+STOPS = (FatalError, JobError, JobBusyError)
+"""What stops a cycle on purpose: the run ends as Stopped, with the sentence. Anything else is a fault of ours."""
+
+
+def _run_name() -> str:
+    parameters: dict[str, Any] = flow_run.parameters
+    return f"{Path(parameters['job']).stem} · {CycleChoice(parameters['cycle'])}"
+
+
+@flow(
+    flow_run_name=_run_name,
+    retries=1,
+    retry_delay_seconds=5,
+    task_runner=ThreadPoolTaskRunner(max_workers=BATCHES_AT_ONCE),  # type: ignore[arg-type]
+)
+def provision(job: Path, cycle: CycleChoice = CycleChoice.AUTO) -> State:
+    """Bring the target of a job in step with its source.
+
+    Args:
+        job: The job file.
+        cycle: What to evaluate; auto decides by what the ledger remembers.
+    """
+    try:
+        with running_cycle(job, cycle, flow_run_id=flow_run.id) as running:
+            facts = survey(running.systems.source, running.systems.target)
+            check_agreement(running.job, facts)
+
+            source = read("source", Parcel(running), Parcel(facts))
+            refuse_empty(source.content)
+            target = read("target", Parcel(running), Parcel(facts))
+            decision = plan(Parcel(running), source, target, Parcel(facts)).content
+            publish_plan(decision.checked)
+
+            settle_attempts(running.ledger, running.cycle, decision.checked.plan, now=running.clock())
+            write_links(running.ledger, running.cycle, decision.checked.plan, now=running.clock())
+            running.stage(decision)
+            load(running, decision)
+    except STOPS as error:
+        return Failed(name="Stopped", message=str(error), data=error)
+    return final_state(running.report)
+
+
+@task(task_run_name="read {side}", cache_policy=NO_CACHE, persist_result=False)
+def read(side: str, running: "Parcel[Running]", facts: "Parcel[Facts]") -> "Parcel[Snapshot]":
+    """One of the two systems as it is now."""
+    at = running.content
+    if side == "source":
+        snapshot = read_source(at.job, at.systems.source, facts.content, progress=at.reading(side))
+    else:
+        snapshot = read_target(at.job, at.systems.target, facts.content, progress=at.reading(side))
+    at.have_read(side, snapshot)
+    return Parcel(snapshot)
+
+
+@task(task_run_name="plan", cache_policy=NO_CACHE, persist_result=False)
+def plan(
+    running: "Parcel[Running]", source: "Parcel[Snapshot]", target: "Parcel[Snapshot]", facts: "Parcel[Facts]"
+) -> "Parcel[Decision]":
+    """What has to be done, judged by the guards; see ``tasks.plan.build_plan``."""
+    at = running.content
+    decision = decide(at.job, source.content, target.content, recall(at.ledger, at.job), facts.content, at.context())
+    at.have_planned(decision)
+    return Parcel(decision)
+
+
+def load(running: Running, decision: Decision) -> None:
+    """Carry the plan out, wave after wave; the batches of one wave run side by side."""
+    with running.loading(decision) as progress:
+        for wave in waves(decision.checked.blocks, batch_size=running.job.load.batch_size):
+            running.keep_lease()
+            futures = [load_one.submit(batch.title, Parcel(batch), Parcel(running)) for batch in wave]
+            for loaded in progress.follow(futures):
+                running.have_loaded(loaded.content)
+
+
+@task(task_run_name="{title}", cache_policy=NO_CACHE, persist_result=False)
+def load_one(title: str, batch: "Parcel[Batch]", running: "Parcel[Running]") -> "Parcel[Loaded]":
+    """Send one batch of changes and record what came of it; ``title`` is what people see as the task's name."""
+    del title
+    at = running.content
+    loaded = load_batch(
+        batch.content, at.systems.target, at.ledger, at.cycle, clock=at.clock, progress=at.progress.advance
+    )
+    return Parcel(loaded)

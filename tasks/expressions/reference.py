@@ -1,0 +1,29 @@
+"""The function reference that readers see, generated from the function table."""
+
+import json
+
+from connectors.contract import Value
+from tasks.expressions.signature import FUNCTIONS, Example
+from tasks.expressions.values import Flow
+
+
+def function_reference() -> str:
+    """A Markdown table of every function: how it is called, what it gives, an example."""
+    lines = ["| Function | Gives | Example |", "| --- | --- | --- |"]
+    for name in sorted(FUNCTIONS, key=str.lower):
+        function = FUNCTIONS[name]
+        example = _example(function.examples[0])
+        lines.append(f"| `{function.call_form}` | {_cell(function.gives)} | {example} |")
+    return "\n".join(lines) + "\n"
+
+
+def _example(example: Example) -> str:
+    return f"`{_cell(example.expression)}` → `{_cell(_value(example.gives))}`"
+
+
+def _value(value: Value | Flow) -> str:
+    return str(value) if isinstance(value, Flow) else json.dumps(value, ensure_ascii=False)
+
+
+def _cell(text: str) -> str:
+    return text.replace("|", "\\|")

@@ -1,0 +1,128 @@
+"""Reads both systems: settings of a job -> facts and two snapshots.
+
+What is read is what the job names and no more: the attributes of its mappings, filters, matching rules and checks.
+"""
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+
+from connectors.contract import AttributeInfo, Capabilities, Kind, Snapshot, Source, Target, Wanted
+from connectors.errors import SchemaMismatchError
+from tasks.expressions import compile_expression
+from tasks.job import Checked, EntryRules, Job
+
+Progress = Callable[[int], None]
+
+COMPUTED = frozenset({"IsSoftDeleted"})
+"""Source attributes that Provisor computes itself, so no system is asked for them."""
+
+
+READ_AGAIN = 3
+"""Times a target is listed until a listing is complete: somebody may change it while it is read."""
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """What the two systems say about themselves; asked once per cycle."""
+
+    capabilities: Capabilities
+    """What the target can do."""
+    target: Mapping[Kind, Mapping[str, AttributeInfo] | None]
+    """The target's attributes by path; None where it has no schema."""
+    source: Mapping[Kind, Mapping[str, AttributeInfo] | None]
+    """The source's attributes; None where it cannot tell."""
+
+
+def survey(source: Source, target: Target) -> Facts:
+    """What the two systems can do and which attributes they have. Raises: FatalError."""
+    return Facts(
+        capabilities=target.capabilities(),
+        target={kind: target.attributes(kind) for kind in Kind},
+        source={kind: source.attributes(kind) for kind in Kind},
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Needs:
+    """Attribute paths that a job reads from its two systems."""
+
+    source: Wanted
+    target: Wanted
+
+
+def needs_of(job: Job, capabilities: Capabilities) -> Needs:
+    """Which attributes the job's rules name, per system and kind; sorted, so that requests do not vary."""
+    groups = job.groups
+    return Needs(
+        source=Wanted(
+            users=_source_attributes(job, job.users, "source.users"),
+            groups=_source_attributes(job, groups, "source.groups") if groups is not None else None,
+        ),
+        target=Wanted(
+            users=_target_attributes(job.users, capabilities.disable_attribute),
+            groups=_target_attributes(groups, None) if groups is not None else None,
+        ),
+    )
+
+
+def read_source(job: Job, source: Source, facts: Facts, *, progress: Progress | None = None) -> Snapshot:
+    """The source as it is now, limited to what the job names. Raises: FatalError."""
+    return source.read(needs_of(job, facts.capabilities).source, progress=progress)
+
+
+def read_target(job: Job, target: Target, facts: Facts, *, progress: Progress | None = None) -> Snapshot:
+    """The whole target as it is now, limited to what the job maps or matches by.
+
+    An incomplete listing would make doubles of people who are there already, so it is read again, and refused when it
+    stays incomplete. Raises: FatalError.
+    """
+    wanted = needs_of(job, facts.capabilities).target
+    for _ in range(READ_AGAIN):
+        snapshot = target.read(wanted, progress=progress)
+        if snapshot.complete:
+            return snapshot
+    reasons = " ".join(snapshot.incomplete)
+    raise SchemaMismatchError(
+        f"The listing of the target ({snapshot.system}) stays incomplete after {READ_AGAIN} tries, and creating "
+        f"accounts on it would make doubles: {reasons} Nothing was written."
+    )
+
+
+def expressions_of(rules: EntryRules) -> Iterable[tuple[tuple[str | int, ...], str]]:
+    """Every expression of the rules with its key inside the section: ``("attributes", "title", "expression")``."""
+    for number, rule in enumerate(rules.matching):
+        yield ("matching", number, "source"), rule.source
+    for path, mapping in rules.attributes.items():
+        if mapping.expression is not None:
+            yield ("attributes", path, "expression"), mapping.expression
+        if mapping.reference is not None:
+            yield ("attributes", path, "reference"), mapping.reference
+
+
+def clause_attributes(rules: EntryRules) -> set[str]:
+    """Attributes that the scoping filters look at."""
+    return {clause.attribute for group in rules.scope for clause in group}
+
+
+def _source_attributes(job: Job, rules: EntryRules, frame: str) -> tuple[str, ...]:
+    named = clause_attributes(rules)
+    for _, text in expressions_of(rules):
+        named |= compile_expression(text).attributes
+    for check in job.checks.get(Checked(frame), ()):
+        named |= set(_columns(check.arguments))
+    return tuple(sorted(named - COMPUTED))
+
+
+def _columns(arguments: Mapping[str, object]) -> Iterable[str]:
+    """Columns that an expectation names: ``column``, ``column_A``, ``column_list``, ..."""
+    for key, value in arguments.items():
+        if key.startswith("column") and isinstance(value, str):
+            yield value
+        elif key.startswith("column") and isinstance(value, list):
+            yield from (name for name in value if isinstance(name, str))
+
+
+def _target_attributes(rules: EntryRules, switch: str | None) -> tuple[str, ...]:
+    """Mapped paths, paths matched by, and the attribute that switches accounts off."""
+    paths = {*rules.attributes, *(rule.target for rule in rules.matching)}
+    return tuple(sorted(paths | {switch} if switch is not None else paths))

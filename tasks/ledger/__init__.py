@@ -1,0 +1,68 @@
+"""What Provisor remembers between cycles, in one database: SQLite by default, PostgreSQL for several machines.
+
+    with Ledger.open(url, home) as ledger:
+        lease = ledger.acquire_lease(job, holder, now=now, duration=timedelta(minutes=5))
+        cycle = ledger.begin_cycle(job, CycleKind.INCREMENTAL, fingerprint=fingerprint, now=now, lease=lease)
+        ledger.journal(cycle, changes, now)                      # before anything is sent
+        ledger.record(cycle, changes, outcomes, now=now, links=links, log=entries)
+        ledger.end_cycle(cycle, CycleState.DONE, counts, message="", now=now, watermark=watermark)
+
+People may look into it with SQL: the view ``changelog`` is the provisioning log, one row per line; ``runs`` is one row
+per cycle with its counts (on PostgreSQL both lie in the schema ``provisor``).
+"""
+
+from tasks.ledger.records import (
+    COUNTS,
+    REDACTED,
+    Attempt,
+    AttemptStatus,
+    Clash,
+    Cycle,
+    CycleKind,
+    CycleState,
+    Escrow,
+    JobBusyError,
+    Lease,
+    LeaseLostError,
+    LedgerError,
+    Link,
+    LinkState,
+    LinkTakenError,
+    LogAction,
+    LogEntry,
+    LogStatus,
+    Modified,
+    Staged,
+    StagedState,
+    log_outcome,
+    modified_properties,
+)
+from tasks.ledger.store import Ledger
+
+__all__ = [
+    "COUNTS",
+    "REDACTED",
+    "Attempt",
+    "AttemptStatus",
+    "Clash",
+    "Cycle",
+    "CycleKind",
+    "CycleState",
+    "Escrow",
+    "JobBusyError",
+    "Lease",
+    "LeaseLostError",
+    "Ledger",
+    "LedgerError",
+    "Link",
+    "LinkState",
+    "LinkTakenError",
+    "LogAction",
+    "LogEntry",
+    "LogStatus",
+    "Modified",
+    "Staged",
+    "StagedState",
+    "log_outcome",
+    "modified_properties",
+]

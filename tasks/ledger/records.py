@@ -1,0 +1,333 @@
+"""What goes into the ledger and comes out of it: plain values, and the errors that say what to do.
+
+ProvisorError
+├── JobBusyError            another run holds the job: nothing was done, try again later
+├── LeaseLostError          another run took the job over: stop sending at once, leave the job to it
+├── RejectedError
+│   └── ConflictError
+│       └── LinkTakenError      a target id belongs to another anchor of the job
+└── FatalError
+    └── LedgerError             the ledger cannot be read or written, or was asked for something impossible: stop
+"""
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from enum import StrEnum
+from typing import Any
+
+from connectors.contract import Action, Change, Kind, Outcome, Status, Value
+from connectors.errors import ConflictError, ErrorCode, FatalError, ProvisorError
+
+REDACTED = "[Redact]"
+"""What stands in the log where a redacted attribute has a value.
+
+Source: Microsoft Entra provisioning logs, Redact() in expressions.
+"""
+
+COUNTS = (
+    "created",
+    "updated",
+    "enabled",
+    "disabled",
+    "deleted",
+    "members_added",
+    "members_removed",
+    "failed",
+    "held",
+    "skipped",
+)
+"""Names of a cycle's counts that the view ``runs`` shows as columns; others stay in the JSON column ``counts``."""
+
+
+class LedgerError(FatalError):
+    """The ledger cannot be read or written, or was asked for something impossible; nothing may be sent without it."""
+
+
+class JobBusyError(ProvisorError):
+    """Another run holds the job. Nothing was done; try again when it has ended."""
+
+
+class LeaseLostError(ProvisorError):
+    """Another run took the job over while this one was thought dead: stop sending at once and leave the job to it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Clash:
+    """A target id that was to be linked to one anchor and belongs to another."""
+
+    kind: Kind
+    anchor: str
+    """Who was to be linked, and is not."""
+    target_id: str
+    linked_to: str
+    """The anchor whose account it is."""
+
+
+class LinkTakenError(ConflictError):
+    """A target id belongs to another anchor of the same job; nothing was written."""
+
+    code = ErrorCode.DUPLICATE_TARGET_ENTRIES
+
+    def __init__(self, job: str, clashes: Sequence[Clash]) -> None:
+        shown = "; ".join(
+            f"{clash.kind} {clash.target_id} is linked to {clash.linked_to}, not {clash.anchor}"
+            for clash in clashes[:5]
+        )
+        more = f"; and {len(clashes) - 5} more" if len(clashes) > 5 else ""
+        super().__init__(
+            f"Job {job}: an account can belong to one entry only: {shown}{more}. "
+            "Look at the matching attributes, or drop the link that is wrong."
+        )
+        self.clashes = tuple(clashes)
+
+
+class CycleKind(StrEnum):
+    """What a cycle evaluates."""
+
+    INITIAL = "initial"
+    INCREMENTAL = "incremental"
+    RECONCILE = "reconcile"
+
+
+class CycleState(StrEnum):
+    """How a cycle stands or ended."""
+
+    RUNNING = "running"
+    DONE = "done"
+    DONE_WITH_FAILURES = "done_with_failures"
+    STAGED = "staged"
+    """Ended, with changes that wait for approval."""
+    STOPPED = "stopped"
+    """Ended by a fatal error, a check or a person."""
+    CRASHED = "crashed"
+    """Its process died; the next cycle of the job found that out."""
+
+
+class LinkState(StrEnum):
+    """How the account behind a link stands."""
+
+    ACTIVE = "active"
+    DISABLED = "disabled"
+
+
+class AttemptStatus(StrEnum):
+    """How far an attempt has come."""
+
+    SENT = "sent"
+    DONE = Status.DONE.value
+    REJECTED = Status.REJECTED.value
+    UNKNOWN = Status.UNKNOWN.value
+
+
+class LogAction(StrEnum):
+    """What the provisioning log says was done, or would have been: every action of a change, and three more."""
+
+    CREATE = Action.CREATE.value
+    UPDATE = Action.UPDATE.value
+    ENABLE = Action.ENABLE.value
+    DISABLE = Action.DISABLE.value
+    DELETE = Action.DELETE.value
+    ADD_MEMBERS = Action.ADD_MEMBERS.value
+    REMOVE_MEMBERS = Action.REMOVE_MEMBERS.value
+    STAGED_DISABLE = "StagedDisable"
+    STAGED_DELETE = "StagedDelete"
+    SKIP = "skip"
+
+
+class LogStatus(StrEnum):
+    """How it went."""
+
+    SUCCESS = "success"
+    FAILURE = "failure"
+    SKIPPED = "skipped"
+    WARNING = "warning"
+
+
+class StagedState(StrEnum):
+    """What has been decided about a change that a guard holds."""
+
+    STAGED = "staged"
+    APPROVED = "approved"
+    REJECTED = "rejected"
+    LAPSED = "lapsed"
+    """The plan no longer wants it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Cycle:
+    """One cycle of one job."""
+
+    id: int
+    """Unique in the ledger."""
+    number: int
+    """1, 2, 3 ... within the job; what people are shown."""
+    job: str
+    kind: CycleKind
+    state: CycleState
+    fingerprint: str
+    """Of the configuration it ran with."""
+    began: datetime
+    ended: datetime | None = None
+    counts: Mapping[str, int] = field(default_factory=dict)
+    """By the names of ``COUNTS``."""
+    source_count: int | None = None
+    """Entries in the source; None where it was not read to the end."""
+    target_count: int | None = None
+    watermark: str | None = None
+    """Where this cycle moved the job's watermark to; None when it did not move it."""
+    message: str = ""
+    flow_run_id: str | None = None
+    fence: int | None = None
+    """Fence of the lease the running cycle was begun under; journal refuses once it is outdated. Not stored."""
+
+
+@dataclass(frozen=True, slots=True)
+class Lease:
+    """The right to run a job until a moment."""
+
+    job: str
+    holder: str
+    """Who, for people: host, process, flow run."""
+    fence: int
+    """Grows with every holder: the higher one is right."""
+    expires_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Link:
+    """What is to be remembered about one link after a change was carried out."""
+
+    kind: Kind
+    anchor: str
+    target_id: str
+    label: str = ""
+    fingerprint: int | None = None
+    """Digest of the desired attributes last written, signed 64 bits; None means compare again."""
+    state: LinkState = LinkState.ACTIVE
+    how: str | None = None
+    """``created``, ``matched userName``; None keeps what is known."""
+
+
+@dataclass(frozen=True, slots=True)
+class Attempt:
+    """A change that was sent, or was about to be when the process died."""
+
+    change_id: str
+    job: str
+    cycle_id: int
+    kind: Kind
+    action: Action
+    anchor: str
+    target_id: str | None
+    label: str
+    sent_at: datetime
+    status: AttemptStatus
+
+
+@dataclass(frozen=True, slots=True)
+class Modified:
+    """One attribute that a change touched; values are ``REDACTED`` where the job redacts the attribute."""
+
+    name: str
+    old: Value
+    new: Value
+
+
+@dataclass(frozen=True, slots=True)
+class LogEntry:
+    """One line of the provisioning log. Job, cycle and time come from the cycle it is written for.
+
+    Source: Microsoft Graph, provisioningObjectSummary.
+    """
+
+    kind: Kind
+    action: LogAction
+    status: LogStatus
+    anchor: str
+    target_id: str | None = None
+    label: str = ""
+    """What people call the entry in the source."""
+    reason: str = ""
+    """Why it was done, or skipped."""
+    code: ErrorCode | None = None
+    message: str = ""
+    """What went wrong, as a sentence."""
+    modified: Sequence[Modified] = ()
+    duration_ms: int | None = None
+    change_id: str | None = None
+    """None where nothing was to be sent."""
+    steps: Sequence[Mapping[str, Any]] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Staged:
+    """A change that a guard holds back."""
+
+    kind: Kind
+    action: Action
+    anchor: str
+    since: datetime
+    cycle_id: int
+    guard: str
+    """The guard's sentence."""
+    target_id: str | None = None
+    label: str = ""
+    state: StagedState = StagedState.STAGED
+    who: str | None = None
+    why: str | None = None
+    until: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Escrow:
+    """An entry that failed and is tried again later."""
+
+    kind: Kind
+    anchor: str
+    first_failed: datetime
+    next_attempt: datetime
+    attempts: int
+    message: str
+    code: ErrorCode | None = None
+    label: str = ""
+
+
+def modified_properties(change: Change, redacted: Collection[str] = frozenset()) -> tuple[Modified, ...]:
+    """What a change touches, attribute by attribute, old and new; members under the name ``members``."""
+    properties = [
+        Modified(path, REDACTED if value is not None else None, REDACTED if new is not None else None)
+        if path in redacted
+        else Modified(path, value, new)
+        for path, new in change.attributes.items()
+        for value in (change.before.get(path),)
+    ]
+    if change.action is Action.ADD_MEMBERS:
+        properties.append(Modified("members", None, list(change.members)))
+    elif change.action is Action.REMOVE_MEMBERS:
+        properties.append(Modified("members", list(change.members), None))
+    return tuple(properties)
+
+
+def log_outcome(
+    change: Change, outcome: Outcome, *, reason: str = "", redacted: Collection[str] = frozenset()
+) -> LogEntry:
+    """The log's line about a change and how it ended.
+
+    Attributes in ``redacted`` show that they were touched, never a value. An unknown outcome is a failure until a
+    later cycle has read back what happened.
+    """
+    return LogEntry(
+        kind=change.kind,
+        action=LogAction(change.action),
+        status=LogStatus.SUCCESS if outcome.status is Status.DONE else LogStatus.FAILURE,
+        anchor=change.anchor,
+        target_id=outcome.target_id or change.target_id,
+        label=change.label,
+        reason=reason,
+        code=outcome.code,
+        message=outcome.message,
+        modified=modified_properties(change, redacted),
+        duration_ms=outcome.duration_ms,
+        change_id=change.id,
+    )

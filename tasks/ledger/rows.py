@@ -1,0 +1,284 @@
+"""How values become rows for the bulk paths, and rows become values again.
+
+Rows to be written are in the order of their table's columns (the log's without its ``id``), with times already as text.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from itertools import repeat
+from typing import Any, TypeAlias
+
+import pandas as pd
+import pyarrow as pa  # type: ignore[import-untyped]
+
+from connectors.contract import Action, Change, Kind, Outcome, Status
+from connectors.errors import ErrorCode
+from tasks.ledger.bulk import clean, json_text
+from tasks.ledger.records import (
+    Attempt,
+    AttemptStatus,
+    Cycle,
+    CycleKind,
+    CycleState,
+    Escrow,
+    Link,
+    LinkState,
+    LogEntry,
+    Staged,
+    StagedState,
+)
+
+Values: TypeAlias = tuple[Any, ...]
+TimeText: TypeAlias = Callable[[datetime], str]
+
+LOG_FRAME = (
+    "time",
+    "cycle",
+    "kind",
+    "action",
+    "status",
+    "label",
+    "anchor",
+    "target_id",
+    "reason",
+    "code",
+    "message",
+    "modified",
+    "duration_ms",
+    "steps",
+    "change_id",
+)
+"""Columns of the frame that ``Ledger.log`` gives."""
+
+_NOT_TEXT: dict[str, Any] = {
+    "time": "datetime64[us, UTC]",
+    "cycle": "Int64",
+    "duration_ms": "Int64",
+    "modified": object,
+    "steps": object,
+}
+
+
+def attempt_row(cycle: Cycle, change: Change, moment: str) -> Values:
+    """A change about to be sent."""
+    return (
+        change.id,
+        cycle.job,
+        cycle.id,
+        change.kind.value,
+        change.action.value,
+        change.anchor,
+        change.target_id or None,
+        clean(change.label),
+        moment,
+        AttemptStatus.SENT.value,
+        None,
+    )
+
+
+def end_row(outcome: Outcome, moment: str) -> Values:
+    """How an attempt ended, as ``bulk.FINISHED``; one whose answer was lost has not ended."""
+    unknown = outcome.status is Status.UNKNOWN
+    return (outcome.change_id, outcome.status.value, None if unknown else moment, outcome.target_id or None)
+
+
+def link_row(cycle: Cycle, link: Link, moment: str) -> Values:
+    """A link as it is to be."""
+    return (
+        cycle.job,
+        link.kind.value,
+        link.anchor,
+        link.target_id,
+        clean(link.label),
+        link.fingerprint,
+        link.state.value,
+        link.how or "",
+        moment,
+        moment,
+        cycle.id,
+    )
+
+
+def log_row(cycle: Cycle, entry: LogEntry, moment: str) -> Values:
+    """A line of the provisioning log."""
+    label = clean(entry.label)
+    return (
+        cycle.job,
+        cycle.id,
+        moment,
+        entry.change_id,
+        entry.kind.value,
+        entry.action.value,
+        entry.status.value,
+        entry.anchor,
+        entry.target_id or None,
+        label,
+        label.casefold(),
+        clean(entry.reason),
+        entry.code.value if entry.code else None,
+        clean(entry.message),
+        json_text(entry.modified),
+        entry.duration_ms,
+        json_text(entry.steps),
+    )
+
+
+def staged_row(job: str, staged: Staged, time: TimeText) -> Values:
+    """A change that a guard holds."""
+    return (
+        job,
+        staged.kind.value,
+        staged.action.value,
+        staged.anchor,
+        staged.target_id or None,
+        clean(staged.label),
+        time(staged.since),
+        staged.cycle_id,
+        clean(staged.guard),
+        staged.state.value,
+        clean(staged.who) if staged.who else None,
+        clean(staged.why) if staged.why else None,
+        time(staged.until) if staged.until else None,
+    )
+
+
+def escrow_row(job: str, escrow: Escrow, time: TimeText) -> Values:
+    """An entry that failed."""
+    return (
+        job,
+        escrow.kind.value,
+        escrow.anchor,
+        clean(escrow.label),
+        escrow.code.value if escrow.code else None,
+        clean(escrow.message),
+        escrow.attempts,
+        time(escrow.first_failed),
+        time(escrow.next_attempt),
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class FrameRows:
+    """Links of a frame as rows, made while they are gone through, as often as needed."""
+
+    job: str
+    kind: Kind
+    frame: pd.DataFrame
+    """As ``Ledger.put_links`` takes it."""
+    cycle_id: int
+    moment: str
+
+    def __iter__(self) -> Iterator[Values]:
+        size = len(self.frame)
+        return zip(
+            repeat(self.job, size),
+            repeat(self.kind.value, size),
+            self._texts(self.frame.index.to_series()),
+            self._texts(self.frame["target_id"]),
+            map(clean, self._column("label", "")),
+            self._fingerprints(),
+            self._column("state", LinkState.ACTIVE.value),
+            self._column("how", ""),
+            repeat(self.moment, size),
+            repeat(self.moment, size),
+            repeat(self.cycle_id, size),
+            strict=True,
+        )
+
+    def _column(self, name: str, default: str) -> list[str]:
+        if name not in self.frame:
+            return [default] * len(self.frame)
+        return self._texts(self.frame[name].fillna(default))
+
+    def _fingerprints(self) -> list[int | None]:
+        if "fingerprint" not in self.frame:
+            return [None] * len(self.frame)
+        numbers: list[int | None] = pa.array(self.frame["fingerprint"], pa.int64(), from_pandas=True).to_pylist()
+        return numbers
+
+    @staticmethod
+    def _texts(series: "pd.Series[str]") -> list[str]:
+        if series.isna().any():
+            raise ValueError("a link needs an anchor and a target id")
+        texts: list[str] = series.tolist()
+        return texts
+
+
+def cycle_from(row: Any) -> Cycle:
+    """A cycle as it is stored."""
+    return Cycle(
+        id=row.id,
+        number=row.number,
+        job=row.job,
+        kind=CycleKind(row.kind),
+        state=CycleState(row.state),
+        fingerprint=row.fingerprint,
+        began=row.began,
+        ended=row.ended,
+        counts=row.counts or {},
+        source_count=row.source_count,
+        target_count=row.target_count,
+        watermark=row.watermark,
+        message=row.message,
+        flow_run_id=row.flow_run_id,
+    )
+
+
+def attempt_from(row: Any) -> Attempt:
+    """An attempt as it is stored."""
+    return Attempt(
+        change_id=row.change_id,
+        job=row.job,
+        cycle_id=row.cycle_id,
+        kind=Kind(row.kind),
+        action=Action(row.action),
+        anchor=row.anchor,
+        target_id=row.target_id,
+        label=row.label,
+        sent_at=row.sent_at,
+        status=AttemptStatus(row.status),
+    )
+
+
+def staged_from(row: Any) -> Staged:
+    """A held change as it is stored."""
+    return Staged(
+        kind=Kind(row.kind),
+        action=Action(row.action),
+        anchor=row.anchor,
+        since=row.since,
+        cycle_id=row.cycle_id,
+        guard=row.guard,
+        target_id=row.target_id,
+        label=row.label,
+        state=StagedState(row.state),
+        who=row.who,
+        why=row.why,
+        until=row.until,
+    )
+
+
+def escrow_from(row: Any) -> Escrow:
+    """An escrow as it is stored."""
+    return Escrow(
+        kind=Kind(row.kind),
+        anchor=row.anchor,
+        first_failed=row.first_failed,
+        next_attempt=row.next_attempt,
+        attempts=row.attempts,
+        message=row.message,
+        code=ErrorCode(row.error_code) if row.error_code else None,
+        label=row.label,
+    )
+
+
+def log_frame(rows: Sequence[Any]) -> pd.DataFrame:
+    """Lines of the log, each with the columns ``LOG_FRAME`` in that order, as a frame."""
+    columns = list(zip(*rows, strict=True)) if rows else [()] * len(LOG_FRAME)
+    return pd.DataFrame(
+        {
+            name: pd.Series(list(values), dtype=_NOT_TEXT.get(name, "str"))
+            for name, values in zip(LOG_FRAME, columns, strict=True)
+        }
+    )

@@ -1,0 +1,545 @@
+"""The ledger itself: what the stages ask of it and tell it.
+
+Rules that hold for every method: times come from the caller and carry a zone; a method is one transaction; bulk goes
+through ``bulk.py`` and never through objects of the tables. One Ledger serves all threads of a process.
+"""
+
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import replace
+from datetime import datetime, timedelta
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+import pandas as pd
+from sqlalchemy import Connection, func, select, update
+
+from connectors.contract import Action, Change, Kind, Outcome, Status
+from connectors.errors import ErrorCode
+from tasks.ledger import leases, rows
+from tasks.ledger.bulk import Bulk, PostgresBulk, SqliteBulk, clean
+from tasks.ledger.database import Database
+from tasks.ledger.records import (
+    Attempt,
+    Clash,
+    Cycle,
+    CycleKind,
+    CycleState,
+    Escrow,
+    Lease,
+    LeaseLostError,
+    LedgerError,
+    Link,
+    LinkTakenError,
+    LogAction,
+    LogEntry,
+    LogStatus,
+    Staged,
+    StagedState,
+)
+from tasks.ledger.settling import settle
+from tasks.ledger.tables import ATTEMPT, CYCLE, ESCROW, JOB, LINK, LOG, OPEN_ATTEMPTS, STAGED, WATERMARK
+
+_LOGGED = tuple(column.name for column in LOG.columns if column.name != "id")
+_JOURNALED = tuple(column.name for column in ATTEMPT.columns)
+
+_SHOWN = [
+    # The number is looked up for the lines that are shown; a join would be made before the limit is applied.
+    {
+        "cycle": select(CYCLE.c.number).where(CYCLE.c.id == LOG.c.cycle_id).scalar_subquery(),
+        "code": LOG.c.error_code,
+    }.get(name, LOG.c.get(name))
+    for name in rows.LOG_FRAME
+]
+_KIND, _ANCHOR, _TARGET_ID = (list(LINK.columns.keys()).index(name) for name in ("kind", "anchor", "target_id"))
+_ASKED_AT_ONCE = 20_000
+"""Keys in one query."""
+
+
+class Ledger:
+    """What Provisor remembers: links, attempts, the provisioning log, cycles, watermarks, and what waits."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self._bulk: Bulk = SqliteBulk() if database.sqlite else PostgresBulk()
+
+    @classmethod
+    def open(cls, url: str | None, home: Path) -> Self:
+        """The ledger at the address, or in the folder ``home`` when there is none; made and migrated as needed.
+
+        Raises: SettingsError, UnreachableError, LedgerError.
+        """
+        return cls(Database.open(url, home))
+
+    def close(self) -> None:
+        """Let go of every connection; safe to call twice."""
+        self._database.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.close()
+
+    # -- jobs and cycles ------------------------------------------------------------------------------------------
+
+    def jobs(self) -> list[str]:
+        """Names of all jobs that ever began a cycle, sorted."""
+        with self._database.reading() as connection:
+            return sorted(connection.scalars(select(JOB.c.name)))
+
+    def begin_cycle(
+        self,
+        job: str,
+        kind: CycleKind,
+        *,
+        fingerprint: str,
+        now: datetime,
+        flow_run_id: str | None = None,
+        lease: Lease | None = None,
+    ) -> Cycle:
+        """Open the job's next cycle. Cycles that still stand as running belong to dead processes: they become crashed.
+
+        ``fingerprint`` is the configuration's. Under a ``lease`` the cycle can journal only while the lease is the
+        newest. Raises: LeaseLostError.
+        """
+        with self._database.writing(durable=True) as connection:
+            if lease is not None:
+                leases.check(connection, lease.job, lease.fence)
+            # Writing the job's row first makes two beginners wait for each other, so that numbers are not given twice.
+            self._bulk.upsert(connection, JOB, [(job, fingerprint, self._bulk.time(now))])
+            connection.execute(
+                update(CYCLE)
+                .where(CYCLE.c.job == job, CYCLE.c.state == CycleState.RUNNING.value)
+                .values(state=CycleState.CRASHED.value, message="The process died before the cycle had ended.")
+            )
+            last = connection.scalar(select(func.max(CYCLE.c.number)).where(CYCLE.c.job == job))
+            values = {
+                "job": job,
+                "number": (last or 0) + 1,
+                "kind": CycleKind(kind).value,
+                "state": CycleState.RUNNING.value,
+                "fingerprint": fingerprint,
+                "began": now,
+                "message": "",
+                "flow_run_id": flow_run_id,
+            }
+            row = connection.execute(CYCLE.insert().values(values).returning(*CYCLE.columns)).one()
+        return replace(rows.cycle_from(row), fence=lease.fence if lease else None)
+
+    def end_cycle(
+        self,
+        cycle: Cycle,
+        state: CycleState,
+        counts: Mapping[str, int],
+        *,
+        message: str,
+        now: datetime,
+        watermark: str | None = None,
+        source_count: int | None = None,
+        target_count: int | None = None,
+    ) -> Cycle:
+        """Close a cycle and, in the same transaction, move the job's watermark where one is given.
+
+        Raises: LeaseLostError when the cycle is no longer running because another one took over; nothing moves then.
+        """
+        with self._database.writing(durable=True) as connection:
+            if cycle.fence is not None:
+                leases.check(connection, cycle.job, cycle.fence)
+            row = connection.execute(
+                update(CYCLE)
+                .where(CYCLE.c.id == cycle.id, CYCLE.c.state == CycleState.RUNNING.value)
+                .values(
+                    state=CycleState(state).value,
+                    counts=dict(counts),
+                    message=clean(message),
+                    ended=now,
+                    watermark=watermark,
+                    source_count=source_count,
+                    target_count=target_count,
+                )
+                .returning(*CYCLE.columns)
+            ).one_or_none()
+            if row is None:
+                raise LeaseLostError(
+                    f"Cycle {cycle.number} of job {cycle.job} has already been closed, or another cycle took over. "
+                    "What it did is in the log; its watermark was not moved."
+                )
+            if watermark is not None:
+                self._move_watermark(connection, cycle.job, watermark, now, cycle.id)
+        return rows.cycle_from(row)
+
+    def cycles(self, job: str, limit: int = 20) -> list[Cycle]:
+        """The job's latest cycles, newest first."""
+        return self._cycles(job, limit)
+
+    def last_cycle(self, job: str, *, states: Collection[CycleState] = ()) -> Cycle | None:
+        """The job's latest cycle, of these states where some are given; None when there is none."""
+        found = self._cycles(job, 1, states)
+        return found[0] if found else None
+
+    def _cycles(self, job: str, limit: int, states: Collection[CycleState] = ()) -> list[Cycle]:
+        query = select(CYCLE).where(CYCLE.c.job == job).order_by(CYCLE.c.number.desc()).limit(limit)
+        if states:
+            query = query.where(CYCLE.c.state.in_([state.value for state in states]))
+        with self._database.reading() as connection:
+            return [rows.cycle_from(row) for row in connection.execute(query)]
+
+    # -- the watermark --------------------------------------------------------------------------------------------
+
+    def watermark(self, job: str) -> str | None:
+        """Up to where the job has read its source; None when it has to read everything."""
+        with self._database.reading() as connection:
+            return connection.scalar(select(WATERMARK.c.value).where(WATERMARK.c.job == job))
+
+    def set_watermark(self, job: str, watermark: str | None, *, now: datetime) -> None:
+        """Move the watermark outside a cycle; None clears it."""
+        with self._database.writing(durable=True) as connection:
+            self._move_watermark(connection, job, watermark, now, None)
+
+    def _move_watermark(
+        self, connection: Connection, job: str, value: str | None, now: datetime, cycle_id: int | None
+    ) -> None:
+        if value is None:
+            connection.execute(WATERMARK.delete().where(WATERMARK.c.job == job))
+        else:
+            self._bulk.upsert(connection, WATERMARK, [(job, value, self._bulk.time(now), cycle_id)])
+
+    # -- links ----------------------------------------------------------------------------------------------------
+
+    def links(self, job: str, kind: Kind) -> pd.DataFrame:
+        """Every link of one kind, in the order of the anchors.
+
+        Index ``anchor`` (str); columns ``target_id`` (str), ``fingerprint`` (Int64, NA means compare again), ``state``
+        (str, of LinkState), ``label`` (str), ``changed_at`` (ISO 8601 text, UTC).
+        """
+        with self._database.reading() as connection:
+            return self._bulk.links(connection, job, kind.value)
+
+    def target_ids(self, job: str, kind: Kind, anchors: Sequence[str]) -> dict[str, str]:
+        """Anchor to target id, for those of the anchors that are linked."""
+        with self._database.reading() as connection:
+            return self._pairs(connection, job, kind, "anchor", anchors)
+
+    def anchors(self, job: str, kind: Kind, target_ids: Sequence[str]) -> dict[str, str]:
+        """Target id to anchor, for those of the target ids that are linked."""
+        with self._database.reading() as connection:
+            pairs = self._pairs(connection, job, kind, "target_id", target_ids)
+        return {target_id: anchor for anchor, target_id in pairs.items()}
+
+    def put_links(self, job: str, kind: Kind, frame: pd.DataFrame, *, cycle_id: int, now: datetime) -> None:
+        """Add links, or write new values to those that are there.
+
+        Index: anchor. Column ``target_id`` is needed; ``fingerprint``, ``state``, ``label`` and ``how`` default to
+        null, active, nothing and what is known. An anchor may move to another target id, and two may swap theirs.
+
+        Raises: LinkTakenError, with nothing written, when a target id stays another anchor's.
+        """
+        if not frame.index.is_unique:
+            raise ValueError("an anchor comes twice in the links to put")
+        links = rows.FrameRows(job, kind, frame, cycle_id, self._bulk.time(now))
+        try:
+            with self._database.writing() as connection:
+                self._upsert_links(connection, job, links)
+        except _InTheWayError:
+            with self._database.writing() as connection:
+                clashes = self._settle_links(connection, job, list(links))
+                if clashes:
+                    raise LinkTakenError(job, clashes) from None
+
+    def drop_links(self, job: str, kind: Kind, anchors: Sequence[str]) -> None:
+        """Forget links; anchors without one are passed over."""
+        with self._database.writing() as connection:
+            self._drop_links(connection, job, kind, anchors)
+
+    def _drop_links(self, connection: Connection, job: str, kind: Kind, anchors: Sequence[str]) -> None:
+        for start in range(0, len(anchors), _ASKED_AT_ONCE):
+            some = anchors[start : start + _ASKED_AT_ONCE]
+            self._bulk.delete(connection, LINK, {"job": job, "kind": kind.value}, "anchor", some)
+
+    def _pairs(self, connection: Connection, job: str, kind: Kind, by: str, keys: Sequence[str]) -> dict[str, str]:
+        pairs: dict[str, str] = {}
+        for start in range(0, len(keys), _ASKED_AT_ONCE):
+            some = keys[start : start + _ASKED_AT_ONCE]
+            pairs.update(self._bulk.link_pairs(connection, job, kind.value, by, some))
+        return pairs
+
+    def _upsert_links(self, connection: Connection, job: str, links: Iterable[rows.Values]) -> None:
+        """Write links where no target id is in the way; hardly ever one is, so nobody looks first.
+
+        Raises: _InTheWayError; the transaction is lost then, and the next one has to settle. (A savepoint would keep it,
+        and cost three times the writing: SQLite copies every page before it is touched.)
+        """
+        try:
+            self._bulk.upsert(connection, LINK, links)
+        except self._database.integrity_error:
+            raise _InTheWayError from None
+
+    def _settle_links(self, connection: Connection, job: str, links: list[rows.Values]) -> list[Clash]:
+        """Write links after sorting out who may have which account; gives those that were left out."""
+        clashes: list[Clash] = []
+        settled: list[rows.Values] = []
+        for kind in Kind:
+            mine = {link[_ANCHOR]: link for link in links if link[_KIND] == kind.value}
+            wanted = {anchor: link[_TARGET_ID] for anchor, link in mine.items()}
+            pairs = self._pairs(connection, job, kind, "target_id", sorted(set(wanted.values())))
+            verdict = settle(wanted, {target_id: anchor for anchor, target_id in pairs.items()})
+            self._drop_links(connection, job, kind, verdict.moving)
+            settled += (mine[anchor] for anchor in verdict.free)
+            clashes += (Clash(kind, anchor, wanted[anchor], holder) for anchor, holder in verdict.taken.items())
+        self._bulk.upsert(connection, LINK, settled)
+        return clashes
+
+    # -- attempts and outcomes ------------------------------------------------------------------------------------
+
+    def journal(self, cycle: Cycle, changes: Sequence[Change], now: datetime) -> None:
+        """Write down what is about to be sent; send only after this returned. Survives a power cut.
+
+        Raises: LeaseLostError when another run took the job over; LedgerError when one of the changes was already
+        sent, because a change is sent once in its life. Nothing is written in both cases.
+        """
+        moment = self._bulk.time(now)
+        attempts = [rows.attempt_row(cycle, change, moment) for change in sorted(changes, key=lambda one: one.id)]
+        with self._database.writing(durable=True) as connection:
+            if cycle.fence is not None:
+                leases.check(connection, cycle.job, cycle.fence)
+            try:
+                self._bulk.insert(connection, ATTEMPT, _JOURNALED, attempts)
+            except self._database.integrity_error:
+                raise LedgerError(
+                    f"A change of cycle {cycle.number} of job {cycle.job} was already sent before. A change is sent "
+                    "once; make a new plan."
+                ) from None
+
+    def record(
+        self,
+        cycle: Cycle,
+        changes: Sequence[Change],
+        outcomes: Sequence[Outcome],
+        *,
+        now: datetime,
+        links: Iterable[Link] = (),
+        log: Iterable[LogEntry] = (),
+    ) -> tuple[Clash, ...]:
+        """Write down, in one transaction, how changes ended: their attempts, their links, their lines in the log.
+
+        A delete that is done drops its link by itself; ``links`` are those that are to be, the last one of an entry
+        counts. A link whose target id stays another anchor's is left out, its lines in the log become failures, and it
+        is returned. The changes may be of an earlier cycle (attempts whose answer was lost, read back in this one).
+
+        Raises: LedgerError when an outcome's change was never journaled; nothing is written then.
+        """
+        lines = list(log)
+        linked = {(link.kind, link.anchor): link for link in links}
+        try:
+            return self._record(cycle, changes, outcomes, now, linked, lines, settle=False)
+        except _InTheWayError:
+            return self._record(cycle, changes, outcomes, now, linked, lines, settle=True)
+
+    def _record(
+        self,
+        cycle: Cycle,
+        changes: Sequence[Change],
+        outcomes: Sequence[Outcome],
+        now: datetime,
+        links: Mapping[tuple[Kind, str], Link],
+        lines: Sequence[LogEntry],
+        *,
+        settle: bool,
+    ) -> tuple[Clash, ...]:
+        moment = self._bulk.time(now)
+        by_change = {outcome.change_id: outcome for outcome in outcomes}
+        # Rows in the order of their keys, so that two batches never wait for each other.
+        ends = [rows.end_row(by_change[change_id], moment) for change_id in sorted(by_change)]
+        linked = [rows.link_row(cycle, links[entry], moment) for entry in sorted(links)]
+        clashes: list[Clash] = []
+        with self._database.writing() as connection:
+            if self._bulk.finish(connection, ends) != len(ends):
+                raise LedgerError(
+                    f"Cycle {cycle.number} of job {cycle.job} has an outcome for a change that was not written down "
+                    "before it was sent. This is a fault in Provisor: nothing may be sent before Ledger.journal."
+                )
+            for kind in Kind:
+                gone = [
+                    change.anchor
+                    for change in changes
+                    if change.action is Action.DELETE and change.kind is kind and _done(by_change.get(change.id))
+                ]
+                self._drop_links(connection, cycle.job, kind, gone)
+            if settle:
+                clashes = self._settle_links(connection, cycle.job, linked)
+            else:
+                self._upsert_links(connection, cycle.job, linked)
+            self._insert_log(connection, cycle, _marked(lines, clashes), now)
+        return tuple(clashes)
+
+    def open_attempts(self, job: str) -> list[Attempt]:
+        """Attempts that were sent and whose effect nobody knows, oldest first.
+
+        Asked before the first :meth:`journal` of a cycle they are what dead runs left: read each one back, then
+        :meth:`record` what was found.
+        """
+        query = (
+            select(ATTEMPT).where(ATTEMPT.c.job == job, OPEN_ATTEMPTS).order_by(ATTEMPT.c.sent_at, ATTEMPT.c.change_id)
+        )
+        with self._database.reading() as connection:
+            return [rows.attempt_from(row) for row in connection.execute(query)]
+
+    # -- the provisioning log -------------------------------------------------------------------------------------
+
+    def log_entries(self, cycle: Cycle, entries: Iterable[LogEntry], *, now: datetime) -> None:
+        """Add lines for what caused no request: entries skipped, held, or failed before anything was sent."""
+        with self._database.writing() as connection:
+            self._insert_log(connection, cycle, entries, now)
+
+    def _insert_log(self, connection: Connection, cycle: Cycle, entries: Iterable[LogEntry], now: datetime) -> None:
+        moment = self._bulk.time(now)
+        self._bulk.insert(connection, LOG, _LOGGED, (rows.log_row(cycle, entry, moment) for entry in entries))
+
+    def log(
+        self,
+        job: str,
+        *,
+        cycle: int | None = None,
+        identity: str | None = None,
+        status: LogStatus | None = None,
+        action: LogAction | None = None,
+        since: datetime | None = None,
+        limit: int | None = 1000,
+    ) -> pd.DataFrame:
+        """Lines of the provisioning log, newest first; columns ``LOG_FRAME``.
+
+        ``cycle`` is a number within the job; ``identity`` an anchor, a target id, or a label in any case; ``modified``
+        holds lists of ``{name, old, new}``.
+        """
+        query = select(*_SHOWN).where(LOG.c.job == job).order_by(LOG.c.time.desc(), LOG.c.id.desc()).limit(limit)
+        if status is not None:
+            query = query.where(LOG.c.status == status.value)
+        if action is not None:
+            query = query.where(LOG.c.action == action.value)
+        if since is not None:
+            query = query.where(LOG.c.time >= since)
+        with self._database.reading() as connection:
+            if cycle is not None:
+                number = select(CYCLE.c.id).where(CYCLE.c.job == job, CYCLE.c.number == cycle)
+                query = query.where(LOG.c.cycle_id == number.scalar_subquery())
+            if identity is not None:
+                query = query.where(LOG.c.anchor.in_(self._anchors_of(connection, job, identity)))
+            return rows.log_frame(connection.execute(query).all())
+
+    def _anchors_of(self, connection: Connection, job: str, identity: str) -> list[str]:
+        """Anchors that an identity can mean. Only ids of accounts unlinked long ago cost a pass over the log."""
+        folded = clean(identity).casefold()
+        indexed = [
+            select(LOG.c.anchor).where(LOG.c.job == job, LOG.c.anchor == identity).limit(1),
+            select(LOG.c.anchor).where(LOG.c.job == job, LOG.c.identity == folded).distinct(),
+            *(
+                select(LINK.c.anchor).where(LINK.c.job == job, LINK.c.kind == kind.value, LINK.c.target_id == identity)
+                for kind in Kind
+            ),
+        ]
+        found = {anchor for query in indexed for anchor in connection.scalars(query)}
+        if not found:
+            past = select(LOG.c.anchor).where(LOG.c.job == job, LOG.c.target_id == identity).distinct()
+            found.update(connection.scalars(past))
+        return sorted(found)
+
+    # -- what waits: held by a guard, or in escrow -----------------------------------------------------------------
+
+    def put_staged(self, job: str, staged: Iterable[Staged]) -> None:
+        """Add or replace changes that a guard holds; one for each kind, action and anchor."""
+        held = {(one.kind, one.action, one.anchor): rows.staged_row(job, one, self._bulk.time) for one in staged}
+        with self._database.writing(durable=True) as connection:
+            self._bulk.upsert(connection, STAGED, held.values())
+
+    def staged(self, job: str, *, state: StagedState | None = None) -> list[Staged]:
+        """Changes that a guard holds, by kind, action and anchor; of one state where one is given."""
+        query = select(STAGED).where(STAGED.c.job == job)
+        if state is not None:
+            query = query.where(STAGED.c.state == state.value)
+        with self._database.reading() as connection:
+            found = [rows.staged_from(row) for row in connection.execute(query)]
+        return sorted(found, key=lambda one: (one.kind, one.action, one.anchor))
+
+    def drop_staged(self, job: str, staged: Collection[Staged]) -> None:
+        """Forget changes that a guard held: carried out, or no longer wanted."""
+        with self._database.writing() as connection:
+            for kind, action in sorted({(one.kind, one.action) for one in staged}):
+                where = {"job": job, "kind": kind.value, "action": action.value}
+                anchors = [one.anchor for one in staged if one.kind is kind and one.action is action]
+                self._bulk.delete(connection, STAGED, where, "anchor", anchors)
+
+    def put_escrows(self, job: str, escrows: Iterable[Escrow]) -> None:
+        """Add or replace entries in escrow; one for each kind and anchor."""
+        failed = {(one.kind, one.anchor): rows.escrow_row(job, one, self._bulk.time) for one in escrows}
+        with self._database.writing(durable=True) as connection:
+            self._bulk.upsert(connection, ESCROW, failed.values())
+
+    def escrows(self, job: str) -> list[Escrow]:
+        """Entries in escrow, by kind and anchor."""
+        query = select(ESCROW).where(ESCROW.c.job == job)
+        with self._database.reading() as connection:
+            found = [rows.escrow_from(row) for row in connection.execute(query)]
+        return sorted(found, key=lambda one: (one.kind, one.anchor))
+
+    def drop_escrows(self, job: str, kind: Kind, anchors: Sequence[str]) -> None:
+        """Take entries out of escrow: they succeeded, or a restart clears the wait."""
+        with self._database.writing() as connection:
+            self._bulk.delete(connection, ESCROW, {"job": job, "kind": kind.value}, "anchor", anchors)
+
+    # -- the lease ------------------------------------------------------------------------------------------------
+
+    def acquire_lease(self, job: str, holder: str, *, now: datetime, duration: timedelta) -> Lease:
+        """The right to run the job until ``now`` and ``duration``; an expired lease is taken from its holder.
+
+        ``holder`` says who, for people. Machines must agree on the time to well within ``duration``.
+        Raises: JobBusyError naming the holder.
+        """
+        with self._database.writing(durable=True) as connection:
+            return leases.acquire(connection, job, holder, now=now, duration=duration)
+
+    def renew_lease(self, lease: Lease, *, now: datetime, duration: timedelta) -> Lease:
+        """The lease with a later end; an expired one may be renewed while nobody else has taken it.
+
+        Raises: LeaseLostError.
+        """
+        with self._database.writing(durable=True) as connection:
+            return leases.renew(connection, lease, now=now, duration=duration)
+
+    def release_lease(self, lease: Lease) -> None:
+        """Let go of the job; quietly does nothing where somebody else has taken it."""
+        with self._database.writing(durable=True) as connection:
+            leases.release(connection, lease)
+
+    def check_fence(self, lease: Lease) -> None:
+        """Pass when nobody has taken the job over. Raises: LeaseLostError."""
+        with self._database.reading() as connection:
+            leases.check(connection, lease.job, lease.fence)
+
+
+class _InTheWayError(Exception):
+    """A link was not written because its account is linked already; somebody has to look who may have it."""
+
+
+def _done(outcome: Outcome | None) -> bool:
+    return outcome is not None and outcome.status is Status.DONE
+
+
+def _marked(entries: Iterable[LogEntry], clashes: Sequence[Clash]) -> Iterable[LogEntry]:
+    """The entries; those whose link could not be written as failures that say why."""
+    if not clashes:
+        return entries
+    by_entry = {(clash.kind, clash.anchor): clash for clash in clashes}
+    return (_failed(entry, by_entry.get((entry.kind, entry.anchor))) for entry in entries)
+
+
+def _failed(entry: LogEntry, clash: Clash | None) -> LogEntry:
+    if clash is None:
+        return entry
+    message = (
+        f"The target answered with {clash.target_id}, which is linked to {clash.linked_to} already; an account can "
+        "belong to one entry only. Look at the matching attributes."
+    )
+    return replace(entry, status=LogStatus.FAILURE, code=ErrorCode.DUPLICATE_TARGET_ENTRIES, message=message)

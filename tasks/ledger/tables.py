@@ -1,0 +1,251 @@
+"""The ledger's tables as SQLModel declares them: what the migrations build and what every statement takes columns from.
+
+Rows never travel as objects of these classes: the bulk paths write tuples in the order of the columns here (see
+``bulk.py``). Text has no length limits and sorts by code point on both databases (on PostgreSQL that is collation C, which also
+spares every index the locale's rules). Times are UTC: ``timestamptz`` on PostgreSQL, ``2026-01-31 12:00:00.000000`` as
+text on SQLite. On PostgreSQL everything lies in the schema ``provisor``, so that it can share a database with others.
+"""
+
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import JSON, BigInteger, Column, Index, Integer, MetaData, Text, UniqueConstraint, text
+from sqlalchemy import Table as SqlTable
+from sqlmodel import Field, SQLModel, UTCDateTime
+
+SCHEMA = "provisor"
+"""The schema on PostgreSQL; SQLite has none."""
+
+NAMING = {
+    "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+    "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+    "fk": "fk_%(table_name)s_%(column_0_name)s",
+    "pk": "pk_%(table_name)s",
+}
+
+OPEN_ATTEMPTS = text("status IN ('sent', 'unknown')")
+"""An attempt whose effect nobody knows yet; the partial index over these stays as small as what is in flight."""
+
+_TEXT = Text().with_variant(Text(collation="C"), "postgresql")
+
+
+class LedgerModel(SQLModel):
+    """Root of the tables, with metadata of its own: nobody else's tables end up in the ledger."""
+
+    metadata = MetaData(naming_convention=NAMING)
+
+
+def _key() -> Any:
+    return Field(sa_column=Column(_TEXT, primary_key=True))
+
+
+def _text(*, null: bool = False) -> Any:
+    return Field(default=None, sa_column=Column(_TEXT, nullable=null))
+
+
+def _whole(*, null: bool = False) -> Any:
+    return Field(default=None, sa_column=Column(BigInteger, nullable=null))
+
+
+def _time(*, null: bool = False) -> Any:
+    return Field(default=None, sa_column=Column(UTCDateTime, nullable=null))
+
+
+def _json() -> Any:
+    return Field(default=None, sa_column=Column(JSON(none_as_null=True), nullable=True))
+
+
+def _number() -> Any:
+    """A key that counts up by itself (SQLite does that for INTEGER only)."""
+    return Field(
+        default=None,
+        sa_column=Column(BigInteger().with_variant(Integer, "sqlite"), primary_key=True, autoincrement=True),
+    )
+
+
+class JobTable(LedgerModel, table=True):
+    """Every job that ever ran a cycle."""
+
+    __tablename__ = "job"
+
+    name: str = _key()
+    fingerprint: str = _text()
+    """Of the configuration that the latest cycle ran with."""
+    created: datetime = _time()
+
+
+class CycleTable(LedgerModel, table=True):
+    """Every cycle, with what came of it."""
+
+    __tablename__ = "cycle"
+    __table_args__ = (UniqueConstraint("job", "number"),)
+
+    id: int | None = _number()
+    job: str = _text()
+    number: int = _whole()
+    """1, 2, 3 ... within the job; what people are shown."""
+    kind: str = _text()
+    state: str = _text()
+    fingerprint: str = _text()
+    """Of the configuration it ran with."""
+    began: datetime = _time()
+    ended: datetime | None = _time(null=True)
+    counts: dict[str, int] | None = _json()
+    source_count: int | None = _whole(null=True)
+    target_count: int | None = _whole(null=True)
+    watermark: str | None = _text(null=True)
+    """The source's cursor that this cycle moved the job to; null when it moved nothing."""
+    message: str = _text()
+    flow_run_id: str | None = _text(null=True)
+
+
+class LinkTable(LedgerModel, table=True):
+    """Which account in the target belongs to which entry of the source."""
+
+    __tablename__ = "link"
+    __table_args__ = (UniqueConstraint("job", "kind", "target_id"),)
+
+    job: str = _key()
+    kind: str = _key()
+    anchor: str = _key()
+    target_id: str = _text()
+    label: str = _text()
+    fingerprint: int | None = _whole(null=True)
+    """Digest of the desired attributes last written, signed 64 bits; null means compare again."""
+    state: str = _text()
+    how: str = _text()
+    linked_at: datetime = _time()
+    changed_at: datetime = _time()
+    cycle_id: int = _whole()
+    """The cycle that wrote this row last."""
+
+
+class AttemptTable(LedgerModel, table=True):
+    """Every change that was, or was about to be, sent: written before the request leaves."""
+
+    __tablename__ = "attempt"
+    __table_args__ = (
+        Index("ix_attempt_open", "job", sqlite_where=OPEN_ATTEMPTS, postgresql_where=OPEN_ATTEMPTS),
+        Index("ix_attempt_cycle_id", "cycle_id"),
+    )
+
+    change_id: str = _key()
+    job: str = _text()
+    cycle_id: int = _whole()
+    kind: str = _text()
+    action: str = _text()
+    anchor: str = _text()
+    target_id: str | None = _text(null=True)
+    label: str = _text()
+    sent_at: datetime = _time()
+    status: str = _text()
+    ended_at: datetime | None = _time(null=True)
+
+
+class LogTable(LedgerModel, table=True):
+    """The provisioning log: what was done, or not done, to whom, when and why. Rows are added, never altered."""
+
+    __tablename__ = "log"
+    __table_args__ = (
+        Index(None, "job", "time"),
+        Index(None, "cycle_id"),
+        Index(None, "job", "anchor"),
+        Index(None, "job", "identity"),
+    )
+
+    id: int | None = _number()
+    job: str = _text()
+    cycle_id: int = _whole()
+    time: datetime = _time()
+    change_id: str | None = _text(null=True)
+    kind: str = _text()
+    action: str = _text()
+    status: str = _text()
+    anchor: str = _text()
+    target_id: str | None = _text(null=True)
+    label: str = _text()
+    identity: str = _text()
+    """The label in folded case: what people search by (SQLite's lower() knows ASCII only)."""
+    reason: str = _text()
+    error_code: str | None = _text(null=True)
+    message: str = _text()
+    modified: list[dict[str, Any]] | None = _json()
+    duration_ms: int | None = _whole(null=True)
+    steps: list[dict[str, Any]] | None = _json()
+
+
+class WatermarkTable(LedgerModel, table=True):
+    """Up to where each job has read its source."""
+
+    __tablename__ = "watermark"
+
+    job: str = _key()
+    value: str = _text()
+    moved_at: datetime = _time()
+    cycle_id: int | None = _whole(null=True)
+
+
+class StagedTable(LedgerModel, table=True):
+    """Changes that a guard holds back until a person has decided."""
+
+    __tablename__ = "staged"
+
+    job: str = _key()
+    kind: str = _key()
+    action: str = _key()
+    anchor: str = _key()
+    target_id: str | None = _text(null=True)
+    label: str = _text()
+    since: datetime = _time()
+    cycle_id: int = _whole()
+    guard: str = _text()
+    """The guard's sentence: which limit, how much was planned."""
+    state: str = _text()
+    who: str | None = _text(null=True)
+    why: str | None = _text(null=True)
+    until: datetime | None = _time(null=True)
+
+
+class EscrowTable(LedgerModel, table=True):
+    """Entries that failed and are tried again with growing gaps."""
+
+    __tablename__ = "escrow"
+
+    job: str = _key()
+    kind: str = _key()
+    anchor: str = _key()
+    label: str = _text()
+    error_code: str | None = _text(null=True)
+    message: str = _text()
+    attempts: int = _whole()
+    first_failed: datetime = _time()
+    next_attempt: datetime = _time()
+
+
+class LeaseTable(LedgerModel, table=True):
+    """Who may run a job now. The row outlives every holder, so that its fence only grows."""
+
+    __tablename__ = "lease"
+
+    job: str = _key()
+    holder: str = _text()
+    expires_at: datetime | None = _time(null=True)
+    """Null once the holder has let go."""
+    fence: int = _whole()
+
+
+def table(model: type[LedgerModel]) -> SqlTable:
+    """The SQLAlchemy table behind a class."""
+    found: SqlTable = model.__table__  # type: ignore[attr-defined]
+    return found
+
+
+JOB = table(JobTable)
+CYCLE = table(CycleTable)
+LINK = table(LinkTable)
+ATTEMPT = table(AttemptTable)
+LOG = table(LogTable)
+WATERMARK = table(WatermarkTable)
+STAGED = table(StagedTable)
+ESCROW = table(EscrowTable)
+LEASE = table(LeaseTable)

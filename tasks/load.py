@@ -1,0 +1,331 @@
+"""Carries out a plan: blocks -> batches -> requests -> outcomes in the ledger.
+
+A batch is journalled before its first request leaves and recorded when it ends. Batches of one wave do not depend on
+each other; a wave begins when the one before has ended. Ids are resolved when a batch begins, from the ledger, so that
+an account created a moment ago can be referred to.
+"""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from itertools import groupby
+
+import pandas as pd
+import pyarrow as pa
+
+from connectors.contract import Action, Change, Kind, Outcome, Status, Target, Value
+from connectors.errors import ErrorCode
+from tasks.ledger import Cycle, Ledger, Link, LinkState, LogAction, LogEntry, LogStatus, log_outcome
+from tasks.plan import Block, Plan
+from tasks.plan.compare import fingerprints
+
+Clock = Callable[[], datetime]
+
+
+@dataclass(slots=True)
+class Batch:
+    """Some changes of one block: one load task.
+
+    A plain slotted class on purpose: an orchestrator that walks parameters leaves it alone.
+    """
+
+    number: int
+    """1, 2, 3 ... within the cycle."""
+    first: int
+    """Number of its first change within the cycle."""
+    block: Block
+
+    @property
+    def title(self) -> str:
+        """``create 500 users``: what people see as the task's name."""
+        noun = self.block.kind if len(self.block) == 1 else f"{self.block.kind}s"
+        action = str(self.block.action)
+        return f"{action} in {len(self.block)} {noun}" if "members" in action else f"{action} {len(self.block)} {noun}"
+
+
+@dataclass(slots=True)
+class Loaded:
+    """What came of a batch."""
+
+    batch: int
+    done: dict[Action, int] = field(default_factory=dict)
+    """Changes done by action; membership changes count members."""
+    failures: list[tuple[str, str, ErrorCode | None, str]] = field(default_factory=list)
+    """Label, action, code and sentence of every change that was not done."""
+    unsent: int = 0
+    """Changes that were not sent because something they refer to does not exist."""
+
+
+def waves(blocks: Sequence[Block], *, batch_size: int) -> Iterator[list[Batch]]:
+    """Batches in the order in which they run: one list per wave, whose batches may run side by side."""
+    number, first = 0, 0
+    for _, group in groupby(blocks, key=lambda block: (block.wave, block.level)):
+        wave = []
+        for block in group:
+            for start in range(0, len(block), batch_size):
+                number += 1
+                part = block.take(slice(start, start + batch_size))
+                wave.append(Batch(number=number, first=first, block=part))
+                first += len(part)
+        yield wave
+
+
+def load_batch(
+    batch: Batch,
+    target: Target,
+    ledger: Ledger,
+    cycle: Cycle,
+    *,
+    clock: Clock,
+    progress: Callable[[int], None] | None = None,
+) -> Loaded:
+    """Sends one batch and writes down what came of it, also when the target stops it half-way.
+
+    Raises: FatalError, after everything that is known has been recorded.
+    """
+    block = batch.block
+    changes, unresolved = changes_of(batch, cycle, ledger)
+    ledger.journal(cycle, changes, now=clock())
+    outcomes: list[Outcome] = []
+
+    def done(outcome: Outcome) -> None:
+        outcomes.append(outcome)
+        if progress is not None:
+            progress(1)
+
+    try:
+        target.apply(changes, done)
+    finally:
+        _record(block, changes, outcomes, unresolved, ledger, cycle, clock())
+    return _summary(batch, changes, outcomes, unresolved)
+
+
+def changes_of(batch: Batch, cycle: Cycle, ledger: Ledger) -> tuple[list[Change], dict[str, str]]:
+    """The batch as changes with ids of the target; and, per anchor, what could not be resolved.
+
+    A reference that cannot be resolved is left out of its change. A change that has nothing left is left out itself.
+    """
+    block = batch.block
+    table = block.table
+    anchors, ids = _column(table["anchor"]), _column(table["target_id"])
+    labels = _column(table["label"])
+    people, groups = _resolve(
+        block, cycle, ledger, [anchor for anchor, id_ in zip(anchors, ids, strict=True) if not id_]
+    )
+    attributes, before, unresolved = _attributes(block, anchors, people)
+    members = _members(block, people, groups, anchors, unresolved)
+    changes = []
+    for row, (anchor, target_id, label) in enumerate(zip(anchors, ids, labels, strict=True)):
+        if target_id is None and block.action is not Action.CREATE:
+            target_id = people.get(anchor) if block.kind is Kind.USER else groups.get(anchor)
+            if target_id is None:
+                unresolved.setdefault(anchor, "it has no account in the target")
+                continue
+        if (block.after is not None and not attributes[row]) or (members is not None and not members[row]):
+            continue
+        changes.append(
+            Change(
+                id=f"{cycle.id}-{batch.first + row}",
+                kind=block.kind,
+                action=block.action,
+                anchor=anchor,
+                target_id=target_id,
+                attributes=attributes[row] if attributes else {},
+                before=before[row] if before else {},
+                members=members[row] if members is not None else (),
+                label=label,
+            )
+        )
+    return changes, unresolved
+
+
+def _resolve(block: Block, cycle: Cycle, ledger: Ledger, own: list[str]) -> tuple[Mapping[str, str], Mapping[str, str]]:
+    """Target ids by anchor of everybody the block refers to: users, and groups."""
+    people: set[str] = set(own) if block.kind is Kind.USER and block.action is not Action.CREATE else set()
+    groups: set[str] = set(own) if block.kind is Kind.GROUP and block.action is not Action.CREATE else set()
+    if block.after is not None:
+        for path in block.references & set(block.after.columns):
+            people |= {str(anchor) for anchor in block.after[path].dropna()}
+    if block.action is Action.ADD_MEMBERS:
+        members = {anchor for anchors in block.table["members"] for anchor in anchors}
+        people |= members
+        groups |= members
+    return (
+        ledger.target_ids(cycle.job, Kind.USER, sorted(people)) if people else {},
+        ledger.target_ids(cycle.job, Kind.GROUP, sorted(groups)) if groups else {},
+    )
+
+
+def _attributes(
+    block: Block, anchors: list[str], people: Mapping[str, str]
+) -> tuple[list[dict[str, Value]], list[dict[str, Value]], dict[str, str]]:
+    """Attribute values per row, before and after; references as target ids."""
+    unresolved: dict[str, str] = {}
+    if block.after is None:
+        return [], [], unresolved
+    after: list[dict[str, Value]] = [{} for _ in anchors]
+    before: list[dict[str, Value]] = [{} for _ in anchors]
+    for path in block.after.columns:
+        values = _column(block.after[path])
+        touched = block.touched[path].tolist() if block.touched is not None else [value is not None for value in values]
+        old = _column(block.before[path]) if block.before is not None else None
+        for row, value in enumerate(values):
+            if not touched[row]:
+                continue
+            if path in block.references and value is not None:
+                resolved = people.get(value)
+                if resolved is None:
+                    unresolved[anchors[row]] = f"{path} refers to {value}, who has no account in the target"
+                    continue
+                value = resolved
+            after[row][path] = value
+            if old is not None:
+                before[row][path] = old[row]
+    return after, before, unresolved
+
+
+def _members(
+    block: Block,
+    people: Mapping[str, str],
+    groups: Mapping[str, str],
+    anchors: list[str],
+    unresolved: dict[str, str],
+) -> list[tuple[str, ...]] | None:
+    if block.action is Action.REMOVE_MEMBERS:
+        return [tuple(ids) for ids in block.table["member_ids"]]
+    if block.action is not Action.ADD_MEMBERS:
+        return None
+    resolved = []
+    for row, members in enumerate(block.table["members"]):
+        ids = [people.get(member) or groups.get(member) for member in members]
+        missing = [member for member, id_ in zip(members, ids, strict=True) if id_ is None]
+        if missing:
+            unresolved[anchors[row]] = f"members without an account in the target: {', '.join(missing[:5])}"
+        resolved.append(tuple(id_ for id_ in ids if id_ is not None))
+    return resolved
+
+
+def _column(series: pd.Series) -> list[Value]:
+    """Plain Python values, None for null."""
+    if series.dtype == object:
+        return [None if value is None or value is pd.NA or value != value else value for value in series.array]
+    values: list[Value] = pa.array(series.array, from_pandas=True).to_pylist()
+    return values
+
+
+def _record(
+    block: Block,
+    changes: Sequence[Change],
+    outcomes: Sequence[Outcome],
+    unresolved: Mapping[str, str],
+    ledger: Ledger,
+    cycle: Cycle,
+    now: datetime,
+) -> None:
+    """Outcomes of a batch, in one transaction: attempts, links and the provisioning log."""
+    reasons = dict(zip(block.table["anchor"], block.table["reason"], strict=True))
+    digests: dict[str, int] = {}
+    if block.desired is not None:
+        digests = dict(zip(block.table["anchor"], fingerprints(block.desired).tolist(), strict=True))
+    states: dict[str, str] = {}
+    if "state" in block.table:
+        states = dict(zip(block.table["anchor"], block.table["state"], strict=True))
+    by_id = {change.id: change for change in changes}
+    links, log = [], []
+    for outcome in outcomes:
+        change = by_id[outcome.change_id]
+        reason = reasons[change.anchor]
+        log.append(log_outcome(change, outcome, reason=reason, redacted=block.redacted))
+        link = _link(change, outcome, states, digests) if outcome.status is Status.DONE else None
+        if link is not None:
+            links.append(link)
+    log += [_unresolved_entry(block, anchor, why, reasons.get(anchor, "")) for anchor, why in unresolved.items()]
+    ledger.record(cycle, changes, outcomes, now=now, links=links, log=log)
+
+
+def _link(change: Change, outcome: Outcome, states: Mapping[str, str], digests: Mapping[str, int]) -> Link | None:
+    """What to remember about the entry; None where the change does not concern the link."""
+    target_id = outcome.target_id or change.target_id
+    if target_id is None or change.action in (Action.ADD_MEMBERS, Action.REMOVE_MEMBERS, Action.DELETE):
+        return None
+    return Link(
+        kind=change.kind,
+        anchor=change.anchor,
+        target_id=target_id,
+        label=change.label,
+        fingerprint=digests.get(change.anchor),
+        state=LinkState(states.get(change.anchor, LinkState.ACTIVE)),
+        how="created" if change.action is Action.CREATE else None,
+    )
+
+
+def _unresolved_entry(block: Block, anchor: str, why: str, reason: str) -> LogEntry:
+    return LogEntry(
+        kind=block.kind,
+        action=LogAction(block.action),
+        status=LogStatus.WARNING,
+        anchor=anchor,
+        reason=reason,
+        code=ErrorCode.UNRESOLVED_REFERENCE,
+        message=f"Left out until it can be resolved: {why}.",
+    )
+
+
+def _summary(
+    batch: Batch, changes: Sequence[Change], outcomes: Sequence[Outcome], unresolved: Mapping[str, str]
+) -> Loaded:
+    loaded = Loaded(batch=batch.number, unsent=len(unresolved))
+    by_id = {change.id: change for change in changes}
+    for outcome in outcomes:
+        change = by_id[outcome.change_id]
+        if outcome.status is Status.DONE:
+            weight = len(change.members) or 1
+            loaded.done[change.action] = loaded.done.get(change.action, 0) + weight
+        else:
+            loaded.failures.append((change.label, str(change.action), outcome.code, outcome.message))
+    return loaded
+
+
+def settle_attempts(ledger: Ledger, cycle: Cycle, plan: Plan, *, now: datetime) -> int:
+    """Closes attempts of dead runs, whose answers were lost, by what the target shows now; gives how many there were.
+
+    To be called with a plan made from a complete listing, before anything is sent: a change that the plan no longer
+    wants has taken effect.
+    """
+    attempts = ledger.open_attempts(cycle.job)
+    if not attempts:
+        return 0
+    wanted = {(block.kind, anchor) for block in plan.blocks for anchor in block.table["anchor"]}
+    changes, outcomes, log = [], [], []
+    for attempt in attempts:
+        took_effect = (attempt.kind, attempt.anchor) not in wanted
+        change = Change(
+            id=attempt.change_id,
+            kind=attempt.kind,
+            action=attempt.action,
+            anchor=attempt.anchor,
+            target_id=attempt.target_id,
+            label=attempt.label,
+        )
+        found = "it had taken effect" if took_effect else "it had not taken effect, and is done again"
+        outcome = Outcome(
+            change_id=attempt.change_id,
+            status=Status.DONE if took_effect else Status.REJECTED,
+            target_id=attempt.target_id,
+            code=None if took_effect else ErrorCode.UNKNOWN_OUTCOME,
+            message=f"The run died before the answer came; the target shows that {found}.",
+        )
+        changes.append(change)
+        outcomes.append(outcome)
+        log.append(log_outcome(change, outcome, reason="read back after a run that died"))
+    ledger.record(cycle, changes, outcomes, now=now, log=log)
+    return len(attempts)
+
+
+def write_links(ledger: Ledger, cycle: Cycle, plan: Plan, *, now: datetime) -> None:
+    """Remembers what matching found: adopted accounts, entries found equal, and links that have ended."""
+    for kind, entries in plan.entries.items():
+        if entries.dropped:
+            ledger.drop_links(cycle.job, kind, entries.dropped)
+        if len(entries.settled):
+            ledger.put_links(cycle.job, kind, entries.settled, cycle_id=cycle.id, now=now)

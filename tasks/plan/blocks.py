@@ -1,0 +1,164 @@
+"""The shape of a plan: changes as blocks of columns, and the situation they are worked out from.
+
+Changes come as blocks: one action on one kind of entry, as frames, so that a million of them stay columns. Blocks are
+ordered by wave and level; changes inside one block do not depend on each other.
+"""
+
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+from enum import IntEnum, StrEnum
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from connectors.contract import Action, Capabilities, Kind
+from tasks.job import Deprovision, EntryRules
+from tasks.mapping import Desired, Held, Mask
+from tasks.matching import Matches
+from tasks.plan.compare import fingerprints
+from tasks.scope import Scoped
+
+Rows = npt.NDArray[np.int64]
+
+
+class Wave(IntEnum):
+    """When a block is carried out: people, then groups, then memberships, removals last."""
+
+    CREATE_USERS = 1
+    UPDATE_USERS = 2
+    SET_REFERENCES = 3
+    GROUPS = 4
+    ADD_MEMBERS = 5
+    REMOVE_MEMBERS = 6
+    DISABLE = 7
+    DELETE = 8
+
+
+class Cause(StrEnum):
+    """Why something is taken away; guards judge by it."""
+
+    GONE = "gone from the source"
+    UNASSIGNED = "not assigned"
+    OUT_OF_SCOPE = "out of scope"
+    DISABLED = "disabled in the source"
+    MEMBER_LEAVES = "the member is leaving"
+    LEFT_GROUP = "no longer a member in the source"
+
+
+@dataclass(slots=True)
+class Block:
+    """Changes of one action on one kind of entry that do not depend on each other."""
+
+    wave: Wave
+    kind: Kind
+    action: Action
+    table: pd.DataFrame
+    """One row per change, sorted by anchor. Columns: anchor, target_id (null on create), label, reason.
+
+    On removals also cause; on updates state, what the link's will be; on membership changes members (lists of anchors,
+    for people to read) and, where members are removed, member_ids (lists of target ids).
+    """
+    after: pd.DataFrame | None = None
+    """Rows as ``table``; the attribute values to be. Reference columns hold the anchor of the referred entry."""
+    before: pd.DataFrame | None = None
+    """Rows as ``table``; what the target holds now; None on create."""
+    touched: pd.DataFrame | None = None
+    """Rows as ``table``, boolean: which attributes change; None: every attribute that is not null (create)."""
+    desired: pd.DataFrame | None = None
+    """Rows as ``table``; the entry's whole desired state, whose fingerprint is remembered when the change is done."""
+    references: frozenset[str] = frozenset()
+    """Columns of ``after`` that hold anchors."""
+    redacted: frozenset[str] = frozenset()
+    """Columns whose values must not be shown."""
+    level: int = 0
+    """Order among blocks of the same wave: creates that others refer to come first."""
+
+    def __len__(self) -> int:
+        return len(self.table)
+
+    def take(self, rows: Mask | slice) -> "Block":
+        """The same block with some of its rows: a boolean mask or a slice of positions."""
+
+        def part(frame: pd.DataFrame | None) -> pd.DataFrame | None:
+            return None if frame is None else frame.iloc[rows].reset_index(drop=True)
+
+        return replace(
+            self,
+            table=self.table.iloc[rows].reset_index(drop=True),
+            after=part(self.after),
+            before=part(self.before),
+            touched=part(self.touched),
+            desired=part(self.desired),
+        )
+
+
+@dataclass(slots=True)
+class EntryPlan:
+    """Everything the plan says about the entries of one kind."""
+
+    kind: Kind
+    blocks: list[Block]
+    held: list[Held]
+    notes: list[Held]
+    """Entries that are changed, but not completely: a reference that cannot be set yet."""
+    unchanged: int
+    """In-scope entries whose account is as it should be."""
+    settled: pd.DataFrame
+    """Index: anchor. Links to write before loading (adopted accounts, accounts found equal): target_id, label, state,
+    how, fingerprint (NA where changes are pending)."""
+    dropped: list[str]
+    """Anchors whose link ends: gone from both sides, or taken over by a new anchor."""
+    population: int
+    """Linked accounts before this cycle that are active, as far as the target says: what guards measure against."""
+    accounts: "pd.Series[str]" = field(default_factory=lambda: pd.Series(dtype="str"))
+    """Index: target id of every in-scope entry's account; value: its anchor."""
+    known: "pd.Series[str]" = field(default_factory=lambda: pd.Series(dtype="str"))
+    """Index: target id of every account that is linked or gets linked; value: its anchor."""
+    labels: "pd.Series[str]" = field(default_factory=lambda: pd.Series(dtype="str"))
+    """Index: anchor; value: what people call the entry."""
+    leaving: frozenset[str] = frozenset()
+    """Target ids of linked entries that are gone, unassigned or out of scope."""
+    emptied: "pd.Series[str]" = field(default_factory=lambda: pd.Series(dtype="str"))
+    """Groups that end by losing their members, since a group cannot be disabled: index target id, value anchor."""
+
+
+@dataclass(frozen=True, slots=True)
+class Situation:
+    """What both sides and the ledger say about the entries of one kind."""
+
+    rules: EntryRules
+    scoped: Scoped
+    unreadable: pd.Index
+    """Anchors of entries that are in the source but could not be read: they are not gone."""
+    desired: Desired
+    matches: Matches
+    existing: pd.DataFrame
+    links: pd.DataFrame
+    capabilities: Capabilities
+    deprovision: Deprovision
+    protect: tuple[str, ...]
+    exact: frozenset[str]
+    now: datetime
+
+    @property
+    def disable_attribute(self) -> str | None:
+        """The attribute that switches an account off; groups have none."""
+        return self.capabilities.disable_attribute if self.desired.kind is Kind.USER else None
+
+    def written(self, rows: Rows) -> "pd.Series[int]":
+        """Fingerprints in the ledger for rows of the desired frame, NA where there is none; index is positional."""
+        anchors = self.desired.frame.index.take(rows)
+        return self.links["fingerprint"].reindex(anchors).astype("Int64").reset_index(drop=True)
+
+    def written_as_desired(self, rows: Rows) -> Mask:
+        """Rows of the desired frame whose state is the one last written, by the ledger's fingerprint."""
+        wanted = pd.Series(fingerprints(self.desired.frame.iloc[rows]), dtype="Int64")
+        return (self.written(rows) == wanted).fillna(False).to_numpy(dtype=bool)
+
+    def active(self, rows: Rows) -> Mask:
+        """Which accounts (rows of the target's frame) are active; where the target does not say, all of them."""
+        path = self.disable_attribute
+        if path is None or path not in self.existing:
+            return np.ones(len(rows), dtype=bool)
+        return self.existing[path].take(rows).fillna(True).to_numpy(dtype=bool)

@@ -1,0 +1,174 @@
+"""One plan out of two snapshots and what the ledger remembers: every pure stage, in order."""
+
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+
+import pandas as pd
+
+from connectors.contract import Action, AttributeInfo, Kind, Snapshot
+from connectors.errors import ErrorCode
+from tasks.expressions import Context
+from tasks.extract import Facts
+from tasks.job import EntryRules, Job
+from tasks.mapping import Held, map_entries
+from tasks.matching import match_entries
+from tasks.plan.blocks import Block, EntryPlan, Situation
+from tasks.plan.entries import plan_entries
+from tasks.plan.memberships import plan_memberships
+from tasks.scope import select
+
+
+@dataclass(frozen=True, slots=True)
+class Remembered:
+    """The ledger's links per kind. Index: anchor; columns target_id, fingerprint, state, label, changed_at."""
+
+    links: Mapping[Kind, pd.DataFrame]
+
+
+@dataclass(slots=True)
+class Plan:
+    """Everything one cycle would do, and everything it would leave alone and why."""
+
+    job: str
+    fingerprint: str
+    """Of the configuration, as ``Job.fingerprint`` gives it."""
+    made_at: datetime
+    source: str
+    """What was read, for people."""
+    target: str
+    blocks: list[Block]
+    """In the order in which they are carried out."""
+    entries: dict[Kind, EntryPlan]
+    held: list[Held]
+    """Entries that no change is made for although they are in scope, or linked."""
+    notes: list[Held]
+    """Entries that are changed, but not completely yet."""
+    source_count: dict[Kind, int]
+    target_count: dict[Kind, int]
+    group_sizes: "pd.Series[int]"
+    """Index: target id of a group; value: members it has in the target now."""
+    incomplete: tuple[str, ...]
+    """Why absence from the source proves nothing; empty when the source's snapshot is complete."""
+
+    def counts(self) -> dict[Action, int]:
+        """Changes by action; a membership change counts every member."""
+        counts: Counter[Action] = Counter()
+        for block in self.blocks:
+            members = block.table["members"].map(len).sum() if "members" in block.table else len(block)
+            counts[block.action] += int(members)
+        return {action: counts[action] for action in Action if counts[action]}
+
+    @property
+    def requests(self) -> int:
+        """Requests that carrying the plan out takes, as long as every one is answered."""
+        return sum(len(block) for block in self.blocks)
+
+    @property
+    def empty(self) -> bool:
+        """True when there is nothing to do."""
+        return not self.blocks
+
+
+def build_plan(
+    job: Job, source: Snapshot, target: Snapshot, remembered: Remembered, facts: Facts, context: Context
+) -> Plan:
+    """What must happen so that the target shows what the source says.
+
+    The same inputs in any order give the same plan. ``context.now`` is the moment the plan is made.
+    """
+    entries: dict[Kind, EntryPlan] = {}
+    people: pd.Series[str] | None = None
+    for kind, rules in _sections(job):
+        situation = _situation(job, rules, kind, source, target, remembered, facts, context)
+        entries[kind] = plan_entries(situation, people=people)
+        people = entries[kind].accounts
+    blocks = [block for plan in entries.values() for block in plan.blocks]
+    held = [
+        Held(row.kind, row.key or "", ErrorCode.IMPORT_SKIPPED, f"{row.place}: {row.reason}")
+        for row in source.unreadable
+    ]
+    held += [entry for plan in entries.values() for entry in plan.held]
+    notes = [entry for plan in entries.values() for entry in plan.notes]
+    if job.groups is not None:
+        added, missing = plan_memberships(
+            job.groups,
+            source.members,
+            target.members,
+            users=entries[Kind.USER],
+            groups=entries[Kind.GROUP],
+            max_members=facts.capabilities.max_members_per_change,
+        )
+        blocks += added
+        notes += missing
+    return Plan(
+        job=job.name,
+        fingerprint=job.fingerprint(),
+        made_at=context.now,
+        source=source.system,
+        target=target.system,
+        blocks=sorted(blocks, key=lambda block: (block.wave, block.level, block.kind, block.action)),
+        entries=entries,
+        held=held,
+        notes=notes,
+        source_count={kind: len(source.entries(kind)) for kind in Kind},
+        target_count={kind: len(target.entries(kind)) for kind in Kind},
+        group_sizes=target.members["group"].value_counts(),
+        incomplete=source.incomplete,
+    )
+
+
+def _sections(job: Job) -> Iterator[tuple[Kind, EntryRules]]:
+    yield Kind.USER, job.users
+    if job.groups is not None:
+        yield Kind.GROUP, job.groups
+
+
+def _situation(
+    job: Job,
+    rules: EntryRules,
+    kind: Kind,
+    source: Snapshot,
+    target: Snapshot,
+    remembered: Remembered,
+    facts: Facts,
+    context: Context,
+) -> Situation:
+    """Scope, mapping and matching of one kind."""
+    schema = facts.target.get(kind)
+    exact = _exact_paths(rules, schema)
+    assignment = job.assignment if kind is Kind.USER else None
+    scoped = select(rules, source, kind, assignment=assignment, now=context.now)
+    desired = map_entries(rules, scoped, context, schema=schema)
+    unreadable = pd.Index([row.key for row in source.unreadable if row.kind is kind and row.key], dtype="str")
+    links = remembered.links[kind]
+    matches = match_entries(
+        rules.matching,
+        desired,
+        target.entries(kind),
+        links,
+        present=scoped.present.append(unreadable),
+        exact=exact,
+    )
+    return Situation(
+        rules=rules,
+        scoped=scoped,
+        unreadable=unreadable,
+        desired=desired,
+        matches=matches,
+        existing=target.entries(kind),
+        links=links,
+        capabilities=facts.capabilities,
+        deprovision=job.deprovision,
+        protect=job.protect,
+        exact=exact,
+        now=context.now,
+    )
+
+
+def _exact_paths(rules: EntryRules, schema: Mapping[str, AttributeInfo] | None) -> frozenset[str]:
+    """Target paths where another case is another value: as the target's schema or the job says."""
+    paths = {*rules.attributes, *(rule.target for rule in rules.matching)}
+    by_schema = {path for path in paths if schema and (info := schema.get(path)) is not None and info.case_exact}
+    return frozenset(by_schema | {path for path, mapping in rules.attributes.items() if mapping.exact_case})

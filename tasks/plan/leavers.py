@@ -1,0 +1,138 @@
+"""Whose account is disabled or deleted because the person is gone, unassigned or out of scope. Pure."""
+
+import numpy as np
+import pandas as pd
+
+from connectors.contract import Action, Kind
+from connectors.errors import ErrorCode
+from tasks.job import Removal
+from tasks.mapping import Held, Mask
+from tasks.plan.blocks import Block, Cause, Situation, Wave
+from tasks.scope import NOT_ASSIGNED
+
+
+class Leavers:
+    """Linked entries that are gone from the source, unassigned or out of scope."""
+
+    def __init__(self, situation: Situation) -> None:
+        s = self._s = situation
+        self.held: list[Held] = []
+        gone = ~np.asarray(s.links.index.isin(s.scoped.present.append(s.unreadable)))
+        outside = np.asarray(s.links.index.isin(s.scoped.out.index))
+        leaving = (gone | outside) & ~np.asarray(s.links.index.isin(s.matches.released))
+        links = s.links[leaving].sort_index()
+        row = s.existing.index.get_indexer(pd.Index(links["target_id"], dtype="str"))
+        self.vanished = [str(anchor) for anchor in links.index[row < 0]]
+        self._links, self._row = links[row >= 0], row[row >= 0]
+        reason = s.scoped.out.reindex(self._links.index).fillna(Cause.GONE.value)
+        known = {Cause.GONE.value: Cause.GONE, NOT_ASSIGNED: Cause.UNASSIGNED}
+        self._table = pd.DataFrame(
+            {
+                "anchor": pd.Series(self._links.index, dtype="str"),
+                "target_id": self._links["target_id"].array,
+                "label": self._links["label"].array,
+                "reason": reason.array,
+                "cause": [known.get(text, Cause.OUT_OF_SCOPE) for text in reason],
+            }
+        )
+
+    @property
+    def ids(self) -> frozenset[str]:
+        """Target ids of everybody leaving."""
+        return frozenset(self._table["target_id"])
+
+    def blocks(self) -> list[Block]:
+        """Disables and deletes."""
+        disable, delete = (self._policy(removal) for removal in (Removal.DISABLE, Removal.DELETE))
+        active = self._s.active(self._row)
+        delete = delete | (disable & self._grace_is_over())
+        return [*self._disables(disable & active & ~delete), *self._deletes(delete)]
+
+    def emptied(self) -> "pd.Series[str]":
+        """Groups that end without being deleted: index target id, value anchor."""
+        if self._s.desired.kind is not Kind.GROUP:
+            return pd.Series(dtype="str")
+        ending = self._table.loc[self._policy(Removal.DISABLE)]
+        return pd.Series(ending["anchor"].array, index=pd.Index(ending["target_id"], dtype="str"), dtype="str")
+
+    def _policy(self, removal: Removal) -> Mask:
+        policy = self._s.deprovision
+        chosen = {
+            Cause.GONE: policy.deleted,
+            Cause.UNASSIGNED: policy.unassigned,
+            Cause.OUT_OF_SCOPE: policy.out_of_scope,
+        }
+        return np.array([chosen[cause] is removal for cause in self._table["cause"]], dtype=bool)
+
+    def _grace_is_over(self) -> Mask:
+        """Gone for good: disabled longer than the grace period, and not in the source at all."""
+        grace = self._s.deprovision.delete_after
+        if grace is None or not len(self._links):
+            return np.zeros(len(self._links), dtype=bool)
+        since = pd.to_datetime(self._links["changed_at"], utc=True, format="ISO8601")
+        expired = (since <= pd.Timestamp(self._s.now - grace)).to_numpy(dtype=bool)
+        gone = (self._table["cause"] == Cause.GONE).to_numpy(dtype=bool)
+        return gone & (self._links["state"] == "disabled").to_numpy(dtype=bool) & expired
+
+    def _disables(self, mask: Mask) -> list[Block]:
+        s, path = self._s, self._s.disable_attribute
+        if s.desired.kind is Kind.GROUP or not mask.any() or not s.rules.actions.update:
+            return []
+        if path is None:
+            self._hold(mask, "The target cannot disable accounts; set deprovision to delete or keep.")
+            return []
+        table = self._table.loc[mask].reset_index(drop=True).assign(state="disabled")
+        flags = pd.Series([False] * len(table), dtype="boolean")
+        return [
+            Block(
+                wave=Wave.DISABLE,
+                kind=s.desired.kind,
+                action=Action.DISABLE,
+                table=table,
+                after=pd.DataFrame({path: flags}),
+                before=pd.DataFrame({path: flags.replace(False, True)}),
+                touched=pd.DataFrame({path: np.ones(len(table), dtype=bool)}),
+            )
+        ]
+
+    def _deletes(self, mask: Mask) -> list[Block]:
+        s = self._s
+        if not mask.any() or not s.rules.actions.delete:
+            return []
+        if not s.capabilities.delete:
+            self._hold(mask, "The target cannot delete accounts; set deprovision to disable or keep.")
+            return []
+        table = self._table.loc[mask].reset_index(drop=True)
+        return [Block(wave=Wave.DELETE, kind=s.desired.kind, action=Action.DELETE, table=table)]
+
+    def _hold(self, mask: Mask, why: str) -> None:
+        for position in np.flatnonzero(mask):
+            anchor, label = str(self._table["anchor"].iloc[position]), str(self._table["label"].iloc[position])
+            self.held.append(Held(self._s.desired.kind, anchor, ErrorCode.NOT_PERMITTED, why, label=label))
+
+
+def spare_protected(s: Situation, blocks: list[Block]) -> tuple[list[Block], list[Held]]:
+    """The blocks without disabling or deleting a protected account; each one that was to be is held.
+
+    An account is protected when the job lists its anchor, its target id, or its value of a matching attribute.
+    """
+    names = {name.lower() for name in s.protect}
+    if not names:
+        return blocks, []
+    existing = s.existing
+    named = [pd.Series(existing.index, index=existing.index, dtype="str")]
+    named += [existing[rule.target].astype("str") for rule in s.rules.matching if rule.target in existing]
+    protected = np.logical_or.reduce([column.str.lower().isin(names).to_numpy(dtype=bool) for column in named])
+    ids = existing.index[protected]
+    kept, held = [], []
+    for block in blocks:
+        if block.action not in (Action.DISABLE, Action.DELETE):
+            kept.append(block)
+            continue
+        table = block.table
+        spared = (table["target_id"].isin(ids) | table["anchor"].str.lower().isin(names)).to_numpy(dtype=bool)
+        why = f"The account is protected: the job never lets Provisor {block.action} it."
+        for anchor, label in table.loc[spared, ["anchor", "label"]].itertuples(index=False):
+            held.append(Held(block.kind, anchor, ErrorCode.NOT_PERMITTED, why, label=label))
+        kept.append(block.take(~spared) if spared.any() else block)
+    return kept, held

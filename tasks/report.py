@@ -1,0 +1,235 @@
+"""Tells people what a cycle did: the report itself, artifacts and the run's final state in the Prefect UI.
+
+Prefect is imported by the functions that talk to it, so that the report can be read and shown without it.
+"""
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import TYPE_CHECKING, Any
+from uuid import UUID
+
+from connectors.contract import Action
+from connectors.errors import ErrorCode
+from tasks.checks import Checked
+from tasks.ledger import CycleKind, CycleState
+from tasks.mapping import Held
+
+if TYPE_CHECKING:
+    from prefect.client.schemas.objects import State
+
+COUNT_OF = {
+    Action.CREATE: "created",
+    Action.UPDATE: "updated",
+    Action.ENABLE: "enabled",
+    Action.DISABLE: "disabled",
+    Action.DELETE: "deleted",
+    Action.ADD_MEMBERS: "members_added",
+    Action.REMOVE_MEMBERS: "members_removed",
+}
+"""Actions to the names of a cycle's counts."""
+
+HEAD = 50
+"""Changes shown in the plan's artifact."""
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """One change that was not done."""
+
+    label: str
+    action: str
+    code: ErrorCode | None
+    message: str
+
+
+@dataclass(slots=True)
+class CycleReport:
+    """What one cycle did."""
+
+    job: str
+    cycle: int
+    """Number within the job."""
+    kind: CycleKind
+    state: CycleState
+    began: datetime
+    ended: datetime
+    counts: Mapping[str, int]
+    """By the names of ``tasks.ledger.COUNTS``, and ``staged``."""
+    unchanged: int = 0
+    """In-scope entries whose account was as it should be."""
+    failures: Sequence[Failure] = ()
+    held: Sequence[Held] = ()
+    notes: Sequence[Held] = ()
+    guards: Sequence[str] = ()
+    """Sentences of the guards that hold something back."""
+    findings: Sequence[str] = ()
+    """Sentences of the checks that did not hold."""
+    seconds: Mapping[str, float] = field(default_factory=dict)
+    """How long each part took."""
+    error: str = ""
+    """What stopped the cycle; empty when it ran to its end."""
+
+    @property
+    def exit_status(self) -> int:
+        """0 done; 1 done with entries failed or held; 3 waiting for approval; 4 stopped."""
+        match self.state:
+            case CycleState.DONE:
+                return 0
+            case CycleState.DONE_WITH_FAILURES:
+                return 1
+            case CycleState.STAGED:
+                return 3
+            case _:
+                return 4
+
+    @property
+    def message(self) -> str:
+        """One sentence about how the cycle ended."""
+        done = ", ".join(f"{count:,} {_spoken(name)}" for name, count in self.counts.items() if count and name in _DONE)
+        what = f"{done}." if done else "nothing to do."
+        match self.state:
+            case CycleState.DONE:
+                return f"Done: {what}"
+            case CycleState.DONE_WITH_FAILURES:
+                failed, held = self.counts.get("failed", 0), self.counts.get("held", 0)
+                return f"Done with failures: {what} {failed:,} failed, {held:,} held."
+            case CycleState.STAGED:
+                return f"Waiting for approval: {what} {' '.join(self.guards)}"
+            case _:
+                return f"Stopped: {self.error}"
+
+    def as_json(self) -> dict[str, Any]:
+        """Plain values for machines."""
+        return {
+            "job": self.job,
+            "cycle": self.cycle,
+            "kind": str(self.kind),
+            "state": str(self.state),
+            "began": self.began.isoformat(),
+            "ended": self.ended.isoformat(),
+            "counts": dict(self.counts),
+            "unchanged": self.unchanged,
+            "failures": [
+                {"entry": item.label, "action": item.action, "code": item.code, "message": item.message}
+                for item in self.failures
+            ],
+            "held": [_held_json(item) for item in self.held],
+            "notes": [_held_json(item) for item in self.notes],
+            "guards": list(self.guards),
+            "findings": list(self.findings),
+            "seconds": dict(self.seconds),
+            "error": self.error or None,
+            "exit_status": self.exit_status,
+        }
+
+
+_DONE = frozenset(COUNT_OF.values())
+
+
+def _spoken(name: str) -> str:
+    return name.replace("_", " ")
+
+
+def _held_json(held: Held) -> dict[str, Any]:
+    return {
+        "kind": str(held.kind),
+        "anchor": held.anchor,
+        "entry": held.label,
+        "code": str(held.code),
+        "message": held.reason,
+    }
+
+
+# --- Prefect -------------------------------------------------------------------------------------------------------
+
+
+def final_state(report: CycleReport | None) -> "State[Any]":
+    """The flow run's final state, whose name says what happened."""
+    from prefect.states import Completed
+
+    if report is None:
+        raise RuntimeError("the cycle ended without a report")
+    match report.state:
+        case CycleState.DONE:
+            name = "Completed"
+        case CycleState.DONE_WITH_FAILURES:
+            name = "Completed with failures"
+        case _:
+            name = "Waiting for approval"
+    return Completed(name=name, message=report.message, data=report.as_json())
+
+
+def publish_plan(checked: Checked) -> None:
+    """The head of the plan as a Markdown artifact: counts, guards, and the first changes of every block."""
+    from prefect.artifacts import create_markdown_artifact
+
+    plan = checked.plan
+    lines = [f"# Plan of {plan.job}", "", f"{plan.source} → {plan.target}", ""]
+    lines += ["| action | changes |", "| --- | ---: |"]
+    lines += [f"| {action} | {count:,} |" for action, count in plan.counts().items()] or ["| nothing to do | 0 |"]
+    lines += ["", *(f"> **Held back.** {verdict.sentence}" for verdict in checked.verdicts)]
+    lines += ["", "| action | entry | attributes | reason |", "| --- | --- | --- | --- |"]
+    shown = 0
+    for block in checked.blocks:
+        head = block.table.head(HEAD - shown)
+        for row, (label, reason) in enumerate(head[["label", "reason"]].itertuples(index=False)):
+            lines.append(f"| {block.action} | {_cell(label)} | {_cell(_touched(block, row))} | {_cell(reason)} |")
+        shown += len(head)
+        if shown >= HEAD:
+            break
+    total = plan.requests
+    if total > shown:
+        lines += ["", f"… and {total - shown:,} more; `provisor plan` shows them all."]
+    create_markdown_artifact("\n".join(lines), key=_key(plan.job, "plan"), description=f"Plan of {plan.job}")
+
+
+def publish_report(report: CycleReport) -> None:
+    """The counts of the cycle as a table artifact, and its failures by code as another."""
+    from prefect.artifacts import create_table_artifact
+    from prefect.context import FlowRunContext
+
+    if FlowRunContext.get() is None:
+        return
+    rows = [{"what": _spoken(name), "count": count} for name, count in report.counts.items() if count]
+    rows.append({"what": "unchanged", "count": report.unchanged})
+    create_table_artifact(rows, key=_key(report.job, "counts"), description=report.message)
+    codes = Counter(str(item.code or "") for item in report.failures)
+    codes.update(str(item.code) for item in report.held)
+    if codes:
+        example = {str(item.code or ""): item.message for item in report.failures}
+        example |= {str(item.code): item.reason for item in report.held if str(item.code) not in example}
+        table = [{"code": code, "entries": count, "example": example[code]} for code, count in codes.most_common()]
+        create_table_artifact(table, key=_key(report.job, "failures"), description="What failed or was held, by code")
+
+
+def begin_progress(job: str, total: int) -> UUID:
+    """A progress artifact at zero."""
+    from prefect.artifacts import create_progress_artifact
+
+    artifact = create_progress_artifact(0.0, key=_key(job, "progress"), description=f"Loading {total:,} requests")
+    assert isinstance(artifact, UUID)  # a coroutine only where an event loop runs
+    return artifact
+
+
+def move_progress(artifact: UUID, done: int, total: int) -> None:
+    """Moves the bar."""
+    from prefect.artifacts import update_progress_artifact
+
+    update_progress_artifact(artifact, progress=100.0 * done / total, description=f"{done:,} of {total:,} requests")
+
+
+def _key(job: str, what: str) -> str:
+    """Artifact keys hold lower-case letters, digits and hyphens only."""
+    return "".join(letter if letter.isalnum() and letter.isascii() else "-" for letter in f"{job}-{what}".lower())
+
+
+def _cell(text: str) -> str:
+    return text.replace("|", "\\|").replace("\n", " ")
+
+
+def _touched(block: Any, row: int) -> str:
+    if block.touched is not None:
+        return ", ".join(path for path in block.touched.columns if block.touched[path].iloc[row])
+    return f"{len(block.table['members'].iloc[row])} members" if "members" in block.table else ""

@@ -1,0 +1,87 @@
+"""A SCIM service as source."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from connectors.contract import Kind, Snapshot, Source, Wanted
+from connectors.errors import SettingsError
+from connectors.registry import find, open_source
+from connectors.scim.connector import ScimSource
+from tests.connectors.scim.changes import MANAGER
+from tests.servers.scim_service import ScimService
+
+PEOPLE: list[dict[str, Any]] = [
+    {"id": "i1", "userName": "ann", "externalId": "E1", "active": True},
+    {"id": "i2", "userName": "bob", "externalId": "E2", "active": False,
+     MANAGER.rpartition(":")[0]: {"manager": {"value": "i1"}}},
+    {"id": "i3", "userName": "eve", "externalId": "E3"},
+    {"id": "i4", "userName": "nobody"},
+    {"id": "i5", "userName": "twin 1", "externalId": "T"},
+    {"id": "i6", "userName": "twin 2", "externalId": "T"},
+]  # fmt: skip
+GROUPS: list[dict[str, Any]] = [
+    {"id": "g1", "displayName": "Sales", "members": [{"value": name} for name in ("i1", "i2", "i4")]},
+    {"id": "g2", "displayName": "All", "members": [{"value": "g1"}]},
+]
+WANTED = Wanted(("userName", MANAGER, f"{MANAGER}.value"), ("displayName",))
+
+
+def read(service: ScimService, **settings: Any) -> Snapshot:
+    service.seed(users=PEOPLE, groups=GROUPS)
+    chosen = find("scim").source_settings
+    assert chosen is not None
+    source = open_source(
+        "scim",
+        chosen.model_validate({"url": service.url, "auth": {"bearer": "${env:SCIM_TOKEN}"}, **settings}),
+        folder=Path(),
+    )
+    assert isinstance(source, Source)
+    try:
+        assert "answers as a SCIM" in source.check()
+        assert (source.attributes(Kind.USER) or {})["userName"].type == "string"
+        return source.read(WANTED)
+    finally:
+        source.close()
+
+
+def test_by_id(service: ScimService) -> None:
+    """Users by their id; who is not active is disabled, and only the wanted columns are given."""
+    snapshot = read(service)
+    assert snapshot.complete
+    assert snapshot.users.index.to_list() == ["i1", "i2", "i3", "i4", "i5", "i6"]
+    assert list(snapshot.users.columns) == list(WANTED.users)
+    assert snapshot.disabled == {"i2"}
+    assert snapshot.users.loc["i2", MANAGER] == "i1"
+    assert snapshot.members.to_numpy().tolist() == [["g1", "i1"], ["g1", "i2"], ["g1", "i4"], ["g2", "g1"]]
+    assert snapshot.watermark is None
+
+
+def test_by_another_key(service: ScimService) -> None:
+    """Key, memberships and managers speak the same language; who cannot be named is unreadable, not gone."""
+    snapshot = read(service, key="externalId")
+    assert snapshot.users.index.to_list() == ["E1", "E2", "E3"]
+    assert snapshot.disabled == {"E2"}
+    assert snapshot.users.loc["E2", MANAGER] == "E1"
+    assert snapshot.users.loc["E2", f"{MANAGER}.value"] == "E1"
+    assert snapshot.users[MANAGER].dtype == "str"
+    assert snapshot.members.to_numpy().tolist() == [["g1", "E1"], ["g1", "E2"], ["g2", "g1"]]
+    assert sorted((entry.key, entry.place) for entry in snapshot.unreadable if entry.key) == [
+        ("T", "/Users/i5"),
+        ("T", "/Users/i6"),
+    ]
+    assert [entry.place for entry in snapshot.unreadable if entry.key is None] == ["/Users/i4"]
+    assert not snapshot.complete
+
+
+def test_settings_are_cheap(tmp_path: Path) -> None:
+    """Opening touches neither network nor files: only check and read do."""
+    settings = find("scim").source_settings
+    assert settings is not None
+    source = open_source(
+        "scim", settings.model_validate({"url": "https://127.0.0.1:1", "ca_file": "absent.pem"}), folder=tmp_path
+    )
+    assert isinstance(source, ScimSource)
+    with pytest.raises(SettingsError, match=r"absent\.pem"):
+        source.check()

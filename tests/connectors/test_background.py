@@ -1,0 +1,74 @@
+"""An event loop in a thread of its own."""
+
+import asyncio
+import threading
+
+import pytest
+
+from connectors.background import BackgroundLoop, News
+
+
+async def where() -> tuple[int, int]:
+    return threading.get_ident(), id(asyncio.get_running_loop())
+
+
+def test_every_caller_gets_the_same_loop() -> None:
+    """Connections belong to a loop: whichever thread calls, the work runs on one and the same."""
+    loop = BackgroundLoop("test")
+    seen = [loop.run(where)]
+    thread = threading.Thread(target=lambda: seen.append(loop.run(where)))
+    thread.start()
+    thread.join()
+    loop.close()
+    assert seen[0] == seen[1]
+    assert seen[0][0] != threading.get_ident()
+
+
+def test_it_ends_and_can_begin_again() -> None:
+    """close ends the thread after the last piece of work, may be called twice, and is not the end for good."""
+    loop = BackgroundLoop("a loop to be closed")
+    done: list[str] = []
+
+    async def last() -> None:
+        done.append("last")
+
+    loop.close(last)
+    assert done == []
+    loop.run(where)
+    loop.close(last)
+    loop.close(last)
+    assert done == ["last"]
+    assert not [thread for thread in threading.enumerate() if thread.name == "a loop to be closed"]
+    loop.run(where)
+    loop.close()
+
+
+def test_news_arrive_in_order_and_before_the_end() -> None:
+    """Everything that was told is heard, then the work's own exception."""
+    loop = BackgroundLoop("test")
+    news: News[int] = News()
+
+    async def work() -> None:
+        for number in range(100):
+            news.tell(number)
+        raise ValueError("at the end")
+
+    heard: list[int] = []
+    told = news.until(loop.start(work))
+    heard += [next(told) for _ in range(100)]
+    with pytest.raises(ValueError, match="at the end"):
+        next(told)
+    loop.close()
+    assert heard == list(range(100))
+
+
+def test_an_exception_reaches_the_caller() -> None:
+    """What goes wrong on the loop goes wrong for who asked."""
+    loop = BackgroundLoop("test")
+
+    async def fail() -> None:
+        raise KeyError("x")
+
+    with pytest.raises(KeyError):
+        loop.run(fail)
+    loop.close()

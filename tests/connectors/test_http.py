@@ -1,0 +1,457 @@
+"""The HTTP session: its decision table, its settings, and what it does when things go wrong."""
+
+import asyncio
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, HTTPServer
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+from pydantic import ValidationError
+
+from connectors.contract import Pace
+from connectors.errors import (
+    ConflictError,
+    CredentialsError,
+    ErrorCode,
+    GoneError,
+    InvalidValueError,
+    ProvisorError,
+    RejectedError,
+    RetryableError,
+    SchemaMismatchError,
+    SettingsError,
+    UnknownOutcomeError,
+    UnreachableError,
+    UnsupportedError,
+)
+from connectors.http import (
+    MAX_ATTEMPTS,
+    MAX_WAIT_S,
+    Answer,
+    Call,
+    Decision,
+    Effect,
+    Fault,
+    HttpSession,
+    Problem,
+    decide,
+    decide_fault,
+    redact,
+    refusal,
+    retry_after_s,
+)
+from connectors.http_settings import HttpSettings
+from tests.connectors.clocks import FakeClock
+from tests.servers.scim_service import ScimService
+from tests.servers.starting import dead_port, html_server, tls_scim_service
+
+OK, RETRY, REJECT, STOP, UNKNOWN = Decision
+READ, REPEATABLE, ONCE = Effect
+
+# -- the table ----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("statuses", "read", "repeatable", "once"),
+    [
+        ((200, 201, 204), OK, OK, OK),
+        ((301, 302, 307, 304, 401, 407), STOP, STOP, STOP),
+        ((403,), STOP, REJECT, REJECT),
+        ((408, 500, 502, 503, 504, 599), RETRY, RETRY, UNKNOWN),
+        ((425, 429), RETRY, RETRY, RETRY),
+        ((400, 404, 405, 409, 410, 412, 413, 422, 501, 505), REJECT, REJECT, REJECT),
+    ],
+)
+def test_decision_table(statuses: tuple[int, ...], read: Decision, repeatable: Decision, once: Decision) -> None:
+    """Each status leads to one decision, and a write that may happen once is never blindly repeated."""
+    for status in statuses:
+        assert [decide(status, effect) for effect in (READ, REPEATABLE, ONCE)] == [read, repeatable, once], status
+
+
+def test_fault_table() -> None:
+    """A request that was not sent had no effect; one that was sent and not answered may have had."""
+    for effect in Effect:
+        assert decide_fault(Fault.UNTRUSTED, effect, answered=True) is STOP
+        assert decide_fault(Fault.NOT_SENT, effect, answered=False) is STOP
+        assert decide_fault(Fault.NOT_SENT, effect, answered=True) is RETRY
+    for fault in (Fault.LOST, Fault.LATE):
+        assert [decide_fault(fault, effect, answered=True) for effect in Effect] == [RETRY, RETRY, UNKNOWN]
+
+
+@pytest.mark.parametrize(
+    ("status", "call", "error", "code"),
+    [
+        (302, {}, SettingsError, None),
+        (400, {}, InvalidValueError, ErrorCode.UNPROCESSABLE_ENTITY),
+        (401, {"effect": ONCE}, CredentialsError, ErrorCode.UNAUTHORIZED),
+        (403, {}, CredentialsError, ErrorCode.INSUFFICIENT_RIGHTS),
+        (403, {"effect": ONCE}, RejectedError, ErrorCode.INSUFFICIENT_RIGHTS),
+        (404, {"known": True}, GoneError, ErrorCode.INVALID_ANCHOR),
+        (404, {}, SettingsError, None),
+        (405, {}, UnsupportedError, ErrorCode.METHOD_NOT_ALLOWED),
+        (409, {}, ConflictError, ErrorCode.CONFLICT),
+        (412, {}, RejectedError, ErrorCode.PROTOCOL_ERROR),
+        (413, {}, InvalidValueError, ErrorCode.UNPROCESSABLE_ENTITY),
+        (422, {}, InvalidValueError, ErrorCode.UNPROCESSABLE_ENTITY),
+        (501, {}, UnsupportedError, ErrorCode.NOT_IMPLEMENTED),
+    ],
+)
+def test_refusals(status: int, call: dict[str, Any], error: type[ProvisorError], code: ErrorCode | None) -> None:
+    """Each refusal is the error whose recovery fits it."""
+    answer = Answer(status, httpx.Headers({"location": "https://u:p@elsewhere.example/x?token=1"}), b"")
+    refused = refusal(answer, Call("GET", "/Users", "list users", **call), Problem("why", "so"), address="http://a")
+    assert type(refused) is error
+    assert refused.code is code
+    assert str(status) in str(refused)
+    assert "token" not in str(refused).replace("token refers", "") or status in {401, 403}
+    assert "u:p" not in str(refused)
+
+
+# -- small parts ---------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("header", "expected"),
+    [
+        (None, None),
+        ("", None),
+        ("7", 7.0),
+        ("0.5", 0.5),
+        ("-3", 0.0),
+        ("nan", None),
+        ("inf", None),
+        ("Thu, 01 Jan 1970 00:02:00 GMT", 20.0),
+        ("Thu, 01 Jan 1970 00:00:00 GMT", 0.0),
+        ("a little later", None),
+    ],
+)
+def test_retry_after(header: str | None, expected: float | None) -> None:
+    """Seconds and dates are understood; nonsense is no answer; nothing is negative."""
+    assert retry_after_s({} if header is None else {"retry-after": header}, now=100.0) == expected
+
+
+def test_redaction() -> None:
+    """What was sent, addresses and long numbers do not come back in an error text."""
+    said = "User 'Jane Doe' <jane@example.com> (4711234) clashes\n with jane; active true; no Jan"
+    assert redact(said, ["Jane Doe", "jane", True, None]) == "User '…' <…> (…) clashes with …; active true; no Jan"
+    assert len(redact("x " * 500)) == 200
+
+
+BASE = {"url": "https://scim.example.com/v2"}
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"url": "scim.example.com"},
+        {"url": "ftp://scim.example.com"},
+        {"url": "https://scim.example.com/v2?flag"},
+        {"url": "https://me:secret@scim.example.com/v2"},
+        {"auth": {"bearer": "a-plain-token"}},
+        {"auth": {}},
+        {"auth": {"bearer": "${env:A}", "basic": {"username": "u", "password": "${env:B}"}}},
+        {"auth": {"header": {"name": "X Key", "value": "${env:A}"}}},
+        {"verify": False},
+        {"timeout_s": 0},
+    ],
+)
+def test_settings_that_cannot_be_right(changes: dict[str, Any]) -> None:
+    """No credential in a job file, no way to switch verification off, no address that cannot work."""
+    with pytest.raises(ValidationError):
+        HttpSettings.model_validate({**BASE, **changes})
+
+
+# -- a session -----------------------------------------------------------------------------------------------------
+
+USERS = "/Users"
+
+
+def settings(url: str, **more: Any) -> HttpSettings:
+    return HttpSettings.model_validate({"url": url, "auth": {"bearer": "${env:SCIM_TOKEN}"}, **more})
+
+
+@pytest.fixture(autouse=True)
+def _token(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SCIM_TOKEN", "a-token")
+
+
+@pytest.fixture
+def service() -> Iterator[ScimService]:
+    with ScimService() as running:
+        yield running
+
+
+def exchange(chosen: HttpSettings, *calls: Call, pace: Pace | None = None) -> tuple[list[Any], HttpSession, FakeClock]:
+    """Send calls at the same time; gives answers or errors, the closed session and its clock."""
+
+    async def main() -> tuple[list[Any], HttpSession, FakeClock]:
+        clock = FakeClock()
+        session = HttpSession(
+            chosen, folder=Path(), pace=pace or Pace(), media_type="application/scim+json", clock=clock
+        )
+        try:
+            return await asyncio.gather(*map(session.send, calls), return_exceptions=True), session, clock
+        finally:
+            await session.close()
+
+    return asyncio.run(main())
+
+
+def read(**more: Any) -> Call:
+    return Call("GET", USERS, "list users", **more)
+
+
+def create(name: str = "a") -> Call:
+    body = b'{"schemas":["urn:ietf:params:scim:schemas:core:2.0:User"],"userName":"%s"}' % name.encode()
+    return Call("POST", USERS, "create the user", effect=ONCE, body=body)
+
+
+def test_answers_and_counts(service: ScimService) -> None:
+    """What was sent is what arrived, counted, over connections that are kept."""
+    [answer], session, _ = exchange(settings(service.url), create())
+    assert answer.status == 201
+    assert answer.json()["userName"] == "a"
+    assert session.requests == 1
+    answers, session, _ = exchange(settings(service.url), *(read() for _ in range(20)), pace=Pace(concurrency=2))
+    assert {answer.status for answer in answers} == {200}
+    assert service.connections_made <= 3
+
+
+@pytest.mark.parametrize("text", ["a+b c%20&=?#/é😀\"'\\", "%41", "..", "100% & more; x", "a\tb"])
+def test_parameters_arrive_as_they_are(service: ScimService, text: str) -> None:
+    """Plus, percent, quotes and non-Latin letters reach the service unchanged through both libraries."""
+    import orjson
+
+    name = orjson.dumps(text).decode()
+    service.seed(users=[{"userName": text}, {"userName": "other"}])
+    [answer], _, _ = exchange(settings(service.url), read(params={"filter": f"userName eq {name}"}))
+    assert [user["userName"] for user in answer.json()["Resources"]] == [text]
+
+
+@pytest.mark.parametrize(("form", "wait"), [("seconds", 3.0), ("date", 3.0), ("absent", 0.5), ("words", 0.5)])
+def test_too_many_requests_waits_as_asked(service: ScimService, form: str, wait: float) -> None:
+    """429 had no effect, so even a create is sent again, after the wait that was asked for."""
+    service.set_fault("too_many_requests", retry_after=form, seconds=3, times=1)
+    [answer], session, clock = exchange(settings(service.url), create())
+    assert answer.status == 201
+    assert session.requests == 2
+    assert wait * 0.5 - 0.1 <= sum(clock.slept) <= wait + 1.5
+    assert len(service.users) == 1
+
+
+def test_an_absurd_wait_is_not_waited(service: ScimService) -> None:
+    """Ten years of peace are an error that says so, not a run that never ends."""
+    service.set_fault("too_many_requests", retry_after="absurd")
+    [error], session, clock = exchange(settings(service.url), read())
+    assert isinstance(error, RetryableError)
+    assert error.code is ErrorCode.TOO_MANY_REQUESTS
+    assert error.retry_after_s is not None
+    assert error.retry_after_s > MAX_WAIT_S
+    assert session.requests == 1
+    assert sum(clock.slept) == 0
+
+
+def test_failing_reads_are_repeated_but_not_for_ever(service: ScimService) -> None:
+    """A read is sent again with growing waits, a bounded number of times."""
+    service.set_fault("error", status=503)
+    call = read()
+    [error], session, clock = exchange(settings(service.url), call)
+    assert isinstance(error, RetryableError)
+    assert call.sent == session.requests == MAX_ATTEMPTS
+    assert len(clock.slept) == MAX_ATTEMPTS - 1
+    assert not call.doubtful
+
+
+@pytest.mark.parametrize(
+    ("fault", "more", "code"),
+    [
+        ("error", {"status": 500}, ErrorCode.INTERNAL_SERVER_ERROR),
+        ("error", {"status": 504}, ErrorCode.TIMEOUT),
+        ("reset", {}, ErrorCode.PROTOCOL_ERROR),
+        ("reset", {"commit": "after"}, ErrorCode.PROTOCOL_ERROR),
+        ("truncated", {}, ErrorCode.PROTOCOL_ERROR),
+        ("hang", {"seconds": 5}, ErrorCode.TIMEOUT),
+    ],
+)
+def test_a_create_without_answer_is_unknown(
+    service: ScimService, fault: str, more: dict[str, Any], code: ErrorCode
+) -> None:
+    """A create whose answer is lost is sent once and reported as unknown, whatever really happened."""
+    service.set_fault(fault, method="POST", **more)
+    chosen = settings(service.url, timeout_s=0.2)
+    [_, error], _, _ = exchange(chosen, read(), create(), pace=Pace(concurrency=1))
+    assert isinstance(error, UnknownOutcomeError)
+    assert error.code is code
+    assert service.requests["POST /Users"] == 1
+
+
+@pytest.mark.parametrize("fault", ["reset", "truncated", "error"])
+def test_a_repeatable_write_is_repeated_and_in_doubt(service: ScimService, fault: str) -> None:
+    """A write that is as good twice is sent again, and remembers that the first one may have worked."""
+    [user] = service.seed(users=[{"userName": "a"}])[0]
+    service.set_fault(fault, method="DELETE", times=1)
+    call = Call("DELETE", f"{USERS}/{user}", "delete the user", effect=REPEATABLE, known=True)
+    [answer], _, _ = exchange(settings(service.url), call)
+    assert answer.status in {204, 404}
+    assert len(service.users) == 0
+
+
+def test_not_json(service: ScimService) -> None:
+    """A sign-in page with status 200 is named for what it is."""
+    with html_server() as page:
+        [answer], _, _ = exchange(settings(page.url), read())
+    with pytest.raises(SchemaMismatchError, match="an HTML page"):
+        answer.json()
+    service.set_fault("not_json")
+    [answer], _, _ = exchange(settings(service.url), read())
+    with pytest.raises(SchemaMismatchError, match="cut-off JSON"):
+        answer.json()
+
+
+def test_nobody_at_home() -> None:
+    """A refused connection says where nobody answers, at the first attempt."""
+    with dead_port() as nobody:
+        [error], session, _ = exchange(settings(nobody.url), read())
+    assert isinstance(error, UnreachableError)
+    assert nobody.url in str(error)
+    assert "refused" in str(error)
+    assert session.requests == 1
+
+
+def test_unknown_host() -> None:
+    """A host name that does not exist is not a matter of patience."""
+    [error], session, _ = exchange(settings("http://no-such-host.invalid"), read())
+    assert isinstance(error, UnreachableError)
+    assert session.requests == 1
+
+
+def test_gone_while_at_work(service: ScimService) -> None:
+    """A service that answered before gets some time to come back; then the cycle stops."""
+
+    async def main() -> tuple[BaseException | None, HttpSession]:
+        session = HttpSession(settings(service.url), folder=Path(), pace=Pace(), clock=FakeClock())
+        assert (await session.send(read())).status == 200
+        service.__exit__()
+        try:
+            await session.send(read())
+        except UnreachableError as error:
+            return error, session
+        finally:
+            await session.close()
+            service.__enter__()
+        return None, session
+
+    error, session = asyncio.run(main())
+    assert isinstance(error, UnreachableError)
+    assert session.requests == 1 + MAX_ATTEMPTS
+
+
+def test_untrusted_certificate(tmp_path: Path) -> None:
+    """A certificate that nobody vouches for ends the call and names ca_file; with the authority's file it works."""
+    with tls_scim_service(logs=tmp_path) as service:
+        [error], session, _ = exchange(settings(service.url), read())
+        assert isinstance(error, UnreachableError)
+        assert "ca_file" in str(error)
+        assert session.requests == 1
+        [answer], _, _ = exchange(settings(service.url, ca_file=str(service.ca_file)), read())
+        assert answer.status == 200
+
+
+def test_a_ca_file_that_is_none(tmp_path: Path) -> None:
+    """A file that holds no certificate is a mistake in the settings."""
+    (tmp_path / "ca.pem").write_text("nothing")
+    [error], _, _ = exchange(settings("https://127.0.0.1:1", ca_file=str(tmp_path / "ca.pem")), read())
+    assert isinstance(error, SettingsError)
+
+
+@contextmanager
+def echo_server(status: int, headers: dict[str, str]) -> Iterator[tuple[str, list[dict[str, str]]]]:
+    """Answers everything with one status; gives its address and the headers it was sent."""
+    seen: list[dict[str, str]] = []
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            seen.append({name.lower(): value for name, value in self.headers.items()})
+            self.send_response(status)
+            for name, value in headers.items():
+                self.send_header(name, value)
+            self.send_header("Content-Length", "2")
+            self.end_headers()
+            self.wfile.write(b"{}")
+
+        def log_message(self, *_: object) -> None:
+            return None
+
+    server = HTTPServer(("127.0.0.1", 0), Handler)
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
+    thread.start()
+    try:
+        yield f"http://127.0.0.1:{server.server_address[1]}", seen
+    finally:
+        server.shutdown()
+        thread.join()
+        server.server_close()
+
+
+def test_redirects_are_not_followed() -> None:
+    """The credentials do not travel to an address that is not in the job; the error names it."""
+    with echo_server(302, {"Location": "https://login.example.com/signin?next=1"}) as (url, seen):
+        call = read()
+        [answer], _, _ = exchange(settings(url), call)
+        assert len(seen) == 1
+    error = refusal(answer, call, Problem(), address=url)
+    assert isinstance(error, SettingsError)
+    assert "https://login.example.com/signin " in str(error)
+
+
+@pytest.mark.parametrize(
+    ("auth", "name", "value"),
+    [
+        ({"bearer": "${env:SCIM_TOKEN}"}, "authorization", "Bearer a-token"),
+        ({"basic": {"username": "me", "password": "${env:SCIM_TOKEN}"}}, "authorization", "Basic bWU6YS10b2tlbg=="),
+        ({"header": {"name": "X-API-Key", "value": "${env:SCIM_TOKEN}"}}, "x-api-key", "a-token"),
+    ],
+)
+def test_ways_to_sign_in(auth: dict[str, Any], name: str, value: str) -> None:
+    """Each way sends the header that it stands for, and nothing keeps cookies."""
+    with echo_server(200, {"Set-Cookie": "session=1"}) as (url, seen):
+        exchange(HttpSettings.model_validate({"url": url, "auth": auth}), read(), read(), pace=Pace(concurrency=1))
+    assert [headers[name] for headers in seen] == [value, value]
+    assert all("cookie" not in headers for headers in seen)
+
+
+def test_a_token_that_is_missing_or_cannot_be_sent(monkeypatch: pytest.MonkeyPatch, service: ScimService) -> None:
+    """The reference is named, the value never."""
+    monkeypatch.setenv("SCIM_TOKEN", "secret\nvalue")
+    [error], _, _ = exchange(settings(service.url), read())
+    assert isinstance(error, SettingsError)
+    assert "secret" not in str(error)
+    monkeypatch.delenv("SCIM_TOKEN")
+    [error], _, _ = exchange(settings(service.url), read())
+    assert isinstance(error, SettingsError)
+    assert "SCIM_TOKEN" in str(error)
+
+
+def test_no_request_leaves_names_in_a_log(service: ScimService, caplog: pytest.LogCaptureFixture) -> None:
+    """The debug log has method, resource and status; no query, no id, no token, at any level of any logger."""
+    caplog.set_level("DEBUG")
+    exchange(
+        settings(service.url),
+        read(params={"filter": 'userName eq "jane"'}),
+        Call("GET", f"{USERS}/jane", "read the user", known=True),
+    )
+    assert "GET /Users: 200" in caplog.text
+    assert "GET /Users: 404" in caplog.text
+    assert "jane" not in caplog.text
+    assert "a-token" not in caplog.text
+
+
+def test_the_pace_holds_over_all_callers(service: ScimService) -> None:
+    """Never more requests in flight than agreed, however many calls are waiting."""
+    service.set_fault("latency", seconds=0.005)
+    exchange(settings(service.url), *(read() for _ in range(40)), pace=Pace(concurrency=3))
+    assert service.most_in_flight <= 3

@@ -1,0 +1,168 @@
+"""Settings are checked when a job is loaded; credentials stay references until a connection is opened."""
+
+import os
+import socket
+import subprocess
+import sys
+from pathlib import Path
+from textwrap import dedent
+
+import pytest
+from pydantic import ValidationError
+
+from connectors.errors import SettingsError
+from connectors.settings import Secret, Settings, reveal
+
+
+class Door(Settings):
+    url: str
+    key: Secret
+
+
+@pytest.mark.parametrize(
+    "text", ["${env:TOKEN}", "${file:secrets/token}", "${prefect:app-token}", "${env:A}${env:B}", " ${env:A} "]
+)
+def test_a_secret_is_made_of_references(text: str) -> None:
+    """References are accepted as they are and kept as they are."""
+    assert Door(url="https://a.example.com", key=text).key == text
+
+
+@pytest.mark.parametrize("text", ["s3cr3t", "", "Bearer ${env:TOKEN}", "${env:}", "${vault:x}", "$TOKEN", "${TOKEN}"])
+def test_a_secret_is_never_a_value(text: str) -> None:
+    """A credential can never be written into a job file, not even in part; the answer says what to write."""
+    with pytest.raises(ValidationError) as caught:
+        Door(url="https://a.example.com", key=text)
+    (error,) = caught.value.errors()
+    assert error["loc"] == ("key",)
+    assert "${env:NAME}" in error["msg"]
+
+
+def test_unknown_settings_are_refused() -> None:
+    """A misspelled setting is an error, never ignored."""
+    with pytest.raises(ValidationError, match="extra_forbidden"):
+        Door(url="https://a.example.com", key="${env:A}", timeout=3)
+
+
+def test_settings_do_not_change() -> None:
+    """What was validated is what is used."""
+    door = Door(url="https://a.example.com", key="${env:A}")
+    with pytest.raises(ValidationError, match="frozen"):
+        door.url = "https://b.example.com"
+
+
+def test_the_environment_is_read_when_it_is_needed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A reference is looked up anew each time: a rotated credential is used without a restart."""
+    monkeypatch.setenv("DOOR_KEY", "first")
+    assert reveal("Bearer ${env:DOOR_KEY}", folder=tmp_path) == "Bearer first"
+    monkeypatch.setenv("DOOR_KEY", "second")
+    assert reveal("Bearer ${env:DOOR_KEY}", folder=tmp_path) == "Bearer second"
+
+
+def test_several_references_and_plain_text(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every reference of a text is replaced; text without references stays as it is, dollars included."""
+    monkeypatch.setenv("DOOR_HOST", "a.example.com")
+    (tmp_path / "user").write_text("ops\n")
+    assert reveal("https://${file:user}@${env:DOOR_HOST}/$x/{y}", folder=tmp_path) == "https://ops@a.example.com/$x/{y}"
+
+
+def test_what_a_reference_gives_is_not_looked_up_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A credential that looks like a reference is not followed."""
+    monkeypatch.setenv("DOOR_KEY", "${env:HOME}")
+    assert reveal("${env:DOOR_KEY}", folder=tmp_path) == "${env:HOME}"
+
+
+def test_a_file_is_looked_up_from_the_job_file(tmp_path: Path) -> None:
+    """Relative files lie beside the job file, wherever the command runs; surrounding blanks and line ends go away."""
+    (tmp_path / "keys").mkdir()
+    (tmp_path / "keys" / "door").write_text("  pässword \n", encoding="utf-8")
+    assert reveal("${file:keys/door}", folder=tmp_path) == "pässword"
+    assert reveal(f"${{file:{tmp_path}/keys/door}}", folder=Path("elsewhere")) == "pässword"
+
+
+@pytest.mark.parametrize("value", [None, ""])
+def test_an_unset_variable_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, value: str | None) -> None:
+    """A variable that is not set or empty stops with its name, before an empty credential is sent anywhere."""
+    monkeypatch.delenv("DOOR_KEY", raising=False)
+    if value is not None:
+        monkeypatch.setenv("DOOR_KEY", value)
+    with pytest.raises(SettingsError, match=r"environment variable DOOR_KEY \(.*\) is not set"):
+        reveal("${env:DOOR_KEY}", folder=tmp_path)
+
+
+def test_a_file_that_is_not_there_is_named(tmp_path: Path) -> None:
+    """A file that cannot be read stops with its path and the reference."""
+    with pytest.raises(SettingsError, match=r"referred to by \$\{file:door\}\) cannot be read: No such file"):
+        reveal("${file:door}", folder=tmp_path)
+
+
+@pytest.mark.parametrize("content", [b"", b" \n", b"s3cr3t\xff"])
+def test_a_file_without_text_is_refused_and_not_quoted(tmp_path: Path, content: bytes) -> None:
+    """An empty file or one that is not text is refused; nothing of it travels with the error."""
+    (tmp_path / "door").write_bytes(content)
+    with pytest.raises(SettingsError, match="holds no text") as caught:
+        reveal("${file:door}", folder=tmp_path)
+    assert caught.value.__context__ is None
+    assert caught.value.__cause__ is None
+
+
+def _in_new_process(script: str, **environment: str) -> str:
+    """What a script prints in a process whose Prefect knows nothing but these settings."""
+    kept = {key: value for key, value in os.environ.items() if not key.startswith("PREFECT_")}
+    run = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, env={**kept, **environment}, check=False
+    )
+    return run.stdout + run.stderr
+
+
+def test_an_api_of_prefect_that_does_not_answer_is_named(tmp_path: Path) -> None:
+    """A block that cannot be looked up stops with a sentence, not with a traceback of an HTTP client."""
+    script = dedent(
+        """
+        from pathlib import Path
+        from connectors.errors import SettingsError
+        from connectors.settings import reveal
+        try:
+            reveal("${prefect:door}", folder=Path())
+        except SettingsError as error:
+            print("stopped:", error)
+        """
+    )
+    with socket.socket() as nobody_listens:
+        nobody_listens.bind(("127.0.0.1", 0))
+        address = f"http://127.0.0.1:{nobody_listens.getsockname()[1]}/api"
+        told = _in_new_process(script, PREFECT_HOME=str(tmp_path), PREFECT_API_URL=address)
+    assert "stopped: Prefect does not answer, so ${prefect:door} cannot be looked up" in told
+
+
+@pytest.mark.long
+def test_a_block_of_prefect_is_looked_up(tmp_path: Path) -> None:
+    """A Secret block gives its value, inside of a running event loop too; one that is not there is named."""
+    script = dedent(
+        """
+        import asyncio
+        from pathlib import Path
+        from prefect.blocks.system import Secret
+        from connectors.errors import SettingsError
+        from connectors.settings import reveal
+
+        async def inside_a_loop():
+            return reveal("${prefect:door}", folder=Path())
+
+        Secret(value="opened").save("door")
+        print("first:", reveal("Bearer ${prefect:door}", folder=Path()))
+        print("second:", asyncio.run(inside_a_loop()))
+        try:
+            reveal("${prefect:window}", folder=Path())
+        except SettingsError as error:
+            print("stopped:", error)
+        """
+    )
+    told = _in_new_process(
+        script,
+        PREFECT_HOME=str(tmp_path),
+        PREFECT_SERVER_ANALYTICS_ENABLED="false",
+        PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS="120",
+    )
+    assert "first: Bearer opened\n" in told
+    assert "second: opened\n" in told
+    assert "stopped: There is no Prefect Secret block named window" in told

@@ -1,0 +1,118 @@
+"""One running cycle per job, across machines."""
+
+from collections.abc import Callable
+from datetime import datetime, timedelta
+from threading import Barrier, Thread
+
+import pytest
+
+from connectors.contract import Action, Change, Kind
+from tasks.ledger import Cycle, CycleKind, CycleState, JobBusyError, Lease, LeaseLostError, Ledger
+
+HOUR = timedelta(hours=1)
+MOMENT = timedelta(microseconds=1)
+CREATE = Change("c1", Kind.USER, Action.CREATE, "a", None)
+
+
+@pytest.fixture
+def other(open_ledger: Callable[[], Ledger], ledger: Ledger) -> Ledger:
+    """The same ledger, as another machine has it open."""
+    return open_ledger()
+
+
+def test_a_job_that_is_being_run_is_busy(ledger: Ledger, other: Ledger, now: datetime) -> None:
+    """The second run learns by whom, and until when; other jobs are free."""
+    lease = ledger.acquire_lease("hr", "host one, run 7", now=now, duration=HOUR)
+    assert lease == Lease("hr", "host one, run 7", fence=1, expires_at=now + HOUR)
+    with pytest.raises(JobBusyError, match=r"host one, run 7.*2026-03-29 02:59:59 UTC"):
+        other.acquire_lease("hr", "host two", now=now + HOUR - MOMENT, duration=HOUR)
+    assert other.acquire_lease("crm", "host two", now=now, duration=HOUR).fence == 1
+    ledger.check_fence(lease)
+
+
+def test_a_lease_that_was_let_go_is_free_at_once_and_its_fence_grows(
+    ledger: Ledger, other: Ledger, now: datetime
+) -> None:
+    """The old fence never becomes right again, not even between two holders."""
+    lease = ledger.acquire_lease("hr", "one", now=now, duration=HOUR)
+    ledger.release_lease(lease)
+    with pytest.raises(LeaseLostError, match="Nobody runs it now"):
+        ledger.check_fence(lease)
+    with pytest.raises(LeaseLostError):
+        ledger.renew_lease(lease, now=now, duration=HOUR)
+    assert other.acquire_lease("hr", "two", now=now, duration=HOUR).fence == 2
+
+
+def test_an_expired_lease_can_be_taken_and_the_late_holder_is_stopped(
+    ledger: Ledger, other: Ledger, now: datetime
+) -> None:
+    """A process that stalled finds out wherever it asks, and its release does not free the new holder's lease."""
+    late = ledger.acquire_lease("hr", "late", now=now, duration=HOUR)
+    taken = other.acquire_lease("hr", "quick", now=now + HOUR, duration=HOUR)
+    assert taken.fence == late.fence + 1
+    with pytest.raises(LeaseLostError, match="being run by quick"):
+        ledger.check_fence(late)
+    with pytest.raises(LeaseLostError):
+        ledger.renew_lease(late, now=now + HOUR, duration=HOUR)
+    ledger.release_lease(late)
+    other.check_fence(taken)
+
+
+def test_a_renewed_lease_lasts_longer(ledger: Ledger, other: Ledger, now: datetime) -> None:
+    """An expired lease that nobody took may be renewed: nobody else has done anything."""
+    lease = ledger.acquire_lease("hr", "one", now=now, duration=HOUR)
+    lease = ledger.renew_lease(lease, now=now + HOUR, duration=HOUR)
+    assert lease.expires_at == now + 2 * HOUR
+    with pytest.raises(JobBusyError):
+        other.acquire_lease("hr", "two", now=now + HOUR, duration=HOUR)
+
+
+def test_of_many_who_try_at_once_one_gets_the_job(open_ledger: Callable[[], Ledger], now: datetime) -> None:
+    """Whether the job is new, or its lease has just run out."""
+    ledgers = [open_ledger() for _ in range(4)]
+    for round_number in range(1, 6):
+        start, fences, busy = Barrier(len(ledgers)), [], []
+
+        def attempt(ledger: Ledger, start=start, fences=fences, busy=busy, round_number=round_number) -> None:
+            start.wait()
+            try:
+                fences.append(ledger.acquire_lease("hr", "x", now=now + round_number * HOUR, duration=HOUR).fence)
+            except JobBusyError as error:
+                busy.append(error)
+
+        threads = [Thread(target=attempt, args=(ledger,)) for ledger in ledgers]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        assert fences == [round_number]
+        assert len(busy) == 3
+
+
+def leased(ledger: Ledger, now: datetime) -> Cycle:
+    """A running cycle under a lease of an hour."""
+    lease = ledger.acquire_lease("hr", "late", now=now, duration=HOUR)
+    return ledger.begin_cycle("hr", CycleKind.INITIAL, fingerprint="f", now=now, lease=lease)
+
+
+def test_a_late_holder_cannot_journal_and_so_cannot_send(ledger: Ledger, other: Ledger, now: datetime) -> None:
+    """Intent before effect is where a process that was overtaken is stopped."""
+    cycle = leased(ledger, now)
+    ledger.journal(cycle, [CREATE], now)
+    other.acquire_lease("hr", "quick", now=now + HOUR, duration=HOUR)
+    with pytest.raises(LeaseLostError):
+        ledger.journal(cycle, [Change("c2", Kind.USER, Action.CREATE, "b", None)], now)
+    assert [attempt.change_id for attempt in other.open_attempts("hr")] == ["c1"]
+    with pytest.raises(LeaseLostError):
+        ledger.end_cycle(cycle, CycleState.DONE, {}, message="", now=now, watermark="w")
+    assert ledger.watermark("hr") is None
+
+
+def test_a_cycle_does_not_begin_under_a_lost_lease(ledger: Ledger, other: Ledger, now: datetime) -> None:
+    """Beginning would declare the other's running cycle crashed."""
+    late = ledger.acquire_lease("hr", "late", now=now, duration=HOUR)
+    lease = other.acquire_lease("hr", "quick", now=now + HOUR, duration=HOUR)
+    other.begin_cycle("hr", CycleKind.INITIAL, fingerprint="f", now=now, lease=lease)
+    with pytest.raises(LeaseLostError):
+        ledger.begin_cycle("hr", CycleKind.INITIAL, fingerprint="f", now=now, lease=late)
+    assert [cycle.state for cycle in other.cycles("hr")] == [CycleState.RUNNING]
