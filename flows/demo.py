@@ -147,7 +147,7 @@ def _tell_where(out: Console, folder: Path) -> None:
     here = f"PROVISOR_HOME={escape(str(folder / 'state'))}"
     out.print()
     out.print(Rule("[bold]Where to look[/]", align="left"))
-    out.print(f"  what happened to one person   {here} provisor log {JOB} --identity maria.sommer@example.com")
+    out.print(f"  what happened to one person   {here} provisor log {JOB} --identity 000015")
     out.print(f"  every change, newest first    {here} provisor log {JOB}")
     out.print(f"  how the job stands            {here} provisor status {JOB}")
     out.print(f"  the job, and both exports     {escape(str(folder / JOB))}.yaml, {escape(str(folder / JOB))}/")

@@ -60,5 +60,7 @@ def prepare(home: Path) -> None:
     settings = dict(_QUIET)
     if not is_configured():
         settings |= _LOCAL | {"PREFECT_HOME": str(home / "prefect")}
+        home.mkdir(mode=0o700, parents=True, exist_ok=True)
+        (home / "prefect").mkdir(mode=0o700, exist_ok=True)
     for name, value in settings.items():
         os.environ.setdefault(name, value)

@@ -1,0 +1,135 @@
+"""The README and the page about one person are true: what they show is run, what they name exists."""
+
+import importlib
+import io
+import re
+import tomllib
+import types
+from pathlib import Path
+
+import pytest
+from rich.console import Console
+
+import tasks
+from connectors import registry
+from connectors.contract import Kind, Source, Wanted
+from flows.cli import app
+from flows.running import decide_now
+from flows.show import show_plan
+from tasks.expressions import FUNCTIONS, function_reference
+from tasks.job import load_job
+from tests.servers.scim_service import ScimService
+
+ROOT = Path(tasks.__file__).parents[1]
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+LIFE = (ROOT / "tasks" / "README.md").read_text(encoding="utf-8")
+
+
+def block(language: str) -> str:
+    """The first block of code in a language."""
+    found = re.search(rf"```{language}\n(.*?)```", README, re.DOTALL)
+    assert found, f"the README has no {language} block"
+    return found.group(1)
+
+
+def section(name: str) -> str:
+    """What stands between the marks of a generated section."""
+    found = re.search(rf"<!-- {name}: .*? -->\n(.*?)<!-- end of {name} -->", README, re.DOTALL)
+    assert found, f"the README has no section {name}"
+    return found.group(1)
+
+
+def connector_table() -> str:
+    """The connector table as the registry has it."""
+    lines = ["| connector | source | target | what it speaks to |", "| --- | --- | --- | --- |"]
+    for name in sorted(registry.BUILT_IN):
+        one = registry.find(name)
+        source, target = ("yes" if side else "" for side in (one.open_source, one.open_target))
+        lines.append(f"| `{name}` | {source} | {target} | {one.title} |")
+    return "\n".join(lines) + "\n"
+
+
+GENERATED = {"connectors": connector_table, "functions": lambda: function_reference().strip() + "\n"}
+
+
+@pytest.mark.parametrize("name", GENERATED)
+def test_tables_are_made_from_the_code(request, name):
+    """The tables of connectors and functions are what the code says; ``--update-golden`` writes them anew."""
+    wanted = GENERATED[name]()
+    if request.config.getoption("--update-golden"):
+        text = (ROOT / "README.md").read_text(encoding="utf-8")
+        mark = re.search(rf"(<!-- {name}: .*? -->\n).*?(<!-- end of {name} -->)", text, re.DOTALL)
+        assert mark
+        text = text[: mark.start()] + mark.group(1) + wanted + mark.group(2) + text[mark.end() :]
+        (ROOT / "README.md").write_text(text, encoding="utf-8")
+        return
+    assert section(name) == wanted
+
+
+def test_every_function_is_documented():
+    """Whoever adds a function adds it to the reference."""
+    named = set(re.findall(r"^\| `(\w+)", section("functions"), re.MULTILINE))
+    assert set(FUNCTIONS) <= named
+
+
+def test_the_job_of_the_readme_gives_the_plan_it_shows(tmp_path, monkeypatch):
+    """The ten-line job is planned for real against a SCIM service; the plan is the text in the README."""
+    (tmp_path / "people.csv").write_text(block("csv"), encoding="utf-8")
+    monkeypatch.setenv("PROVISOR_HOME", str(tmp_path / "state"))
+    with ScimService(token="secret") as service:
+        monkeypatch.setenv("SCIM_TOKEN", service.token)
+        schemas = ["urn:ietf:params:scim:schemas:core:2.0:User"]
+        bob = {"userName": "bob.ray@example.com", "displayName": "Bob Ray", "title": "Clerk", "active": True}
+        service.seed(users=[{"schemas": schemas, **bob}])
+        job = tmp_path / "hr-to-app.yaml"
+        job.write_text(block("yaml").replace("http://127.0.0.1:8080/v2", service.url), encoding="utf-8")
+        decision = decide_now(load_job(job))
+        text = io.StringIO()
+        show_plan(Console(file=text, width=200, highlight=False, soft_wrap=True), decision, limit=None)
+        shown = text.getvalue().replace(service.url, "http://127.0.0.1:8080/v2")
+    assert shown.strip() == block("text").strip()
+
+
+def test_every_command_is_documented_and_exists():
+    """The table of commands is the list of commands."""
+    documented = set(re.findall(r"^\| `provisor ([a-z-]+)", README, re.MULTILINE))
+    existing = {command.name or command.callback.__name__.replace("_", "-") for command in app.registered_commands}
+    assert documented == existing
+
+
+def test_every_dependency_has_its_lower_bound_and_its_reason():
+    """The table of packages is pyproject's list, with the same lower bounds."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    wanted = dict(re.match(r"([\w.-]+)(?:\[\w+\])?>=([\w.]+)", text).groups() for text in project["dependencies"])
+    rows = re.findall(r"^\| ([a-z][\w.-]+) \| ([\d.]+)[^|]*\| (.+) \|$", README, re.MULTILINE)
+    assert {name: bound for name, bound, _ in rows} == wanted
+    assert all(reason.strip() for *_, reason in rows)
+
+
+def test_the_connector_of_the_readme_is_a_source(tmp_path):
+    """The connector shown there works as it stands."""
+    module = types.ModuleType("ldif")
+    exec(block("python"), module.__dict__)
+    (tmp_path / "people.ldif").write_text("dn: cn=ann\nmail: ann@x\n\ndn: cn=bob\nmail: bob@x\n", encoding="utf-8")
+    connector = module.CONNECTOR
+    source = connector.open_source(connector.source_settings(path="people.ldif"), folder=tmp_path)
+    assert isinstance(source, Source)
+    assert source.attributes(Kind.USER) is None
+    assert source.read(Wanted(users=("mail",))).users["mail"].to_dict() == {"cn=ann": "ann@x", "cn=bob": "bob@x"}
+
+
+@pytest.mark.parametrize("name", sorted(set(re.findall(r"`((?:flows|tasks|connectors)\.[\w.]+)`", LIFE))))
+def test_every_step_of_a_life_names_a_function_that_exists(name):
+    """The page about one person names modules and functions; each is there."""
+    module, _, attribute = name.rpartition(".")
+    try:
+        found = importlib.import_module(module)
+    except ModuleNotFoundError:
+        module, _, owner = module.rpartition(".")
+        found = getattr(importlib.import_module(module), owner)
+    assert hasattr(found, attribute), f"{name} does not exist"
+
+
+def test_the_packages_are_those_of_the_checkout():
+    """Provisor runs from a checkout; an installed copy under another path would be another program."""
+    assert Path(tasks.__file__).parents[1] == Path(__file__).parents[1]
