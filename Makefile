@@ -36,4 +36,5 @@ bench: .venv/.installed
 	@$(PYTHON) -c 'import sys; sys.exit(0 if sys.version_info >= (3, 11) else "Provisor needs Python 3.11 or later: make PYTHON=python3.11")'
 	test -d .venv || $(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[dev]'
+	$(BIN)/python -m compileall -q flows tasks connectors
 	touch $@

@@ -21,6 +21,7 @@ The decision table, by status or fault and by what sending twice would do:
 """
 
 import email.utils
+import gc
 import logging
 import os
 import random
@@ -118,12 +119,26 @@ class Answer:
     def json(self) -> Any:
         """The body's JSON value. Raises: SchemaMismatchError when it is something else."""
         try:
-            return orjson.loads(self.body)
+            return _loads(self.body)
         except orjson.JSONDecodeError as error:
             raise SchemaMismatchError(
                 f"Instead of JSON came {_nature(self.body)} (HTTP {self.status}). Check that the url is that of the "
                 "API itself, not of its web pages or of a login page in front of it."
             ) from error
+
+
+def _loads(body: bytes) -> Any:
+    """The JSON value. Large ones are parsed without garbage collections, which took two thirds of the parser's time.
+
+    What a parser makes holds no cycles, so nothing is left behind that a collection would have found.
+    """
+    if len(body) < 65_536 or not gc.isenabled():
+        return orjson.loads(body)
+    gc.disable()
+    try:
+        return orjson.loads(body)
+    finally:
+        gc.enable()
 
 
 def _nature(body: bytes) -> str:

@@ -17,8 +17,8 @@ from typing import Annotated, Any
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
-import pyarrow as pa  # type: ignore[import-untyped]
-import pyarrow.compute as pc  # type: ignore[import-untyped]
+import pyarrow as pa
+import pyarrow.compute as pc
 from pydantic import BeforeValidator, Field
 
 from connectors.contract import Kind, Unreadable
@@ -64,10 +64,20 @@ class EntrySection(Settings):
 
     key: Name
     """Column that identifies an entry for ever."""
-    enabled: Annotated[Enabled, BeforeValidator(_long_form, json_schema_input_type=str | Enabled)] | None = None
-    """Column that says whether a person is active; without it everybody is."""
     keep_empty: Annotated[bool, Field(strict=True)] = False
     """Whether an empty cell is empty text; otherwise it is null."""
+
+    @property
+    def required(self) -> tuple[str, ...]:
+        """Columns without which the entries cannot be read."""
+        return (self.key,)
+
+
+class PersonSection(EntrySection):
+    """The same for people, who may be switched off."""
+
+    enabled: Annotated[Enabled, BeforeValidator(_long_form, json_schema_input_type=str | Enabled)] | None = None
+    """Column that says whether a person is active; without it everybody is."""
 
     @property
     def required(self) -> tuple[str, ...]:
@@ -286,9 +296,11 @@ def check_entries(rows: Rows, section: EntrySection, kind: Kind, *, wanted: Iter
     missing = _missing(keys)
     copies = _copies(keys, missing)
     reasons: dict[int, tuple[str | None, str]] = {}
-    states = _states(frame, section.enabled)
-    for number in np.flatnonzero(states == _State.UNKNOWN).tolist():
-        reasons[number] = (keys[number].as_py(), _unknown_state(frame, section, number))
+    enabled = section.enabled if isinstance(section, PersonSection) else None
+    states = _states(frame, enabled)
+    if enabled is not None:
+        for number in np.flatnonzero(states == _State.UNKNOWN).tolist():
+            reasons[number] = (keys[number].as_py(), _unknown_state(enabled.column, frame[enabled.column].iloc[number]))
     for number in np.flatnonzero(copies > 1).tolist():
         reason = f"{copies[number]} rows have this {section.key}; none is used, for nobody can say which is right."
         reasons[number] = (keys[number].as_py(), reason)
@@ -387,14 +399,15 @@ def _state_of(word: str, active: set[str]) -> _State:
     return _State.DISABLED if word in DISABLED_WORDS else _State.UNKNOWN
 
 
-def _unknown_state(frame: pd.DataFrame, section: EntrySection, number: int) -> str:
-    assert section.enabled is not None
-    name = section.enabled.column
-    value = frame[name].iloc[number]
-    if value is None or value is pd.NA or value != value or not str(value).strip():
-        return f"{name} is empty, so nobody knows whether this person is active."
+def _unknown_state(column: str, value: object) -> str:
+    if isinstance(value, list | dict):
+        return f"{column} holds a list, so nobody knows whether this person is active."
+    if value is None or pd.isna(value) or not str(value).strip():  # type: ignore[call-overload]
+        return f"{column} is empty, so nobody knows whether this person is active."
     known = "true, 1, yes, y, active, enabled or their opposites"
-    return f"{name} is {str(value)[:40]!r}, which is none of {known}. List the words that mean active: enabled.values."
+    return (
+        f"{column} is {str(value)[:40]!r}, which is none of {known}. List the words that mean active: enabled.values."
+    )
 
 
 def _unreadable(

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
 
@@ -69,7 +69,7 @@ def _status_of(error: ProvisorError) -> int:
     return STOPPED if isinstance(error, JobBusyError) else WRONG if isinstance(error, JobError) else STOPPED
 
 
-def _complain(message: str, status: int) -> None:
+def _complain(message: str, status: int) -> NoReturn:
     print(message, file=sys.stderr)  # noqa: T201 (this is the command line)
     sys.exit(status)
 
@@ -189,6 +189,83 @@ def log(
         show_log(console(), lines)
     else:
         _write(write_log(lines, form))
+
+
+@app.command()
+def explain(
+    expression: Annotated[
+        str | None,
+        typer.Argument(metavar="EXPRESSION", help="""The expression, as in 'ToLower([mail])'.""", show_default=False),
+    ] = None,
+    attr: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="NAME=VALUE",
+            help="A source attribute. NAME= is the empty text, an attribute left out is null, several of one name are "
+            "several values, and NAME:json=VALUE takes JSON: true, 7, null, [1, 2].",
+        ),
+    ] = None,
+    now: Annotated[
+        str | None, typer.Option(metavar="MOMENT", help="What Now() gives, like 2026-01-31T08:00:00Z.")
+    ] = None,
+    job: Annotated[
+        Path | None, typer.Option(metavar="JOB", help="With --entry: take the attributes from this job's source.")
+    ] = None,
+    entry: Annotated[
+        str | None,
+        typer.Option(
+            metavar="KEY",
+            help="The entry: its key in the source, or its value of a matching attribute. Without EXPRESSION every "
+            "mapping of the job is explained for it.",
+        ),
+    ] = None,
+    cases: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Run a file of cases (JSON) and say which of them fail.")
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Show how an expression comes to its value, for given attributes or for a real entry; or run a file of cases."""
+    from flows.explain import WrongRequestError, run_explain, write_json
+
+    if cases is not None and (expression is not None or attr or job is not None or entry is not None):
+        raise typer.BadParameter("the file holds everything; only --now and --json go with it", param_hint="--cases")
+    if (job is None) != (entry is None):
+        raise typer.BadParameter("--job and --entry go together", param_hint="--entry" if entry else "--job")
+    if expression is None and cases is None and job is None:
+        raise typer.BadParameter("write an expression, or --job and --entry, or --cases", param_hint="EXPRESSION")
+    try:
+        if cases is not None:
+            from flows.cases import run_case_file
+
+            status = run_case_file(cases, now, as_json=as_json)
+        elif job is not None and entry is not None:
+            from flows.explain_entry import run_explain_entry
+
+            status = run_explain_entry(job, entry, expression, attr or [], now, as_json=as_json)
+        else:
+            status = run_explain(expression or "", attr or [], now, as_json=as_json)
+    except WrongRequestError as error:
+        if as_json:
+            write_json(error.as_json())
+        _complain(str(error), WRONG)
+    raise typer.Exit(status)
+
+
+@app.command(name="import-entra")
+def import_entra(
+    schema_file: Annotated[
+        Path, typer.Argument(metavar="SCHEMA", help="The exported synchronization schema (JSON).", show_default=False)
+    ],
+    out: Annotated[Path | None, typer.Option(help="Write the job to this file instead of standard output.")] = None,
+) -> None:
+    """Make a job file of an exported Microsoft Entra synchronization schema, and say what it cannot hold."""
+    from flows.entra_import import EntraSchemaError
+    from flows.entra_import.command import run_import
+
+    try:
+        run_import(schema_file, out)
+    except EntraSchemaError as error:
+        _complain(str(error), WRONG)
 
 
 @app.command()

@@ -289,16 +289,16 @@ def _summary(
 def settle_attempts(ledger: Ledger, cycle: Cycle, plan: Plan, *, now: datetime) -> int:
     """Closes attempts of dead runs, whose answers were lost, by what the target shows now; gives how many there were.
 
-    To be called with a plan made from a complete listing, before anything is sent: a change that the plan no longer
-    wants has taken effect.
+    To be called with a plan made from a complete listing, before anything is sent: what the plan does not want again
+    has taken effect.
     """
     attempts = ledger.open_attempts(cycle.job)
     if not attempts:
         return 0
-    wanted = {(block.kind, anchor) for block in plan.blocks for anchor in block.table["anchor"]}
+    wanted = {(block.kind, block.action, anchor) for block in plan.blocks for anchor in block.table["anchor"]}
     changes, outcomes, log = [], [], []
     for attempt in attempts:
-        took_effect = (attempt.kind, attempt.anchor) not in wanted
+        took_effect = (attempt.kind, attempt.action, attempt.anchor) not in wanted
         change = Change(
             id=attempt.change_id,
             kind=attempt.kind,

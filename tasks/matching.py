@@ -14,9 +14,10 @@ import pyarrow.compute as pc
 
 from connectors.errors import ErrorCode
 from tasks.job import MatchingRule
+from tasks.keys import Rows, find, texts
 from tasks.mapping import Desired, Held
+from tasks.scope import is_among
 
-Rows = npt.NDArray[np.int64]
 LINKED = "linked"
 
 
@@ -28,14 +29,30 @@ class Matches:
     """Per desired entry: row of its account in the target's frame, -1 where it has none."""
     how: npt.NDArray[np.object_]
     """Per desired entry: ``linked``, ``matched by <attribute>``, or None."""
-    vanished: npt.NDArray[np.bool_]
-    """Desired entries whose linked account is no longer in the target."""
+    link: Rows
+    """Per desired entry: position of its link, -1 where it has none."""
+    link_row: Rows
+    """Per link: row of its account in the target's frame, -1 where the account is gone."""
     held: list[Held] = field(default_factory=list)
     """Entries that must not be touched: two candidates, or one account claimed twice."""
     blocked: npt.NDArray[np.bool_] = field(default_factory=lambda: np.zeros(0, dtype=bool))
     """Desired entries that are in ``held``."""
     released: list[str] = field(default_factory=list)
     """Anchors no longer in the source whose linked account is taken over by a new anchor that matches it."""
+
+    @property
+    def vanished(self) -> npt.NDArray[np.bool_]:
+        """Desired entries whose linked account is no longer in the target."""
+        gone: npt.NDArray[np.bool_] = self.link >= 0
+        gone[gone] = self.link_row[self.link[gone]] < 0
+        return gone
+
+    @property
+    def link_is_used(self) -> npt.NDArray[np.bool_]:
+        """Links of desired entries."""
+        used = np.zeros(len(self.link_row), dtype=bool)
+        used[self.link[self.link >= 0]] = True
+        return used
 
 
 def match_entries(
@@ -53,24 +70,20 @@ def match_entries(
     ``target_id``. ``present``: anchors of everybody the source has. ``exact``: target paths compared with case.
     """
     count = len(desired.frame)
-    anchors, ids = _arrow(desired.frame.index), _arrow(existing.index)
-    link_anchors, link_ids = _arrow(links.index), _arrow(links["target_id"])
-
-    own_link = _find(anchors, link_anchors)
-    linked = own_link >= 0
+    link = find(texts(desired.frame.index), texts(links.index))
+    link_row = find(texts(links["target_id"]), texts(existing.index))
+    linked = link >= 0
     row = np.full(count, -1, dtype=np.int64)
-    row_of_link = _find(link_ids, ids)
-    row[linked] = row_of_link[own_link[linked]]
+    row[linked] = link_row[link[linked]]
     how = np.full(count, None, dtype=object)
     how[row >= 0] = LINKED
-    matches = Matches(row=row, how=how, vanished=linked & (row < 0), blocked=np.zeros(count, dtype=bool))
+    matches = Matches(row=row, how=how, link=link, link_row=link_row, blocked=np.zeros(count, dtype=bool))
 
-    link_of_row = _find(ids, link_ids)
-    owner_present = np.asarray(links.index.isin(present))
+    link_of_row = _inverse(link_row, len(existing))
     for number, (rule, keys) in enumerate(zip(rules, desired.keys, strict=True)):
         if rule.target in existing:
             first = number == 0
-            _match_by(rule, keys, first, matches, desired, existing, links, link_of_row, owner_present, exact)
+            _match_by(rule, keys, first, matches, desired, existing, links, link_of_row, present, exact)
     _refuse_doubles(matches, desired, existing)
     matches.held.sort(key=lambda entry: entry.anchor)
     matches.released.sort()
@@ -86,7 +99,7 @@ def _match_by(
     existing: pd.DataFrame,
     links: pd.DataFrame,
     link_of_row: Rows,
-    owner_present: npt.NDArray[np.bool_],
+    present: pd.Index,
     exact: frozenset[str],
 ) -> None:
     """One rule, for the entries that have no account yet.
@@ -97,8 +110,8 @@ def _match_by(
     open_rows = np.flatnonzero((matches.row < 0) & ~matches.blocked & keys.notna().to_numpy())
     if not len(open_rows):
         return
-    wanted = _key(_arrow(keys).take(pa.array(open_rows)), rule.target, exact)
-    offered = _key(_arrow(existing[rule.target]), rule.target, exact)
+    wanted = _key(texts(keys).take(pa.array(open_rows)), rule.target, exact).dictionary_encode()
+    offered = _key(texts(existing[rule.target]), rule.target, exact)
 
     def hold(position: int, code: ErrorCode, reason: str) -> None:
         at = int(open_rows[position])
@@ -106,12 +119,12 @@ def _match_by(
         anchor = str(desired.frame.index[at])
         matches.held.append(Held(desired.kind, anchor, code, reason, label=str(desired.labels.iloc[at])))
 
-    first_same = _find(wanted, wanted)
-    shared = np.bincount(first_same, minlength=len(wanted))[first_same] > 1
-    claimants = _find(offered, wanted)
-    candidates = np.bincount(claimants[claimants >= 0], minlength=len(wanted))[first_same]
-    found = _find(wanted, offered)
-    shared &= (candidates > 0) | first
+    # Entries that want the same value have the same number.
+    number, numbers = np.asarray(wanted.indices), len(wanted.dictionary)
+    number_of_row = find(offered, wanted.dictionary)
+    candidates = np.bincount(number_of_row[number_of_row >= 0], minlength=numbers)[number]
+    found = _inverse(number_of_row, numbers)[number]
+    shared = (np.bincount(number, minlength=numbers)[number] > 1) & ((candidates > 0) | first)
 
     for position in np.flatnonzero(shared):
         reason = f"Several entries of the source have the same value for {rule.target}, by which accounts are matched."
@@ -123,9 +136,11 @@ def _match_by(
     single = (candidates == 1) & ~shared
     owner = np.full(len(open_rows), -1, dtype=np.int64)
     owner[single] = link_of_row[found[single]]
-    for position in np.flatnonzero(owner >= 0):
+    owned = np.flatnonzero(owner >= 0)
+    still_there = is_among(links.index.take(owner[owned]), texts(present)) if len(owned) else owned
+    for position, owner_is_there in zip(owned, still_there, strict=True):
         link = int(owner[position])
-        if owner_present[link]:
+        if owner_is_there:
             reason = (
                 f"The account that matches by {rule.target} belongs to the source entry {links.index[link]}, "
                 "which is still there."
@@ -153,15 +168,12 @@ def _refuse_doubles(matches: Matches, desired: Desired, existing: pd.DataFrame) 
         matches.held.append(Held(desired.kind, anchor, ErrorCode.DUPLICATE_SOURCE_ENTRIES, reason, label=label))
 
 
-def _find(values: pa.Array, among: pa.Array) -> Rows:
-    """Position of each value in ``among`` (the first one), -1 where absent; null finds nothing."""
-    positions = pc.index_in(values, value_set=among, skip_nulls=True)
-    return np.asarray(pc.fill_null(positions, -1), dtype=np.int64)
-
-
-def _arrow(values: "pd.Series[str] | pd.Index") -> pa.Array:
-    array = pa.array(values.array, type=pa.large_string(), from_pandas=True)
-    return array.combine_chunks() if isinstance(array, pa.ChunkedArray) else array
+def _inverse(positions: Rows, size: int) -> Rows:
+    """For each of ``size`` places the first element that points to it, -1 where none does."""
+    inverse = np.full(size, -1, dtype=np.int64)
+    pointing = np.flatnonzero(positions >= 0)[::-1]
+    inverse[positions[pointing]] = pointing
+    return inverse
 
 
 def _key(values: pa.Array, path: str, exact: frozenset[str]) -> pa.Array:

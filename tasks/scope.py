@@ -1,12 +1,15 @@
 """Decides who is in scope, and says which assignment or clause decided it. Pure.
 
 A filter is an OR of groups of ANDed clauses; an entry must be assigned (where the job says so) and pass the filter.
-A clause about a null attribute is false, NOT EQUALS and NOT REGEX MATCH included; IS NULL is the exception.
+A clause about an attribute that is null or empty is false, NOT EQUALS and NOT REGEX MATCH included; IS NULL is the
+exception.
+
+Source: Microsoft Entra, "Scoping users or groups to be provisioned with scoping filters".
 """
 
 import operator
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -17,9 +20,10 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from connectors.contract import Kind, Snapshot
+from connectors.contract import Kind, Snapshot, Value
 from connectors.errors import SettingsError
-from tasks.expressions import RegexTimeoutError, compile_pattern
+from tasks.expressions import EvaluationError, RegexTimeoutError, compile_expression, compile_pattern
+from tasks.expressions.moments import read_moment
 from tasks.job import Assignment, AssignmentMode, Case, Clause, EntryRules, MultiValued, Operator
 
 Mask = npt.NDArray[np.bool_]
@@ -27,7 +31,12 @@ Mask = npt.NDArray[np.bool_]
 NOT_ASSIGNED = "not assigned"
 FILTERED_OUT = "out of scope: no group of clauses is true"
 SOFT_DELETED = "IsSoftDeleted"
-"""Computed attribute, true for whoever must not be active: unassigned, out of scope, or disabled in the source."""
+"""Computed attribute, true for whoever must not be active: unassigned, out of scope, or disabled in the source.
+
+In a filter, which decides who is out of scope, it says only whether the source has disabled the entry.
+"""
+
+_TEXT = pa.large_string()
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,144 +63,236 @@ def select(
     ``assignment`` None means that assignment does not apply to this kind.
     """
     frame = snapshot.entries(kind)
-    assigned = _assigned(assignment, snapshot, frame) if assignment is not None else np.ones(len(frame), dtype=bool)
-    passed = _passes(rules.scope, frame, snapshot, now)
+    assigned = _assigned(assignment, snapshot, kind)
+    passed = _passes(rules.scope, frame, snapshot, kind, now)
     inside = assigned & passed
     reasons = pd.Series(FILTERED_OUT, index=frame.index[~inside], dtype="str")
     reasons[~assigned[~inside]] = NOT_ASSIGNED
     entries = frame.loc[inside] if not inside.all() else frame
-    disabled = entries.index.isin(list(snapshot.disabled)) if snapshot.disabled else np.zeros(len(entries), dtype=bool)
-    entries = entries.assign(**{SOFT_DELETED: pd.array(disabled, dtype="boolean")})
-    return Scoped(kind=kind, entries=entries, out=reasons)
+    disabled = pd.array(_disabled(snapshot, kind, entries), dtype="boolean")
+    return Scoped(kind=kind, entries=entries.assign(**{SOFT_DELETED: disabled}), out=reasons)
 
 
-def explain_clauses(
-    rules: EntryRules, snapshot: Snapshot, kind: Kind, key: str, *, now: datetime
-) -> list[list[tuple[Clause, bool]]]:
-    """Every clause of the filter with whether it holds for one entry, in the groups of the job file."""
-    frame = snapshot.entries(kind).loc[[key]]
-    return [[(clause, bool(_holds(clause, frame, snapshot, now)[0])) for clause in group] for group in rules.scope]
+def _disabled(snapshot: Snapshot, kind: Kind, frame: pd.DataFrame) -> Mask:
+    """Rows that the source marks as disabled: users only, also where a group has the key of a user."""
+    return is_among(frame.index, snapshot.disabled if kind is Kind.USER else ())
 
 
-def members_of(snapshot: Snapshot, groups: Sequence[str], *, nested: bool) -> set[str]:
-    """Keys of the members of groups given by key or by any text attribute (their name), nested ones if asked."""
-    wanted = set(groups)
-    frame = snapshot.groups
-    found = {str(key) for key in frame.index if key in wanted}
-    for column in frame.columns[[isinstance(dtype, pd.StringDtype) for dtype in frame.dtypes]]:
-        found |= {str(key) for key in frame.index[frame[column].isin(list(wanted))]}
-    edges = snapshot.members
-    members: set[str] = set()
-    frontier, seen = found, set(found)
+def is_among(values: "pd.Index | pd.Series[str]", wanted: "Collection[str] | pa.Array") -> Mask:
+    """Which of the values are in a collection; null never is. Linear in both, unlike text columns' own ``isin``."""
+    if not len(wanted) or not len(values):
+        return np.zeros(len(values), dtype=bool)
+    return _is_in(_arrow(values), wanted)
+
+
+def _is_in(values: pa.Array, wanted: "Collection[str] | pa.Array") -> Mask:
+    among = wanted if isinstance(wanted, pa.Array) else pa.array(list(wanted), type=_TEXT)
+    return np.asarray(pc.is_in(values, value_set=among, skip_nulls=True), dtype=bool)
+
+
+def _arrow(values: "pd.Index | pd.Series[Any]") -> pa.Array:
+    array = pa.array(values.array, type=_TEXT, from_pandas=True)
+    return array.combine_chunks() if isinstance(array, pa.ChunkedArray) else array
+
+
+# --- assignment and membership -------------------------------------------------------------------------------------
+
+
+def _assigned(assignment: Assignment | None, snapshot: Snapshot, kind: Kind) -> Mask:
+    frame = snapshot.entries(kind)
+    if assignment is None or assignment.mode is AssignmentMode.ALL:
+        return np.ones(len(frame), dtype=bool)
+    members = members_of(snapshot, assignment.groups, kind, nested=assignment.nested)
+    return is_among(frame.index, assignment.users) | is_among(frame.index, members)
+
+
+def members_of(
+    snapshot: Snapshot, groups: Sequence[str], kind: Kind, *, nested: bool, case: Case = Case.EXACT
+) -> pa.Array:
+    """Keys of the members of one kind that groups have, members of groups inside these groups included if ``nested``.
+
+    Groups are given by key or by any text attribute, their name. A key that users and groups share means the user.
+    The keys are in no order, and may come twice.
+    """
+    edge_groups, edge_members = _arrow(snapshot.members["group"]), _arrow(snapshot.members["member"])
+    found: list[pa.Array] = []
+    frontier = set(_listed(snapshot, groups, case))
+    seen = set(frontier)
     while frontier:
-        direct = set(edges.loc[edges["group"].isin(list(frontier)), "member"])
-        members |= direct
-        frontier = ({key for key in direct if key in frame.index} - seen) if nested else set()
+        direct = pc.unique(edge_members.filter(pa.array(_is_in(edge_groups, frontier))))
+        inner = _group_keys(snapshot, direct)
+        found.append(pa.array(list(inner), type=_TEXT) if kind is Kind.GROUP else direct)
+        frontier = inner - seen if nested else set()
         seen |= frontier
-    return members
+    return pa.concat_arrays(found) if found else pa.array([], type=_TEXT)
 
 
-def _assigned(assignment: Assignment, snapshot: Snapshot, frame: pd.DataFrame) -> Mask:
-    match assignment.mode:
-        case AssignmentMode.ALL:
-            return np.ones(len(frame), dtype=bool)
-        case AssignmentMode.ASSIGNED:
-            members = members_of(snapshot, assignment.groups, nested=assignment.nested)
-            return np.asarray(frame.index.isin([*assignment.users, *members]))
+def _listed(snapshot: Snapshot, groups: Sequence[str], case: Case) -> dict[str, str]:
+    """Keys of the groups that a job lists, each with the text by which it is listed."""
+    frame = snapshot.groups
+
+    def folded(text: str) -> str:
+        return text if case is Case.EXACT else _lowered(text)
+
+    by_text = {folded(group): group for group in groups}
+    found: dict[str, str] = {}
+    texts: list[pd.Index | pd.Series[Any]] = [frame.index]
+    texts += [frame[path] for path in frame if isinstance(frame[path].dtype, pd.StringDtype)]
+    for column in texts:
+        array = _arrow(column) if case is Case.EXACT else pc.utf8_lower(_arrow(column))
+        for position in np.flatnonzero(_is_in(array, by_text)):
+            found.setdefault(str(frame.index[int(position)]), by_text[array[int(position)].as_py()])
+    return found
 
 
-def _passes(scope: Sequence[Sequence[Clause]], frame: pd.DataFrame, snapshot: Snapshot, now: datetime) -> Mask:
+def _group_keys(snapshot: Snapshot, members: pa.Array) -> set[str]:
+    """Those of some members that are groups."""
+    keys = members.filter(pa.array(_is_in(members, _arrow(snapshot.groups.index))))
+    users = _arrow(snapshot.users.index)
+    return set(keys.to_pylist()) - set(users.filter(pa.array(_is_in(users, keys))).to_pylist())
+
+
+# --- filters -------------------------------------------------------------------------------------------------------
+
+
+def _passes(
+    scope: Sequence[Sequence[Clause]], frame: pd.DataFrame, snapshot: Snapshot, kind: Kind, now: datetime
+) -> Mask:
     if not scope:
         return np.ones(len(frame), dtype=bool)
     passed = np.zeros(len(frame), dtype=bool)
     for group in scope:
         together = np.ones(len(frame), dtype=bool)
         for clause in group:
-            together &= _holds(clause, frame, snapshot, now)
+            together &= _holds(clause, frame, snapshot, kind, now)
         passed |= together
     return passed
 
 
-def _holds(clause: Clause, frame: pd.DataFrame, snapshot: Snapshot, now: datetime) -> Mask:
+def _holds(clause: Clause, frame: pd.DataFrame, snapshot: Snapshot, kind: Kind, now: datetime) -> Mask:
     """Rows for which the clause is true."""
     if clause.operator is Operator.MEMBER_OF:
-        groups = clause.value if isinstance(clause.value, tuple | list) else [clause.value]
-        return np.asarray(frame.index.isin(list(members_of(snapshot, [str(group) for group in groups], nested=True))))
-    if clause.attribute not in frame:
+        return is_among(frame.index, members_of(snapshot, _values(clause), kind, nested=True, case=clause.case))
+    column = _column(clause, frame, snapshot, kind)
+    if column is None:
         return np.full(len(frame), clause.operator is Operator.IS_NULL)
-    column = frame[clause.attribute]
     if column.dtype == object:
         return _holds_for_values(clause, column, now)
-    return _judge(clause, _as_text(column), now)
+    if isinstance(column.dtype, pd.StringDtype):
+        return _judge(clause, _arrow(column), now)
+    if pd.api.types.is_bool_dtype(column.dtype):
+        # As in expressions: a boolean against a text is compared without case.
+        clause = clause.model_copy(update={"case": Case.IGNORE})
+    return _judge(clause, _arrow(column.astype("str")), now)
+
+
+def _column(clause: Clause, frame: pd.DataFrame, snapshot: Snapshot, kind: Kind) -> pd.Series | None:
+    """What the clause looks at; None where the source has no such attribute."""
+    if clause.attribute == SOFT_DELETED:
+        return pd.Series(_disabled(snapshot, kind, frame), index=frame.index, dtype="boolean")
+    return frame.get(clause.attribute)
+
+
+def _values(clause: Clause) -> list[str]:
+    """What the clause compares with, as texts."""
+    return [str(value) for value in (clause.value if isinstance(clause.value, tuple | list) else [clause.value])]
 
 
 def _holds_for_values(clause: Clause, column: pd.Series, now: datetime) -> Mask:
     """A multi-valued column: the clause is judged on every value, then any or all of them must hold."""
-    values = column.map(lambda cell: list(cell) if isinstance(cell, list | tuple) else ([] if cell is None else [cell]))
-    filled = values.map(len).to_numpy() > 0
+    values = [_texts_of(cell) for cell in column.array]
+    lengths = np.fromiter(map(len, values), dtype=np.int64, count=len(values))
     if clause.operator in (Operator.IS_NULL, Operator.IS_NOT_NULL):
-        return ~filled if clause.operator is Operator.IS_NULL else filled
-    row = np.repeat(np.arange(len(values)), values.map(len).to_numpy())
-    flat = pd.Series([str(value) for cell in values for value in cell], dtype="str")
+        return (lengths == 0) if clause.operator is Operator.IS_NULL else lengths > 0
+    row = np.repeat(np.arange(len(values)), lengths)
+    flat = pa.array([value for texts in values for value in texts], type=_TEXT)
     held = np.bincount(row, weights=_judge(clause, flat, now), minlength=len(values))
-    counts = np.bincount(row, minlength=len(values))
-    return (held == counts) & filled if clause.multi is MultiValued.ALL else held > 0
+    return (held == lengths) & (lengths > 0) if clause.multi is MultiValued.ALL else held > 0
 
 
-def _as_text(column: pd.Series) -> "pd.Series[str]":
-    return column if isinstance(column.dtype, pd.StringDtype) else column.astype("str")
+def _texts_of(cell: Value) -> list[str]:
+    """The values of one cell that are not null or empty, as texts."""
+    values = cell if isinstance(cell, list | tuple) else [cell]
+    return [
+        str(value) for value in values if value is not None and value is not pd.NA and value == value and value != ""
+    ]
 
 
-def _judge(clause: Clause, text: "pd.Series[str]", now: datetime) -> Mask:
-    """The clause on text with NaN for null. Exhaustive over the operators that look at one value."""
-    null = text.isna().to_numpy()
-    wanted: Any = clause.value
+def _judge(clause: Clause, text: pa.Array, now: datetime) -> Mask:
+    """The clause on text, null and empty text being nothing. Exhaustive over the operators that look at one value."""
+    text = pc.if_else(pc.equal(text, ""), pa.scalar(None, _TEXT), text)
+    wanted = _values(clause)
     if clause.case is Case.IGNORE:
-        text = text.str.lower()
-        wanted = _lowered(wanted)
+        text, wanted = pc.utf8_lower(text), [_lowered(value) for value in wanted]
     match clause.operator:
         case Operator.IS_NULL:
-            return null
+            return np.asarray(text.is_null(), dtype=bool)
         case Operator.IS_NOT_NULL:
-            return ~null
+            return np.asarray(text.is_valid(), dtype=bool)
         case Operator.EQUALS:
-            return _true(text == str(wanted))
+            return _true(pc.equal(text, wanted[0]))
         case Operator.NOT_EQUALS:
-            return _true(text != str(wanted)) & ~null
+            return _true(pc.not_equal(text, wanted[0]))
         case Operator.IN:
-            values = wanted if isinstance(wanted, tuple | list) else [wanted]
-            return np.asarray(text.isin([str(value) for value in values]))
+            return _true(pc.is_in(text, value_set=pa.array(wanted, type=_TEXT), skip_nulls=True))
         case Operator.IS_TRUE:
-            return _true(text.str.lower().isin(["true", "1"]))
+            return _one_of(text, "true", "1")
         case Operator.IS_FALSE:
-            return _true(text.str.lower().isin(["false", "0"]))
+            return _one_of(text, "false", "0")
         case Operator.INCLUDES:
-            return _true(text.str.contains(str(wanted), regex=False))
+            return _true(pc.match_substring(text, wanted[0]))
         case Operator.STARTS_WITH:
-            return _true(text.str.startswith(str(wanted)))
+            return _true(pc.starts_with(text, wanted[0]))
         case Operator.ENDS_WITH:
-            return _true(text.str.endswith(str(wanted)))
+            return _true(pc.ends_with(text, wanted[0]))
         case Operator.REGEX_MATCH:
-            return _search(clause, text)
+            return _true(_search(clause, text))
         case Operator.NOT_REGEX_MATCH:
-            return ~_search(clause, text) & ~null
+            return _true(pc.invert(_search(clause, text)))
         case (
             Operator.GREATER_THAN | Operator.GREATER_THAN_OR_EQUALS | Operator.LESS_THAN | Operator.LESS_THAN_OR_EQUALS
         ):
-            return _compare_numbers(_ORDER[clause.operator], text, int(str(wanted)))
-        case Operator.BITS | Operator.NOT_BITS:
-            numbers, valid = _numbers(text)
-            overlap = (numbers & int(str(wanted))) != 0
-            return np.asarray(valid & (overlap if clause.operator is Operator.BITS else ~overlap))
+            return _with_numbers(text, _ORDER[clause.operator], int(wanted[0]))
+        case Operator.BITS:
+            return _with_numbers(text, _overlaps, int(wanted[0]), negative=True)
+        case Operator.NOT_BITS:
+            return _with_numbers(text, lambda value, bits: ~_overlaps(value, bits), int(wanted[0]), negative=True)
         case Operator.BEFORE | Operator.AFTER:
-            moments = pd.to_datetime(text, format="ISO8601", utc=True, errors="coerce")
-            limit = pd.Timestamp(moment_of(str(wanted), now))
-            return _true(moments < limit if clause.operator is Operator.BEFORE else moments > limit)
+            limit = pd.Timestamp(moment_of(wanted[0], now))
+            moments = _moments(text)
+            return np.asarray(moments < limit if clause.operator is Operator.BEFORE else moments > limit, dtype=bool)
         case Operator.MEMBER_OF:
             raise AssertionError("membership is judged on the snapshot, not on a value")
 
 
-_ORDER: dict[Operator, Callable[..., Mask]] = {
+def _one_of(text: pa.Array, *words: str) -> Mask:
+    return _true(pc.is_in(pc.utf8_lower(text), value_set=pa.array(words, type=_TEXT), skip_nulls=True))
+
+
+def _search(clause: Clause, text: pa.Array) -> pa.Array:
+    """Where the clause's pattern is found; unanchored, null stays null.
+
+    A pattern that takes too long stops the cycle: who is in scope must never depend on how busy the machine is.
+    """
+    pattern = compile_pattern(f"(?i){clause.value}" if clause.case is Case.IGNORE else str(clause.value))
+    try:
+        return pattern.search_column(text)
+    except RegexTimeoutError as error:
+        raise SettingsError(
+            f"The filter on {clause.attribute} is too slow: {error}. Write a simpler pattern."
+        ) from error
+
+
+def _lowered(text: str) -> str:
+    """Lower case as columns are lowered: character by character, which Python's own method does not do."""
+    return str(pc.utf8_lower(pa.scalar(text, _TEXT)).as_py())
+
+
+def _true(flags: pa.Array) -> Mask:
+    return np.asarray(pc.fill_null(flags, False), dtype=bool)
+
+
+_ORDER: dict[Operator, Callable[..., Any]] = {
     Operator.GREATER_THAN: operator.gt,
     Operator.GREATER_THAN_OR_EQUALS: operator.ge,
     Operator.LESS_THAN: operator.lt,
@@ -199,43 +300,49 @@ _ORDER: dict[Operator, Callable[..., Mask]] = {
 }
 
 
-def _search(clause: Clause, text: "pd.Series[str]") -> Mask:
-    """Where the clause's pattern is found; unanchored, null nowhere.
+def _overlaps(value: Any, bits: int) -> Any:
+    return np.asarray((value & bits) != 0)
 
-    A pattern that takes too long stops the cycle: who is in scope must never depend on how busy the machine is.
+
+_SMALL = 18
+"""Digits that a number may have so that it surely fits into 64 bits."""
+
+
+def _with_numbers(text: pa.Array, holds: Callable[..., Any], wanted: int, *, negative: bool = False) -> Mask:
+    """Where the text is a whole number that ``holds`` with the wanted one; false where it is anything else.
+
+    Numbers below 0 count only where asked for: as signed sets of bits (a directory's groupType) they are common.
     """
-    pattern = compile_pattern(f"(?i){clause.value}" if clause.case is Case.IGNORE else str(clause.value))
-    texts = pa.array(text.array, type=pa.large_string(), from_pandas=True)
+    sign = "-?" if negative else ""
+    valid = pc.fill_null(pc.match_substring_regex(text, rf"^{sign}[0-9]+$"), False)
+    fits = abs(wanted) < 2**63
+    small = pc.and_(valid, pc.less_equal(pc.fill_null(pc.utf8_length(text), 0), _SMALL)) if fits else pc.invert(valid)
+    small = pc.and_(small, valid)
+    result = np.zeros(len(text), dtype=bool)
+    at = np.flatnonzero(np.asarray(small, dtype=bool))
+    if len(at):
+        result[at] = holds(np.asarray(pc.cast(text.take(pa.array(at)), pa.int64())), wanted)
+    for position in np.flatnonzero(np.asarray(valid, dtype=bool) & ~np.asarray(small, dtype=bool)):
+        result[position] = bool(holds(int(text[int(position)].as_py()), wanted))
+    return result
+
+
+def _moments(text: pa.Array) -> "pd.Series[pd.Timestamp]":
+    """Points in time, UTC, NaT for what is none: ISO 8601, and every other form that expressions read unaided."""
+    texts = pd.Series(pd.array(text, dtype="str"))
+    moments = pd.to_datetime(texts, format="ISO8601", utc=True, errors="coerce").astype("datetime64[us, UTC]")
+    other = texts[moments.isna() & texts.notna()]
+    if len(other):
+        read = {form: _read_moment(form) for form in other.unique()}
+        moments[other.index] = other.map(read).astype("datetime64[us, UTC]")
+    return moments
+
+
+def _read_moment(text: str) -> datetime | None:
     try:
-        found = pattern.search_column(texts)
-    except RegexTimeoutError as error:
-        raise SettingsError(
-            f"The filter on {clause.attribute} is too slow: {error}. Write a simpler pattern."
-        ) from error
-    return np.asarray(pc.fill_null(found, False), dtype=bool)
-
-
-def _lowered(value: object) -> object:
-    if isinstance(value, tuple | list):
-        return [str(item).lower() for item in value]
-    return str(value).lower()
-
-
-def _true(mask: pd.Series) -> Mask:
-    return np.asarray(mask.fillna(False), dtype=bool)
-
-
-def _numbers(text: "pd.Series[str]") -> tuple[npt.NDArray[np.int64], Mask]:
-    """Whole numbers >= 0, and where there is one; anything else is invalid and makes the clause false."""
-    valid = _true(text.str.fullmatch(r"[0-9]{1,18}"))
-    numbers = np.zeros(len(text), dtype=np.int64)
-    numbers[valid] = text[valid].astype("int64").to_numpy()
-    return numbers, valid
-
-
-def _compare_numbers(compare: Callable[..., Mask], text: "pd.Series[str]", limit: int) -> Mask:
-    numbers, valid = _numbers(text)
-    return np.asarray(valid & compare(numbers, limit))
+        return read_moment(text).clock.replace(tzinfo=UTC)
+    except EvaluationError:
+        return None
 
 
 _OFFSET = re.compile(r"(?:now)?\s*([+-])\s*(\d+)\s*([dhw])", re.IGNORECASE)
@@ -243,12 +350,162 @@ _UNITS = {"h": timedelta(hours=1), "d": timedelta(days=1), "w": timedelta(weeks=
 
 
 def moment_of(text: str, now: datetime) -> datetime:
-    """A point in time from a clause: an ISO 8601 date, ``now``, or an offset from now (``now-30d``, ``+12h``)."""
+    """A point in time from a clause: an ISO 8601 date, ``now``, or an offset from now (``now-30d``, ``+12h``).
+
+    An offset that leaves the calendar ends on its first or last day.
+    """
     if text.strip().lower() == "now":
         return now
     offset = _OFFSET.fullmatch(text.strip())
-    if offset:
-        sign = 1 if offset.group(1) == "+" else -1
-        return now + sign * int(offset.group(2)) * _UNITS[offset.group(3).lower()]
-    moment = datetime.fromisoformat(text.strip())
-    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+    if offset is None:
+        moment = datetime.fromisoformat(text.strip())
+        return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+    forward = offset.group(1) == "+"
+    try:
+        distance = int(offset.group(2)) * _UNITS[offset.group(3).lower()]
+        return now + distance if forward else now - distance
+    except OverflowError:
+        return datetime(9999, 12, 31, tzinfo=UTC) if forward else datetime(1, 1, 1, tzinfo=UTC)
+
+
+# --- why -----------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Membership:
+    """How an entry belongs to a group that the job lists."""
+
+    listed: str
+    """The group as the job lists it: by key or by name."""
+    path: tuple[str, ...]
+    """Keys of groups, from the one that has the entry as a member to the listed one."""
+
+
+@dataclass(frozen=True, slots=True)
+class ClauseVerdict:
+    """One clause, judged for one entry."""
+
+    clause: Clause
+    holds: bool
+    value: Value
+    """What the entry has: None for null; for MEMBER_OF the memberships that make it true."""
+    hidden: bool = False
+    """True where the value is not shown because a mapping that reads the attribute is redacted."""
+
+
+@dataclass(frozen=True, slots=True)
+class ScopeDecision:
+    """Why one entry is in scope or not."""
+
+    kind: Kind
+    key: str
+    present: bool
+    """Whether the source has the entry at all; without it nothing below means anything."""
+    by_key: bool = False
+    """Whether the job assigns the entry itself, by its anchor."""
+    by_groups: tuple[Membership, ...] = ()
+    """Assigned groups that the entry belongs to, in the order of their keys."""
+    assigned: bool = True
+    """Whether the entry is assigned; always true where the job assigns everybody."""
+    groups: tuple[tuple[ClauseVerdict, ...], ...] = ()
+    """The filter's groups of clauses, as in the job file; empty where there is no filter."""
+    disabled: bool = False
+    """Whether the source marks the entry as disabled."""
+
+    @property
+    def passing(self) -> int | None:
+        """Number (from 0) of the first group of clauses that is true as a whole, the one that decided."""
+        return next((n for n, group in enumerate(self.groups) if all(verdict.holds for verdict in group)), None)
+
+    @property
+    def passed(self) -> bool:
+        """Whether the filter lets the entry through."""
+        return not self.groups or self.passing is not None
+
+    @property
+    def in_scope(self) -> bool:
+        """Whether the entry is provisioned."""
+        return self.present and self.assigned and self.passed
+
+    @property
+    def failing(self) -> tuple[ClauseVerdict, ...]:
+        """The clauses that keep the entry out: those that are false, of every group; none when one group is true."""
+        if self.passing is not None:
+            return ()
+        return tuple(verdict for group in self.groups for verdict in group if not verdict.holds)
+
+
+def explain_scope(
+    rules: EntryRules, snapshot: Snapshot, kind: Kind, key: str, *, assignment: Assignment | None, now: datetime
+) -> ScopeDecision:
+    """Which assignment and which clauses decide about one entry, by the same rules as :func:`select`."""
+    if key not in snapshot.entries(kind).index:
+        return ScopeDecision(kind, key, present=False)
+    frame = snapshot.entries(kind).loc[[key]]
+    limited = assignment is not None and assignment.mode is AssignmentMode.ASSIGNED
+    by_key = False
+    by_groups: tuple[Membership, ...] = ()
+    if assignment is not None and limited:
+        by_key = key in assignment.users
+        by_groups = _memberships(snapshot, kind, key, assignment.groups, nested=assignment.nested, case=Case.EXACT)
+    hidden = _hidden_attributes(rules)
+    groups = tuple(
+        tuple(_verdict(clause, frame, snapshot, kind, now, hidden) for clause in group) for group in rules.scope
+    )
+    return ScopeDecision(
+        kind,
+        key,
+        present=True,
+        by_key=by_key,
+        by_groups=by_groups,
+        assigned=not limited or by_key or bool(by_groups),
+        groups=groups,
+        disabled=kind is Kind.USER and key in snapshot.disabled,
+    )
+
+
+def _verdict(
+    clause: Clause, frame: pd.DataFrame, snapshot: Snapshot, kind: Kind, now: datetime, hidden: Collection[str]
+) -> ClauseVerdict:
+    holds = bool(_holds(clause, frame, snapshot, kind, now)[0])
+    if clause.operator is Operator.MEMBER_OF:
+        found = _memberships(snapshot, kind, str(frame.index[0]), _values(clause), nested=True, case=clause.case)
+        return ClauseVerdict(clause, holds, found)
+    if clause.attribute in hidden:
+        return ClauseVerdict(clause, holds, None, hidden=True)
+    column = _column(clause, frame, snapshot, kind)
+    value = None if column is None else column.iloc[0]
+    null = value is None or value is pd.NA or (isinstance(value, float) and value != value)
+    return ClauseVerdict(clause, holds, None if null else value)
+
+
+def _hidden_attributes(rules: EntryRules) -> set[str]:
+    """Source attributes that a redacted mapping reads."""
+    hidden: set[str] = set()
+    for mapping in rules.attributes.values():
+        text = mapping.expression if mapping.expression is not None else mapping.reference
+        if text is not None and (mapping.redact or compile_expression(text).redacted):
+            hidden |= compile_expression(text).attributes
+    return hidden
+
+
+def _memberships(
+    snapshot: Snapshot, kind: Kind, key: str, groups: Sequence[str], *, nested: bool, case: Case
+) -> tuple[Membership, ...]:
+    """How one entry belongs to the listed groups: the shortest way to each, in the order of their keys."""
+    if kind is Kind.GROUP and key in snapshot.users.index:
+        return ()
+    listed = _listed(snapshot, groups, case)
+    edges = snapshot.members
+    paths: dict[str, tuple[str, ...]] = {}
+    frontier: Mapping[str, tuple[str, ...]] = {key: ()}
+    while frontier:
+        above: dict[str, tuple[str, ...]] = {}
+        rows = edges.loc[is_among(edges["member"], frontier)].sort_values(["group", "member"])
+        for group, member in zip(rows["group"], rows["member"], strict=True):
+            if group not in paths:
+                above.setdefault(group, (*frontier[member], group))
+        paths |= above
+        inner: Iterable[str] = _group_keys(snapshot, pa.array(list(above), type=_TEXT)) if nested else ()
+        frontier = {group: above[group] for group in sorted(inner)}
+    return tuple(Membership(listed[group], paths[group]) for group in sorted(listed) if group in paths)

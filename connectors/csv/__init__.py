@@ -19,6 +19,7 @@ from connectors.rows import (
     Checked,
     EdgeSection,
     EntrySection,
+    PersonSection,
     Rows,
     check_edges,
     check_entries,
@@ -29,8 +30,12 @@ from connectors.settings import Settings
 Progress = Callable[[int], None]
 
 
-class EntryFile(EntrySection, FileSection):
-    """A file with one entry a row."""
+class PersonFile(PersonSection, FileSection):
+    """A file with one person a row."""
+
+
+class GroupFile(EntrySection, FileSection):
+    """A file with one group a row."""
 
 
 class EdgeFile(EdgeSection, FileSection):
@@ -40,9 +45,9 @@ class EdgeFile(EdgeSection, FileSection):
 class CsvSettings(Settings):
     """The files of a source."""
 
-    users: EntryFile
+    users: PersonFile
     """One person a row."""
-    groups: EntryFile | None = None
+    groups: GroupFile | None = None
     """One group a row."""
     members: EdgeFile | None = None
     """One membership a row."""
@@ -81,25 +86,25 @@ class CsvSource:
         self,
         wanted: Wanted,
         *,
-        since: str | None = None,  # noqa: ARG002 (the protocol's; files do not know what changed)
+        since: str | None = None,
         progress: Progress | None = None,
     ) -> Snapshot:
-        """Everything in the files. Raises: FatalError."""
+        """Everything in the files; they do not know what changed, so ``since`` changes nothing. Raises: FatalError."""
         settings, read_at = self._settings, datetime.now(UTC)
         counter = _Counter(progress)
         users = self._entries(settings.users, Kind.USER, wanted.users, counter)
-        parts, files = [users], [settings.users]
+        parts, files = [users], [File(settings.users, self._folder).label]
         groups, members = no_entries(), no_members()
         if wanted.groups is not None and settings.groups is not None:
             parts.append(self._entries(settings.groups, Kind.GROUP, wanted.groups, counter))
             groups = parts[-1].frame
-            files.append(settings.groups)
+            files.append(File(settings.groups, self._folder).label)
             if settings.members is not None:
                 parts.append(self._edges(settings.members, counter))
                 members = parts[-1].frame
         unreadable: list[Unreadable] = [row for part in parts for row in part.unreadable]
         return Snapshot(
-            system=f"csv {', '.join(File(file, self._folder).label for file in files)}",
+            system=f"csv {', '.join(files)}",
             users=users.frame,
             groups=groups,
             members=members,
@@ -113,7 +118,9 @@ class CsvSource:
     def close(self) -> None:
         """Nothing is open."""
 
-    def _entries(self, section: EntryFile, kind: Kind, wanted: Sequence[str], counter: "_Counter") -> Checked:
+    def _entries(
+        self, section: PersonFile | GroupFile, kind: Kind, wanted: Sequence[str], counter: "_Counter"
+    ) -> Checked:
         file = File(section, self._folder)
         rows = _rows(file, section.required, wanted, keep_empty=section.keep_empty, progress=counter.tell)
         checked = check_entries(rows, section, kind, wanted=wanted, where=file.label)

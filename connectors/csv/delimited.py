@@ -16,8 +16,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
-import pyarrow as pa  # type: ignore[import-untyped]
-import pyarrow.csv as pa_csv  # type: ignore[import-untyped]
+import pandas as pd
+import pyarrow as pa
+import pyarrow.csv as pa_csv
 
 from connectors.contract import AttributeInfo
 from connectors.csv.files import File, Format
@@ -116,13 +117,15 @@ def _read_fast(file: File, data: bytearray, width: int, columns: list[str], *, k
     except pa.ArrowInvalid:
         # A row longer than a block.
         return None
+    size, arrays = len(table), dict(zip(table.column_names, table.columns, strict=True))
+    del table
     if not ragged:
-        return Rows(_frame(table), _Places(file.label, data, delimiter, len(table)))
+        return Rows(_frame(arrays, rows=size), _Places(file.label, data, delimiter, size))
     bad: list[BadRow] = []
     lines = np.fromiter((line for line, _ in _good_rows(file, data, width, bad, [])), dtype=np.int64)
-    if len(lines) != len(table):
+    if len(lines) != size:
         return None
-    return Rows(_frame(table), partial(_places_of, file.label, lines), bad)
+    return Rows(_frame(arrays, rows=size), partial(_places_of, file.label, lines), bad)
 
 
 def _places_of(label: str, lines: Lines, rows: Sequence[int]) -> list[str]:
@@ -151,15 +154,13 @@ def _quotes_well_placed(data: bytearray, delimiter: int) -> bool:
     return not opened
 
 
-def _frame(table: Any) -> Any:
-    """Column by column, so that memory holds one column twice at most."""
-    names, rows, arrays = table.column_names, len(table), table.columns
-    del table
+def _frame(arrays: dict[str, Any], *, rows: int) -> pd.DataFrame:
+    """Column by column, each let go of as soon as it is taken over: memory holds no more than one twice."""
     columns = {}
-    for name in reversed(names):
+    for name in list(arrays):
         # Null has been decided by the reader.
-        columns[name] = text_series(arrays.pop(), keep_empty=True)
-    return frame_of({name: columns[name] for name in names}, rows=rows)
+        columns[name] = text_series(arrays.pop(name), keep_empty=True)
+    return frame_of(columns, rows=rows)
 
 
 # The exact way

@@ -15,8 +15,8 @@ from enum import StrEnum
 from pathlib import Path, PurePosixPath
 from typing import IO, Annotated, Any, Self
 
-import pyarrow as pa  # type: ignore[import-untyped]
-from fsspec.core import url_to_fs  # type: ignore[import-untyped]
+import pyarrow as pa
+from fsspec.core import url_to_fs
 from pydantic import AfterValidator, BeforeValidator, model_validator
 
 from connectors.errors import CredentialsError, FatalError, SettingsError, UnreachableError
@@ -183,13 +183,12 @@ class File:
                 if limit is not None and len(text.data) >= limit:
                     del text.data[text.data.rfind(b"\n") + 1 or limit :]
                     break
-        if decoder is None:
-            why = f" ({unpacked.cut})" if unpacked.cut else ""
-            raise SettingsError(f"The file {self.label} is empty{why}. Was the export finished?")
-        ends_early = decoder.finish(text.data)
-        text.cut = unpacked.cut or ends_early
+        text.cut = unpacked.cut or (decoder.finish(text.data) if decoder is not None else None)
         if text.cut:
             del text.data[text.data.rfind(b"\n") + 1 :]
+        if decoder is None or (text.cut and not text.data):
+            why = f" ({text.cut})" if text.cut else ""
+            raise SettingsError(f"The file {self.label} is empty{why}. Was the export finished?")
         return text
 
 
@@ -224,10 +223,12 @@ class _Unpacked:
         """Members one after the other; what comes before a damaged place is given."""
         member = zlib.decompressobj(31)
         while True:
+            before = member.copy()
             try:
                 if out := member.decompress(piece):
                     yield out
             except zlib.error:
+                yield _before_the_damage(before, piece)
                 self.cut = "its gzip data are damaged"
                 return
             rest = member.unused_data.lstrip(b"\0") if member.eof else b""
@@ -238,6 +239,21 @@ class _Unpacked:
                 return
             if member.eof:
                 member = zlib.decompressobj(31)
+
+
+def _before_the_damage(member: Any, piece: bytes) -> bytes:
+    """What can be unpacked of a piece that fails as a whole: zlib drops everything the failing call had unpacked."""
+    out = bytearray()
+    for size in (4096, 1):
+        while piece:
+            before = member.copy()
+            try:
+                out += member.decompress(piece[:size])
+            except zlib.error:
+                member = before
+                break
+            piece = piece[size:]
+    return bytes(out)
 
 
 class _Decoder:

@@ -9,7 +9,7 @@ from itertools import islice
 from typing import Any
 
 import numpy as np
-import pyarrow as pa  # type: ignore[import-untyped]
+import pyarrow as pa
 
 from connectors.contract import AttributeInfo
 from connectors.csv.files import File

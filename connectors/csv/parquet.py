@@ -4,9 +4,9 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
-import pyarrow as pa  # type: ignore[import-untyped]
-import pyarrow.compute as pc  # type: ignore[import-untyped]
-import pyarrow.parquet as pq  # type: ignore[import-untyped]
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
 
 from connectors.contract import AttributeInfo
 from connectors.csv.files import File
@@ -148,4 +148,5 @@ def _moments(column: Any) -> Any:
     texts = column.cast(pa.timestamp(column.type.unit)).cast(pa.large_string())
     texts = pc.replace_substring(texts, " ", "T")
     texts = pc.replace_substring_regex(texts, r"(\.\d*[1-9])0+$|\.0+$", r"\1")
-    return pc.binary_join_element_wise(texts, pa.scalar("Z", pa.large_string()), "") if zone else texts
+    nothing, utc = pa.scalar("", pa.large_string()), pa.scalar("Z", pa.large_string())
+    return pc.binary_join_element_wise(texts, utc, nothing) if zone else texts

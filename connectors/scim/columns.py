@@ -5,12 +5,13 @@ A million users of twelve attributes fit into a gigabyte that way; as Python obj
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from itertools import chain
 from typing import Any
 
 import numpy as np
 import pandas as pd
-import pyarrow as pa  # type: ignore[import-untyped]
-import pyarrow.compute as pc  # type: ignore[import-untyped]
+import pyarrow as pa
+import pyarrow.compute as pc
 
 from connectors.contract import no_members
 from connectors.scim.codec import Codec, Slot, Storage
@@ -56,19 +57,13 @@ class Column:
 
     def array(self) -> Any:
         """The whole column as a pandas array: ``str``, ``boolean`` or ``object``."""
-        if self.nested:
-            values = [
-                value for chunk in self.chunks for value in (chunk if isinstance(chunk, list) else chunk.to_pylist())
-            ]
-            array = np.empty(len(values), dtype=object)
-            array[:] = values
-            return pd.Series(array, dtype=object).array  # a bare array of text would become a text column
+        if self.nested or self.slot.storage is Storage.OBJECT:
+            lists = [chunk if isinstance(chunk, list) else chunk.to_pylist() for chunk in self.chunks]
+            # fromiter, because an assignment would take lists of one length for a second dimension
+            return np.fromiter(chain.from_iterable(lists), dtype=object, count=sum(map(len, lists)))
         if self.slot.storage is Storage.BOOLEAN:
-            return (
-                pa.chunked_array(self.chunks, pa.bool_())
-                .to_pandas(types_mapper={pa.bool_(): pd.BooleanDtype()}.get)
-                .array
-            )
+            whole = pa.chunked_array(self.chunks, pa.bool_())
+            return whole.to_pandas(types_mapper={pa.bool_(): pd.BooleanDtype()}.get).array
         return text_array(self.chunks)
 
 
@@ -143,7 +138,10 @@ class Collector:
     def frame(self) -> pd.DataFrame:
         """The entries; of those that came twice the first."""
         index = pd.Index(text_array(self._ids), name="key")
-        frame = pd.DataFrame({path: column.array() for path, column in self._columns.items()}, index=index, copy=False)
+        # Each column says its own type: pandas would make text of objects that all look like it.
+        arrays = {path: column.array() for path, column in self._columns.items()}
+        columns = {path: pd.Series(array, index=index, dtype=array.dtype) for path, array in arrays.items()}
+        frame = pd.DataFrame(columns, index=index, copy=False)
         return frame if index.is_unique else frame[~index.duplicated()]
 
     def edges(self) -> pd.DataFrame:

@@ -16,7 +16,14 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from connectors.contract import Kind, Unreadable
-from connectors.errors import InvalidValueError, ProvisorError, RejectedError, RetryableError, SchemaMismatchError
+from connectors.errors import (
+    ErrorCode,
+    InvalidValueError,
+    ProvisorError,
+    RejectedError,
+    RetryableError,
+    SchemaMismatchError,
+)
 from connectors.http import Call, HttpSession
 from connectors.scim.columns import Collector
 from connectors.scim.errors import error_of
@@ -142,6 +149,8 @@ class Listing:
             try:
                 return await self._page(1, size)
             except (InvalidValueError, RetryableError) as error:
+                if not _may_depend_on_size(error):
+                    raise
                 refused = refused or error
         assert refused is not None
         if isinstance(refused, RetryableError):
@@ -197,7 +206,7 @@ class Listing:
         try:
             return await self._page(start, count)
         except (InvalidValueError, RetryableError) as error:
-            if count is None or (isinstance(error, RetryableError) and error.retry_after_s is not None):
+            if count is None or not _may_depend_on_size(error):
                 raise _as_list_error(error, self._what) from error
             return await self._save_parts(start, count, error)
 
@@ -279,6 +288,13 @@ class Listing:
         total = max(self._totals, default=None)
         if total is not None and (collector.count < total or (collector.count > total and not doubts)):
             doubts.append(f"The service says that there are {total} {self._what}, but gave {collector.count}.")
+
+
+def _may_depend_on_size(error: ProvisorError) -> bool:
+    """True for a refusal and a failure that another page may not meet; a service that wants peace wants it anyhow."""
+    if isinstance(error, RetryableError):
+        return error.code is ErrorCode.INTERNAL_SERVER_ERROR and error.retry_after_s is None
+    return True
 
 
 def _as_list_error(error: ProvisorError, what: str) -> ProvisorError:

@@ -125,13 +125,9 @@ def _takes_compare_word(function: Function, index: int) -> bool:
 
 
 def _wrong_count(function: Function, count: int) -> str | None:
-    least = sum(parameter.required and not parameter.variadic for parameter in function.parameters)
-    least = max(least, sum(parameter.required for parameter in function.parameters if function.variadic))
+    # Optional parameters may stand before required ones: what counts is the place of the last required one.
+    least = max((index + 1 for index, parameter in enumerate(function.parameters) if parameter.required), default=0)
     most = None if function.variadic else len(function.parameters)
-    # Optional parameters may stand before required ones: what counts is the last required one.
-    if not function.variadic:
-        places = [index + 1 for index, parameter in enumerate(function.parameters) if parameter.required]
-        least = max(places, default=0)
     if count < least or (most is not None and count > most):
         expected = str(least) if least == most else f"at least {least}" if most is None else f"{least} to {most}"
         noun = "argument" if expected == "1" else "arguments"

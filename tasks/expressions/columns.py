@@ -23,6 +23,7 @@ from tasks.expressions.operands import (
     Kind,
     Mask,
     Operand,
+    Partly,
     Positions,
     Scalar,
     Vector,
@@ -31,14 +32,17 @@ from tasks.expressions.operands import (
     flags,
     from_series,
     from_values,
+    merge,
 )
 from tasks.expressions.rows import comparison_place, keyword_value
 from tasks.expressions.signature import FUNCTIONS, Function, Null, Type
 from tasks.expressions.tree import Attribute, Call, Comparison, Constant, Keyword, Node
 from tasks.expressions.values import Flow, FlowSignal, compare, text_of, truth
 
-MAX_TIMEOUTS = 5
-"""Values on which a pattern may run out of time; from then on the remaining ones fail without being tried."""
+MAX_TIMEOUTS = 50
+"""Values on which a pattern may run out of time; a pattern that bad is not tried on the remaining ones."""
+
+_GIVEN_UP = RegexTimeoutError("the pattern ran out of time on too many other entries and was not tried on this one")
 
 _ARROW_COMPARISONS: dict[str, Callable[..., Any]] = {
     "=": pc.equal,
@@ -75,7 +79,7 @@ class Stops:
         """Give rows up; gives those that were not given up before."""
         if self.reasons is None:
             self.reasons = np.zeros(self.size, dtype=np.int8)
-        fresh = rows[self.reasons[rows] == Stop.NONE]
+        fresh: Positions = rows[self.reasons[rows] == Stop.NONE]
         self.reasons[fresh] = stop
         return fresh
 
@@ -215,8 +219,22 @@ class ColumnEvaluation:
         arguments = [self.value(argument) for argument in call.arguments]
         if function.compute_column is not None and not all(isinstance(argument, Scalar) for argument in arguments):
             result = function.compute_column(arguments, self.context)
+            if isinstance(result, Partly):
+                return self._rest(call, function, arguments, result)
             if result is not None:
                 return result
+        return self._by_value(call, function, arguments)
+
+    def _rest(self, call: Call, function: Function, arguments: Sequence[Operand], partly: Partly) -> Operand:
+        """The rows that a column form left over, value by value; together with the others."""
+        done, rest = np.flatnonzero(partly.done), np.flatnonzero(~partly.done)
+        if not len(rest):
+            return partly.vector
+        left = [argument.take(rest) if isinstance(argument, Vector) else argument for argument in arguments]
+        values = self.on(self.rows.subset(rest))._by_value(call, function, left)
+        return merge(self.size, [(done, partly.vector.take(done)), (rest, values)])
+
+    def _by_value(self, call: Call, function: Function, arguments: Sequence[Operand]) -> Operand:
         if not function.stable:
             return self._every_row(call, function, arguments)
 
@@ -254,7 +272,7 @@ class ColumnEvaluation:
         outcomes: list[Value | EvaluationError] = []
         timeouts: list[RegexTimeoutError] = []
         for combination in combinations:
-            outcome = timeouts[-1] if len(timeouts) >= MAX_TIMEOUTS else self._attempt(compute, combination)
+            outcome = _GIVEN_UP if len(timeouts) >= MAX_TIMEOUTS else self._attempt(compute, combination)
             if isinstance(outcome, RegexTimeoutError):
                 timeouts.append(outcome)
             outcomes.append(outcome)
@@ -298,29 +316,41 @@ class _Located(ColumnEvaluation):
 
 
 def _direct(function: Function, arguments: Sequence[Operand], context: Context) -> Callable[..., Value] | None:
-    """A shorter way to call a function of one text column, where no argument needs converting in each call."""
-    if not arguments:
-        return None
-    first, *others = arguments
-    if not isinstance(first, Vector) or first.kind is not Kind.TEXT or function.parameter(0).type is not Type.TEXT:
-        return None
-    if function.variadic or not all(isinstance(other, Scalar) for other in others):
-        return None
-    constants = [other.value for other in others if isinstance(other, Scalar)]
-    required = [function.parameter(index + 1) for index in range(len(constants))]
-    if any(c is None and p.required and p.null is Null.GIVES_NULL for c, p in zip(constants, required, strict=True)):
-        return None
-    try:
-        read = [p.read(c) for c, p in zip(constants, required, strict=True)]
-    except EvaluationError:
-        return None
-    read.extend(None for _ in function.parameters[1 + len(read) :])
-    assert function.compute is not None
-    compute = partial(function.compute, context=context) if function.wants_context else function.compute
-    nothing_in = function.parameter(0).null is Null.GIVES_NULL
+    """A shorter way to apply a function to text columns and constants: constants are converted once.
 
-    def call(text: Value, *_: Value) -> Value:
-        return None if text is None and nothing_in else compute(text, *read)
+    None where it would not give what `Function.apply` gives.
+    """
+    if function.variadic or function.compute is None or not arguments:
+        return None
+    readers: list[tuple[int, Callable[[Value], Any] | None]] = []
+    guarded: list[int] = []
+    read: list[Any] = [None] * len(function.parameters)
+    for index, argument in enumerate(arguments):
+        parameter = function.parameter(index)
+        needed = parameter.required and parameter.null is Null.GIVES_NULL
+        if isinstance(argument, Vector):
+            if argument.kind is not Kind.TEXT:
+                return None
+            readers.append((index, None if parameter.type in (Type.TEXT, Type.ANY) else parameter.read))
+            guarded.extend([index] if needed else [])
+        elif (argument.value is None and needed) or isinstance(argument.value, list):
+            return None
+        else:
+            try:
+                read[index] = parameter.read(argument.value)
+            except EvaluationError:
+                return None
+    compute = partial(function.compute, context=context) if function.wants_context else function.compute
+
+    def call(*values: Value) -> Value:
+        for index in guarded:
+            if values[index] is None:
+                return None
+        converted = read.copy()
+        for index, reader in readers:
+            value = values[index]
+            converted[index] = value if reader is None or value is None else reader(value)
+        return compute(*converted)
 
     return call
 
@@ -390,7 +420,7 @@ class Column:
     """One expression's values for a frame."""
 
     values: pd.Series
-    """Index: the frame's. ``str`` (NaN is null), ``boolean``, ``Int64`` or, for lists, dicts and mixtures, ``object``."""
+    """Index: the frame's. ``str`` (NaN is null), ``boolean``, ``Int64``, or ``object`` for lists and mixtures."""
     failed: dict[str, str]
     """Key of the entry to the sentence that says why; these values are null. Sparse."""
     left_alone: Mask | None = None

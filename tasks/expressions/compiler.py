@@ -1,5 +1,6 @@
 """The language's front door: text in, something that can be evaluated out."""
 
+import contextlib
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import overload
@@ -51,10 +52,8 @@ class Expression:
     def trace(self, entry: Mapping[str, Value], context: Context) -> Trace:
         """How the value for one entry comes about; what goes wrong is in the trace too."""
         evaluation = TracedEvaluation(entry, context)
-        try:
+        with contextlib.suppress(EvaluationError, FlowSignal):
             evaluation.value(self.tree)
-        except (EvaluationError, FlowSignal):
-            pass
         return evaluation.trace(self.tree, self.text)
 
     def column(self, frame: pd.DataFrame, context: Context) -> Column:

@@ -1,7 +1,6 @@
 """What an evaluation may look at besides the entry."""
 
 import datetime as dt
-
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from random import Random, SystemRandom

@@ -78,8 +78,8 @@ DEFAULT_STYLES = Styles.ROUNDTRIP | Styles.LEADING_WHITE | Styles.TRAILING_WHITE
 def read_styles(text: str) -> Styles:
     """The styles that a comma-separated list of names means; no name means the default. Raises: EvaluationError."""
     names = [name for part in re.split(r"[,|]", text) if (name := part.strip())]
-    if unknown := [name for name in names if name not in _STYLE_NAMES]:
-        raise EvaluationError(f"{unknown[0]!r} is no DateTimeStyles name; there are {', '.join(_STYLE_NAMES)}")
+    if not _STYLE_NAMES.keys() >= set(names):
+        raise EvaluationError(f"DateTimeStyles are named {', '.join(_STYLE_NAMES)}")
     styles = Styles.NONE
     for name in names:
         styles |= _STYLE_NAMES[name]
@@ -118,7 +118,7 @@ def split_format(pattern: str) -> tuple[Part, ...]:
         raise EvaluationError("a date format is empty")
     if len(pattern) == 1:
         if pattern not in STANDARD:
-            raise EvaluationError(f"{pattern!r} is no standard date format")
+            raise EvaluationError(f"a date format of one letter is one of {' '.join(STANDARD)}")
         pattern = STANDARD[pattern]
     parts: list[Part] = []
     at = 0

@@ -81,7 +81,7 @@ def _base(letter: str) -> str:
         return letter
     decomposed = unicodedata.normalize("NFKD", letter)
     if decomposed != letter:
-        kept = (part for part in decomposed if unicodedata.category(part) not in ("Mn", "Lm"))
+        kept = (part for part in decomposed if unicodedata.category(part) in ("Lu", "Ll", "Lt", "Lo"))
         return "".join(_base(part) for part in kept) or letter
     named = _LETTER.fullmatch(unicodedata.name(letter))
     if named is None:

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from tasks.expressions.errors import ExpressionError
+from tasks.expressions.values import number_in
 
 MAX_LENGTH = 10_000
 """Characters that one expression may have. Source: the same page (limits)."""
@@ -146,11 +147,8 @@ def _number(text: str, start: int, match: re.Match[str]) -> Token:
     after = text[match.end() : match.end() + 1]
     if after.isalnum() or after in ("_", "."):
         raise ExpressionError("This number runs into something else", text, match.end())
-    value: int | float
-    if match.group("hex"):
-        value = int(match.group("hex"), 16)
-    else:
-        value = float(digits) if "." in digits else int(digits)
+    value = int(match.group("hex"), 16) if match.group("hex") else number_in(digits)
+    assert value is not None
     if not -(2**63) <= value < 2**63:
         raise ExpressionError("This number is too large: 64 bits are the limit", text, start)
     return Token(TokenKind.NUMBER, value, start, match.end())

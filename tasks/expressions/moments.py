@@ -159,7 +159,10 @@ def _offset_s(parts: dict[str, str | None]) -> int:
 
 
 def add(interval: Interval, count: int, moment: Moment) -> Moment:
-    """The moment ``count`` intervals later; a day that a month does not have becomes its last. Raises: EvaluationError."""
+    """The moment ``count`` intervals later; a day that a month does not have becomes its last.
+
+    Raises: EvaluationError.
+    """
     if interval in _TICKS:
         ticks = moment.ticks + count * _TICKS[interval]
         if not 0 <= ticks < _END_TICKS:

@@ -78,6 +78,16 @@ class Scalar:
 
 Operand: TypeAlias = Vector | Scalar
 
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Partly:
+    """What a column form gives when it is sure of some rows only."""
+
+    vector: Vector
+    """One value for each row; what stands in rows that are not done means nothing."""
+    done: Mask
+
+
 NULL = Scalar(None)
 
 
@@ -231,11 +241,7 @@ def merge(size: int, parts: Sequence[tuple[Positions, Operand]], *, full: bool =
 
     A part's vector has one value for each of its own rows or, when ``full``, for each of all rows.
     """
-    parts = [
-        (rows, operand)
-        for rows, operand in parts
-        if len(rows) and not (isinstance(operand, Scalar) and operand.value is None)
-    ]
+    parts = [(rows, operand) for rows, operand in parts if len(rows) and not _is_nothing(operand)]
     if not parts:
         return NULL
     if len(parts) == 1 and len(parts[0][0]) == size:
@@ -259,6 +265,13 @@ def merge(size: int, parts: Sequence[tuple[Positions, Operand]], *, full: bool =
     return Vector(kind, pa.concat_arrays(pieces).take(chosen))
 
 
+def _is_nothing(operand: Operand) -> bool:
+    """True for a part that has no value in any row, whatever its kind."""
+    if isinstance(operand, Scalar):
+        return operand.value is None
+    return operand.kind is not Kind.OBJECT and operand.data.null_count == len(operand.data)
+
+
 def _merge_objects(size: int, parts: Sequence[tuple[Positions, Operand]], *, full: bool) -> Vector:
     merged = np.empty(size, dtype=object)
     for rows, operand in parts:
@@ -278,7 +291,8 @@ def to_series(vector: Vector, index: pd.Index) -> pd.Series:
     """The column as a frame holds it: ``str``, ``boolean``, ``Int64`` or ``object``."""
     match vector.kind:
         case Kind.TEXT:
-            return pd.Series(pd.arrays.ArrowStringArray(vector.data, dtype=_TEXT_DTYPE), index=index)
+            texts = pd.arrays.ArrowStringArray(vector.data, dtype=_TEXT_DTYPE)  # type: ignore[call-arg]
+            return pd.Series(texts, index=index)
         case Kind.BOOLEAN:
             return pd.Series(pd.array(vector.data.to_numpy(zero_copy_only=False), dtype="boolean"), index=index)
         case Kind.INTEGER:

@@ -6,6 +6,18 @@ from connectors.contract import Value
 from tasks.expressions.signature import FUNCTIONS, Example
 from tasks.expressions.values import Flow
 
+_WORDS = {
+    Flow.IGNORE_ATTRIBUTE: (
+        "As a value: leave this attribute of the target alone.",
+        'IIF([status] = "active", [mail], IgnoreAttributeFlow)',
+    ),
+    Flow.IGNORE_OBJECT: (
+        "As a value: skip the whole entry in this cycle.",
+        'IIF([status] = "draft", IgnoreObjectFlow, "False")',
+    ),
+}
+"""Bare words, written without brackets, with what they give and an example."""
+
 
 def function_reference() -> str:
     """A Markdown table of every function: how it is called, what it gives, an example."""
@@ -14,6 +26,7 @@ def function_reference() -> str:
         function = FUNCTIONS[name]
         example = _example(function.examples[0])
         lines.append(f"| `{function.call_form}` | {_cell(function.gives)} | {example} |")
+    lines.extend(f"| `{word}` | {gives} | `{example}` |" for word, (gives, example) in _WORDS.items())
     return "\n".join(lines) + "\n"
 
 

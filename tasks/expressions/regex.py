@@ -9,6 +9,7 @@ Source: .NET documentation, "Regular Expression Language - Quick Reference", "Gr
 regular expressions".
 """
 
+import time
 from collections.abc import Iterator
 from functools import cached_property, lru_cache
 from typing import Any
@@ -20,7 +21,8 @@ import re2
 import regex
 
 from tasks.expressions.errors import RegexTimeoutError
-from tasks.expressions.regex_syntax import Match, PatternError, Substitution, Translation, read_substitution, translate
+from tasks.expressions.regex_syntax import PatternError, Translation, translate
+from tasks.expressions.substitutions import Match, Substitution, read_substitution
 
 __all__ = ["TIME_LIMIT_S", "Pattern", "PatternError", "Substitution", "compile_pattern"]
 
@@ -112,10 +114,7 @@ class Pattern:
 
     def _matches(self, text: str) -> Iterator[Match]:
         if self._linear is None or self._needs_care(text):
-            try:
-                yield from self._backtracking.finditer(text, timeout=TIME_LIMIT_S)
-            except TimeoutError as error:
-                raise RegexTimeoutError(_TOO_SLOW) from error
+            yield from self._slow_matches(text)
             return
         last = (-1, -1)
         for match in self._linear.finditer(text):
@@ -123,6 +122,20 @@ class Pattern:
             if (here := (match.start(), match.end())) != last:
                 yield match
             last = here
+
+    def _slow_matches(self, text: str) -> Iterator[Match]:
+        """One search after another: behind an empty match .NET moves on by one character, the engine's own loop not."""
+        deadline = time.monotonic() + TIME_LIMIT_S
+        start = 0
+        while start <= len(text):
+            try:
+                match = self._backtracking.search(text, start, timeout=max(deadline - time.monotonic(), 0.001))
+            except TimeoutError as error:
+                raise RegexTimeoutError(_TOO_SLOW) from error
+            if match is None:
+                return
+            yield match
+            start = match.end() + (match.end() == match.start())
 
     def _needs_care(self, text: str) -> bool:
         """True where RE2 would see this text differently: ``$`` before a final line feed, ``\\b`` beyond ASCII."""

@@ -1,4 +1,4 @@
-"""A .NET pattern -> the same pattern for RE2 and for the ``regex`` engine; a .NET replacement -> its parts.
+"""A .NET pattern -> the same pattern for RE2 and for the ``regex`` engine.
 
 Translation walks the pattern once. Options that change how a pattern is *read* (x, n) or that are cheaper said outright
 (m, s) are worked in; only i is handed on, as a scoped group. All capturing groups become plain numbered groups, because
@@ -8,7 +8,6 @@ Translation walks the pattern once. Options that change how a pattern is *read* 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Protocol
 
 from tasks.expressions.errors import EvaluationError
 
@@ -22,7 +21,7 @@ class PatternError(EvaluationError):
 
 
 _WORD = r"\p{L}\p{Mn}\p{Nd}\p{Pc}"
-_SPACE = r"\x09\x0A\x0B\x0C\x0D\x{85}\p{Z}"
+_SPACE = r"\x09\x0A\x0B\x0C\x0D\x85\p{Z}"
 _CLASSES = {"d": r"\p{Nd}", "w": _WORD, "s": _SPACE}
 _CONTROLS = {"t": 9, "n": 10, "v": 11, "f": 12, "r": 13, "a": 7, "e": 27}
 _CATEGORIES = frozenset(
@@ -160,8 +159,8 @@ class _Translator:
                 self.alternate()
             case "*" | "+" | "?":
                 self.quantify(character, self.at + 1)
-            case "{" if (end := self.counted_end()) is not None:
-                self.quantify(self.pattern[self.at : end], end)
+            case "{" if (counted := self.counted_end()) is not None:
+                self.quantify(self.pattern[self.at : counted], counted)
             case "^":
                 self.at += 1
                 start = "(?m:^)" if self.options.multiline else r"\A"
@@ -188,7 +187,7 @@ class _Translator:
         end = self.pattern.find("}", self.at)
         body = self.pattern[self.at + 1 : end]
         low, comma, high = body.partition(",")
-        fits = end > 0 and _digits(low) and (not comma or not high or _digits(high))
+        fits = end > 0 and is_digits(low) and (not comma or not high or is_digits(high))
         return end + 1 if fits else None
 
     def quantify(self, quantifier: str, end: int) -> None:
@@ -250,10 +249,10 @@ class _Translator:
         name = self.pattern[start + 3 : end] if end > 0 else ""
         if "-" in name:
             raise self.fail("balancing groups are not supported", start)
-        if not name or not name.replace("_", "a").isalnum() or (name[0].isdigit() and not _digits(name)):
+        if not name or not name.replace("_", "a").isalnum() or (name[0].isdigit() and not is_digits(name)):
             raise self.fail("a group's name is made of letters, digits and _", start)
         self.at = end + 1
-        self.push(start, self.capture(name.lstrip("0") or "0" if _digits(name) else name))
+        self.push(start, self.capture(name.lstrip("0") or "0" if is_digits(name) else name))
 
     def conditional(self, start: int) -> None:
         end = self.pattern.find(")", start)
@@ -302,10 +301,10 @@ class _Translator:
         """As .NET counts: unnamed groups first, from left to right, then named ones; numbers used as names stand."""
         groups: dict[str, list[int]] = {"0": [0]}
         for index, name in enumerate(self.names, start=1):
-            if name is not None and _digits(name):
+            if name is not None and is_digits(name):
                 groups.setdefault(name, []).append(index)
         number = 1
-        named = dict.fromkeys(name for name in self.names if name is not None and not _digits(name))
+        named = dict.fromkeys(name for name in self.names if name is not None and not is_digits(name))
         for wanted in (None, *named):
             for index, name in enumerate(self.names, start=1):
                 if name != wanted:
@@ -380,7 +379,7 @@ class _Translator:
 
     def numbered_reference(self, start: int) -> None:
         end = start + 1
-        while _digits(self.pattern[end : end + 1]):
+        while is_digits(self.pattern[end : end + 1]):
             end += 1
         self.at = end
         self.refer(self.pattern[start + 1 : end], start)
@@ -539,10 +538,10 @@ def _write_class(
 
 
 def _for_backtracking(text: str) -> str:
-    return text.replace(r"\x{85}", r"\x85").replace(r"\x{10FFFF}", r"\U0010FFFF")
+    return text.replace(r"\x{10FFFF}", r"\U0010FFFF")
 
 
-def _digits(text: str) -> bool:
+def is_digits(text: str) -> bool:
     return text.isascii() and text.isdigit()
 
 
@@ -553,114 +552,3 @@ def _literal(character: str) -> str:
 def _escaped(code: int) -> str:
     character = chr(code)
     return character if code > 0x7F or character.isalnum() else f"\\x{code:02X}"
-
-
-# Replacement texts
-
-
-class Match(Protocol):
-    """One match, by either engine."""
-
-    def start(self) -> int:
-        """Where it begins."""
-        ...
-
-    def end(self) -> int:
-        """Where it ends."""
-        ...
-
-    def span(self, group: int, /) -> tuple[int, int]:
-        """Where a group matched, (-1, -1) when it took no part."""
-        ...
-
-
-@dataclass(frozen=True, slots=True)
-class Substitution:
-    """A replacement: literal texts, groups (the engine's numbers), and the four parts of the text around a match."""
-
-    parts: tuple[str | tuple[int, ...], ...]
-    """A str is literal; a tuple of numbers is a group; (-1,), (-2,), (-3,) are what is before, after, everything."""
-
-    @property
-    def empty_for_empty(self) -> bool:
-        """True when an empty match is always replaced by nothing."""
-        return all(isinstance(part, tuple) and part[0] >= 0 for part in self.parts)
-
-    def render(self, match: Match, text: str) -> str:
-        """What one match is replaced by."""
-        pieces: list[str] = []
-        for part in self.parts:
-            if isinstance(part, str):
-                pieces.append(part)
-            elif part[0] >= 0:
-                start, end = max(match.span(index) for index in part)
-                pieces.append(text[start:end] if start >= 0 else "")
-            else:
-                pieces.append({-1: text[: match.start()], -2: text[match.end() :], -3: text}[part[0]])
-        return "".join(pieces)
-
-    def rewrite(self) -> str | None:
-        """The same for RE2 (``\\1``); None where RE2 cannot say it."""
-        pieces: list[str] = []
-        for part in self.parts:
-            if isinstance(part, str):
-                pieces.append(part.replace("\\", "\\\\"))
-            elif len(part) == 1 and 0 <= part[0] <= 9:
-                pieces.append(f"\\{part[0]}")
-            else:
-                return None
-        return "".join(pieces)
-
-
-_AROUND = {"`": (-1,), "'": (-2,), "_": (-3,)}
-
-
-def read_substitution(replacement: str, translation: Translation) -> Substitution:
-    """The parts of a replacement text; a ``$`` that refers to nothing stands for itself."""
-    parts: list[str | tuple[int, ...]] = []
-    literal = ""
-    at = 0
-    while at < len(replacement):
-        found = _reference_at(replacement, at, translation) if replacement[at] == "$" else None
-        if found is None:
-            literal += replacement[at]
-            at += 1
-            continue
-        part, at = found
-        if isinstance(part, str):
-            literal += part
-            continue
-        if literal:
-            parts.append(literal)
-            literal = ""
-        parts.append(part)
-    if literal:
-        parts.append(literal)
-    return Substitution(tuple(parts))
-
-
-def _reference_at(replacement: str, at: int, translation: Translation) -> tuple[str | tuple[int, ...], int] | None:
-    follower = replacement[at + 1 : at + 2]
-    if follower == "$":
-        return "$", at + 2
-    if follower == "&":
-        return (0,), at + 2
-    if follower in _AROUND and follower:
-        return _AROUND[follower], at + 2
-    if follower == "+":
-        last = max((int(name) for name in translation.groups if _digits(name)), default=0)
-        return translation.group(str(last)), at + 2
-    end = at + 1
-    if follower == "{":
-        end = replacement.find("}", at)
-        name, end = replacement[at + 2 : end], end + 1
-        if end == 0:
-            return None
-    else:
-        while _digits(replacement[end : end + 1]):
-            end += 1
-        name = replacement[at + 1 : end]
-    if _digits(name):
-        name = name.lstrip("0") or "0"
-    group = translation.group(name)
-    return (group, end) if group else None

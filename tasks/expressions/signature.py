@@ -14,7 +14,7 @@ from connectors.contract import Value
 from tasks.expressions.context import Context
 from tasks.expressions.errors import EvaluationError
 from tasks.expressions.moments import Interval, Moment, read_moment
-from tasks.expressions.operands import Operand
+from tasks.expressions.operands import Operand, Partly
 from tasks.expressions.tree import Call, Node
 from tasks.expressions.values import integer_of, text_of, truth
 
@@ -90,7 +90,7 @@ class Parameter:
 
     def check_literal(self, value: Value) -> None:
         """Raises EvaluationError for a literal that can never be right here."""
-        if self.type is Type.DATE or value == "" and self.type is Type.TEXT and not self.required:
+        if self.type is Type.DATE or (value == "" and self.type is Type.TEXT and not self.required):
             return
         read = self.read(value)
         if self.check is not None and isinstance(read, str):
@@ -164,8 +164,8 @@ class Function:
     """Where the behaviour is taken from."""
     compute: Callable[..., Value] | None = None
     """Strict functions: takes the arguments in their types, and `context` when `wants_context`."""
-    compute_column: Callable[[Sequence[Operand], Context], Operand | None] | None = None
-    """Strict functions: all rows at once; gives None where it cannot, then single values are looked at."""
+    compute_column: Callable[[Sequence[Operand], Context], Operand | Partly | None] | None = None
+    """Strict functions: all rows at once; where it gives None, or is not done, single values are looked at."""
     evaluate: Callable[[Call, Values], Value] | None = None
     """Lazy functions: for one entry."""
     evaluate_column: Callable[[Call, Any], Operand] | None = None
@@ -178,6 +178,8 @@ class Function:
     top_only: bool = False
     """True where it cannot stand inside anything else."""
     places: frozenset[Place] = ANYWHERE
+    form: str | None = None
+    """How a call looks, where the parameters alone do not say it."""
 
     @property
     def lazy(self) -> bool:
@@ -200,6 +202,8 @@ class Function:
     @property
     def call_form(self) -> str:
         """How a call looks: ``Mid(source, start, length)``, optional parameters in brackets."""
+        if self.form is not None:
+            return self.form
         names = [p.name if p.required else f"[{p.name}]" for p in self.parameters]
         return f"{self.name}({', '.join([*names, '...'] if self.variadic else names)})"
 

@@ -7,13 +7,13 @@ a temporary table first. Both run inside the SQLAlchemy transaction they are giv
 
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
-from itertools import chain
 from functools import cache
+from itertools import chain
 from typing import Any, Protocol, TypeAlias
 
 import orjson
 import pandas as pd
-import pyarrow as pa  # type: ignore[import-untyped]
+import pyarrow as pa
 from sqlalchemy import Connection, Table
 
 from tasks.ledger.records import Modified

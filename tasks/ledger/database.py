@@ -41,11 +41,14 @@ _DURABLE = {"ledger_begin": ("PRAGMA synchronous = FULL", "BEGIN IMMEDIATE")}
 class Database:
     """Connections to the one database of a ledger; may be used by many threads at once."""
 
-    def __init__(self, engine: Engine) -> None:
-        self.engine = engine
-        self.sqlite = engine.dialect.name == "sqlite"
+    def __init__(self, address: URL) -> None:
+        self.sqlite = address.get_backend_name() == "sqlite"
+        self.engine = engine = _sqlite(address) if self.sqlite else _postgresql(address)
+        # On SQLite all threads write through one connection: what one connection writes empties the page cache of the
+        # others, and four of them taking turns were slower than one.
+        self._writer = _sqlite(address, pool_size=1, max_overflow=0) if self.sqlite else engine
         self.integrity_error: type[Exception] = engine.dialect.loaded_dbapi.IntegrityError
-        # SQLite lets one writer in and makes the others poll; a lock hands over at once, and fairly enough.
+        # SQLite lets one writer in and makes the others poll; a lock hands over at once.
         self._one_writer: AbstractContextManager[Any] = threading.Lock() if self.sqlite else nullcontext()
 
     @classmethod
@@ -56,7 +59,9 @@ class Database:
         when a newer Provisor has written it.
         """
         address = _address(url, home)
-        database = cls(_sqlite(address) if address.get_backend_name() == "sqlite" else _postgresql(address))
+        if address.get_backend_name() == "sqlite":
+            _make_private(Path(str(address.database)))
+        database = cls(address)
         try:
             database._bring_up_to_date()
         except SQLAlchemyError as error:
@@ -69,6 +74,7 @@ class Database:
 
     def close(self) -> None:
         """Let go of every connection; safe to call twice."""
+        self._writer.dispose()
         self.engine.dispose()
 
     @contextmanager
@@ -87,7 +93,7 @@ class Database:
         with (
             self._said_plainly(),
             self._one_writer,
-            self.engine.connect().execution_options(**(_DURABLE if durable else _WRITING)) as connection,
+            self._writer.connect().execution_options(**(_DURABLE if durable else _WRITING)) as connection,
             connection.begin(),
         ):
             yield connection
@@ -105,7 +111,7 @@ class Database:
             version = self._version(connection)
         if version == HEAD:
             return
-        with self._one_writer, self.engine.connect().execution_options(**_DURABLE) as connection, connection.begin():
+        with self._one_writer, self._writer.connect().execution_options(**_DURABLE) as connection, connection.begin():
             if not self.sqlite:
                 # Two runs that open a new ledger at once: one migrates, the other waits and finds it done.
                 connection.execute(text("SELECT pg_advisory_xact_lock(hashtext('provisor ledger'))"))
@@ -171,10 +177,8 @@ def _options() -> dict[str, Any]:
     }
 
 
-def _sqlite(address: URL) -> Engine:
-    path = Path(str(address.database))
-    _private_file(path)
-    engine = create_engine(address, **_options())
+def _sqlite(address: URL, **pool: int) -> Engine:
+    engine = create_engine(address, **pool, **_options())
 
     @event.listens_for(engine, "connect")
     def prepare(connection: Any, _record: Any) -> None:
@@ -197,7 +201,7 @@ def _sqlite(address: URL) -> Engine:
     return engine
 
 
-def _private_file(path: Path) -> None:
+def _make_private(path: Path) -> None:
     """Make the folder and the file for their owner alone; SQLite gives its side files the mode of the main one."""
     try:
         if not path.parent.exists():

@@ -10,7 +10,7 @@ from itertools import repeat
 from typing import Any, TypeAlias
 
 import pandas as pd
-import pyarrow as pa  # type: ignore[import-untyped]
+import pyarrow as pa
 
 from connectors.contract import Action, Change, Kind, Outcome, Status
 from connectors.errors import ErrorCode

@@ -9,10 +9,10 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
 import pandas as pd
-from sqlalchemy import Connection, func, select, update
+from sqlalchemy import ColumnElement, Connection, func, select, update
 
 from connectors.contract import Action, Change, Kind, Outcome, Status
 from connectors.errors import ErrorCode
@@ -43,14 +43,12 @@ from tasks.ledger.tables import ATTEMPT, CYCLE, ESCROW, JOB, LINK, LOG, OPEN_ATT
 _LOGGED = tuple(column.name for column in LOG.columns if column.name != "id")
 _JOURNALED = tuple(column.name for column in ATTEMPT.columns)
 
-_SHOWN = [
+_SHOWN: dict[str, ColumnElement[Any]] = {
+    **LOG.c,
+    "code": LOG.c.error_code,
     # The number is looked up for the lines that are shown; a join would be made before the limit is applied.
-    {
-        "cycle": select(CYCLE.c.number).where(CYCLE.c.id == LOG.c.cycle_id).scalar_subquery(),
-        "code": LOG.c.error_code,
-    }.get(name, LOG.c.get(name))
-    for name in rows.LOG_FRAME
-]
+    "cycle": select(CYCLE.c.number).where(CYCLE.c.id == LOG.c.cycle_id).scalar_subquery(),
+}
 _KIND, _ANCHOR, _TARGET_ID = (list(LINK.columns.keys()).index(name) for name in ("kind", "anchor", "target_id"))
 _ASKED_AT_ONCE = 20_000
 """Keys in one query."""
@@ -269,8 +267,8 @@ class Ledger:
     def _upsert_links(self, connection: Connection, job: str, links: Iterable[rows.Values]) -> None:
         """Write links where no target id is in the way; hardly ever one is, so nobody looks first.
 
-        Raises: _InTheWayError; the transaction is lost then, and the next one has to settle. (A savepoint would keep it,
-        and cost three times the writing: SQLite copies every page before it is touched.)
+        Raises: _InTheWayError; the transaction is lost then, and the next one has to settle. (A savepoint would keep
+        it, and make SQLite copy every page before it is touched.)
         """
         try:
             self._bulk.upsert(connection, LINK, links)
@@ -414,7 +412,11 @@ class Ledger:
         ``cycle`` is a number within the job; ``identity`` an anchor, a target id, or a label in any case; ``modified``
         holds lists of ``{name, old, new}``.
         """
-        query = select(*_SHOWN).where(LOG.c.job == job).order_by(LOG.c.time.desc(), LOG.c.id.desc()).limit(limit)
+        query = select(*(_SHOWN[name] for name in rows.LOG_FRAME)).where(LOG.c.job == job).limit(limit)
+        # Ids grow with time. Each order is the one that the index of its question gives for nothing; with the other one
+        # SQLite, which knows no figures about the rows, would walk the index of the order through the whole log.
+        narrow = cycle is not None or identity is not None
+        query = query.order_by(*([] if narrow else [LOG.c.time.desc()]), LOG.c.id.desc())
         if status is not None:
             query = query.where(LOG.c.status == status.value)
         if action is not None:
@@ -434,7 +436,7 @@ class Ledger:
         folded = clean(identity).casefold()
         indexed = [
             select(LOG.c.anchor).where(LOG.c.job == job, LOG.c.anchor == identity).limit(1),
-            select(LOG.c.anchor).where(LOG.c.job == job, LOG.c.identity == folded).distinct(),
+            select(LOG.c.anchor).where(LOG.c.job == job, LOG.c.identity == folded),
             *(
                 select(LINK.c.anchor).where(LINK.c.job == job, LINK.c.kind == kind.value, LINK.c.target_id == identity)
                 for kind in Kind
@@ -442,7 +444,7 @@ class Ledger:
         ]
         found = {anchor for query in indexed for anchor in connection.scalars(query)}
         if not found:
-            past = select(LOG.c.anchor).where(LOG.c.job == job, LOG.c.target_id == identity).distinct()
+            past = select(LOG.c.anchor).where(LOG.c.job == job, LOG.c.target_id == identity)
             found.update(connection.scalars(past))
         return sorted(found)
 

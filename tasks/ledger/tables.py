@@ -1,9 +1,10 @@
 """The ledger's tables as SQLModel declares them: what the migrations build and what every statement takes columns from.
 
 Rows never travel as objects of these classes: the bulk paths write tuples in the order of the columns here (see
-``bulk.py``). Text has no length limits and sorts by code point on both databases (on PostgreSQL that is collation C, which also
-spares every index the locale's rules). Times are UTC: ``timestamptz`` on PostgreSQL, ``2026-01-31 12:00:00.000000`` as
-text on SQLite. On PostgreSQL everything lies in the schema ``provisor``, so that it can share a database with others.
+``bulk.py``). Text has no length limits and sorts by code point on both databases (on PostgreSQL that is collation C,
+which also spares every index the locale's rules). Times are UTC: ``timestamptz`` on PostgreSQL,
+``2026-01-31 12:00:00.000000`` as text on SQLite. On PostgreSQL everything lies in the schema ``provisor``, so that it
+can share a database with others.
 """
 
 from datetime import datetime
@@ -124,10 +125,7 @@ class AttemptTable(LedgerModel, table=True):
     """Every change that was, or was about to be, sent: written before the request leaves."""
 
     __tablename__ = "attempt"
-    __table_args__ = (
-        Index("ix_attempt_open", "job", sqlite_where=OPEN_ATTEMPTS, postgresql_where=OPEN_ATTEMPTS),
-        Index("ix_attempt_cycle_id", "cycle_id"),
-    )
+    __table_args__ = (Index("ix_attempt_open", "job", sqlite_where=OPEN_ATTEMPTS, postgresql_where=OPEN_ATTEMPTS),)
 
     change_id: str = _key()
     job: str = _text()
@@ -147,8 +145,9 @@ class LogTable(LedgerModel, table=True):
 
     __tablename__ = "log"
     __table_args__ = (
-        Index(None, "job", "time"),
-        Index(None, "cycle_id"),
+        # With the id at the end they give the lines newest first, without sorting.
+        Index(None, "job", "time", "id"),
+        Index(None, "cycle_id", "id"),
         Index(None, "job", "anchor"),
         Index(None, "job", "identity"),
     )

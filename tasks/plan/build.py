@@ -86,7 +86,9 @@ def build_plan(
         people = entries[kind].accounts
     blocks = [block for plan in entries.values() for block in plan.blocks]
     held = [
-        Held(row.kind, row.key or "", ErrorCode.IMPORT_SKIPPED, f"{row.place}: {row.reason}")
+        Held(
+            row.kind, row.key or "", ErrorCode.IMPORT_SKIPPED, f"{row.place}: {row.reason}", label=row.key or row.place
+        )
         for row in source.unreadable
     ]
     held += [entry for plan in entries.values() for entry in plan.held]

@@ -2,10 +2,12 @@
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
+import pyarrow.compute as pc
 
 from connectors.contract import Action, Kind
 from connectors.errors import ErrorCode
-from tasks.mapping import Held, referenced_paths, with_defaults
+from tasks.mapping import Held, Mask, UniqueRules, referenced_paths, with_defaults
 from tasks.plan.blocks import Block, Rows, Situation, Wave
 
 
@@ -16,11 +18,8 @@ def create_entries(s: Situation, rows: Rows) -> tuple[Block | None, list[Held]]:
     rows = rows[np.argsort(s.desired.frame.index.to_numpy(dtype=object)[rows], kind="stable")]
     everybody = len(rows) == len(s.desired.frame) and bool((np.diff(rows) == 1).all())
     desired = s.desired.frame if everybody else s.desired.frame.iloc[rows]
-    after = with_defaults(s.rules, desired, creating=True)
-    after, exhausted = _choose_unique(s, after, rows)
-    kept = np.ones(len(after), dtype=bool)
-    if exhausted:
-        kept = ~np.asarray(after.index.isin([entry.anchor for entry in exhausted]))
+    after = with_defaults(s.rules, s.desired, desired, rows, creating=True)
+    after, problems = _choose_unique(s, after, rows)
     table = pd.DataFrame(
         {
             "anchor": pd.Series(after.index, dtype="str"),
@@ -43,24 +42,70 @@ def create_entries(s: Situation, rows: Rows) -> tuple[Block | None, list[Held]]:
         references=referenced_paths(s.rules),
         redacted=s.desired.redacted,
     )
-    return block if kept.all() else block.take(kept), exhausted
+    if not problems:
+        return block, []
+    held = [
+        Held(s.desired.kind, str(table["anchor"].iloc[at]), code, reason, label=str(table["label"].iloc[at]))
+        for at, (code, reason) in sorted(problems.items())
+    ]
+    kept = np.ones(len(rows), dtype=bool)
+    kept[list(problems)] = False
+    return block.take(kept), held
 
 
-def _choose_unique(s: Situation, after: pd.DataFrame, rows: Rows) -> tuple[pd.DataFrame, list[Held]]:
-    """The first free value of every SelectUniqueValue mapping; a value is reserved as soon as it is chosen."""
-    exhausted: list[Held] = []
-    for path, rules in s.desired.candidates.items():
-        taken = {str(value).lower() for value in s.existing.get(path, pd.Series(dtype="str")).dropna()}
-        chosen: list[str | None] = []
-        for row in rows:
-            values = [series.iloc[row] for series in rules]
-            free = next((v for v in values if isinstance(v, str) and v and v.lower() not in taken), None)
-            chosen.append(free)
-            if free is not None:
-                taken.add(free.lower())
-                continue
-            reason = f"{path}: every value that SelectUniqueValue offers is taken; add a rule."
-            anchor, label = str(s.desired.frame.index[row]), str(s.desired.labels.iloc[row])
-            exhausted.append(Held(s.desired.kind, anchor, ErrorCode.CONFLICT, reason, label=label))
-        after = after.assign(**{path: pd.Series(chosen, index=after.index, dtype="str")})
-    return after, exhausted
+Problems = dict[int, tuple[ErrorCode, str]]
+"""Position among the creates to why there is none."""
+
+
+def _choose_unique(s: Situation, after: pd.DataFrame, rows: Rows) -> tuple[pd.DataFrame, Problems]:
+    """The first free value of every SelectUniqueValue mapping, for the creates (``rows``, in order of anchors)."""
+    problems: Problems = {}
+    for path, unique in s.desired.candidates.items():
+        exact = path in s.exact
+        chosen = np.full(len(rows), None, dtype=object)
+        taken = _values_in_use(s, path, exact=exact)
+        failed: dict[str, str] = {}
+        for number in range(len(unique)):
+            waiting = np.flatnonzero(pd.isna(chosen))
+            if not len(waiting):
+                break
+            offered, unusable = _offers(unique, number, rows[waiting])
+            failed |= unusable
+            keys = offered if exact else pc.utf8_lower(offered)
+            free = _free(keys, taken)
+            chosen[waiting[free]] = offered.filter(pa.array(free)).to_pylist()
+            taken = pa.concat_arrays([taken, keys.filter(pa.array(free))])
+        for at in np.flatnonzero(pd.isna(chosen)):
+            problem = failed.get(str(after.index[int(at)]))
+            nothing = (ErrorCode.CONFLICT, f"{path}: every value that SelectUniqueValue offers is taken; add a rule.")
+            found = nothing if problem is None else (ErrorCode.EXPRESSION_FAILED, f"{path}: {problem}")
+            problems.setdefault(int(at), found)
+        lists = after[path].dtype == object
+        values = [[value] for value in chosen] if lists else list(chosen)
+        after = after.assign(**{path: pd.Series(values, index=after.index, dtype=object if lists else "str")})
+    return after, problems
+
+
+def _offers(unique: UniqueRules, number: int, rows: Rows) -> tuple[pa.Array, dict[str, str]]:
+    """One rule's values as texts, null where it has none; and, by anchor, why it failed."""
+    column = unique.offer(number, rows)
+    texts = pa.array(column.values.astype("str").array, type=pa.large_string(), from_pandas=True)
+    texts = texts.combine_chunks() if isinstance(texts, pa.ChunkedArray) else texts
+    return pc.if_else(pc.equal(texts, ""), pa.scalar(None, texts.type), texts), column.failed
+
+
+def _free(keys: pa.Array, taken: pa.Array) -> Mask:
+    """Values that nobody has; of several entries that want the same one, the first gets it."""
+    first = np.asarray(pc.fill_null(pc.index_in(keys, value_set=keys, skip_nulls=True), -1), dtype=np.int64)
+    free: Mask = (first == np.arange(len(keys))) & ~np.asarray(pc.is_in(keys, value_set=taken), dtype=bool)
+    return free
+
+
+def _values_in_use(s: Situation, path: str, *, exact: bool) -> pa.Array:
+    """Every value that the target has at a path, multi-valued ones one by one."""
+    held = s.existing[path].dropna() if path in s.existing else pd.Series(dtype="str")
+    if held.dtype == object:
+        held = held.explode().dropna()
+    texts = pa.array(held.astype("str").array, type=pa.large_string(), from_pandas=True)
+    texts = texts.combine_chunks() if isinstance(texts, pa.ChunkedArray) else texts
+    return texts if exact else pc.utf8_lower(texts)

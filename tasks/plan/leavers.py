@@ -38,8 +38,8 @@ class Leavers:
 
     @property
     def ids(self) -> frozenset[str]:
-        """Target ids of everybody leaving."""
-        return frozenset(self._table["target_id"])
+        """Target ids of everybody leaving whom the job does not keep."""
+        return frozenset(self._table["target_id"][~self._policy(Removal.KEEP)])
 
     def blocks(self) -> list[Block]:
         """Disables and deletes."""
@@ -52,7 +52,8 @@ class Leavers:
         """Groups that end without being deleted: index target id, value anchor."""
         if self._s.desired.kind is not Kind.GROUP:
             return pd.Series(dtype="str")
-        ending = self._table.loc[self._policy(Removal.DISABLE)]
+        spared = _is_protected(self._s, self._table, _protected_ids(self._s))
+        ending = self._table.loc[self._policy(Removal.DISABLE) & ~spared]
         return pd.Series(ending["anchor"].array, index=pd.Index(ending["target_id"], dtype="str"), dtype="str")
 
     def _policy(self, removal: Removal) -> Mask:
@@ -116,23 +117,36 @@ def spare_protected(s: Situation, blocks: list[Block]) -> tuple[list[Block], lis
 
     An account is protected when the job lists its anchor, its target id, or its value of a matching attribute.
     """
-    names = {name.lower() for name in s.protect}
-    if not names:
+    if not s.protect:
         return blocks, []
-    existing = s.existing
-    named = [pd.Series(existing.index, index=existing.index, dtype="str")]
-    named += [existing[rule.target].astype("str") for rule in s.rules.matching if rule.target in existing]
-    protected = np.logical_or.reduce([column.str.lower().isin(names).to_numpy(dtype=bool) for column in named])
-    ids = existing.index[protected]
+    ids = _protected_ids(s)
     kept, held = [], []
     for block in blocks:
         if block.action not in (Action.DISABLE, Action.DELETE):
             kept.append(block)
             continue
         table = block.table
-        spared = (table["target_id"].isin(ids) | table["anchor"].str.lower().isin(names)).to_numpy(dtype=bool)
+        spared = _is_protected(s, table, ids)
         why = f"The account is protected: the job never lets Provisor {block.action} it."
         for anchor, label in table.loc[spared, ["anchor", "label"]].itertuples(index=False):
             held.append(Held(block.kind, anchor, ErrorCode.NOT_PERMITTED, why, label=label))
         kept.append(block.take(~spared) if spared.any() else block)
     return kept, held
+
+
+def _protected_ids(s: Situation) -> pd.Index:
+    """Target ids of accounts that the job lists by id or by their value of a matching attribute; case is ignored."""
+    names = {name.lower() for name in s.protect}
+    if not names:
+        return pd.Index([], dtype="str")
+    existing = s.existing
+    named = [pd.Series(existing.index, index=existing.index, dtype="str")]
+    named += [existing[rule.target].astype("str") for rule in s.rules.matching if rule.target in existing]
+    listed = np.logical_or.reduce([column.str.lower().isin(names).to_numpy(dtype=bool) for column in named])
+    return existing.index[listed]
+
+
+def _is_protected(s: Situation, table: pd.DataFrame, ids: pd.Index) -> Mask:
+    names = {name.lower() for name in s.protect}
+    spared: Mask = (table["target_id"].isin(ids) | table["anchor"].str.lower().isin(names)).to_numpy(dtype=bool)
+    return spared

@@ -27,7 +27,7 @@ def plan_memberships(
     that go into one change.
     """
     group_accounts = _by_anchor(groups.accounts)
-    member_accounts = _by_anchor(pd.concat([users.accounts, groups.accounts]))
+    member_accounts = _by_anchor(pd.concat([_staying(users), _staying(groups)]))
     coming_groups, coming_members = _coming(groups), _coming(users) | _coming(groups)
 
     own = desired.loc[desired["group"].isin([*group_accounts.index, *coming_groups])]
@@ -43,17 +43,33 @@ def plan_memberships(
     there = there.assign(group=there["group_id"].map(managed).astype("str"))
     wanted, found = _edges(own), _edges(there)
     missing = ~wanted.isin(found) | own["group_id"].isna().to_numpy() | own["member_id"].isna().to_numpy()
+    missing &= own["member"].isin([*_joining(users), *_joining(groups)]).to_numpy(dtype=bool)
+    if not rules.actions.update:
+        missing &= own["group_id"].isna().to_numpy()  # nothing of a group that is there is changed
     adds = _chunks(own.loc[missing], groups, max_members)
     blocks = [_add_block(adds)] if len(adds) else []
-    if rules.members is Members.AUTHORITATIVE:
+    if rules.members is Members.AUTHORITATIVE and rules.actions.update:
         surplus = there.loc[~found.isin(wanted)]
         blocks += _removals(surplus, users, groups, max_members)
     return blocks, notes
 
 
 def _by_anchor(accounts: "pd.Series[str]") -> "pd.Series[str]":
-    """Index anchor, value target id."""
-    return pd.Series(accounts.index, index=pd.Index(accounts.array, dtype="str"), dtype="str")
+    """Index anchor, value target id; of a key that users and groups share, or of two accounts, the first."""
+    by_anchor = pd.Series(accounts.index, index=pd.Index(accounts.array, dtype="str"), dtype="str")
+    return by_anchor[~by_anchor.index.duplicated()]
+
+
+def _staying(plan: EntryPlan) -> "pd.Series[str]":
+    """Accounts of whoever is not leaving: also of entries held in this cycle, who keep the memberships they have."""
+    return plan.known[~plan.known.index.isin(list(plan.leaving))]
+
+
+def _joining(plan: EntryPlan) -> set[str]:
+    """Anchors of whoever may become a member: in scope, not held, not about to be deleted."""
+    deletes = [block.table["target_id"] for block in plan.blocks if block.action is Action.DELETE]
+    going = plan.accounts.index.isin(pd.concat(deletes)) if deletes else np.zeros(len(plan.accounts), dtype=bool)
+    return {*plan.accounts[~going], *_coming(plan)}
 
 
 def _coming(plan: EntryPlan) -> set[str]:
@@ -102,6 +118,7 @@ def _add_block(table: pd.DataFrame) -> Block:
 def _removals(surplus: pd.DataFrame, users: EntryPlan, groups: EntryPlan, max_members: int) -> Iterable[Block]:
     """Edges the source does not have, apart for members who leave altogether: guards judge these with the leavers."""
     anchors = pd.concat([users.known, groups.known])
+    anchors = anchors[~anchors.index.duplicated()]
     shown = surplus["member_id"].map(anchors)
     shown = shown.fillna("account " + surplus["member_id"]).astype("str")
     surplus = surplus.assign(member=shown)

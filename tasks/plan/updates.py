@@ -3,12 +3,14 @@
 import numpy as np
 import pandas as pd
 
-from connectors.contract import Action, Kind
+from connectors.contract import Action, Kind, Value
+from connectors.errors import ErrorCode
 from tasks.job import Apply, Removal
 from tasks.mapping import Held, Mask, only_default, referenced_paths, with_defaults
 from tasks.matching import LINKED
 from tasks.plan.blocks import Block, Cause, Rows, Situation, Wave
 from tasks.plan.compare import differs, differs_without_case, fingerprints
+from tasks.plan.elements import elements_of, same_elements, with_missing_elements
 from tasks.plan.references import leave_out_unresolved
 
 
@@ -23,8 +25,9 @@ def update_entries(
     if not len(rows):
         return [], rows
     everybody = len(rows) == len(s.desired.frame)
-    desired = with_defaults(s.rules, s.desired.frame if everybody else s.desired.frame.iloc[rows], creating=False)
-    desired = _with_activity(s, desired, s.desired.disabled[rows])
+    desired = s.desired.frame if everybody else s.desired.frame.iloc[rows]
+    desired = with_defaults(s.rules, s.desired, desired, rows, creating=False)
+    desired = _with_activity(s, desired, rows)
     table = pd.DataFrame(
         {
             "anchor": pd.Series(desired.index, dtype="str"),
@@ -36,65 +39,158 @@ def update_entries(
     references = referenced_paths(s.rules) & set(desired.columns)
     touched: dict[str, Mask] = {}
     before: dict[str, pd.Series] = {}
-    case_only: dict[str, Mask] = {}
+    spelling: dict[str, Mask] = {}
     for path in desired.columns:
-        mapping = s.rules.attributes.get(path)
-        if (mapping is not None and mapping.apply is Apply.ON_CREATE) or path not in s.existing:
+        if path not in s.existing or _chosen_once(s, path):
             continue
         held_now = s.existing[path].take(s.matches.row[rows]).reset_index(drop=True)
+        left_alone = s.desired.untouched[path][rows] if path in s.desired.untouched else np.zeros(len(rows), dtype=bool)
         if path in references:
             held_now = _as_anchors(held_now, owners)
+            referred = desired[path].notna()
             desired = leave_out_unresolved(s.desired.kind, desired, path, table, reachable, notes)
-        wanted = desired[path]
-        if mapping is not None and mapping.apply is Apply.ADD_ONLY:
-            wanted = _with_existing_values(wanted, held_now)
-            desired = desired.assign(**{path: wanted})
-        different = differs(wanted, held_now)
-        if not (mapping is not None and mapping.clear):
-            different &= wanted.notna().to_numpy()
-        if mapping is not None and only_default(mapping):
-            different &= held_now.isna().to_numpy()
-        elif mapping is not None and mapping.clear and mapping.default is not None:
-            # Created with the default because the source had nothing: there is nothing to clear until it has something.
-            different &= ~(wanted.isna() & (held_now.astype("str") == str(mapping.default))).to_numpy(dtype=bool)
-        if path in s.desired.untouched:
-            different &= ~s.desired.untouched[path][rows]
+            left_alone = left_alone | (referred & desired[path].isna()).to_numpy(dtype=bool)
+        if _only_adds(s, path):
+            desired = desired.assign(**{path: _added(desired[path], held_now, exact=path in s.exact)})
+        different = _wanted_changes(s, path, desired[path], held_now) & ~left_alone
         if not different.any():
             continue
-        if path not in s.exact:
-            at = np.flatnonzero(different)
-            same_word = ~differs_without_case(wanted.iloc[at], held_now.iloc[at])
-            if same_word.any():
-                case_only[path] = np.zeros(len(rows), dtype=bool)
-                case_only[path][at[same_word]] = True
+        at = np.flatnonzero(different)
+        same = _same_in_other_words(desired[path].iloc[at], held_now.iloc[at], exact=path in s.exact)
+        if same.any():
+            spelling[path] = np.zeros(len(rows), dtype=bool)
+            spelling[path][at[same]] = True
         touched[path], before[path] = different, held_now
-    _forget_old_spellings(s, rows, touched, case_only)
+    _forget_old_spellings(s, rows, touched, spelling)
+    _note_impossible(s, rows, table, notes)
     return _update_blocks(s, rows, table, desired, before, touched)
 
 
-def _with_activity(s: Situation, desired: pd.DataFrame, disabled: Mask) -> pd.DataFrame:
-    """Whoever the source disables is disabled also where the job maps no such attribute, unless the job keeps them."""
-    path = s.disable_attribute
+def _chosen_once(s: Situation, path: str) -> bool:
+    """True for attributes that are written when the account is created and never again."""
+    mapping = s.rules.attributes.get(path)
+    return path in s.desired.candidates or (mapping is not None and mapping.apply is Apply.ON_CREATE)
+
+
+def _only_adds(s: Situation, path: str) -> bool:
+    mapping = s.rules.attributes.get(path)
+    return path in s.desired.add_only or (mapping is not None and mapping.apply is Apply.ADD_ONLY)
+
+
+def _added(wanted: pd.Series, held_now: pd.Series, *, exact: bool) -> pd.Series:
+    """For add-only mappings: what there is and what is missing; a single value that is there stays."""
+    if wanted.dtype == object or held_now.dtype == object:
+        return with_missing_elements(wanted, held_now, exact=exact)
+    return wanted.where(_empty(held_now))
+
+
+def _wanted_changes(s: Situation, path: str, wanted: pd.Series, held_now: pd.Series) -> Mask:
+    """Rows whose value has to be written; null leaves alone what is there, or clears it where the job says so."""
+    different = differs(wanted, held_now)
+    mapping = s.rules.attributes.get(path)
+    null = wanted.isna().to_numpy(dtype=bool)
+    if mapping is None or not mapping.clear or _only_adds(s, path):
+        different &= ~null
+    elif null.any():
+        # There is nothing to clear, or the account was created with the default because the source had nothing: then
+        # there is nothing to clear until the source has had something.
+        different &= ~(null & (_empty(held_now) | _is_default(held_now, s.desired.defaults.get(path))))
+    if mapping is not None and only_default(mapping):
+        different &= _empty(held_now)
+    return different
+
+
+def _empty(held_now: pd.Series) -> Mask:
+    """Rows for which the target has nothing: null, the empty text, no element."""
+    if held_now.dtype == object:
+        return np.fromiter((not elements_of(value) for value in held_now.array), dtype=bool, count=len(held_now))
+    empty = held_now.isna()
+    if isinstance(held_now.dtype, pd.StringDtype):
+        empty |= held_now == ""
+    return empty.to_numpy(dtype=bool)
+
+
+def _is_default(held_now: pd.Series, default: Value) -> Mask:
+    if default is None:
+        return np.zeros(len(held_now), dtype=bool)
+    defaults = pd.Series([default] * len(held_now), dtype=object)
+    return same_elements(defaults, held_now.astype(object), exact=False)
+
+
+def _same_in_other_words(wanted: pd.Series, held_now: pd.Series, *, exact: bool) -> Mask:
+    """Rows where the target keeps the wanted value in its own way: other case, or an element's other sub-attributes."""
+    if wanted.dtype == object or held_now.dtype == object:
+        return same_elements(wanted, held_now, exact=exact)
+    return np.zeros(len(wanted), dtype=bool) if exact else ~differs_without_case(wanted, held_now)
+
+
+def _with_activity(s: Situation, desired: pd.DataFrame, rows: Rows) -> pd.DataFrame:
+    """Whoever the source disables is disabled also where the job maps no such attribute, unless the job keeps them.
+
+    Where it maps none, an account that Provisor has disabled is enabled when its owner is active and in scope again.
+    """
+    path, disabled = s.disable_attribute, s.desired.disabled[rows]
     if path is None:
         return desired
-    if s.deprovision.disabled is not Removal.DISABLE and path in desired:
-        return desired.assign(**{path: desired[path].mask(disabled)}) if disabled.any() else desired
-    if path not in desired and disabled.any() and s.deprovision.disabled is Removal.DISABLE:
-        switched_off = pd.Series(pd.NA, index=desired.index, dtype="boolean")
-        switched_off[disabled] = False
-        return desired.assign(**{path: switched_off})
-    return desired
+    disables = s.deprovision.disabled is Removal.DISABLE
+    if path in desired:
+        return desired.assign(**{path: desired[path].mask(disabled)}) if disabled.any() and not disables else desired
+    switch = pd.Series(pd.NA, index=desired.index, dtype="boolean")
+    if disables:
+        switch[disabled] = False
+    switch[_disabled_by_us(s, rows) & ~disabled] = True
+    return desired.assign(**{path: switch}) if switch.notna().any() else desired
 
 
-def _forget_old_spellings(s: Situation, rows: Rows, touched: dict[str, Mask], case_only: dict[str, Mask]) -> None:
-    """Differences in case alone count only when the entry's desired state is not the one last written."""
-    if not case_only:
+def _disabled_by_us(s: Situation, rows: Rows) -> Mask:
+    states = s.links["state"].reindex(s.desired.frame.index.take(rows))
+    linked = s.matches.how[rows] == LINKED
+    ours: Mask = linked & (states == "disabled").to_numpy(dtype=bool) & ~s.active(s.matches.row[rows])
+    return ours
+
+
+def _standing(s: Situation, rows: Rows) -> Mask:
+    """Which links are to say active. An account that others disabled does, where the job maps no such attribute.
+
+    Otherwise it would be enabled later on, as if Provisor had disabled it.
+    """
+    active = s.active(s.matches.row[rows])
+    if s.disable_attribute in s.desired.frame:
+        return active
+    return active | ~(_disabled_by_us(s, rows) | s.desired.disabled[rows])
+
+
+def _deletes_disabled(s: Situation) -> bool:
+    return s.deprovision.disabled is Removal.DELETE and s.rules.actions.delete
+
+
+def _note_impossible(s: Situation, rows: Rows, table: pd.DataFrame, notes: list[Held]) -> None:
+    """Says who stays active although the source disables them, because the target cannot do what the job wants."""
+    why = None
+    if _deletes_disabled(s) and not s.capabilities.delete:
+        why = "The target cannot delete accounts; set deprovision to disable or keep."
+    elif (
+        s.deprovision.disabled is Removal.DISABLE
+        and s.rules.actions.update
+        and s.capabilities.disable_attribute is None
+    ):
+        why = "The target cannot disable accounts; set deprovision to delete or keep."
+    if why is None:
         return
-    somewhere = np.logical_or.reduce(list(case_only.values()))
+    for position in np.flatnonzero(s.desired.disabled[rows]):
+        anchor, label = str(table["anchor"].iloc[position]), str(table["label"].iloc[position])
+        notes.append(Held(s.desired.kind, anchor, ErrorCode.NOT_PERMITTED, why, label=label))
+
+
+def _forget_old_spellings(s: Situation, rows: Rows, touched: dict[str, Mask], spelling: dict[str, Mask]) -> None:
+    """The wanted value in other words counts only when the entry's desired state is not the one last written."""
+    if not spelling:
+        return
+    somewhere = np.logical_or.reduce(list(spelling.values()))
     at = np.flatnonzero(somewhere)
     known = np.zeros(len(rows), dtype=bool)
     known[at] = s.written_as_desired(rows[at])
-    for path, mask in case_only.items():
+    for path, mask in spelling.items():
         touched[path] &= ~(mask & known)
 
 
@@ -106,20 +202,6 @@ def _as_anchors(ids: pd.Series, owners: "pd.Series[str]") -> "pd.Series[str]":
     if unknown.any():
         mapped[unknown] = "account " + ids[unknown].astype("str")
     return mapped
-
-
-def _with_existing_values(wanted: pd.Series, held_now: pd.Series) -> pd.Series:
-    """For add-only mappings: the values there are, and the wanted ones that are missing."""
-
-    def merge(new: object, old: object) -> object:
-        if not isinstance(new, list):
-            return new
-        there = old if isinstance(old, list) else []
-        missing = [item for item in new if item not in there]
-        return [*there, *missing] if missing else there
-
-    merged = [merge(new, old) for new, old in zip(wanted.array, held_now.array, strict=True)]
-    return pd.Series(merged, index=wanted.index, dtype=object) if wanted.dtype == object else wanted
 
 
 def _update_blocks(
@@ -137,7 +219,7 @@ def _update_blocks(
     if switch in touched:
         off = (desired[switch] == False).fillna(False).to_numpy(dtype=bool)  # noqa: E712 (a column, not a truth value)
         disabling, enabling = touched[switch] & off, touched[switch] & ~off
-    deleting = s.desired.disabled[rows] & (s.deprovision.disabled is Removal.DELETE and s.rules.actions.delete)
+    deleting = s.desired.disabled[rows] & (_deletes_disabled(s) and s.capabilities.delete)
     kinds = (
         (Wave.UPDATE_USERS, Action.UPDATE, changed & ~disabling & ~enabling & ~deleting),
         (Wave.UPDATE_USERS, Action.ENABLE, enabling & ~deleting),
@@ -189,7 +271,7 @@ def _states(s: Situation, rows: Rows, action: Action) -> "pd.Series[str]":
         case Action.ENABLE:
             active = np.ones(len(rows), dtype=bool)
         case _:
-            active = s.active(s.matches.row[rows])
+            active = _standing(s, rows)
     return pd.Series(np.where(active, "active", "disabled"), dtype="str")
 
 
@@ -218,7 +300,7 @@ def settle_links(s: Situation, rows: Rows, unchanged: Rows) -> pd.DataFrame:
     equal = pd.Series(digest.array, index=s.desired.frame.index.take(unchanged))
     chosen = np.union1d(adopted, unchanged[news])
     anchors = s.desired.frame.index.take(chosen).rename("anchor")
-    active = s.active(s.matches.row[chosen])
+    active = _standing(s, chosen)
     return pd.DataFrame(
         {
             "target_id": pd.Series(s.existing.index.take(s.matches.row[chosen]), index=anchors, dtype="str"),

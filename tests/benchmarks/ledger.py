@@ -118,9 +118,7 @@ def measure_batches(ledger: Ledger, cycle: Cycle, driver: "BareSqlite | BarePost
         record += took[0]
     line("creates journaled and recorded", count, journal + record, bare)
     each = 1e3 / len(batches)
-    print(
-        f"    a batch of {size}: journal {journal * each:.1f} ms, record {record * each:.1f} ms, bare {bare * each:.1f} ms"
-    )
+    print(f"    a batch of {size}: journal {journal * each:.1f} ms, record {record * each:.1f}, bare {bare * each:.1f}")
 
 
 def measure_threads(ledger: Ledger, cycle: Cycle, count: int, size: int) -> None:
@@ -265,12 +263,11 @@ CREATE TABLE link (job text, kind text, anchor text, target_id text, label text,
 CREATE TABLE attempt (change_id text PRIMARY KEY, job text, cycle_id bigint, kind text, action text, anchor text,
   target_id text, label text, sent_at text, status text, ended_at text);
 CREATE INDEX a1 ON attempt (job) WHERE status IN ('sent', 'unknown');
-CREATE INDEX a2 ON attempt (cycle_id);
 CREATE TABLE log (id INTEGER PRIMARY KEY, job text, cycle_id bigint, time text, change_id text, kind text, action text,
   status text, anchor text, target_id text, label text, identity text, reason text, error_code text, message text,
   modified text, duration_ms bigint, steps text);
-CREATE INDEX l1 ON log (job, time);
-CREATE INDEX l2 ON log (cycle_id);
+CREATE INDEX l1 ON log (job, time, id);
+CREATE INDEX l2 ON log (cycle_id, id);
 CREATE INDEX l3 ON log (job, anchor);
 CREATE INDEX l4 ON log (job, identity);
 """

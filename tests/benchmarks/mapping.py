@@ -24,6 +24,9 @@ from tasks.expressions import Context, compile_expression
 DOMAIN = "contoso.com"
 CITIES = {"Dallas": "US-TX", "Austin": "US-TX", "Seattle": "US-WA", "London": "GB", "Łódź": "PL", "München": "DE"}
 
+_NAMES = 'Join(".", [givenName], [surname])'
+_REGIONS = ", ".join(f'"{city}", "{region}"' for city, region in CITIES.items())
+
 MAPPINGS = {
     "externalId": "[employeeId]",
     "name.givenName": "[givenName]",
@@ -31,11 +34,11 @@ MAPPINGS = {
     "title": "[jobTitle]",
     "addresses.locality": "[city]",
     "organization": '"Contoso"',
-    "displayName": 'Join(" ", [givenName], [middleName], [surname])',
-    "userName": f'ToLower(Join("@", Replace(Join(".", [givenName], [surname]), , "[^A-Za-z0-9.]+", , "", ), "{DOMAIN}"))',
-    "mailNickname": 'ToLower(NormalizeDiacritics(Join(".", [givenName], [surname])))',
+    "displayName": 'Join(" ", [givenName], Left([middleName], 1), [surname])',
+    "userName": f'ToLower(Join("@", Replace({_NAMES}, , "[^A-Za-z0-9.]+", , "", ), "{DOMAIN}"))',
+    "mailNickname": f"ToLower(NormalizeDiacritics({_NAMES}))",
     "phoneNumbers.work": 'Join("", "+", Replace([phone], , "[()\\\\s+-]+", , "", , ))',
-    "region": 'ToUpper(Switch([city], "", "Dallas", "US-TX", "Austin", "US-TX", "Seattle", "US-WA", "London", "GB", "Łódź", "PL", "München", "DE"))',
+    "region": f'ToUpper(Switch([city], "", {_REGIONS}))',
     "hireDate": 'Join("/", FormatDateTime([hireDate], , "M/d/yyyy h:mm:ss tt", "yyyy-MM-dd"), [city])',
 }  # fmt: skip
 
@@ -102,7 +105,7 @@ def by_hand(frame: pd.DataFrame) -> pd.DataFrame:
         "title": frame["jobTitle"],
         "addresses.locality": frame["city"],
         "organization": pa.repeat(pa.scalar("Contoso", pa.large_string()), len(frame)),
-        "displayName": join(" ", given, arrow["middleName"], surname),
+        "displayName": join(" ", given, pc.utf8_slice_codeunits(arrow["middleName"], 0, 1), surname),
         "userName": pc.utf8_lower(join("@", pc.replace_substring_regex(full_name, "[^A-Za-z0-9.]+", ""), DOMAIN)),
         "mailNickname": pc.utf8_lower(_plain(full_name)),
         "phoneNumbers.work": join("", "+", pc.replace_substring_regex(arrow["phone"], r"[()\s+-]+", "")),

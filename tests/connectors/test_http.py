@@ -329,24 +329,20 @@ def test_unknown_host() -> None:
     assert session.requests == 1
 
 
-def test_gone_while_at_work(service: ScimService) -> None:
+def test_gone_while_at_work() -> None:
     """A service that answered before gets some time to come back; then the cycle stops."""
 
-    async def main() -> tuple[BaseException | None, HttpSession]:
-        session = HttpSession(settings(service.url), folder=Path(), pace=Pace(), clock=FakeClock())
-        assert (await session.send(read())).status == 200
-        service.__exit__()
-        try:
+    async def main() -> tuple[UnreachableError, HttpSession]:
+        with ScimService() as service:
+            session = HttpSession(settings(service.url), folder=Path(), pace=Pace(), clock=FakeClock())
+            assert (await session.send(read())).status == 200
+        with pytest.raises(UnreachableError) as caught:
             await session.send(read())
-        except UnreachableError as error:
-            return error, session
-        finally:
-            await session.close()
-            service.__enter__()
-        return None, session
+        await session.close()
+        return caught.value, session
 
     error, session = asyncio.run(main())
-    assert isinstance(error, UnreachableError)
+    assert "answered before" in str(error)
     assert session.requests == 1 + MAX_ATTEMPTS
 
 

@@ -108,7 +108,7 @@ def _switch_by_table(
     found = pc.index_in(texts, value_set=pa.array(list(values), type=TEXT_TYPE))
     outcomes = [*values.values(), _default(call)]
     chosen = found.fill_null(len(values)) if found.null_count else found
-    if all(isinstance(node, Constant) and isinstance(node.value, str) or node is None for node in outcomes):
+    if all((isinstance(node, Constant) and isinstance(node.value, str)) or node is None for node in outcomes):
         table = pa.array([node.value if isinstance(node, Constant) else None for node in outcomes], type=TEXT_TYPE)
         return text_vector(table.take(chosen))
     numbers = chosen.to_numpy()
@@ -164,7 +164,7 @@ def _check_switch(call: Call) -> list[tuple[Node, str]]:
     Parameter("defaultValue", Type.ANY, required=False, null=Null.IS_A_VALUE),
     Parameter("key", variadic=True, null=Null.IS_A_VALUE),
     Parameter("value", Type.ANY, variadic=True, null=Null.IS_A_VALUE),
-    gives='The value of the first key equal to the source, else the default, else null. Null and empty match the key "".',
+    gives='The value of the first key equal to the source, else the default or null. Null and empty match the key "".',
     example=(
         Example('Switch([state], "Sydney", "QLD", "Brisbane", "SA", "Adelaide")', "Brisbane", {"state": "QLD"}),
         Example('Switch([mobile], [mobile], "", "none")', "none"),

@@ -3,12 +3,10 @@
 import base64
 from collections.abc import Sequence
 
-import pyarrow.compute as pc
-
 from connectors.contract import Value
 from tasks.expressions.context import Context
 from tasks.expressions.functions.texts import SOURCE
-from tasks.expressions.operands import Kind, Operand, Scalar, Vector, as_text, boolean_vector
+from tasks.expressions.operands import Kind, Operand, Vector, as_text, boolean_vector
 from tasks.expressions.signature import Example, Null, Parameter, Type, function, text_source
 from tasks.expressions.values import text_of, truth
 

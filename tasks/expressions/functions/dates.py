@@ -1,10 +1,15 @@
 """Functions on dates. Dates are UTC and travel between functions as text, ``M/d/yyyy h:mm:ss tt``."""
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
 
 from tasks.expressions.context import Context
-from tasks.expressions.date_formats import read_exact, read_styles, split_format, write
+from tasks.expressions.date_columns import reformat_column
+from tasks.expressions.date_formats import DEFAULT_STYLES, read_exact, read_styles, split_format, write
 from tasks.expressions.errors import EvaluationError
 from tasks.expressions.functions.texts import SOURCE
 from tasks.expressions.moments import (
@@ -17,12 +22,42 @@ from tasks.expressions.moments import (
     render,
     to_filetime,
 )
+from tasks.expressions.operands import TEXT_TYPE, Operand, Partly, Scalar, Vector, as_text, flags, text_vector
 from tasks.expressions.signature import Example, Parameter, Type, function, text_source
 from tasks.expressions.tree import Call, Constant, Node
+
+_TRAVELLING = "M/d/yyyy h:mm:ss tt"
+"""The form in which dates travel between functions."""
 
 _STYLE_WORDS = re.compile(
     r"\s*(None|Allow\w+White\w*|NoCurrentDateDefault|AdjustToUniversal|Assume\w+|RoundtripKind)\b"
 )
+
+
+def _reformatted(operand: Operand, read_as: Sequence[str], write_as: str) -> Partly | None:
+    """Dates from the first of some formats that fits to another; what fits none is not done. Each distinct text once."""
+    text = as_text(operand)
+    if not isinstance(text, Vector):
+        return None
+    encoded = text.data.dictionary_encode()
+    written = pa.nulls(len(encoded.dictionary), TEXT_TYPE)
+    done = np.zeros(len(encoded.dictionary), dtype=bool)
+    for pattern in read_as:
+        try:
+            result = reformat_column(encoded.dictionary, pattern, write_as, DEFAULT_STYLES)
+        except EvaluationError:
+            return None
+        if result is not None:
+            written = pc.if_else(pa.array(result[1] & ~done), result[0], written)
+            done |= result[1]
+    if not done.any():
+        return None
+    rows = pc.fill_null(pa.array(done).take(encoded.indices), True)
+    return Partly(text_vector(written.take(encoded.indices)), flags(rows))
+
+
+def _c_date_column(operands: Sequence[Operand], context: Context) -> Partly | None:
+    return _reformatted(operands[0], ("yyyy-MM-dd", "yyyy-MM-ddTHH:mm:ss", _TRAVELLING), _TRAVELLING)
 
 
 @function(
@@ -34,6 +69,7 @@ _STYLE_WORDS = re.compile(
         Example('CDate("2021-06-30+08:00")', "6/29/2021 4:00:00 PM"),
     ),
     source=SOURCE,
+    compute_column=_c_date_column,
 )
 def c_date(text: str) -> str:
     return render(read_moment(text))
@@ -113,12 +149,22 @@ def _problem(node: Constant, read: Callable[[str], object]) -> str | None:
     return None
 
 
+def _format_column(operands: Sequence[Operand], context: Context) -> Partly | None:
+    others = [other.value for other in operands[1:] if isinstance(other, Scalar)]
+    styles, read_as, write_as = others if len(others) == 3 else [None, *others, None, None][:3]
+    formats = isinstance(read_as, str) and isinstance(write_as, str) and styles in (None, "")
+    if len(others) < len(operands) - 1 or not formats:
+        return None
+    return _reformatted(operands[0], [str(read_as)], str(write_as))
+
+
 @function(
     "FormatDateTime",
     text_source(),
     Parameter("dateTimeStyles", required=False),
     Parameter("inputFormat", required=False),
     Parameter("outputFormat", required=False),
+    form="FormatDateTime(source, [dateTimeStyles], inputFormat, outputFormat)",
     gives="A date read by one .NET format and written in another; the three-argument form without styles works too.",
     example=(
         Example(
@@ -128,6 +174,7 @@ def _problem(node: Constant, read: Callable[[str], object]) -> str | None:
     ),
     source=f"{SOURCE}; .NET DateTime.ParseExact",
     wants_context=True,
+    compute_column=_format_column,
     check=_check_format,
 )
 def format_date_time(

@@ -129,7 +129,7 @@ def _skip_empty_column(node: Node, value: Operand, context: Context) -> Operand:
 @lazy_function(
     "Coalesce",
     Parameter("source", Type.ANY, variadic=True, null=Null.IS_A_VALUE),
-    gives="The first argument that is not null. An empty source attribute counts as null unless the job keeps empty texts.",
+    gives="The first argument that is not null. An empty attribute counts as null unless the job keeps empty texts.",
     example=(
         Example("Coalesce([mail], [userPrincipalName])", "ann@example.com", {"userPrincipalName": "ann@example.com"}),
         Example('Coalesce([a], [b], "none")', "none"),

@@ -8,7 +8,7 @@ from tasks.expressions.context import Context
 from tasks.expressions.operands import Operand, Scalar, Vector, as_text, text_vector
 from tasks.expressions.regex import Pattern, PatternError, compile_pattern
 from tasks.expressions.signature import Example, Null, Parameter, Type, function
-from tasks.expressions.tree import Call, Node
+from tasks.expressions.tree import Call, Constant, Node
 
 _OLD, _PATTERN, _GROUP, _REPLACEMENT, _ATTRIBUTE, _TEMPLATE = range(1, 7)
 
@@ -18,8 +18,9 @@ def _replace_column(operands: Sequence[Operand], context: Context) -> Operand | 
     text = as_text(text) or text
     if not isinstance(text, Vector) or not all(isinstance(other, Scalar) for other in others):
         return None
-    constants = [other.value if isinstance(other, Scalar) else None for other in others]
-    old, pattern, group, replacement, attribute, template = [*constants, *[None] * (6 - len(constants))]
+    constants = [other.value for other in others if isinstance(other, Scalar)]
+    constants.extend([None] * (6 - len(constants)))
+    old, pattern, group, replacement, attribute, template = constants
     if text.kind != "text" or template is not None or not isinstance(replacement, str) or group is not None:
         return None
     if isinstance(old, str):
@@ -43,7 +44,7 @@ def _check_replace(call: Call) -> list[tuple[Node, str]]:
         problems.append(
             (
                 call,
-                'Replace needs replacementValue, replacementAttributeName or template; write "" to remove what is found',
+                'Replace needs replacementValue, replacementAttributeName or template; "" removes what is found',
             )
         )
     elif arguments[_OLD] is None and all(arguments[index] is None for index in (_REPLACEMENT, _ATTRIBUTE)):
@@ -53,8 +54,6 @@ def _check_replace(call: Call) -> list[tuple[Node, str]]:
 
 
 def _check_group(arguments: Sequence[Node | None]) -> list[tuple[Node, str]]:
-    from tasks.expressions.tree import Constant
-
     pattern, group = arguments[_PATTERN], arguments[_GROUP]
     if not isinstance(pattern, Constant) or not isinstance(group, Constant) or not group.value:
         return []

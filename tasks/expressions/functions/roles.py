@@ -84,7 +84,7 @@ def app_role_assignments_complex(value: Value) -> list[dict[str, Value]]:
 @function(
     "AssertiveAppRoleAssignmentsComplex",
     Parameter("appRoleAssignments", Type.ANY, null=Null.IS_A_VALUE),
-    gives="All app roles assigned, as complex values; other roles of the target are taken away (an empty list if none).",
+    gives="All app roles assigned, as complex values; other roles of the target are taken away (an empty list: all).",
     example=Example(
         "AssertiveAppRoleAssignmentsComplex([appRoleAssignments])",
         [{"primary": False, "type": ROLE_TYPE, "display": "Administrator", "value": "Admin"}],

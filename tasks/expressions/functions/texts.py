@@ -3,12 +3,12 @@
 Positions and lengths count characters (code points); .NET counts UTF-16 units, so that it can cut an emoji in two.
 """
 
+import functools
 import re
 import unicodedata
 from collections.abc import Sequence
 from typing import Any
 
-import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
@@ -18,16 +18,13 @@ from tasks.expressions.context import Context
 from tasks.expressions.diacritics import normalize_diacritics, normalize_diacritics_of_all
 from tasks.expressions.errors import EvaluationError
 from tasks.expressions.operands import (
-    NULL,
     TEXT_TYPE,
-    Kind,
     Operand,
     Scalar,
     Vector,
     as_text,
     flags,
     text_vector,
-    with_nulls,
 )
 from tasks.expressions.signature import Example, Null, Parameter, Type, function, text_source
 from tasks.expressions.values import integer_of, text_of
@@ -35,7 +32,7 @@ from tasks.expressions.values import integer_of, text_of
 SOURCE = "Microsoft Entra ID, reference for writing expressions for attribute mappings"
 
 _TEXT_NULL = pa.scalar(None, TEXT_TYPE)
-_NO_SEPARATOR = pa.scalar("", TEXT_TYPE)
+_EMPTY = pa.scalar("", TEXT_TYPE)
 
 
 def _argument(operand: Operand) -> Any:
@@ -51,7 +48,7 @@ def _append_column(operands: Sequence[Operand], context: Context) -> Operand | N
     arguments = [_argument(text) for text in texts if text is not None]
     if len(arguments) < len(texts):
         return None
-    return text_vector(pc.binary_join_element_wise(*arguments, _NO_SEPARATOR, null_handling="emit_null"))
+    return text_vector(pc.binary_join_element_wise(*arguments, _EMPTY, null_handling="emit_null"))
 
 
 def _prepend_column(operands: Sequence[Operand], context: Context) -> Operand | None:
@@ -97,9 +94,20 @@ def _join_column(operands: Sequence[Operand], context: Context) -> Operand | Non
             arguments.append(_without_empty(source.data) if has_empty else source.data)
         elif isinstance(source, Scalar) and source.value:
             arguments.append(pa.scalar(source.value, TEXT_TYPE))
-    return text_vector(
-        pc.binary_join_element_wise(*arguments, pa.scalar(separator.value or "", TEXT_TYPE), null_handling="skip")
+    joined = pc.binary_join_element_wise(
+        *_never_all_null(arguments), pa.scalar(separator.value or "", TEXT_TYPE), null_handling="skip"
     )
+    return text_vector(joined)
+
+
+def _never_all_null(arguments: Sequence[Any]) -> list[Any]:
+    """The arguments, one of them empty where all are null: Arrow's kernel gives no row at all for such rows."""
+    if any(isinstance(argument, pa.Scalar) for argument in arguments):
+        return list(arguments)
+    nothing = functools.reduce(pc.and_, (argument.is_null() for argument in arguments))
+    if not pc.any(nothing, min_count=0).as_py():
+        return list(arguments)
+    return [pc.if_else(nothing, _EMPTY, arguments[0]), *arguments[1:]]
 
 
 def _without_empty(texts: pa.Array) -> pa.Array:
@@ -186,7 +194,7 @@ def mid(text: str, start: int, length: int) -> str:
     text_source("string"),
     Parameter("number", Type.NUMBER),
     Parameter("delimiters"),
-    gives="A word of a text, counted from 1; words lie between any of the delimiter characters. Empty if there is none.",
+    gives="A word of a text, counted from 1; any of the delimiter characters ends one. Empty if there is none.",
     example=(Example('Word("The quick brown fox", 3, " ")', "brown"), Example('Word("a,b!c", 3, ",!")', "c")),
     source=SOURCE,
 )

@@ -204,6 +204,14 @@ def test_lists_and_objects_stay_what_they_are() -> None:
     assert made["urn:x:y:z"].to_list() == ["text", ["list"]]
 
 
+def test_lists_of_one_length_stay_lists() -> None:
+    """Two people with two addresses each are two lists, not a table."""
+    emails = [{"value": "a"}, {"value": "b"}]
+    made = frame([[{"id": "1", "emails": emails}, {"id": "2", "emails": emails}]], "emails.value", "emails")
+    assert made["emails.value"].to_list() == [["a", "b"], ["a", "b"]]
+    assert made["emails"].to_list() == [emails, emails]
+
+
 def test_no_entries_have_the_right_types() -> None:
     """An empty frame has the columns and types of a full one."""
     made = frame([[]], "userName", "active", "emails")

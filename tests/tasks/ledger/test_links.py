@@ -48,10 +48,10 @@ def test_links_come_back_as_they_went_in(ledger: Ledger, cycle: Cycle, now: date
         "fingerprint": "Int64",
         "state": "str",
         "label": "str",
+        "changed_at": "str",
     }
-    expected = put.astype({"target_id": "str", "label": "str", "state": "str"})[
-        ["target_id", "fingerprint", "state", "label"]
-    ]
+    assert set(pd.to_datetime(got.pop("changed_at"), utc=True, format="ISO8601")) == {now}
+    expected = put.astype({"target_id": "str", "label": "str", "state": "str"})[list(got.columns)]
     pd.testing.assert_frame_equal(got, expected.loc[sorted(NASTY)])
 
 
@@ -64,6 +64,7 @@ def test_no_links_is_a_frame_of_the_same_shape(ledger: Ledger, cycle: Cycle) -> 
         "fingerprint": "Int64",
         "state": "str",
         "label": "str",
+        "changed_at": "str",
     }
     assert len(got) == 0
     assert str(got.index.dtype) == "str"

@@ -92,6 +92,7 @@ def test_a_lost_answer_stays_open_until_it_was_read_back(ledger: Ledger, cycle: 
     record(ledger, cycle, [change], [unknown], now)
     (left,) = ledger.open_attempts("hr")
     assert left.status is AttemptStatus.UNKNOWN
+    assert attempts(ledger) == {"c1": ("unknown", None, None)}
     later = now + timedelta(hours=1)
     second = ledger.begin_cycle("hr", CycleKind.INCREMENTAL, fingerprint="f1", now=later)
     record(ledger, second, [change], [done(change, "t1")], later)

@@ -140,7 +140,6 @@ def _links_and_attempts() -> None:
         sa.PrimaryKeyConstraint("change_id", name="pk_attempt"),
     )
     op.create_index("ix_attempt_open", "attempt", ["job"], sqlite_where=OPEN_ATTEMPTS, postgresql_where=OPEN_ATTEMPTS)
-    op.create_index("ix_attempt_cycle_id", "attempt", ["cycle_id"])
 
 
 def _log() -> None:
@@ -166,8 +165,8 @@ def _log() -> None:
         _json("steps"),
         sa.PrimaryKeyConstraint("id", name="pk_log"),
     )
-    op.create_index("ix_log_job_time", "log", ["job", "time"])
-    op.create_index("ix_log_cycle_id", "log", ["cycle_id"])
+    op.create_index("ix_log_job_time_id", "log", ["job", "time", "id"])
+    op.create_index("ix_log_cycle_id_id", "log", ["cycle_id", "id"])
     op.create_index("ix_log_job_anchor", "log", ["job", "anchor"])
     op.create_index("ix_log_job_identity", "log", ["job", "identity"])
 
