@@ -294,7 +294,7 @@ def check_entries(rows: Rows, section: EntrySection, kind: Kind, *, wanted: Iter
     frame = rows.frame
     keys = _key_texts(frame[section.key], section.key, where)
     missing = _missing(keys)
-    copies = _copies(keys, missing)
+    copies = _copies(keys)
     reasons: dict[int, tuple[str | None, str]] = {}
     enabled = section.enabled if isinstance(section, PersonSection) else None
     states = _states(frame, enabled)
@@ -304,6 +304,7 @@ def check_entries(rows: Rows, section: EntrySection, kind: Kind, *, wanted: Iter
     for number in np.flatnonzero(copies > 1).tolist():
         reason = f"{copies[number]} rows have this {section.key}; none is used, for nobody can say which is right."
         reasons[number] = (keys[number].as_py(), reason)
+    # Last, for rows without a key are not each other's copies.
     for number in np.flatnonzero(missing).tolist():
         reasons[number] = (None, f"The row has no {section.key}, so nobody knows whose it is.")
     unreadable, lost = _unreadable(rows, kind, reasons)
@@ -368,11 +369,10 @@ def _codes(keys: pa.Array) -> npt.NDArray[np.int64]:
     return np.asarray(indices) + 1
 
 
-def _copies(keys: pa.Array, missing: Mask) -> npt.NDArray[np.int64]:
-    """For each row how many rows have its key; 0 where it has none."""
+def _copies(keys: pa.Array) -> npt.NDArray[np.int64]:
+    """For each row how many rows have its key; rows without one count as having the same."""
     codes = _codes(keys)
-    copies = np.bincount(codes, minlength=1)[codes]
-    copies[missing] = 0
+    copies: npt.NDArray[np.int64] = np.bincount(codes, minlength=1)[codes]
     return copies
 
 

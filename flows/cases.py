@@ -21,8 +21,7 @@ from rich.console import Console
 from rich.text import Text
 
 from connectors.contract import Value
-from flows.explain import WrongRequestError, read_now, shown, write_json
-from flows.show import console
+from flows.explain import WrongRequestError, console, read_now, shown, write_json
 from tasks.expressions import (
     Column,
     Context,
@@ -363,14 +362,14 @@ def show_failures(out: Console, path: Path, count: int, failures: Sequence[Failu
         out.print()
     cases = "1 case" if count == 1 else f"{count:,} cases"
     if not failures:
-        out.print(Text("✓ ", style="green").append(f"{path}: {cases}, all as expected", style="default"))
+        out.print(Text().append("✓ ", style="green").append(f"{path}: {cases}, all as expected", style="default"))
         return
     out.print(Text(f"{path}: {len(failures):,} of {cases} failed", style="bold red"))
 
 
 def _show_failure(out: Console, failure: Failure) -> None:
     case, actual = failure.case, failure.actual
-    heading = Text("✗ ", style="red").append(f"case {failure.number}", style="bold")
+    heading = Text().append("✗ ", style="red").append(f"case {failure.number}", style="bold")
     if case.function:
         heading.append(f"  {case.function}", style="default")
     out.print(heading.append(f"  {case.note}" if case.note else "", style="dim"))
@@ -379,11 +378,11 @@ def _show_failure(out: Console, failure: Failure) -> None:
         return
     out.print(_indented(Text(case.expression)))
     for name, value in case.attributes.items():
-        out.print(_indented(Text(f"[{name}]  ", style="dim").append_text(shown(value))))
-    out.print(_indented(Text("expected  ", style="dim").append_text(_as_text(case.expected))))
-    out.print(_indented(Text("actual    ", style="dim").append_text(_actual_text(actual))))
+        out.print(_indented(Text().append(f"[{name}]  ", style="dim").append_text(shown(value))))
+    out.print(_indented(Text().append("expected  ", style="dim").append_text(_as_text(case.expected))))
+    out.print(_indented(Text().append("actual    ", style="dim").append_text(_actual_text(actual))))
     if failure.column is not None:
-        out.print(_indented(Text("as column ", style="dim").append_text(_actual_text(failure.column))))
+        out.print(_indented(Text().append("as column ", style="dim").append_text(_actual_text(failure.column))))
         sentence = "A single entry and a column differ: this is a defect of Provisor, please report it."
         out.print(_indented(Text(sentence, style="yellow")))
     elif hint := _hint(actual, case.expected):

@@ -105,8 +105,9 @@ def plan(
     full: Annotated[bool, typer.Option("--all", help="Show every change, not only the first of each kind.")] = False,
 ) -> None:
     """Show what a cycle would do now; nothing is written anywhere."""
+    from flows.plan_json import write_plan
     from flows.running import decide_now
-    from flows.show import console, show_plan, write_plan
+    from flows.show import console, show_plan
 
     loaded = _load(job)
     decision = decide_now(loaded)
@@ -125,11 +126,14 @@ def run(
     as_json: Json = False,
 ) -> None:
     """Run one cycle of a job as a Prefect flow: read both sides, plan, judge, load, report."""
+    from flows import local_api
+    from flows.home import home
+
     _load(job)  # here, so that a wrong file is said at once and not after the orchestrator has started
-    with _standard_output_for(as_json):
+    with _standard_output_for(as_json), local_api.serving(home()) as api_ready:
         from flows.running import run_cycle
 
-        report = run_cycle(job, cycle, quiet=as_json)
+        report = run_cycle(job, cycle, api_ready=api_ready, quiet=as_json)
     if as_json:
         import orjson
 

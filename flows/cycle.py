@@ -3,13 +3,15 @@
 The pipeline itself is ``flows.provision``; nothing here decides anything about anybody's account.
 """
 
+import hashlib
 import logging
 import os
+import re
 import socket
 import threading
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -18,9 +20,14 @@ from itertools import pairwise
 from pathlib import Path
 from random import SystemRandom
 from typing import Any, Generic, Protocol, TypeVar
+from uuid import UUID
 
+from prefect.client.orchestration import get_client
+from prefect.client.schemas.objects import FlowRunPolicy, State
 from prefect.exceptions import TerminationSignal
 from prefect.futures import PrefectFuture
+from prefect.runtime import flow_run
+from prefect.states import Failed
 
 from connectors.contract import Action, Snapshot
 from connectors.errors import ProvisorError
@@ -32,7 +39,9 @@ from tasks.ledger import (
     Cycle,
     CycleKind,
     CycleState,
+    JobBusyError,
     Lease,
+    LeaseLostError,
     Ledger,
     LogAction,
     LogEntry,
@@ -240,6 +249,8 @@ class Progress:
         for future in futures:
             while not future.state.is_final():
                 future.wait(timeout=1)
+                with suppress(LeaseLostError):  # every batch finds that out by itself, before it sends anything
+                    self._running.keep_lease()
                 self._show()
         self._show()
         for future in futures:
@@ -267,7 +278,7 @@ def running_cycle(path: Path, choice: CycleChoice, *, flow_run_id: str | None) -
     job = load_job(path)
     with ExitStack() as stack:
         ledger = stack.enter_context(open_ledger())
-        lease = ledger.acquire_lease(job.name, _holder(), now=began, duration=LEASE)
+        lease = _take_lease(ledger, job.name, began)
         stack.callback(ledger.release_lease, lease)
         fingerprint = job.fingerprint()
         kind = _kind(ledger, job.name, fingerprint, choice)
@@ -284,6 +295,17 @@ def running_cycle(path: Path, choice: CycleChoice, *, flow_run_id: str | None) -
             _close(ledger, cycle, running, error)
             raise
         _close(ledger, cycle, running, None)
+
+
+def stopped(error: ProvisorError) -> State[ProvisorError]:
+    """The final state of a run that was stopped on purpose. Unlike a fault of ours it is not tried again by itself.
+
+    The server would otherwise answer a failed state with another try, which nobody makes: the run would never end.
+    """
+    if flow_run.id is not None:
+        with get_client(sync_client=True) as client:
+            client.update_flow_run(UUID(flow_run.id), empirical_policy=FlowRunPolicy(retries=0, retry_delay=0))
+    return Failed(name="Stopped", message=str(error), data=error)
 
 
 def _close(ledger: Ledger, cycle: Cycle, running: Running | None, error: BaseException | None) -> None:
@@ -368,8 +390,46 @@ def _kind(ledger: Ledger, job: str, fingerprint: str, choice: CycleChoice) -> Cy
             return CycleKind.RECONCILE if known else CycleKind.INITIAL
 
 
-def _holder() -> str:
-    return f"{socket.gethostname()} process {os.getpid()}"
+def _take_lease(ledger: Ledger, job: str, moment: datetime) -> Lease:
+    """The right to run the job, also from a process of this machine that died holding it. Raises: JobBusyError."""
+    try:
+        return ledger.acquire_lease(job, _holder(os.getpid()), now=moment, duration=LEASE)
+    except JobBusyError as busy:
+        if not _is_dead(busy.holder):
+            raise
+        log.warning("The run that had this job, %s, died.", busy.holder)
+        return ledger.acquire_lease(job, _holder(os.getpid()), now=moment, duration=LEASE, instead_of=busy.holder)
+
+
+def _holder(pid: int) -> str:
+    return f"{socket.gethostname()} process {pid} ({_process_space()})"
+
+
+def _is_dead(holder: str) -> bool:
+    """True for a process of this machine that is certainly no more; of another machine nothing can be known."""
+    found = re.search(r" process (\d+) ", holder)
+    if found is None or not _process_space() or holder != _holder(int(found[1])):
+        return False
+    try:
+        os.kill(int(found[1]), 0)
+    except ProcessLookupError:
+        return True
+    except OSError:
+        return False
+    return False
+
+
+def _process_space() -> str:
+    """Names the space in which process ids mean something: this start of this machine, or of this container.
+
+    Empty where the operating system does not say. Two containers may share a host's name, and each has a process 1.
+    """
+    try:
+        boot = Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
+        space = os.readlink("/proc/self/ns/pid")  # noqa: PTH115 (not a path)
+    except OSError:
+        return ""
+    return hashlib.sha256(f"{boot} {space}".encode()).hexdigest()[:8]
 
 
 _STAGED_AS = {Action.DISABLE: LogAction.STAGED_DISABLE, Action.DELETE: LogAction.STAGED_DELETE}

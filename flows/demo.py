@@ -10,7 +10,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -33,30 +33,29 @@ def run_demo(folder: Path) -> int:
     folder = folder.absolute()
     _make_folder(folder)
     os.environ["PROVISOR_HOME"] = str(folder / "state")
-    local_api.prepare(folder / "state")
     from flows.show import console
 
     out = console()
     out.print(f"Everything of this demo lies in [bold]{escape(str(folder))}[/].")
-    with _scim_server(folder) as url:
+    with local_api.serving(folder / "state") as api_ready, _scim_server(folder) as url:
         out.print(f"A SCIM server (scim2-server) answers at {url}.")
-        status = _play(out, _write_job(folder, url), folder)
+        status = _play(out, _write_job(folder, url), folder, api_ready)
     _tell_where(out, folder)
     return status
 
 
-def _play(out: Console, job: Path, folder: Path) -> int:
+def _play(out: Console, job: Path, folder: Path, api_ready: Callable[[], None]) -> int:
     _title(out, "Day one: the HR export has 1,000 people, the app has nobody. This is the plan")
     _show_plan(out, job)
     _title(out, "Carry it out, as a Prefect flow run")
-    status = _cycle(job)
+    status = _cycle(job, api_ready)
     _title(out, "Once more: nothing has changed, so nothing is written")
-    status = max(status, _cycle(job))
+    status = max(status, _cycle(job, api_ready))
     _put_next_export(folder)
     _title(out, "Day two: joiners, movers, leavers, a marriage, a rehire. This is the plan")
     _show_plan(out, job)
     _title(out, "Carry it out")
-    return max(status, _cycle(job))
+    return max(status, _cycle(job, api_ready))
 
 
 def _show_plan(out: Console, job: Path) -> None:
@@ -67,10 +66,10 @@ def _show_plan(out: Console, job: Path) -> None:
     show_plan(out, decide_now(load_job(job)), limit=2)
 
 
-def _cycle(job: Path) -> int:
+def _cycle(job: Path, api_ready: Callable[[], None]) -> int:
     from flows.running import run_cycle
 
-    return run_cycle(job, "auto").exit_status
+    return run_cycle(job, "auto", api_ready=api_ready).exit_status
 
 
 def _title(out: Console, text: str) -> None:

@@ -1,4 +1,4 @@
-"""``provisor explain``: how one expression comes to its value, shown as a tree; here for attributes that are typed in."""
+"""``provisor explain``: how one expression comes to its value, shown as a tree, for attributes that are typed in."""
 
 import datetime as dt
 import json
@@ -15,8 +15,6 @@ from rich.tree import Tree
 
 from connectors.contract import Value
 from connectors.errors import ProvisorError
-from flows.show import console
-from flows.systems import now as present_moment
 from tasks.expressions import (
     Context,
     Expression,
@@ -28,7 +26,6 @@ from tasks.expressions import (
 )
 from tasks.expressions.tree import Attribute, Call, Comparison, Constant, Node, children
 from tasks.job_problems import nearest
-from tasks.ledger import REDACTED
 
 _FLOWS = {
     "IgnoreAttributeFlow": "the attribute of the target is left alone",
@@ -54,6 +51,21 @@ class WrongRequestError(ProvisorError):
         """What is wrong, as plain values."""
         places = [{"line": one.line, "column": one.column, "problem": one.problem} for one in self.problems]
         return {"error": str(self)} | ({"problems": places} if places else {})
+
+
+def redacted() -> str:
+    """What is shown instead of a redacted value."""
+    from tasks.ledger import REDACTED  # here: the ledger's libraries take long, and few expressions are redacted
+
+    return REDACTED
+
+
+def console() -> Console:
+    """Standard output, where nothing is wrapped away when it is not a terminal.
+
+    As ``flows.show.console``, without the plans and reports that live there and the libraries that they need.
+    """
+    return Console(file=sys.stdout, highlight=False, soft_wrap=not sys.stdout.isatty())
 
 
 # --- what people type ----------------------------------------------------------------------------------------------
@@ -107,7 +119,7 @@ def read_now(text: str | None) -> dt.datetime:
     Raises: WrongRequestError.
     """
     if text is None:
-        return present_moment()
+        return dt.datetime.now(dt.UTC)
     try:
         moment = dt.datetime.fromisoformat(text.strip())
         return (moment if moment.tzinfo else moment.replace(tzinfo=dt.UTC)).astimezone(dt.UTC)
@@ -143,7 +155,7 @@ class Explanation:
         trace = self.trace
         found: dict[str, Any] = {"expression": self.expression.text, "value": None, "type": None}
         if trace.state is State.EVALUATED:
-            found |= {"value": REDACTED if self.hidden else trace.value, "type": trace.kind}
+            found |= {"value": redacted() if self.hidden else trace.value, "type": trace.kind}
         if trace.state is State.IGNORED:
             found["flow"] = trace.problem
         if self.failed:
@@ -179,7 +191,7 @@ def explain_expression(
     if expression.unique_rules and context.taken is None:
         notes.append("The target is not asked: every value that SelectUniqueValue tries counts as free.")
     if expression.redacted:
-        notes.append(f"The value is redacted: logs, plans and reports show {REDACTED}.")
+        notes.append(f"The value is redacted: logs, plans and reports show {redacted()}.")
     return Explanation(
         expression=expression,
         trace=expression.trace(attributes, context),
@@ -204,11 +216,11 @@ def show_explanation(out: Console, explanation: Explanation) -> None:
     trace = explanation.trace
     out.print(Text(explanation.expression.text.strip(), style="bold"))
     out.print()
-    out.print(Text("value  ", style="dim").append_text(result(explanation, limit=None)))
+    out.print(Text().append("value  ", style="dim").append_text(result(explanation, limit=None)))
     if trace.state is State.EVALUATED:
-        out.print(Text("type   ", style="dim").append(trace.kind))
+        out.print(Text().append("type   ", style="dim").append(trace.kind))
     for note in explanation.notes:
-        out.print(Text("note   ", style="dim").append(note, style="yellow"))
+        out.print(Text().append("note   ", style="dim").append(note, style="yellow"))
     if not explanation.hidden:
         out.print()
         out.print(draw(explanation), width=None if out.is_terminal else _WIDTH)
@@ -219,7 +231,7 @@ def result(explanation: Explanation, *, limit: int | None) -> Text:
     trace = explanation.trace
     match trace.state:
         case State.EVALUATED:
-            return Text(REDACTED, style="dim") if explanation.hidden else shown(trace.value, limit=limit)
+            return Text(redacted(), style="dim") if explanation.hidden else shown(trace.value, limit=limit)
         case State.IGNORED:
             return Text(f"none: {_FLOWS.get(trace.problem, trace.problem)} ({trace.problem})", style="yellow")
         case _:
@@ -229,9 +241,9 @@ def result(explanation: Explanation, *, limit: int | None) -> Text:
 def shown(value: Value, *, limit: int | None = LONGEST_VALUE) -> Text:
     """A value as JSON spells it, cut after ``limit`` characters."""
     if value is None:
-        return Text("null", style="dim")
+        return Text().append("null", style="dim")
     text = orjson.dumps(value, default=str, option=orjson.OPT_NON_STR_KEYS).decode()
-    return Text(_cut(text, limit), style="green")
+    return Text().append(_cut(text, limit), style="green")
 
 
 def _cut(text: str, limit: int | None) -> str:

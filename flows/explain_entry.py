@@ -185,7 +185,7 @@ class MappedAttribute:
         """Where the value comes from, as people read it."""
         mapping = self.mapping
         if mapping.reference is not None:
-            return f"{mapping.reference}  reference"
+            return f"{mapping.reference}, the key of another entry"
         if mapping.expression is not None:
             return mapping.expression
         return "default, where the target is empty" if mapping.constant is None else "constant"
@@ -227,7 +227,7 @@ def show_mappings(out: Console, explained: Sequence[MappedAttribute]) -> None:
     names = [_short(one.target) for one in explained]
     width = max(map(len, names), default=0)
     for name, one in zip(names, explained, strict=True):
-        out.print(Text(name.ljust(width + 2), style="bold").append_text(_mapped_value(one)))
+        out.print(Text().append(name.ljust(width + 2), style="bold").append_text(_mapped_value(one)))
         out.print(Text(" " * (width + 2) + " ".join(one.origin.split()), style="dim"))
 
 
@@ -289,6 +289,7 @@ def _show_entry(out: Console, entry: SourceEntry) -> None:
     line = Text(f"{entry.kind} ").append(entry.key, style="bold").append(f"  {entry.system}", style="dim")
     out.print(line)
     if entry.outside is not None:
-        sentence = f"! {entry.outside}: IsSoftDeleted is true, and no other mapping is written."
-        out.print(Text(sentence[:2] + sentence[2:3].upper() + sentence[3:], style="yellow"))
+        reason = entry.outside[:1].upper() + entry.outside[1:]
+        sentence = f"{reason}. So IsSoftDeleted is true, and the other mappings are not written."
+        out.print(Text(f"! {sentence}", style="yellow"))
     out.print()

@@ -15,12 +15,11 @@ from prefect import flow, task
 from prefect.cache_policies import NO_CACHE
 from prefect.client.schemas.objects import State
 from prefect.runtime import flow_run
-from prefect.states import Failed
 from prefect.task_runners import ThreadPoolTaskRunner
 
 from connectors.contract import Snapshot
 from connectors.errors import FatalError
-from flows.cycle import CycleChoice, Parcel, Running, running_cycle
+from flows.cycle import CycleChoice, Parcel, Running, running_cycle, stopped
 from flows.preview import Decision, decide
 from flows.systems import recall
 from tasks.agreement import check_agreement
@@ -72,7 +71,7 @@ def provision(job: Path, cycle: CycleChoice = CycleChoice.AUTO) -> State:
             running.stage(decision)
             load(running, decision)
     except STOPS as error:
-        return Failed(name="Stopped", message=str(error), data=error)
+        return stopped(error)
     return final_state(running.report)
 
 

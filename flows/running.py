@@ -1,15 +1,15 @@
 """Runs and previews a cycle in this process: what the command line and the demo share."""
 
+from collections.abc import Callable
 from pathlib import Path
 from random import SystemRandom
 
 from connectors.errors import FatalError, ProvisorError
-from flows import local_api
 from flows.preview import Decision, preview
 from flows.show import console
-from flows.systems import home, now, open_ledger, open_systems
+from flows.systems import now, open_ledger, open_systems
 from tasks.expressions import Context
-from tasks.job import Job
+from tasks.job import Job, load_job
 from tasks.report import CycleReport
 
 
@@ -26,20 +26,24 @@ def decide_now(job: Job) -> Decision:
         )
 
 
-def run_cycle(job: Path, cycle: str, *, quiet: bool = False) -> CycleReport:
+def run_cycle(job: Path, cycle: str, *, api_ready: Callable[[], None], quiet: bool = False) -> CycleReport:
     """One flow run in this process, shown on the terminal unless ``quiet``.
 
+    ``api_ready`` waits until the Prefect API answers; called when everything else has been loaded.
     Raises: JobError, JobBusyError, and FatalError where there is no cycle to report about.
     """
-    local_api.prepare(home())
+    from prefect import tags
+    from prefect.logging.handlers import APILogHandler
+
+    from flows.cycle import CycleChoice
+    from flows.provision import provision
     from flows.terminal import TerminalWatcher, watching
 
+    api_ready()
     watcher = TerminalWatcher(quiet=quiet)
-    with watching(watcher):
-        from flows.cycle import CycleChoice
-        from flows.provision import provision
-
+    with watching(watcher), tags(f"job:{load_job(job).name}"):
         state = provision(job, CycleChoice(cycle), return_state=True)
+    APILogHandler().flush()  # before a local API ends
     if watcher.report is not None:
         return watcher.report
     error = state.result(raise_on_failure=False)

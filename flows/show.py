@@ -6,22 +6,19 @@ A plan is shown as people know it from infrastructure tools: a symbol per change
 import sys
 from collections.abc import Iterator
 from itertools import groupby
-from typing import Any, BinaryIO
+from typing import Any
 
 import orjson
-import pandas as pd
-import pyarrow as pa
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
 from connectors.contract import Action, Value
+from flows.plan_json import changes_of
 from flows.preview import Decision
-from tasks.ledger import REDACTED
 from tasks.mapping import Held
 from tasks.plan import Block
-from tasks.plan.compare import canonical
 from tasks.report import CycleReport
 
 SYMBOLS = {
@@ -33,9 +30,6 @@ SYMBOLS = {
     Action.ADD_MEMBERS: ("+", "green"),
     Action.REMOVE_MEMBERS: ("-", "red"),
 }
-
-_CHUNK = 20_000
-"""Changes turned into JSON at once."""
 
 
 def console(*, stderr: bool = False) -> Console:
@@ -100,7 +94,7 @@ def _show_blocks(out: Console, blocks: list[Block], limit: int | None) -> None:
     room = total if limit is None else min(limit, total)
     left = room
     for block in blocks:
-        for change in _changes(block.take(slice(0, left))):
+        for change in changes_of(block.take(slice(0, left))):
             name = _named(change["label"], change["anchor"])
             reason = f"[dim]· {escape(change['reason'])}[/]"
             out.print(f"  [{colour}]{symbol} {block.action}[/] {block.kind} {name} {reason}")
@@ -153,100 +147,6 @@ def _show_held(out: Console, title: str, held: list[Held], limit: int | None) ->
         out.print(f"  [yellow]![/] {entry.kind} {escape(entry.label or entry.anchor)} [dim]· {escape(entry.reason)}[/]")
     if len(shown) < len(held):
         out.print(f"    [dim]… and {len(held) - len(shown):,} more[/]")
-
-
-# --- plans for machines --------------------------------------------------------------------------------------------
-
-
-def write_plan(stream: BinaryIO, decision: Decision) -> None:
-    """The plan as one JSON document, written piece by piece so that a million changes need little memory."""
-    checked = decision.checked
-    plan = checked.plan
-    header = {
-        "job": plan.job,
-        "configuration": plan.fingerprint,
-        "made_at": plan.made_at.isoformat(),
-        "source": {"system": plan.source, "entries": {f"{kind}s": count for kind, count in plan.source_count.items()}},
-        "target": {"system": plan.target, "entries": {f"{kind}s": count for kind, count in plan.target_count.items()}},
-        "counts": {str(action): count for action, count in plan.counts().items()},
-        "unchanged": sum(entries.unchanged for entries in plan.entries.values()),
-        "requests": plan.requests,
-        "guards": [verdict.sentence for verdict in checked.verdicts],
-        "findings": [finding.sentence for finding in decision.findings],
-        "held": [_held_json(held) for held in plan.held],
-        "notes": [_held_json(held) for held in plan.notes],
-    }
-    stream.write(orjson.dumps(header)[:-1])
-    for name, blocks in (("changes", checked.blocks), ("staged", checked.staged)):
-        stream.write(f',"{name}":['.encode())
-        first = True
-        for block in blocks:
-            for start in range(0, len(block), _CHUNK):
-                part = orjson.dumps(list(_changes(block.take(slice(start, start + _CHUNK)))), default=str)
-                stream.write(part[1:-1] if first else b"," + part[1:-1])
-                first = False
-        stream.write(b"]")
-    stream.write(b"}\n")
-
-
-def _held_json(held: Held) -> dict[str, str]:
-    return {
-        "kind": held.kind,
-        "anchor": held.anchor,
-        "label": held.label,
-        "code": str(held.code),
-        "reason": held.reason,
-    }
-
-
-def _changes(block: Block) -> Iterator[dict[str, Any]]:
-    """The block's changes as plain values, redacted ones hidden."""
-    table = block.table
-    after, before = _rows(block, block.after), _rows(block, block.before)
-    members = table["members"].tolist() if "members" in table else None
-    columns = zip(
-        _plain(table["anchor"]), _plain(table["target_id"]), _plain(table["label"]), table["reason"], strict=True
-    )
-    action, kind = str(block.action), str(block.kind)
-    for row, (anchor, target_id, label, reason) in enumerate(columns):
-        change = {"action": action, "kind": kind, "anchor": anchor, "id": target_id, "label": label, "reason": reason}
-        if after is not None:
-            change["after"] = after[row]
-        if before is not None:
-            change["before"] = before[row]
-        if members is not None:
-            change["members"] = members[row]
-        yield change
-
-
-def _rows(block: Block, frame: pd.DataFrame | None) -> list[dict[str, Value]] | None:
-    """Touched attributes per row; without ``touched`` (create) those that are not null."""
-    if frame is None:
-        return None
-    paths = list(frame.columns)
-    columns = [
-        [None if value is None else REDACTED for value in _plain(frame[path])]
-        if path in block.redacted
-        else _plain(frame[path])
-        for path in paths
-    ]
-    if block.touched is None:
-        return [
-            {path: value for path, value in zip(paths, values, strict=True) if value is not None}
-            for values in zip(*columns, strict=True)
-        ]
-    touched = [block.touched[path].tolist() for path in paths]
-    return [
-        {path: value for path, value, is_touched in zip(paths, values, flags, strict=True) if is_touched}
-        for values, flags in zip(zip(*columns, strict=True), zip(*touched, strict=True), strict=True)
-    ]
-
-
-def _plain(series: pd.Series) -> list[Value]:
-    if series.dtype == object:
-        return [canonical(value) for value in series.array]
-    values: list[Value] = pa.array(series.array, from_pandas=True).to_pylist()
-    return values
 
 
 # --- reports -------------------------------------------------------------------------------------------------------

@@ -5,10 +5,10 @@ from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from pathlib import Path
 
 from connectors.contract import Kind, Pace, Source, Target
 from connectors.registry import open_source, open_target
+from flows.home import home
 from tasks.job import Job
 from tasks.ledger import Ledger
 from tasks.plan import Remembered
@@ -20,11 +20,6 @@ class Systems:
 
     source: Source
     target: Target
-
-
-def home() -> Path:
-    """Where state lives: ``PROVISOR_HOME``, else ``.provisor`` in the current folder."""
-    return Path(os.environ.get("PROVISOR_HOME") or ".provisor").absolute()
 
 
 def now() -> datetime:

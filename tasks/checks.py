@@ -10,7 +10,7 @@ from functools import partial
 import numpy as np
 import pandas as pd
 
-from connectors.contract import REMOVALS, Action, Snapshot
+from connectors.contract import REMOVALS, Action, Kind, Snapshot
 from connectors.errors import SettingsError
 from tasks.job import Limit, Limits
 from tasks.mapping import Mask
@@ -86,7 +86,10 @@ def _judge_completeness(checked: Checked) -> None:
 
 
 def _judge_removals(checked: Checked, limit: Limit) -> None:
-    accounts = [block for block in checked.blocks if block.action in (Action.DISABLE, Action.DELETE)]
+    """Accounts that would be disabled or deleted, groups that end included.
+
+    The fraction is judged for users and groups apart: a company with many groups could lose all its people otherwise.
+    """
     emptied = {anchor for plan in checked.plan.entries.values() for anchor in plan.emptied}
     ending = {
         anchor
@@ -95,17 +98,23 @@ def _judge_removals(checked: Checked, limit: Limit) -> None:
         for anchor in block.table["anchor"]
         if anchor in emptied
     }
-    count = sum(len(block) for block in accounts) + len(ending)
-    population = sum(plan.population for plan in checked.plan.entries.values())
-    why = exceeds(count, population, limit)
-    if why is None and population >= EVERYBODY_FROM and count >= population:
-        why = f"all of the {population}"
+    counts = dict.fromkeys(checked.plan.entries, 0)
+    for block in checked.blocks:
+        if block.action in (Action.DISABLE, Action.DELETE):
+            counts[block.kind] += len(block)
+    if ending:
+        counts[Kind.GROUP] += len(ending)
+    count = sum(counts.values())
+    populations = {kind: plan.population for kind, plan in checked.plan.entries.items()}
+    why = exceeds(count, sum(populations.values()), limit)
+    for kind, population in populations.items():
+        why = why or _exceeds_in_kind(kind, counts[kind], population, limit)
     if why is None:
         return
 
     def judged(block: Block) -> Mask:
         if block.action is Action.REMOVE_MEMBERS:
-            leaves = _rows(block, lambda cause: cause is Cause.MEMBER_LEAVES)
+            leaves = _rows(block, lambda cause: cause == Cause.MEMBER_LEAVES)
             return leaves | block.table["anchor"].isin(ending).to_numpy(dtype=bool)
         return np.ones(len(block), dtype=bool)
 
@@ -114,10 +123,18 @@ def _judge_removals(checked: Checked, limit: Limit) -> None:
     checked.verdicts.append(Verdict("removals", count, sentence))
 
 
+def _exceeds_in_kind(kind: Kind, count: int, population: int, limit: Limit) -> str | None:
+    if why := exceeds(count, population, limit):
+        return f"{count} of them {kind}s, {why}"
+    if population >= EVERYBODY_FROM and count >= population:
+        return f"all of the {population} {kind}s"
+    return None
+
+
 def _judge_groups(checked: Checked, limit: Limit) -> None:
     """Members taken out of one group, apart from those who leave altogether."""
     losses = [
-        pd.Series(block.table["members"].map(len).to_numpy(), index=block.table["target_id"].array)
+        pd.Series(block.table["members"].map(len).to_numpy(), index=block.table["target_id"].array)[_stays(block)]
         for block in checked.blocks
         if block.action is Action.REMOVE_MEMBERS
     ]
@@ -135,6 +152,11 @@ def _judge_groups(checked: Checked, limit: Limit) -> None:
         checked.verdicts.append(Verdict("members", int(count), sentence))
 
 
+def _stays(block: Block) -> Mask:
+    """Removals of members who leave the group and nothing else."""
+    return _rows(block, lambda cause: cause != Cause.MEMBER_LEAVES)
+
+
 def _label(checked: Checked, target_id: str) -> str:
     for block in checked.blocks:
         at = np.flatnonzero((block.table["target_id"] == target_id).to_numpy(dtype=bool))
@@ -144,7 +166,9 @@ def _label(checked: Checked, target_id: str) -> str:
 
 
 def _of_group(block: Block, *, group: str) -> Mask:
-    return block.table["target_id"].eq(group).to_numpy(dtype=bool)
+    if block.action is not Action.REMOVE_MEMBERS:
+        return np.zeros(len(block), dtype=bool)
+    return block.table["target_id"].eq(group).to_numpy(dtype=bool) & _stays(block)
 
 
 def _rows(block: Block, chosen: Callable[[Cause], bool]) -> Mask:

@@ -125,7 +125,7 @@ def changes_of(batch: Batch, cycle: Cycle, ledger: Ledger) -> tuple[list[Change]
             continue
         changes.append(
             Change(
-                id=f"{cycle.id}-{batch.first + row}",
+                id=f"{cycle.id:08d}-{batch.first + row:08d}",
                 kind=block.kind,
                 action=block.action,
                 anchor=anchor,

@@ -48,13 +48,15 @@ def _tell(err: Console, job: ImportedJob, text: str, out: Path | None) -> None:
             err.print(Text(f"{_TITLES[handling]} ({len(findings)})", style="bold"))
         for finding in findings:
             place, _, sentence = str(finding).partition(": ")
-            err.print(Text(f"  {mark} ", style=colour).append(place, style="bold").append(f"  {sentence}"))
+            err.print(Text().append(f"  {mark} ", style=colour).append(place, style="bold").append(f"  {sentence}"))
     for problem in _problems(text):
-        err.print(Text("  ✗ ", style="red").append(problem))
+        err.print(Text().append("  ✗ ", style="red").append(problem))
     users, groups = len(job.users["attributes"]), len(job.groups["attributes"]) if job.groups else 0
     counts = f"{users} mappings of users, {groups} of groups"
     where = f"{out}: " if out is not None else ""
-    err.print(Text("✓ ", style="green").append(f"{where}{counts}; fill in source and target, then: provisor check"))
+    err.print(
+        Text().append("✓ ", style="green").append(f"{where}{counts}; fill in source and target, then: provisor check")
+    )
 
 
 def _problems(text: str) -> list[str]:

@@ -64,7 +64,7 @@ class Finding:
     """What became of it, and why."""
 
     def __str__(self) -> str:
-        return f"{self.place}: {' '.join(self.sentence.split())}"
+        return " ".join(f"{self.place}: {self.sentence}".split())
 
 
 @dataclass(slots=True)
@@ -452,7 +452,7 @@ def _clause(carrier: _Carrier, clause: Clause) -> tuple[Section | None, str]:
         attribute = clause.source_operand_name if "member" not in clause.source_operand_name.casefold() else "objectId"
         return None, (
             "the service itself does not support IsMemberOf; write "
-            f"{{attribute: {attribute}, operator: MEMBER_OF, value: [group]}} with keys or names of the source's groups."
+            f"{{attribute: {attribute}, operator: MEMBER_OF, value: [group]}} with keys or names of its groups."
         )
     values: list[str | int] = [value for value in clause.values if value.strip()]
     section: Section = {"attribute": clause.source_operand_name, "operator": clause.operator_name}

@@ -48,6 +48,7 @@ def _heading(job: ImportedJob) -> Iterator[str]:
 
 
 def _comment(text: str, *, first: str = "# ", then: str = "# ") -> Iterator[str]:
+    text = " ".join(text.split())  # a line break of any alphabet would end the comment
     lines = textwrap.wrap(text, 116, initial_indent=first, subsequent_indent=then, break_on_hyphens=False)
     return (f"{line}\n" for line in lines)
 
@@ -85,7 +86,7 @@ def _source(job: ImportedJob) -> CommentedMap:
 
 
 def _say_columns(source: CommentedMap, section: str, columns: Sequence[str]) -> None:
-    lines = textwrap.wrap(", ".join(columns), 100, break_long_words=False, break_on_hyphens=False)
+    lines = textwrap.wrap(" ".join(", ".join(columns).split()), 100, break_long_words=False, break_on_hyphens=False)
     remark = "\n".join(["columns that the job reads:", *(f"  {line}" for line in lines)])
     if section == "users":
         remark += "\na column that says who is enabled makes IsSoftDeleted true for the others: enabled: accountEnabled"

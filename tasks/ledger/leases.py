@@ -14,8 +14,13 @@ from tasks.ledger.records import JobBusyError, Lease, LeaseLostError
 from tasks.ledger.tables import LEASE
 
 
-def acquire(connection: Connection, job: str, holder: str, *, now: datetime, duration: timedelta) -> Lease:
-    """Take the job when nobody has it, or when the lease of who has it has ended. Raises: JobBusyError."""
+def acquire(
+    connection: Connection, job: str, holder: str, *, now: datetime, duration: timedelta, instead_of: str | None = None
+) -> Lease:
+    """Take the job when nobody has it, when the lease of who has it has ended, or when ``instead_of`` has it.
+
+    Raises: JobBusyError.
+    """
     expires_at = now + duration
     # Two machines that meet a job for the first time both get here; the second finds the row of the first.
     if connection.dialect.name == "sqlite":
@@ -28,7 +33,7 @@ def acquire(connection: Connection, job: str, holder: str, *, now: datetime, dur
         .on_conflict_do_update(
             index_elements=[LEASE.c.job],
             set_={"holder": holder, "expires_at": expires_at, "fence": LEASE.c.fence + 1},
-            where=or_(LEASE.c.expires_at.is_(None), LEASE.c.expires_at <= now),
+            where=or_(LEASE.c.expires_at.is_(None), LEASE.c.expires_at <= now, LEASE.c.holder == instead_of),
         )
         .returning(LEASE.c.fence)
     )
@@ -37,7 +42,8 @@ def acquire(connection: Connection, job: str, holder: str, *, now: datetime, dur
         row = connection.execute(select(LEASE.c.holder, LEASE.c.expires_at).where(LEASE.c.job == job)).one()
         raise JobBusyError(
             f"Job {job} is being run by {row.holder}, whose lease ends at {row.expires_at:%Y-%m-%d %H:%M:%S} UTC "
-            "unless it is renewed. Wait for that run, or end it."
+            "unless it is renewed. Wait for that run, or end it.",
+            holder=row.holder,
         )
     return Lease(job, holder, fence, expires_at)
 

@@ -45,7 +45,14 @@ class LedgerError(FatalError):
 
 
 class JobBusyError(ProvisorError):
-    """Another run holds the job. Nothing was done; try again when it has ended."""
+    """Another run holds the job. Nothing was done; try again when it has ended.
+
+    ``holder``: who, as that run called itself.
+    """
+
+    def __init__(self, message: str, *, holder: str = "") -> None:
+        super().__init__(message)
+        self.holder = holder
 
 
 class LeaseLostError(ProvisorError):

@@ -493,14 +493,16 @@ class Ledger:
 
     # -- the lease ------------------------------------------------------------------------------------------------
 
-    def acquire_lease(self, job: str, holder: str, *, now: datetime, duration: timedelta) -> Lease:
+    def acquire_lease(
+        self, job: str, holder: str, *, now: datetime, duration: timedelta, instead_of: str | None = None
+    ) -> Lease:
         """The right to run the job until ``now`` and ``duration``; an expired lease is taken from its holder.
 
-        ``holder`` says who, for people. Machines must agree on the time to well within ``duration``.
-        Raises: JobBusyError naming the holder.
+        ``holder`` says who, for people; the lease of ``instead_of``, a holder known to be dead, is taken as well.
+        Machines must agree on the time to well within ``duration``. Raises: JobBusyError naming the holder.
         """
         with self._database.writing(durable=True) as connection:
-            return leases.acquire(connection, job, holder, now=now, duration=duration)
+            return leases.acquire(connection, job, holder, now=now, duration=duration, instead_of=instead_of)
 
     def renew_lease(self, lease: Lease, *, now: datetime, duration: timedelta) -> Lease:
         """The lease with a later end; an expired one may be renewed while nobody else has taken it.

@@ -4,22 +4,24 @@ Changes come as blocks: one action on one kind of entry, as frames, so that a mi
 ordered by wave and level; changes inside one block do not depend on each other.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from enum import IntEnum, StrEnum
+from typing import Generic, TypeVar
 
 import numpy as np
-import numpy.typing as npt
 import pandas as pd
 
 from connectors.contract import Action, Capabilities, Kind
 from tasks.job import Deprovision, EntryRules
+from tasks.keys import Rows
 from tasks.mapping import Desired, Held, Mask
 from tasks.matching import Matches
 from tasks.plan.compare import fingerprints
 from tasks.scope import Scoped
 
-Rows = npt.NDArray[np.int64]
+ResultT = TypeVar("ResultT")
 
 
 class Wave(IntEnum):
@@ -93,6 +95,19 @@ class Block:
         )
 
 
+class Later(Generic[ResultT]):
+    """Work that is done when its result is first asked for: a plan that is only shown never asks."""
+
+    def __init__(self, work: Callable[[], ResultT]) -> None:
+        self._work: Callable[[], ResultT] | None = work
+
+    def result(self) -> ResultT:
+        """What the work gives; it is done once, and what it needed is let go."""
+        if self._work is not None:
+            self._result, self._work = self._work(), None
+        return self._result
+
+
 @dataclass(slots=True)
 class EntryPlan:
     """Everything the plan says about the entries of one kind."""
@@ -104,9 +119,8 @@ class EntryPlan:
     """Entries that are changed, but not completely: a reference that cannot be set yet."""
     unchanged: int
     """In-scope entries whose account is as it should be."""
-    settled: pd.DataFrame
-    """Index: anchor. Links to write before loading (adopted accounts, accounts found equal): target_id, label, state,
-    how, fingerprint (NA where changes are pending)."""
+    settling: "Later[pd.DataFrame]"
+    """Gives the links to write before loading."""
     dropped: list[str]
     """Anchors whose link ends: gone from both sides, or taken over by a new anchor."""
     population: int
@@ -121,6 +135,14 @@ class EntryPlan:
     """Target ids of linked entries that are gone, unassigned or out of scope."""
     emptied: "pd.Series[str]" = field(default_factory=lambda: pd.Series(dtype="str"))
     """Groups that end by losing their members, since a group cannot be disabled: index target id, value anchor."""
+
+    @property
+    def settled(self) -> pd.DataFrame:
+        """Links to write before loading: adopted accounts, accounts found equal.
+
+        Index: anchor; columns target_id, label, state, how, fingerprint (NA where changes are pending).
+        """
+        return self.settling.result()
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,8 +170,12 @@ class Situation:
 
     def written(self, rows: Rows) -> "pd.Series[int]":
         """Fingerprints in the ledger for rows of the desired frame, NA where there is none; index is positional."""
-        anchors = self.desired.frame.index.take(rows)
-        return self.links["fingerprint"].reindex(anchors).astype("Int64").reset_index(drop=True)
+        return self.remembered("fingerprint", rows).astype("Int64")
+
+    def remembered(self, column: str, rows: Rows) -> pd.Series:
+        """What the links of rows of the desired frame hold, null where there is no link; index is positional."""
+        links = self.links[column].array
+        return pd.Series(links.take(self.matches.link[rows], allow_fill=True))
 
     def written_as_desired(self, rows: Rows) -> Mask:
         """Rows of the desired frame whose state is the one last written, by the ledger's fingerprint."""

@@ -7,15 +7,16 @@ import pyarrow.compute as pc
 
 from connectors.contract import Action, Kind
 from connectors.errors import ErrorCode
+from tasks.keys import Rows, ascending, texts
 from tasks.mapping import Held, Mask, UniqueRules, referenced_paths, with_defaults
-from tasks.plan.blocks import Block, Rows, Situation, Wave
+from tasks.plan.blocks import Block, Situation, Wave
 
 
 def create_entries(s: Situation, rows: Rows) -> tuple[Block | None, list[Held]]:
     """Everybody (rows of the desired frame) who gets an account; and whoever has no free unique value."""
     if not len(rows):
         return None, []
-    rows = rows[np.argsort(s.desired.frame.index.to_numpy(dtype=object)[rows], kind="stable")]
+    rows = rows[ascending(texts(s.desired.frame.index.take(rows)))]
     everybody = len(rows) == len(s.desired.frame) and bool((np.diff(rows) == 1).all())
     desired = s.desired.frame if everybody else s.desired.frame.iloc[rows]
     after = with_defaults(s.rules, s.desired, desired, rows, creating=True)
@@ -65,20 +66,25 @@ def _choose_unique(s: Situation, after: pd.DataFrame, rows: Rows) -> tuple[pd.Da
         chosen = np.full(len(rows), None, dtype=object)
         taken = _values_in_use(s, path, exact=exact)
         failed: dict[str, str] = {}
+        valueless = np.ones(len(rows), dtype=bool)
         for number in range(len(unique)):
             waiting = np.flatnonzero(pd.isna(chosen))
             if not len(waiting):
                 break
             offered, unusable = _offers(unique, number, rows[waiting])
             failed |= unusable
+            valueless[waiting] &= np.asarray(offered.is_null(), dtype=bool)
             keys = offered if exact else pc.utf8_lower(offered)
             free = _free(keys, taken)
             chosen[waiting[free]] = offered.filter(pa.array(free)).to_pylist()
             taken = pa.concat_arrays([taken, keys.filter(pa.array(free))])
         for at in np.flatnonzero(pd.isna(chosen)):
-            problem = failed.get(str(after.index[int(at)]))
-            nothing = (ErrorCode.CONFLICT, f"{path}: every value that SelectUniqueValue offers is taken; add a rule.")
-            found = nothing if problem is None else (ErrorCode.EXPRESSION_FAILED, f"{path}: {problem}")
+            anchor = str(after.index[int(at)])
+            found = (ErrorCode.CONFLICT, f"{path}: every value that SelectUniqueValue offers is taken; add a rule.")
+            if anchor in failed:
+                found = (ErrorCode.EXPRESSION_FAILED, f"{path}: {failed[anchor]}")
+            elif valueless[at]:
+                found = (ErrorCode.MISSING_VALUES, f"{path}: no rule of SelectUniqueValue gives a value.")
             problems.setdefault(int(at), found)
         lists = after[path].dtype == object
         values = [[value] for value in chosen] if lists else list(chosen)

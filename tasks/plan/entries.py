@@ -1,11 +1,13 @@
 """All changes to the entries of one kind: creates, updates, leavers. Pure."""
 
+from functools import partial
+
 import numpy as np
 import pandas as pd
 
 from connectors.contract import Kind
 from tasks.mapping import Held
-from tasks.plan.blocks import EntryPlan, Situation
+from tasks.plan.blocks import EntryPlan, Later, Situation
 from tasks.plan.creates import create_entries
 from tasks.plan.leavers import Leavers, spare_protected
 from tasks.plan.references import order_creates
@@ -42,7 +44,7 @@ def plan_entries(s: Situation, *, people: "pd.Series[str] | None" = None) -> Ent
         held=sorted(held, key=_order),
         notes=sorted(notes, key=_order),
         unchanged=len(unchanged),
-        settled=settle_links(s, rows, unchanged),
+        settling=Later(partial(settle_links, s, rows, unchanged)),
         dropped=sorted({*leavers.vanished, *s.matches.released}),
         population=_population(s),
         accounts=accounts,
@@ -58,17 +60,21 @@ def _order(held: Held) -> tuple[str, str]:
 
 
 def _population(s: Situation) -> int:
-    rows = s.existing.index.get_indexer(pd.Index(s.links["target_id"], dtype="str"))
+    rows = s.matches.link_row
     return int(s.active(rows[rows >= 0]).sum())
 
 
 def _known(s: Situation, accounts: "pd.Series[str]") -> "pd.Series[str]":
-    linked = pd.Series(s.links.index, index=pd.Index(s.links["target_id"], dtype="str"), dtype="str")
-    known: pd.Series[str] = pd.concat([accounts, linked[~linked.index.isin(accounts.index)]])
+    owned = np.zeros(len(s.existing), dtype=bool)
+    owned[s.matches.row[s.matches.row >= 0]] = True
+    link_row = s.matches.link_row
+    elsewhere = s.links[(link_row < 0) | ~owned[link_row]] if len(owned) else s.links
+    linked = pd.Series(elsewhere.index, index=pd.Index(elsewhere["target_id"], dtype="str"), dtype="str")
+    known: pd.Series[str] = pd.concat([accounts, linked])
     return known
 
 
 def _labels(s: Situation) -> "pd.Series[str]":
-    earlier = s.links["label"][~s.links.index.isin(s.desired.labels.index)]
+    earlier = s.links["label"][~s.matches.link_is_used]
     labels: pd.Series[str] = pd.concat([s.desired.labels, earlier])
     return labels

@@ -2,13 +2,15 @@
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 
 from connectors.contract import Action, Kind
 from connectors.errors import ErrorCode
 from tasks.job import Removal
+from tasks.keys import ascending, find, pick, texts
 from tasks.mapping import Held, Mask
 from tasks.plan.blocks import Block, Cause, Situation, Wave
-from tasks.scope import NOT_ASSIGNED
+from tasks.scope import NOT_ASSIGNED, is_among
 
 
 class Leavers:
@@ -17,14 +19,17 @@ class Leavers:
     def __init__(self, situation: Situation) -> None:
         s = self._s = situation
         self.held: list[Held] = []
-        gone = ~np.asarray(s.links.index.isin(s.scoped.present.append(s.unreadable)))
-        outside = np.asarray(s.links.index.isin(s.scoped.out.index))
-        leaving = (gone | outside) & ~np.asarray(s.links.index.isin(s.matches.released))
-        links = s.links[leaving].sort_index()
-        row = s.existing.index.get_indexer(pd.Index(links["target_id"], dtype="str"))
-        self.vanished = [str(anchor) for anchor in links.index[row < 0]]
-        self._links, self._row = links[row >= 0], row[row >= 0]
-        reason = s.scoped.out.reindex(self._links.index).fillna(Cause.GONE.value)
+        at = np.flatnonzero(~s.matches.link_is_used)
+        anchors = texts(s.links.index.take(at))
+        gone = find(anchors, texts(s.scoped.present.append(s.unreadable))) < 0
+        outside = find(anchors, texts(s.scoped.out.index)) >= 0
+        leaving = (gone | outside) & ~is_among(s.links.index.take(at), s.matches.released)
+        at = at[leaving][ascending(anchors.filter(pa.array(leaving)))]
+        row = s.matches.link_row[at]
+        self.vanished = [str(anchor) for anchor in s.links.index.take(at[row < 0])]
+        self._links, self._row = s.links.iloc[at[row >= 0]], row[row >= 0]
+        why = pick(texts(s.scoped.out), find(texts(self._links.index), texts(s.scoped.out.index)))
+        reason = pd.Series(why, dtype="str").fillna(Cause.GONE.value)
         known = {Cause.GONE.value: Cause.GONE, NOT_ASSIGNED: Cause.UNASSIGNED}
         self._table = pd.DataFrame(
             {

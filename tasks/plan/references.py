@@ -8,8 +8,10 @@ import pandas as pd
 
 from connectors.contract import Action, Kind
 from connectors.errors import ErrorCode
+from tasks.keys import Rows, find, texts
 from tasks.mapping import Held, Mask
-from tasks.plan.blocks import Block, Rows, Wave
+from tasks.plan.blocks import Block, Wave
+from tasks.scope import is_among
 
 MAX_LEVELS = 12
 """Creates wait for the creates they refer to, this many levels deep; deeper references are set afterwards."""
@@ -26,12 +28,11 @@ def order_creates(creates: Block, reachable: pd.Index, notes: list[Held]) -> lis
     assert creates.after is not None
     after = creates.after
     paths = sorted(creates.references & set(after.columns))
-    anchors = pd.Index(creates.table["anchor"])
+    anchors = texts(creates.table["anchor"])
     parents: list[Rows] = []
     for path in paths:
         after = leave_out_unresolved(creates.kind, after, path, creates.table, reachable, notes)
-        parents.append(np.asarray(anchors.get_indexer(pd.Index(after[path])), dtype=np.int64))
-        parents[-1][after[path].isna().to_numpy()] = -1
+        parents.append(find(texts(after[path]), anchors))
     creates = replace(creates, after=after)
     if creates.kind is not Kind.USER or not any((parent >= 0).any() for parent in parents):
         return [creates]
@@ -117,7 +118,7 @@ def leave_out_unresolved(
 ) -> pd.DataFrame:
     """The frame without references to entries that have no account and get none; each one is noted."""
     referred = frame[path]
-    missing = referred.notna().to_numpy() & ~np.asarray(referred.isin(reachable))
+    missing = referred.notna().to_numpy() & ~is_among(referred, texts(reachable))
     if not missing.any():
         return frame
     for position in np.flatnonzero(missing):

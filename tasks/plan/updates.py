@@ -6,9 +6,10 @@ import pandas as pd
 from connectors.contract import Action, Kind, Value
 from connectors.errors import ErrorCode
 from tasks.job import Apply, Removal
+from tasks.keys import Rows, ascending, find, pick, texts
 from tasks.mapping import Held, Mask, only_default, referenced_paths, with_defaults
 from tasks.matching import LINKED
-from tasks.plan.blocks import Block, Cause, Rows, Situation, Wave
+from tasks.plan.blocks import Block, Cause, Situation, Wave
 from tasks.plan.compare import differs, differs_without_case, fingerprints
 from tasks.plan.elements import elements_of, same_elements, with_missing_elements
 from tasks.plan.references import leave_out_unresolved
@@ -143,7 +144,7 @@ def _with_activity(s: Situation, desired: pd.DataFrame, rows: Rows) -> pd.DataFr
 
 
 def _disabled_by_us(s: Situation, rows: Rows) -> Mask:
-    states = s.links["state"].reindex(s.desired.frame.index.take(rows))
+    states = s.remembered("state", rows)
     linked = s.matches.how[rows] == LINKED
     ours: Mask = linked & (states == "disabled").to_numpy(dtype=bool) & ~s.active(s.matches.row[rows])
     return ours
@@ -196,9 +197,9 @@ def _forget_old_spellings(s: Situation, rows: Rows, touched: dict[str, Mask], sp
 
 def _as_anchors(ids: pd.Series, owners: "pd.Series[str]") -> "pd.Series[str]":
     """Target ids as the anchors that own them; an account nobody owns differs from every anchor."""
-    mapped = ids.map(owners) if len(owners) else pd.Series(np.nan, index=ids.index, dtype="str")
+    found = find(texts(ids), texts(owners.index))
+    mapped = pd.Series(pick(texts(owners), found), index=ids.index, dtype="str")
     unknown = mapped.isna() & ids.notna()
-    mapped = mapped.astype("str")
     if unknown.any():
         mapped[unknown] = "account " + ids[unknown].astype("str")
     return mapped
@@ -232,7 +233,7 @@ def _update_blocks(
         at = np.flatnonzero(mask)
         if not len(at) or not s.rules.actions.update:
             continue
-        at = at[np.argsort(table["anchor"].to_numpy(dtype=object)[at], kind="stable")]
+        at = at[ascending(texts(table["anchor"].take(at)))]
         part = table.iloc[at].reset_index(drop=True)
         part["reason"] = _update_reasons(s, rows[at], action)
         part["state"] = _states(s, rows[at], action)
@@ -294,11 +295,12 @@ def settle_links(s: Situation, rows: Rows, unchanged: Rows) -> pd.DataFrame:
 
     Index: anchor; columns target_id, label, state, how, fingerprint (NA where changes are pending).
     """
-    adopted = rows[s.matches.how[rows] != LINKED]
-    digest = pd.Series(fingerprints(s.desired.frame.iloc[unchanged]), dtype="Int64")
-    news = ~(s.written(unchanged) == digest).fillna(False).to_numpy(dtype=bool)
-    equal = pd.Series(digest.array, index=s.desired.frame.index.take(unchanged))
-    chosen = np.union1d(adopted, unchanged[news])
+    digests = pd.Series(pd.NA, index=range(len(s.desired.frame)), dtype="Int64")
+    digests.iloc[unchanged] = fingerprints(s.desired.frame.iloc[unchanged])
+    news = np.zeros(len(digests), dtype=bool)
+    news[rows] = s.matches.how[rows] != LINKED
+    news[unchanged] |= ~(s.written(unchanged) == digests.take(unchanged).array).fillna(False).to_numpy(dtype=bool)
+    chosen = np.flatnonzero(news)
     anchors = s.desired.frame.index.take(chosen).rename("anchor")
     active = _standing(s, chosen)
     return pd.DataFrame(
@@ -307,7 +309,7 @@ def settle_links(s: Situation, rows: Rows, unchanged: Rows) -> pd.DataFrame:
             "label": pd.Series(s.desired.labels.take(chosen).array, index=anchors, dtype="str"),
             "state": pd.Series(np.where(active, "active", "disabled"), index=anchors, dtype="str"),
             "how": pd.Series(s.matches.how[chosen], index=anchors, dtype="str"),
-            "fingerprint": equal.reindex(anchors).astype("Int64"),
+            "fingerprint": pd.Series(digests.take(chosen).array, index=anchors),
         },
         index=anchors,
     )

@@ -216,8 +216,8 @@ def print_stages(job_file: Path) -> None:
     imported = time.process_time()
     import flows.preview
     import tasks.plan.build
+    from flows.plan_json import write_plan
     from flows.running import decide_now
-    from flows.show import write_plan
     from tasks.job import load_job
 
     spent: dict[str, tuple[float, float]] = {}

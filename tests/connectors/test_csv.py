@@ -228,6 +228,12 @@ def test_duplicate_keys_are_told_row_by_row(tmp_path, middle):
     assert snapshot.complete
 
 
+def test_lines_are_exact_where_line_ends_are_mixed(tmp_path):
+    """A line end inside a cell and a row that ends with a lone carriage return do not cancel out."""
+    put(tmp_path, 'id,name\n1,"a\nb"\r7,x\n7,y\n')
+    assert lines_of(read(tmp_path)) == [("7", "people.csv, line 4"), ("7", "people.csv, line 5")]
+
+
 def test_case_twins_are_two_people(tmp_path):
     """Keys are compared exactly."""
     put(tmp_path, "id,name\nabc,a\nABC,b\n")
@@ -332,10 +338,10 @@ def test_a_word_nobody_knows_holds_the_person(tmp_path, word):
 
 def test_values_that_mean_active(tmp_path):
     """With a list of values everything else means disabled, except an empty cell, which means nothing."""
-    put(tmp_path, "id,status\n1,active\n2,LEAVE\n3,terminated\n4,\n")
+    put(tmp_path, "id,status\n1,active\n2,LEAVE\n3,terminated\n4,\n5,  \n")
     snapshot = read(tmp_path, {"enabled": {"column": "status", "values": ["active", "leave"]}}, wanted=("name",))
     assert snapshot.disabled == {"3"}
-    assert lines_of(snapshot) == [("4", "people.csv, line 5")]
+    assert lines_of(snapshot) == [("4", "people.csv, line 5"), ("5", "people.csv, line 6")]
     assert list(snapshot.users.columns) == []
 
 

@@ -214,9 +214,9 @@ def test_names_that_need_quotes(url):
 def test_queries_are_run_word_for_word(url):
     """Per cent signs, colons, casts and semicolons in a query mean what the database makes of them."""
     put(url, "people", ("id", "name"), [("1", "a%b"), ("2", "x:y"), ("3", "c")])
-    query = "SELECT id, name, 'z:id' AS colon FROM people WHERE name LIKE '%b' OR name = 'x:y' ORDER BY id ;\n"
+    query = "SELECT id, name, 'z :id' AS colon FROM people WHERE name LIKE '%b' OR name = 'x:y' ORDER BY id ;\n"
     snapshot = read(url, {"query": query}, wanted=("name", "colon"))
-    assert cells(snapshot.users) == [("1", "a%b", "z:id"), ("2", "x:y", "z:id")]
+    assert cells(snapshot.users) == [("1", "a%b", "z :id"), ("2", "x:y", "z :id")]
     assert source(url, {"query": query}).attributes(Kind.USER).keys() == {"id", "name", "colon"}
 
 
@@ -310,6 +310,16 @@ def test_reading_cannot_write(url):
     assert len(read(url).users) == 1
 
 
+def test_a_function_that_writes_is_refused(postgres):
+    """The transaction is read-only, so not even a function inside a select can change anything."""
+    run(
+        postgres,
+        "CREATE TABLE people (id text, name text)",
+        "CREATE FUNCTION hire() RETURNS text LANGUAGE sql AS $$ INSERT INTO people VALUES ('1', 'a') RETURNING id $$",
+    )
+    assert "read-only transaction" in refused(FatalError, postgres, {"query": "SELECT hire() AS id"})
+
+
 def test_many_rows_in_small_chunks(postgres, monkeypatch):
     """Rows are streamed: no more than a chunk is fetched at once, and progress is told after each."""
     run(postgres, "CREATE TABLE people AS SELECT n AS id, 'name ' || n AS name FROM generate_series(1, 25000) n")
@@ -363,7 +373,7 @@ def test_watermark_of_a_query_and_of_groups(url):
     """A query is filtered from outside; each section has its own watermark, and one without is read in full."""
     put(url, "people", ("id", "name"), [("1", "a"), ("2", "b")])
     put(url, "teams", ("id", "name"), [("g", "5"), ("h", "7")])
-    users = {"query": "SELECT id, name, 'x:%' AS z FROM people;", "watermark": "name"}
+    users = {"query": "SELECT id, name, 'x :%' AS z FROM people;", "watermark": "name"}
     groups = {"table": "teams", "key": "id", "watermark": "name"}
     first = read(url, users, groups=groups)
     assert json.loads(first.watermark).keys() == {"users", "groups"}

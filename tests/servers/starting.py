@@ -14,6 +14,7 @@ import sys
 import tempfile
 import threading
 import time
+import urllib.request
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
@@ -34,6 +35,12 @@ POSTGRESQL_HOME = Path("/usr/lib/postgresql")
 
 class StartError(RuntimeError):
     """A server did not come up; the text ends with what it printed last."""
+
+
+_NEEDLESS_OF_PREFECT = tuple(
+    f"SERVICES_{name}"
+    for name in ("CANCELLATION_CLEANUP", "FOREMAN", "LATE_RUNS", "PAUSE_EXPIRATIONS", "SCHEDULER", "TRIGGERS")
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,6 +107,31 @@ def scim2_server(
             words += ["--bearer-token", token]
         with _on_some_port(lambda port: [*words, "--port", str(port)], log) as (process, port):
             yield Server(f"http://{HOST}:{port}/v2", token, log, process.pid)
+
+
+@contextmanager
+def prefect_server(home: Path, *, logs: Path | None = None) -> Iterator[Server]:
+    """A Prefect server with its data base in ``home``; its ``url`` is what PREFECT_API_URL takes.
+
+    Services for schedules and automations are off, so that it starts sooner. Raises: StartError.
+    """
+    environment = {"DO_NOT_TRACK": "1", "PREFECT_HOME": str(home), "PREFECT_LOGGING_LEVEL": "WARNING"}
+    environment |= {f"PREFECT_SERVER_{name}_ENABLED": "false" for name in ("ANALYTICS", "UI", *_NEEDLESS_OF_PREFECT)}
+
+    def answers(port: int) -> bool:
+        try:
+            with urllib.request.urlopen(f"http://{HOST}:{port}/api/health", timeout=5) as answer:
+                return bool(answer.status == 200)
+        except OSError:
+            return False
+
+    def command(port: int) -> list[str]:
+        return [str(Path(sys.executable).with_name("prefect")), "server", "start", "--host", HOST, "--port", str(port)]
+
+    with _folder(logs) as folder:
+        log = folder / "prefect-server.log"
+        with _on_some_port(command, log, ready=answers, environment=environment) as (process, port):
+            yield Server(f"http://{HOST}:{port}/api", None, log, process.pid)
 
 
 @contextmanager
@@ -238,9 +270,14 @@ def _on_some_port(
 
 @contextmanager
 def _running(
-    command: list[str], log: Path, *, stop: signal.Signals = signal.SIGTERM, **options: Any
+    command: list[str],
+    log: Path,
+    *,
+    stop: signal.Signals = signal.SIGTERM,
+    environment: Mapping[str, str] | None = None,
+    **options: Any,
 ) -> Iterator["subprocess.Popen[bytes]"]:
-    """A program that runs while the block does, its output in the log."""
+    """A program that runs while the block does, its output in the log; ``environment`` comes on top of our own."""
     with log.open("ab") as output:
         process = subprocess.Popen(
             command,
@@ -248,7 +285,7 @@ def _running(
             stdout=output,
             stderr=output,
             cwd=tempfile.gettempdir(),
-            env=_environment(),
+            env={**_environment(), **(environment or {})},
             **options,
         )
     try:
@@ -306,7 +343,9 @@ def _tail(log: Path) -> str:
 
 def _environment() -> Mapping[str, str]:
     """The environment without settings that would reach into a server meant to be plain."""
-    return {name: value for name, value in os.environ.items() if not name.startswith(("PG", "PYTHONWARNINGS"))}
+    return {
+        name: value for name, value in os.environ.items() if not name.startswith(("PG", "PREFECT_", "PYTHONWARNINGS"))
+    }
 
 
 def _postgresql_programs() -> Path:

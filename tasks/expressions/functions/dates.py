@@ -35,7 +35,7 @@ _STYLE_WORDS = re.compile(
 
 
 def _reformatted(operand: Operand, read_as: Sequence[str], write_as: str) -> Partly | None:
-    """Dates from the first of some formats that fits to another; what fits none is not done. Each distinct text once."""
+    """Dates from the first format that fits to another; what fits none is not done. Each distinct text once."""
     text = as_text(operand)
     if not isinstance(text, Vector):
         return None

@@ -4,23 +4,21 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
-import pyarrow.compute as pc
 
 from connectors.contract import Value
 from tasks.expressions.context import Context
 from tasks.expressions.functions.texts import SOURCE
 from tasks.expressions.operands import (
     NULL,
-    Kind,
     Operand,
     Positions,
     Scalar,
     Vector,
     boolean_vector,
     empty_mask,
-    flags,
     merge,
     null_mask,
+    with_nulls,
 )
 from tasks.expressions.signature import Example, Null, Parameter, Type, Values, function, lazy_function
 from tasks.expressions.tree import Attribute, Call, Node
@@ -120,10 +118,8 @@ def _skip_empty_column(node: Node, value: Operand, context: Context) -> Operand:
         return value
     if isinstance(value, Scalar):
         return NULL if value.value == "" else value
-    if value.kind is not Kind.TEXT:
-        return value
-    empty = pc.equal(value.data, "")
-    return Vector(value.kind, pc.if_else(empty, None, value.data)) if flags(empty).any() else value
+    empty = empty_mask(value, len(value))
+    return with_nulls(value, empty) if empty.any() else value
 
 
 @lazy_function(

@@ -126,7 +126,7 @@ PIECES = ["a", "b", ".", r"\d", r"\w", r"\s", "[ab]", "[^a]", "(a)", "(?:b)", "(
 PIECES += [r"\b", "|", "*", "+", "?", "{1,2}"]
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=150, deadline=None)
 @given(
     pattern=st.lists(st.sampled_from(PIECES), max_size=6).map("".join),
     text=st.text(alphabet="ab1_ é\n-", max_size=8),

@@ -101,12 +101,12 @@ def test_case_makes_another_value_where_the_path_is_exact():
 
 def test_whoever_finds_no_free_value_is_held():
     """With the reason, while the others are created; nothing is guessed."""
-    world = World(make_job({"nickName": UNIQUE}), users=people(a="x", b="x", c="x", d="x", e=None))
-    plan = world.plan()
-    assert [change[2] for change in changes(plan)] == ["a", "b", "c"]
-    assert held(plan).keys() == {"d", "e"}
-    assert all("every value that SelectUniqueValue offers is taken" in reason for reason in held(plan).values())
-    assert {entry.code for entry in plan.held} == {ErrorCode.CONFLICT}
+    unique = {"expression": "SelectUniqueValue([nick], ToUpper([other]))", "apply": "on_create"}
+    plan = World(make_job({"nickName": unique}), users=people(a="x", b="x", c=None)).plan()
+    assert [change[2] for change in changes(plan)] == ["a"]
+    assert "no rule of SelectUniqueValue gives a value" in held(plan)["c"]
+    assert "every value that SelectUniqueValue offers is taken" in held(plan)["b"]
+    assert [entry.code for entry in plan.held] == [ErrorCode.CONFLICT, ErrorCode.MISSING_VALUES]
 
 
 def test_a_rule_that_fails_is_passed_over():

@@ -3,6 +3,7 @@
 ``World.plan`` runs the product's own stages; ``World.apply`` does to the dictionaries what a target would do.
 """
 
+from collections import ChainMap
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -25,15 +26,14 @@ NOW = datetime(2026, 3, 15, 12, tzinfo=UTC)
 MANAGER = "urn:ietf:params:scim:schemas:extension:enterprise:2.0:User:manager"
 ROLES = "urn:example:1.0:User:roles"
 NICKNAMES = "urn:example:1.0:User:nicknames"
-SCHEMA: dict[Kind, dict[str, AttributeInfo]] = {
-    Kind.USER: {
-        **AttributeInfos(STANDARD[Kind.USER]),
-        'emails[type eq "work"].value': AttributeInfo(),
-        ROLES: AttributeInfo(type="complex", multi_valued=True),
-        NICKNAMES: AttributeInfo(multi_valued=True),
-        "uidNumber": AttributeInfo(type="integer"),
-    },
-    Kind.GROUP: dict(AttributeInfos(STANDARD[Kind.GROUP])),
+_EXTENSION = {
+    ROLES: AttributeInfo(type="complex", multi_valued=True),
+    NICKNAMES: AttributeInfo(multi_valued=True),
+    "uidNumber": AttributeInfo(type="integer"),
+}
+SCHEMA: dict[Kind, Mapping[str, AttributeInfo]] = {
+    Kind.USER: ChainMap(_EXTENSION, AttributeInfos(STANDARD[Kind.USER])),  # type: ignore[arg-type]
+    Kind.GROUP: AttributeInfos(STANDARD[Kind.GROUP]),
 }
 
 Entry = dict[str, Any]

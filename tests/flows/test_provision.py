@@ -1,0 +1,176 @@
+"""Whole cycles: what the target holds afterwards, read back by another client, and what it took."""
+
+from collections import Counter
+from collections.abc import Iterator
+from math import ceil
+from pathlib import Path
+
+import pytest
+
+from tests.data.expected import MANAGER, State, desired_state
+from tests.data.people import generate
+from tests.flows.reading_back import differences, found_in, read_back
+from tests.flows.workplace import EXPORT, Workplace
+from tests.servers.scim_service import ScimProcess, ScimService
+from tests.servers.starting import Server, scim2_server
+
+pytestmark = [pytest.mark.xdist_group("prefect"), pytest.mark.usefixtures("prefect_api")]
+
+NEXT = EXPORT / "next"
+WRITES = ("POST", "PUT", "PATCH", "DELETE")
+
+
+def writes(requests: Counter[str]) -> dict[str, int]:
+    """The requests that change something."""
+    return {name: count for name, count in requests.items() if name.startswith(WRITES)}
+
+
+def test_two_days_and_back(workplace: Workplace, service: ScimService) -> None:
+    """Joiners, movers, leavers: after every cycle the target holds what the export says, and the counts say how."""
+    first = desired_state(EXPORT)
+    report = workplace.cycle()
+    assert report.exit_status == 0
+    assert differences(read_back(service.url), first) == []
+    assert report.counts["created"] == len(first.created) + len(first.groups)
+    assert report.counts["members_added"] == len(first.edges)
+    assert report.counts["updated"] == in_circles(first)
+    assert {note.anchor for note in report.notes if "manager" in note.reason} == first.unresolved
+
+    service.reset_counts()
+    again = workplace.cycle()
+    assert again.exit_status == 0
+    assert writes(service.requests) == {}
+    assert not any(again.counts.values())
+    assert again.unchanged == len(first.users) + len(first.groups)
+
+    second = desired_state(NEXT, first)
+    report = workplace.use(NEXT).cycle()
+    assert report.exit_status == 0
+    assert differences(read_back(service.url), second) == []
+    new_groups, renamed_groups = 1, 1
+    assert {name: count for name, count in report.counts.items() if count} == {
+        "created": len(second.created) + new_groups,
+        "updated": len(second.updated) + renamed_groups,
+        "disabled": len(second.disabled),
+        "members_added": len(second.edges_added),
+        "members_removed": len(second.edges_removed),
+    }
+
+    back = desired_state(EXPORT, second)
+    report = workplace.use(EXPORT).cycle()
+    assert report.exit_status == 0
+    found = read_back(service.url)
+    ended = found.groups.keys() - back.groups.keys()  # a group that the source no longer has is kept, and emptied
+    assert ended == second.groups.keys() - first.groups.keys()
+    for group in ended:
+        del found.groups[group]
+    assert differences(found, back) == []
+    assert report.counts["enabled"] == len(back.enabled) == len(second.disabled)
+    assert report.counts["disabled"] == len(back.disabled)
+
+
+@pytest.fixture
+def independent() -> Iterator[Server]:
+    with scim2_server() as server:
+        yield server
+
+
+def test_two_days_against_an_independent_server(workplace: Workplace, independent: Server) -> None:
+    """What holds for the test service holds for a server that others wrote."""
+    workplace.document["target"]["url"] = independent.url
+    workplace.save()
+    first = desired_state(EXPORT)
+    assert workplace.cycle().exit_status == 0
+    assert differences(read_back(independent.url), first) == []
+
+    again = workplace.cycle()
+    assert again.exit_status == 0
+    assert not any(again.counts.values())
+
+    second = desired_state(NEXT, first)
+    assert workplace.use(NEXT).cycle().exit_status == 0
+    assert differences(read_back(independent.url), second) == []
+
+
+def test_accounts_that_are_there_are_adopted_by_a_matching_attribute_only(
+    small: Workplace, service: ScimService
+) -> None:
+    """Somebody else's accounts stay as they are; those that match are taken over and put right, and none is doubled."""
+    wanted = desired_state(small.export)
+    adopted = sorted(wanted.users)[:20]
+    service.seed(
+        users=[
+            *({"userName": str(wanted.users[anchor]["userName"]).upper()} for anchor in adopted[:10]),
+            *({"userName": f"old-{anchor}", "externalId": anchor} for anchor in adopted[10:]),
+            {"userName": "stranger@example.com", "displayName": "Not ours", "active": True},
+        ]
+    )
+    report = small.cycle()
+    assert report.exit_status == 0
+    assert service.requests["POST /Users"] == len(wanted.users) - len(adopted)
+    found = read_back(service.url)
+    assert found.strangers.pop("stranger@example.com") == {
+        "userName": "stranger@example.com",
+        "displayName": "Not ours",
+        "active": True,
+    }
+    # externalId is written on create only, so the first ten do not have one.
+    assert {str(account["userName"]) for account in found.strangers.values()} == {
+        str(wanted.users[anchor]["userName"]).upper() for anchor in adopted[:10]
+    } or {str(account["userName"]) for account in found.strangers.values()} == {
+        wanted.users[anchor]["userName"] for anchor in adopted[:10]
+    }
+    service.reset_counts()
+    assert small.cycle().exit_status == 0
+    assert writes(service.requests) == {}
+
+
+def test_twenty_thousand_people_take_not_one_request_too_many(workplace: Workplace, tmp_path: Path) -> None:
+    """An import costs a create for everybody, the pages of a listing, and the members in parcels; nothing per person
+    besides, and managers only where two people would have to be created before each other. Again: no write at all."""
+    generate(people=20_000, groups=20).write(tmp_path / "export")
+    wanted = desired_state(tmp_path / "export")
+    page, parcel = 500, 100
+    with ScimProcess(max_page_size=page, default_page_size=page) as service:
+        workplace.document["target"]["url"] = service.url
+        workplace.document["load"]["concurrency"] = 32
+        workplace.use(tmp_path / "export").save()
+        report = workplace.cycle()
+        assert report.exit_status == 0
+        sizes = Counter(group for group, _ in wanted.edges)
+        assert service.requests == {
+            "GET /ResourceTypes": 1,
+            "GET /Schemas": 1,
+            "GET /Users": 1,
+            "GET /Groups": 1,
+            "POST /Users": len(wanted.users),
+            "PATCH /Users": in_circles(wanted),
+            "POST /Groups": len(wanted.groups),
+            "PATCH /Groups": sum(ceil(size / parcel) for size in sizes.values()),
+        }
+        assert differences(found_in(service.users.values(), service.groups.values()), wanted) == []
+
+        service.reset_counts()
+        again = workplace.cycle()
+        assert again.exit_status == 0
+        look_past_the_end = 1  # a listing proves that nothing comes after its last page
+        assert service.requests == {
+            "GET /ResourceTypes": 1,
+            "GET /Schemas": 1,
+            "GET /Users": ceil(len(wanted.users) / page) + look_past_the_end,
+            "GET /Groups": ceil(len(wanted.groups) / page) + look_past_the_end,
+        }
+
+
+def in_circles(state: State) -> int:
+    """How many managers have to be set afterwards: one for every circle of people who report to each other."""
+    manager = {anchor: str(account[MANAGER]) for anchor, account in state.users.items() if MANAGER in account}
+    circles = set()
+    for anchor in manager:
+        path: list[str] = []
+        while anchor in manager and anchor not in path:
+            path.append(anchor)
+            anchor = manager[anchor]
+        if anchor in path:
+            circles.add(frozenset(path[path.index(anchor) :]))
+    return len(circles)
