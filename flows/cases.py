@@ -36,7 +36,7 @@ from tasks.expressions import (
     compile_pattern,
 )
 from tasks.expressions.values import normalise
-from tasks.job_problems import nearest
+from tasks.job.problems import nearest
 
 _SEED = 20_260_101
 """Where chance begins, so that a case gives the same in every run."""

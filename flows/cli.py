@@ -63,10 +63,10 @@ def main() -> None:
 
 
 def _status_of(error: ProvisorError) -> int:
+    from tasks.expressions import ExpressionError
     from tasks.job import JobError
-    from tasks.ledger import JobBusyError
 
-    return STOPPED if isinstance(error, JobBusyError) else WRONG if isinstance(error, JobError) else STOPPED
+    return WRONG if isinstance(error, JobError | ExpressionError) else STOPPED
 
 
 def _complain(message: str, status: int) -> NoReturn:

@@ -25,7 +25,7 @@ from tasks.expressions import (
     compile_expression,
 )
 from tasks.expressions.tree import Attribute, Call, Comparison, Constant, Node, children
-from tasks.job_problems import nearest
+from tasks.job.problems import nearest
 
 _FLOWS = {
     "IgnoreAttributeFlow": "the attribute of the target is left alone",

@@ -33,7 +33,7 @@ from tasks.expressions import Context, State, check_expression, compile_expressi
 from tasks.expressions.rows import kind_of
 from tasks.extract import COMPUTED, Facts, needs_of
 from tasks.job import AttributeMapping, EntryRules, Job, load_job
-from tasks.job_problems import did_you_mean
+from tasks.job.problems import did_you_mean
 from tasks.ledger import REDACTED
 from tasks.scope import SOFT_DELETED, select
 

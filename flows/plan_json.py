@@ -88,7 +88,7 @@ def _listed(block: Block) -> memoryview:
     if "members" in table:
         fields.append(_field("members", pa.array([_json(members) for members in table["members"]], _TEXT)))
     changes = _object(fields)
-    everything = pc.binary_join(pa.LargeListArray.from_arrays([0, len(changes)], changes), ",")
+    everything = pc.binary_join(pa.ListArray.from_arrays([0, len(changes)], changes), pa.scalar(",", _TEXT))
     return memoryview(everything[0].as_buffer())
 
 

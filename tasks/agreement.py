@@ -10,8 +10,8 @@ from connectors.contract import AttributeInfo, Kind
 from tasks.expressions import check_expression
 from tasks.extract import COMPUTED, Facts, expressions_of
 from tasks.job import EntryRules, Job, JobError, Problem
-from tasks.job_problems import did_you_mean, nearest
-from tasks.job_yaml import Document, Key, read_yaml, spelled
+from tasks.job.problems import did_you_mean, nearest
+from tasks.job.yaml import Document, Key, read_yaml, spelled
 
 
 def check_agreement(job: Job, facts: Facts) -> None:

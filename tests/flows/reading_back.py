@@ -47,7 +47,7 @@ def _entries(client: _Client, name: str) -> Iterable[dict[str, Any]]:
     model = client.get_resource_model(name)
     start, total = 1, 1
     while start <= total:
-        page = client.query(model, search_request=SearchRequest(start_index=start, count=_PAGE))
+        page = client.query(model, query_parameters=SearchRequest(start_index=start, count=_PAGE))
         total = page.total_results
         for entry in page.resources or ():
             yield entry.model_dump()

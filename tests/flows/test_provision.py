@@ -98,28 +98,30 @@ def test_accounts_that_are_there_are_adopted_by_a_matching_attribute_only(
     """Somebody else's accounts stay as they are; those that match are taken over and put right, and none is doubled."""
     wanted = desired_state(small.export)
     adopted = sorted(wanted.users)[:20]
+    by_name = [str(wanted.users[anchor]["userName"]) for anchor in adopted[:10]]
+    stranger = {"userName": "stranger@example.com", "displayName": "Not ours", "active": True}
     service.seed(
         users=[
-            *({"userName": str(wanted.users[anchor]["userName"]).upper()} for anchor in adopted[:10]),
-            *({"userName": f"old-{anchor}", "externalId": anchor} for anchor in adopted[10:]),
-            {"userName": "stranger@example.com", "displayName": "Not ours", "active": True},
+            *({"userName": name.upper(), "active": True} for name in by_name),
+            *({"userName": f"old-{anchor}", "externalId": anchor, "active": True} for anchor in adopted[10:]),
+            stranger,
         ]
     )
     report = small.cycle()
     assert report.exit_status == 0
     assert service.requests["POST /Users"] == len(wanted.users) - len(adopted)
     found = read_back(service.url)
-    assert found.strangers.pop("stranger@example.com") == {
-        "userName": "stranger@example.com",
-        "displayName": "Not ours",
-        "active": True,
-    }
-    # externalId is written on create only, so the first ten do not have one.
-    assert {str(account["userName"]) for account in found.strangers.values()} == {
-        str(wanted.users[anchor]["userName"]).upper() for anchor in adopted[:10]
-    } or {str(account["userName"]) for account in found.strangers.values()} == {
-        wanted.users[anchor]["userName"] for anchor in adopted[:10]
-    }
+    assert found.strangers.pop("stranger@example.com") == stranger
+    for anchor, name in zip(adopted, by_name, strict=False):
+        account = found.strangers.pop(name.upper())  # no externalId: that is written on create only
+        found.users[anchor] = {**account, "userName": name, "externalId": anchor}  # and case does not matter in a name
+    by_row = {name.upper(): anchor for anchor, name in zip(adopted, by_name, strict=False)}
+    found.edges = {(group, by_row.get(member, member)) for group, member in found.edges}
+    for account in found.users.values():
+        if MANAGER in account:
+            account[MANAGER] = by_row.get(account[MANAGER], account[MANAGER])
+    assert differences(found, wanted) == []
+
     service.reset_counts()
     assert small.cycle().exit_status == 0
     assert writes(service.requests) == {}
@@ -127,7 +129,7 @@ def test_accounts_that_are_there_are_adopted_by_a_matching_attribute_only(
 
 def test_twenty_thousand_people_take_not_one_request_too_many(workplace: Workplace, tmp_path: Path) -> None:
     """An import costs a create for everybody, the pages of a listing, and the members in parcels; nothing per person
-    besides, and managers only where two people would have to be created before each other. Again: no write at all."""
+    besides, and a manager only where two people would each have to be there before the other. Again: no write at all."""
     generate(people=20_000, groups=20).write(tmp_path / "export")
     wanted = desired_state(tmp_path / "export")
     page, parcel = 500, 100
@@ -163,14 +165,14 @@ def test_twenty_thousand_people_take_not_one_request_too_many(workplace: Workpla
 
 
 def in_circles(state: State) -> int:
-    """How many managers have to be set afterwards: one for every circle of people who report to each other."""
+    """How many managers have to be set afterwards: those of people who, over others or not, report to themselves."""
     manager = {anchor: str(account[MANAGER]) for anchor, account in state.users.items() if MANAGER in account}
-    circles = set()
+    circles: set[str] = set()
     for anchor in manager:
         path: list[str] = []
         while anchor in manager and anchor not in path:
             path.append(anchor)
             anchor = manager[anchor]
         if anchor in path:
-            circles.add(frozenset(path[path.index(anchor) :]))
+            circles.update(path[path.index(anchor) :])
     return len(circles)

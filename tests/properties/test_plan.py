@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from connectors.contract import Action, Capabilities, Kind, Unreadable
 from flows.preview import Decision
-from flows.show import write_plan
+from flows.plan_json import write_plan
 from tasks.checks import check_plan
 from tasks.job import Job, Limit, Limits
 from tasks.plan import Cause

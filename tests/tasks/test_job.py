@@ -41,8 +41,8 @@ from tasks.job import (
     job_schema,
     load_job,
 )
-from tasks.job_schema import write_schema
-from tasks.job_yaml import read_yaml
+from tasks.job.schema import write_schema
+from tasks.job.yaml import read_yaml
 from tests.connectors import third_party
 
 BAD_JOBS = Path(__file__).parents[1] / "golden" / "job_problems"
@@ -689,5 +689,5 @@ print(*sys.modules)
     run = subprocess.run(
         [sys.executable, "-c", script], capture_output=True, text=True, check=True, env={"PYTHONPATH": str(root)}
     )
-    assert "tasks.job_file" in run.stdout.split()
+    assert "tasks.job.file" in run.stdout.split()
     assert not {"prefect", "great_expectations", "sqlmodel", "httpx"} & set(run.stdout.split())

@@ -222,16 +222,16 @@ def frame_of(
     names = sorted({name for _, row in rows for name in row}) if paths is None else list(paths)
     if random is not None:
         random.shuffle(names)
-    return pd.DataFrame({name: _column([row.get(name) for _, row in rows], index) for name in names}, index=index)
+    return pd.DataFrame({name: _column(name, [row.get(name) for _, row in rows], index) for name in names}, index=index)
 
 
-def _column(values: list[Any], index: pd.Index) -> pd.Series:
+def _column(name: str, values: list[Any], index: pd.Index) -> pd.Series:
     kinds = {type(value) for value in values} - {type(None)}
     if kinds & {list, dict}:
         cells = np.empty(len(values), dtype=object)
         cells[:] = values
         return pd.Series(cells, index=index, dtype=object)
-    if kinds == {bool}:
+    if kinds == {bool} or name == "active":
         return pd.Series(values, index=index, dtype="boolean")
     return pd.Series([None if value is None else str(value) for value in values], index=index, dtype="str")
 

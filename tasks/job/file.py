@@ -10,9 +10,9 @@ from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
 from connectors.errors import SettingsError
-from tasks.job import Job, SystemSection, settings_class
-from tasks.job_problems import JobError, Problem, did_you_mean, nearest
-from tasks.job_yaml import Document, Key, quoted, read_yaml, spelled
+from tasks.job.models import Job, SystemSection, settings_class
+from tasks.job.problems import JobError, Problem, did_you_mean, nearest
+from tasks.job.yaml import Document, Key, quoted, read_yaml, spelled
 
 _SYSTEMS = ("source", "target")
 _KINDS = ("users", "groups")

@@ -11,7 +11,7 @@ from ruamel.yaml import YAML
 from ruamel.yaml.error import MarkedYAMLError, ReusedAnchorWarning, YAMLError
 from ruamel.yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
 
-from tasks.job_problems import JobError, Problem
+from tasks.job.problems import JobError, Problem
 
 Key: TypeAlias = tuple[str | int, ...]
 """Where something lies in a document: keys of mappings and numbers of list items, from the outside in."""

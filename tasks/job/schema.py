@@ -6,7 +6,7 @@ from typing import Any
 
 from connectors.errors import SettingsError
 from connectors.registry import find, names
-from tasks.job import Job, Side, SystemSection
+from tasks.job.models import Job, Side, SystemSection
 
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
 

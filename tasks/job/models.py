@@ -1,6 +1,6 @@
 """What a job is: one source-target pairing, the sections of one YAML file.
 
-The models here are what every later stage reads; they can also be built in Python. ``tasks.job_file`` reads them from
+The models here are what every later stage reads; they can also be built in Python. ``tasks.job.file`` reads them from
 YAML and finds the line of every problem. A job is frozen: a changed job is another job with another fingerprint.
 """
 
@@ -27,10 +27,10 @@ from pydantic.json_schema import SkipJsonSchema
 
 from connectors.errors import SettingsError
 from connectors.settings import Settings
-from tasks.job_problems import JobError as JobError
-from tasks.job_problems import Problem as Problem
-from tasks.job_problems import finding
-from tasks.job_values import (
+from tasks.job.problems import JobError as JobError
+from tasks.job.problems import Problem as Problem
+from tasks.job.problems import finding
+from tasks.job.values import (
     Duration,
     Rate,
     cron_problem,
@@ -609,17 +609,3 @@ class Job(Section):
         """
         deciding = self.model_dump(mode="json", include=_DECIDING, exclude_defaults=True)
         return hashlib.sha256(json.dumps(deciding, sort_keys=True, ensure_ascii=False).encode()).hexdigest()
-
-
-def load_job(path: Path) -> Job:
-    """The job in a YAML file. Raises: JobError with every problem of the file and its line."""
-    from tasks.job_file import read_job_file  # here: a stage that is handed a job needs no YAML
-
-    return read_job_file(path)
-
-
-def job_schema() -> dict[str, Any]:
-    """JSON Schema (draft 2020-12) of the job file, with the settings of every connector that is installed."""
-    from tasks.job_schema import build_schema
-
-    return build_schema()

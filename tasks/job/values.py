@@ -11,7 +11,7 @@ from typing import Annotated
 
 from pydantic import BeforeValidator, PlainSerializer, WithJsonSchema
 
-from tasks.job_problems import did_you_mean
+from tasks.job.problems import did_you_mean
 
 _UNITS = {
     "s": timedelta(seconds=1),

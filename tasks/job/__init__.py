@@ -1,0 +1,83 @@
+"""What a job is, and how it is read: one source-target pairing, one YAML file.
+
+``models`` are the sections that every later stage reads; ``file`` reads them from YAML (``yaml``) and finds the line of
+every problem (``problems``); ``schema`` is for editors.
+"""
+
+from pathlib import Path
+from typing import Any
+
+from tasks.job.models import (
+    Actions,
+    Apply,
+    Assignment,
+    AssignmentMode,
+    AttributeMapping,
+    Case,
+    Check,
+    Checked,
+    Clause,
+    Deprovision,
+    EntryRules,
+    GroupRules,
+    Job,
+    Limit,
+    Limits,
+    Load,
+    MatchingRule,
+    Members,
+    MultiValued,
+    OnFailure,
+    Operator,
+    Reconcile,
+    Removal,
+    Schedule,
+    SystemSection,
+)
+from tasks.job.problems import JobError, Problem
+
+__all__ = [
+    "Actions",
+    "Apply",
+    "Assignment",
+    "AssignmentMode",
+    "AttributeMapping",
+    "Case",
+    "Check",
+    "Checked",
+    "Clause",
+    "Deprovision",
+    "EntryRules",
+    "GroupRules",
+    "Job",
+    "JobError",
+    "Limit",
+    "Limits",
+    "Load",
+    "MatchingRule",
+    "Members",
+    "MultiValued",
+    "OnFailure",
+    "Operator",
+    "Problem",
+    "Reconcile",
+    "Removal",
+    "Schedule",
+    "SystemSection",
+    "job_schema",
+    "load_job",
+]
+
+
+def load_job(path: Path) -> Job:
+    """The job in a YAML file. Raises: JobError with every problem of the file and its line."""
+    from tasks.job.file import read_job_file  # here: a stage that is handed a job needs no YAML
+
+    return read_job_file(path)
+
+
+def job_schema() -> dict[str, Any]:
+    """JSON Schema (draft 2020-12) of the job file, with the settings of every connector that is installed."""
+    from tasks.job.schema import build_schema
+
+    return build_schema()
