@@ -22,9 +22,10 @@ from random import SystemRandom
 from typing import Any, Generic, Protocol, TypeVar
 from uuid import UUID
 
+from prefect import get_run_logger
 from prefect.client.orchestration import get_client
 from prefect.client.schemas.objects import FlowRunPolicy, State
-from prefect.exceptions import TerminationSignal
+from prefect.exceptions import MissingContextError, TerminationSignal
 from prefect.futures import PrefectFuture
 from prefect.runtime import flow_run
 from prefect.states import Failed
@@ -52,7 +53,14 @@ from tasks.load import Loaded
 from tasks.mapping import Held
 from tasks.report import COUNT_OF, CycleReport, Failure, begin_progress, move_progress, publish_report
 
-log = logging.getLogger("provisor")
+
+def story() -> "logging.Logger | logging.LoggerAdapter[logging.Logger]":
+    """Where the cycle's story is told: the run's own log, which the UI shows; outside of a run, a plain logger."""
+    try:
+        return get_run_logger()
+    except MissingContextError:
+        return logging.getLogger("provisor")
+
 
 ContentT = TypeVar("ContentT")
 
@@ -140,9 +148,9 @@ class Running:
         self.snapshots[side] = snapshot
         self.marks[f"read {side}"] = self.clock()
         users, groups = len(snapshot.users), len(snapshot.groups)
-        log.info("Read %s: %s, %s users and %s groups.", side, snapshot.system, f"{users:,}", f"{groups:,}")
+        story().info("Read %s: %s, %s users and %s groups.", side, snapshot.system, f"{users:,}", f"{groups:,}")
         for reason in snapshot.incomplete:
-            log.warning("The %s is not complete: %s", side, reason)
+            story().warning("The %s is not complete: %s", side, reason)
         if (watcher := WATCHER.get()) is not None:
             watcher.have_read(side, snapshot)
 
@@ -152,11 +160,11 @@ class Running:
         self.marks["plan"] = self.clock()
         plan = decision.checked.plan
         counts = ", ".join(f"{count:,} to {action}" for action, count in plan.counts().items()) or "nothing to do"
-        log.info("Planned: %s. %s entries are as they should be.", counts, f"{_unchanged(decision):,}")
+        story().info("Planned: %s. %s entries are as they should be.", counts, f"{_unchanged(decision):,}")
         for finding in decision.findings:
-            log.warning(finding.sentence)
+            story().warning(finding.sentence)
         for verdict in decision.checked.verdicts:
-            log.warning("Held back: %s", verdict.sentence)
+            story().warning("Held back: %s", verdict.sentence)
         if (watcher := WATCHER.get()) is not None:
             watcher.have_planned(decision)
 
@@ -167,7 +175,7 @@ class Running:
         self.counts["failed"] += len(loaded.failures)
         self.failures += [Failure(*failure) for failure in loaded.failures]
         for label, verb, code, message in loaded.failures[:20]:
-            log.warning("Failed to %s %s: %s %s", verb, label, code or "", message)
+            story().warning("Failed to %s %s: %s %s", verb, label, code or "", message)
 
     def seconds(self) -> dict[str, float]:
         """How long each part took, in seconds, in order."""
@@ -210,7 +218,7 @@ class Running:
         """The load's progress, from the first request to the last answer."""
         total = sum(len(block) for block in decision.checked.blocks)
         if total:
-            log.info("Loading: %s requests.", f"{total:,}")
+            story().info("Loading: %s requests.", f"{total:,}")
         self.progress.begin(total)
         try:
             yield self.progress
@@ -285,7 +293,7 @@ def running_cycle(path: Path, choice: CycleChoice, *, flow_run_id: str | None) -
         cycle = ledger.begin_cycle(
             job.name, kind, fingerprint=fingerprint, now=began, flow_run_id=flow_run_id, lease=lease
         )
-        log.info("Cycle %d of %s (%s).", cycle.number, job.name, cycle.kind)
+        story().info("Cycle %d of %s (%s).", cycle.number, job.name, cycle.kind)
         running: Running | None = None
         try:
             systems = stack.enter_context(open_systems(job))
@@ -325,7 +333,7 @@ def _close(ledger: Ledger, cycle: Cycle, running: Running | None, error: BaseExc
         source_count=len(source.users) if source is not None else None,
         target_count=len(target.users) if target is not None else None,
     )
-    log.info("%s", report.message)
+    story().info("%s", report.message)
     if running is not None:
         running.report = report
     publish_report(report)
@@ -397,7 +405,7 @@ def _take_lease(ledger: Ledger, job: str, moment: datetime) -> Lease:
     except JobBusyError as busy:
         if not _is_dead(busy.holder):
             raise
-        log.warning("The run that had this job, %s, died.", busy.holder)
+        story().warning("The run that had this job, %s, died.", busy.holder)
         return ledger.acquire_lease(job, _holder(os.getpid()), now=moment, duration=LEASE, instead_of=busy.holder)
 
 

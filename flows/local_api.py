@@ -25,7 +25,6 @@ START_S = 180.0
 _QUIET = {
     "DO_NOT_TRACK": "1",
     "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
-    "PREFECT_LOGGING_EXTRA_LOGGERS": "provisor",
     "PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL": "CRITICAL",
 }
 """For every run. The terminal shows the cycle's own story; the orchestrator's lines are kept in its history."""

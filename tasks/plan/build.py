@@ -100,6 +100,7 @@ def build_plan(
             target.members,
             users=entries[Kind.USER],
             groups=entries[Kind.GROUP],
+            people=source.users.index,
             max_members=facts.capabilities.max_members_per_change,
         )
         blocks += added

@@ -19,16 +19,19 @@ def plan_memberships(
     *,
     users: EntryPlan,
     groups: EntryPlan,
+    people: pd.Index,
     max_members: int,
 ) -> tuple[list[Block], list[Held]]:
     """Blocks that add and remove members, and a note for every group that lacks members without an account.
 
-    ``desired``: the source's edges, by anchor. ``existing``: the target's edges, by target id. ``max_members``: members
-    that go into one change.
+    ``desired``: the source's edges, by anchor. ``existing``: the target's edges, by target id. ``people``: anchors of
+    all users of the source. ``max_members``: members that go into one change.
     """
     group_accounts = _by_anchor(groups.accounts)
-    member_accounts = _by_anchor(pd.concat([_staying(users), _staying(groups)]))
-    coming_groups, coming_members = _coming(groups), _coming(users) | _coming(groups)
+    nested = _staying(groups)
+    # A key that users and groups share means the user, also while the user has no account.
+    member_accounts = _by_anchor(pd.concat([_staying(users), nested[~nested.isin(people)]]))
+    coming_groups, coming_members = _coming(groups), _coming(users) | (_coming(groups) - set(people))
 
     own = desired.loc[desired["group"].isin([*group_accounts.index, *coming_groups])]
     reachable = own["member"].isin([*member_accounts.index, *coming_members]).to_numpy(dtype=bool)
@@ -43,7 +46,7 @@ def plan_memberships(
     there = there.assign(group=there["group_id"].map(managed).astype("str"))
     wanted, found = _edges(own), _edges(there)
     missing = ~wanted.isin(found) | own["group_id"].isna().to_numpy() | own["member_id"].isna().to_numpy()
-    missing &= own["member"].isin([*_joining(users), *_joining(groups)]).to_numpy(dtype=bool)
+    missing &= own["member"].isin([*_joining(users), *(_joining(groups) - set(people))]).to_numpy(dtype=bool)
     if not rules.actions.update:
         missing &= own["group_id"].isna().to_numpy()  # nothing of a group that is there is changed
     adds = _chunks(own.loc[missing], groups, max_members)

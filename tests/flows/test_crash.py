@@ -4,6 +4,7 @@ import subprocess
 
 import pytest
 
+from connectors.contract import Kind
 from flows.systems import open_ledger
 from tests.data.expected import desired_state
 from tests.flows.reading_back import differences, read_back
@@ -40,7 +41,7 @@ def test_kill_in_the_middle_of_a_load(
 ) -> None:
     """Requests that took effect and whose answers nobody read are found again, whatever was under way."""
     wanted = desired_state(small.export)
-    small.document["load"] = {"batch_size": 40, "concurrency": 8}
+    small.document["load"] = {"batch_size": 40, "concurrency": 2}
     small.save()
     method, path = request_line.split()
     service.set_fault("hang", method=method, path=f"^{path}", after=after, commit=commit, seconds=600)
@@ -73,7 +74,7 @@ def test_kill_in_the_middle_of_a_load(
         adopted = wanted.users.keys() - set(made["anchor"])
         assert not made["anchor"].duplicated().any()
         assert not adopted, f"no line says how these came by their accounts: {sorted(adopted)[:5]}"
-        links = ledger.links("hr-to-scim", "user")
+        links = ledger.links("hr-to-scim", Kind.USER)
         assert set(links.index) == set(wanted.users)
         settled = {attempt.change_id for attempt in unanswered}
         assert settled <= set(lines["change_id"])

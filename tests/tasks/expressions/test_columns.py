@@ -80,6 +80,13 @@ def test_branches_are_evaluated_where_they_are_needed() -> None:
     assert column.failed == {}
 
 
+def test_empty_texts_among_other_kinds_count_as_null_for_coalesce() -> None:
+    """A column of mixed values treats its empty texts as a column of texts does."""
+    data = frame(a=pd.Series(["", True, ["x"], None], dtype=object))
+    column = compile_expression('Coalesce([a], "none")').column(data, NOW)
+    assert column.values.tolist() == ["none", True, ["x"], "none"]
+
+
 def test_inputs_are_not_changed() -> None:
     """A frame is the same after any column was computed from it."""
     data = frame(a=["X", None, "é"], many=pd.Series([["a"], None, ["b", "b"]], dtype=object))

@@ -99,6 +99,20 @@ def test_a_key_that_a_user_and_a_group_share_means_the_user():
     assert world.edges == {("tg", "ta")}
 
 
+@pytest.mark.parametrize("way", ["created now", "out of scope"])
+def test_a_shared_key_means_the_user_without_an_account_too(way):
+    """Else everybody in the group of that key would get what was meant for one person."""
+    world = world_of("z")
+    world.users["z"] = {"mail": "z@x"}
+    world.groups["z"] = {"name": "Z"}
+    world.accounts[Kind.GROUP]["tgz"] = {"displayName": "Z"}
+    world.link("z", "tgz", Kind.GROUP)
+    if way == "out of scope":
+        world.job = make_job(groups={}, assignment={"mode": "assigned", "users": list("abcde")})
+    assert [change[0] for change in settled(world)] == ([] if way == "out of scope" else ["create", "add members"])
+    assert ("tg", "tgz") not in world.edges
+
+
 def test_an_id_that_a_user_and_a_group_share_in_the_target():
     """Services number them each from 1 too."""
     world = world_of(target=("ta",))
