@@ -57,7 +57,7 @@ def main() -> None:
     except FatalError as error:
         _complain(str(error), STOPPED)
     except ProvisorError as error:
-        _complain(str(error), _status_of(error))
+        _complain(_spoken(error), _status_of(error))
     except KeyboardInterrupt:
         _complain("Interrupted.", 130)
 
@@ -67,6 +67,22 @@ def _status_of(error: ProvisorError) -> int:
     from tasks.job import JobError
 
     return WRONG if isinstance(error, JobError | ExpressionError) else STOPPED
+
+
+def _spoken(error: ProvisorError) -> str:
+    """The error's sentence; problems of a job file with their columns, and a caret where one shows the place."""
+    from tasks.job import JobError
+
+    if not isinstance(error, JobError):
+        return str(error)
+    lines = []
+    for problem in error.problems:
+        line = str(problem)
+        if problem.line is not None and problem.column is not None and problem.caret:
+            at = f"{problem.file}:{problem.line}:"
+            line = line.replace(at, f"{at}{problem.column}:", 1)
+        lines += [line, *(f"    {mark}" for mark in problem.caret.splitlines())]
+    return "\n".join(lines)
 
 
 def _complain(message: str, status: int) -> NoReturn:

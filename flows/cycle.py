@@ -349,7 +349,7 @@ def _report(cycle: Cycle, running: Running | None, error: BaseException | None) 
         state = CycleState.STOPPED
     elif staged:
         state = CycleState.STAGED
-    elif counts.get("failed") or counts.get("held"):
+    elif counts.get("failed") or counts.get("held") or (decision is not None and decision.checked.plan.incomplete):
         state = CycleState.DONE_WITH_FAILURES
     else:
         state = CycleState.DONE

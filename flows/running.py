@@ -9,7 +9,7 @@ from flows.preview import Decision, preview
 from flows.show import console
 from flows.systems import now, open_ledger, open_systems
 from tasks.expressions import Context
-from tasks.job import Job, load_job
+from tasks.job import Job, JobError, load_job
 from tasks.report import CycleReport
 
 
@@ -44,9 +44,9 @@ def run_cycle(job: Path, cycle: str, *, api_ready: Callable[[], None], quiet: bo
     with watching(watcher), tags(f"job:{load_job(job).name}"):
         state = provision(job, CycleChoice(cycle), return_state=True)
     APILogHandler().flush()  # before a local API ends
-    if watcher.report is not None:
+    error = state.result(raise_on_failure=False) if state.is_failed() else None
+    if watcher.report is not None and not isinstance(error, JobError):  # a wrong job is the person's to put right
         return watcher.report
-    error = state.result(raise_on_failure=False)
     if isinstance(error, ProvisorError):
         raise error
     raise FatalError(f"The run did not end properly: {state.message}")

@@ -13,14 +13,17 @@ from tasks.plan.blocks import Block, Situation, Wave
 
 
 def create_entries(s: Situation, rows: Rows) -> tuple[Block | None, list[Held]]:
-    """Everybody (rows of the desired frame) who gets an account; and whoever has no free unique value."""
+    """Everybody (rows of the desired frame) who gets an account; and whoever cannot, with the reason."""
+    rows, nameless = _recognisable(s, rows)
     if not len(rows):
-        return None, []
+        return None, nameless
     rows = rows[ascending(texts(s.desired.frame.index.take(rows)))]
     everybody = len(rows) == len(s.desired.frame) and bool((np.diff(rows) == 1).all())
     desired = s.desired.frame if everybody else s.desired.frame.iloc[rows]
     after = with_defaults(s.rules, s.desired, desired, rows, creating=True)
     after, problems = _choose_unique(s, after, rows)
+    for at in np.flatnonzero(after.isna().all(axis=1).to_numpy(dtype=bool)):
+        problems.setdefault(int(at), (ErrorCode.MISSING_VALUES, "None of its mapped attributes has a value."))
     table = pd.DataFrame(
         {
             "anchor": pd.Series(after.index, dtype="str"),
@@ -44,14 +47,29 @@ def create_entries(s: Situation, rows: Rows) -> tuple[Block | None, list[Held]]:
         redacted=s.desired.redacted,
     )
     if not problems:
-        return block, []
-    held = [
+        return block, nameless
+    held = nameless + [
         Held(s.desired.kind, str(table["anchor"].iloc[at]), code, reason, label=str(table["label"].iloc[at]))
         for at, (code, reason) in sorted(problems.items())
     ]
     kept = np.ones(len(rows), dtype=bool)
     kept[list(problems)] = False
     return block.take(kept), held
+
+
+def _recognisable(s: Situation, rows: Rows) -> tuple[Rows, list[Held]]:
+    """Who has a value to be recognised by; an account without one would be created again when its link is lost.
+
+    Source: Microsoft Entra, "How application provisioning works": an object without a matching value is skipped.
+    """
+    named = np.logical_or.reduce([key.iloc[rows].notna().to_numpy(dtype=bool) for key in s.desired.keys])
+    paths = " and ".join(rule.target for rule in s.rules.matching)
+    reason = f"It has no value for {paths}, by which accounts are matched; none is created."
+    held = []
+    for row in rows[~named]:
+        anchor, label = str(s.desired.frame.index[int(row)]), str(s.desired.labels.iloc[row])
+        held.append(Held(s.desired.kind, anchor, ErrorCode.IMPORT_SKIPPED, reason, label=label))
+    return rows[named], held
 
 
 Problems = dict[int, tuple[ErrorCode, str]]

@@ -1,12 +1,15 @@
 """``provisor plan JOB --json`` beside a hand-written script that does the same work on the same data in the same run.
 
-    python -m tests.benchmarks.plan [--people 1000000] [--existing none|all|linked|both] [--stages] [--data-limit 3G]
+    python -m tests.benchmarks.plan [--people 1000000] [--existing none|all|both|linked] [--stages]
+                                    [--groups 1000] [--data-limit BYTES] [--folder FOLDER] [--rounds 1]
 
 Twelve mapped attributes, four of them expressions, matched by user name. The target is the tests' own SCIM service in a
 process of its own: once with nobody in it (everybody is created), once with everybody in it, one in a hundred of them
-changed by others; ``linked`` is the same with everybody in the ledger, as after a first cycle. Both sides are processes
-of their own; both must find the very same changes. Printed: seconds, CPU seconds (user and system) and peak memory of
-both, and their ratios; with ``--stages`` also what each part of ours takes.
+changed by others; ``linked`` is the latter with everybody in the ledger, as after a first cycle. Both sides are
+processes of their own (``tests.benchmarks.plan_by_hand``), and both must find the very same changes. Printed: seconds,
+CPU seconds (user and system, all threads) and peak memory of both, and the ratios; read the ratios, a busy machine
+slows both. ``--stages`` adds what each part of ours takes, ``--groups`` so many groups with two and a half memberships
+a person, and managers: that has no counterpart by hand, so only ours is measured.
 """
 
 import argparse
@@ -16,15 +19,16 @@ import resource
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
+from multiprocessing import get_context
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, NamedTuple
 
 import orjson
 
-from tests.benchmarks import plan_by_hand
 from tests.servers.scim_service import ScimProcess
 
 JOB = """
@@ -55,6 +59,19 @@ users:
     urn:ietf:params:scim:schemas:extension:enterprise:2.0:User:department: Replace([department], "&", , , "and", , )
 limits: {removals: {count: 10000000, fraction: 1.0}}
 """
+GROUPS = """
+groups:
+  matching:
+    - {source: "[name]", target: displayName}
+  attributes: {displayName: "[name]", externalId: "[id]"}
+"""
+GROUP_FILES = """
+  groups: {path: groups.csv, key: id}
+  members: {path: members.csv, group: group, member: member}
+"""
+MANAGER = """
+    urn:ietf:params:scim:schemas:extension:enterprise:2.0:User:manager: {reference: "[manager]"}
+"""
 TOKEN = "a-token"
 SEEDED_AT_ONCE = 20_000
 
@@ -80,7 +97,7 @@ def run(command: list[str], *, out: Path | None, env: dict[str, str], data_limit
 
     began = time.perf_counter()
     with (out or Path(os.devnull)).open("wb") as stream:
-        process = subprocess.Popen(command, stdout=stream, env={**os.environ, **env}, preexec_fn=limit)  # noqa: PLW1509
+        process = subprocess.Popen(command, stdout=stream, env={**os.environ, **env}, preexec_fn=limit)
         _, status, usage = os.wait4(process.pid, 0)
     process.returncode = os.waitstatus_to_exitcode(status)
     if process.returncode:
@@ -88,14 +105,31 @@ def run(command: list[str], *, out: Path | None, env: dict[str, str], data_limit
     return Cost(time.perf_counter() - began, usage.ru_utime + usage.ru_stime, usage.ru_maxrss / 1024)
 
 
+def apart(work: Callable[..., Any], *arguments: Any) -> Any:
+    """What a function gives, run in a process that ends with it.
+
+    Memory of this process would count as that of the processes it starts: the system counts from the fork on.
+    """
+    with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
+        return pool.submit(work, *arguments).result()
+
+
 # The two sides agree
+
+
+def count_same_changes(ours: Path, theirs: Path) -> int:
+    """How many changes both plans have. Raises: AssertionError when one has a change that the other has not."""
+    found = digests(ours)
+    assert found == digests(theirs), "the two sides do not find the same changes"
+    return sum(found.values())
 
 
 def digests(path: Path) -> dict[bytes, int]:
     """How often each change is in a plan, by what both sides say about it; printing a million would help nobody."""
     found: dict[bytes, int] = {}
     document = orjson.loads(path.read_bytes())
-    assert not document.get("staged") and not document.get("held")
+    assert not document.get("staged")
+    assert not document.get("held")
     for change in document["changes"]:
         told = [change[name] for name in ("action", "anchor", "id", "after")]
         text = orjson.dumps([*told, change.get("before")], option=orjson.OPT_SORT_KEYS)
@@ -107,8 +141,30 @@ def digests(path: Path) -> dict[bytes, int]:
 # The data
 
 
+def prepare(folder: Path, *, people: int, groups: int) -> None:
+    """The export, unless it is there, and the job."""
+    if not (folder / "people.csv").exists():
+        generate = [sys.executable, "-m", "tests.data.people", "--plain", "--out", str(folder)]
+        run([*generate, "--people", str(people), "--groups", str(max(1, groups))], out=None, env={})
+    job = JOB
+    if groups:
+        job = job.replace("target:", f"{GROUP_FILES.strip(chr(10))}\ntarget:", 1)
+        job = job.replace("limits:", f"{MANAGER.strip(chr(10))}\n{GROUPS.strip(chr(10))}\nlimits:", 1)
+    (folder / "job.yaml").write_text(job)
+
+
+def seed(people_csv: Path, url: str) -> None:
+    """Puts everybody into the service at this address."""
+    service = ScimProcess()
+    service.url = url
+    for batch in resources(people_csv):
+        service.seed(users=batch)
+
+
 def resources(people_csv: Path, *, changed_share: int = 100) -> Iterator[list[dict[str, Any]]]:
     """Everybody as the service holds them, some at a time: one in ``changed_share`` has another value somewhere."""
+    from tests.benchmarks import plan_by_hand
+
     desired = plan_by_hand.map_people(plan_by_hand.read_people(str(people_csv)))
     count = len(desired["userName"])
     for start in range(0, count, SEEDED_AT_ONCE):
@@ -133,6 +189,8 @@ def resources(people_csv: Path, *, changed_share: int = 100) -> Iterator[list[di
 
 def nested(person: dict[str, Any], number: int) -> dict[str, Any]:
     """One person as SCIM writes it, under an id of their own."""
+    from tests.benchmarks import plan_by_hand
+
     extension = {
         name: person[f"{plan_by_hand.ENTERPRISE}:{name}"] for name in ("employeeNumber", "organization", "department")
     }
@@ -153,14 +211,9 @@ def without_nulls(value: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def fill_ledger(folder: Path, service: ScimProcess) -> None:
-    """A ledger in which everybody is linked, as a first cycle leaves it."""
-    command = [sys.executable, "-m", "tests.benchmarks.plan", "--link", str(folder / "job.yaml")]
-    run(command, out=None, env=environment(folder, service))
-
-
-def link(job_file: Path) -> None:
-    """Writes the links that a cycle would write before it loads."""
+def link_everybody(job_file: Path, env: dict[str, str]) -> None:
+    """Writes the links that a first cycle would write before it loads."""
+    os.environ |= env
     from connectors.contract import Kind
     from flows.running import decide_now
     from flows.systems import now, open_ledger
@@ -168,52 +221,44 @@ def link(job_file: Path) -> None:
     from tasks.ledger import CycleKind
 
     job = load_job(job_file)
-    entries = decide_now(job).checked.plan.entries[Kind.USER]
+    settled = decide_now(job).checked.plan.entries[Kind.USER].settled
     with open_ledger() as ledger:
-        store_links(ledger, job.name, entries.settled, now(), CycleKind)
-
-
-def store_links(ledger: Any, job: str, settled: Any, at: Any, kinds: Any) -> None:
-    raise NotImplementedError
+        cycle = ledger.begin_cycle(job.name, CycleKind.INITIAL, fingerprint=job.fingerprint(), now=now())
+        ledger.put_links(job.name, Kind.USER, settled, cycle_id=cycle.id, now=now())
 
 
 # The measurement
 
 
-def environment(folder: Path, service: ScimProcess) -> dict[str, str]:
-    return {"PROVISOR_HOME": str(folder / "home"), "SCIM_URL": service.url, "SCIM_TOKEN": TOKEN}
-
-
-def compare(folder: Path, service: ScimProcess, *, rounds: int, data_limit: int | None, stages: bool) -> None:
+def measure(folder: Path, service: ScimProcess, options: argparse.Namespace) -> None:
     """Runs both sides in turns and prints their figures."""
     env, job = environment(folder, service), str(folder / "job.yaml")
     ours_out, theirs_out = folder / "ours.json", folder / "theirs.json"
     ours_command = [sys.executable, "-m", "flows.cli", "plan", job, "--json"]
     theirs_command = [sys.executable, "-m", "tests.benchmarks.plan_by_hand", str(folder / "people.csv"), service.url]
     ours, theirs = [], []
-    for _ in range(rounds):
-        theirs.append(run([*theirs_command, str(theirs_out)], out=None, env=env))
-        print(f"  by hand   {theirs[-1]}", flush=True)
-        ours.append(run(ours_command, out=ours_out, env=env, data_limit=data_limit))
+    for _ in range(options.rounds):
+        if not options.groups:
+            theirs.append(run([*theirs_command, str(theirs_out)], out=None, env=env))
+            print(f"  by hand   {theirs[-1]}", flush=True)
+        ours.append(run(ours_command, out=ours_out, env=env, data_limit=options.data_limit))
         print(f"  provisor  {ours[-1]}", flush=True)
-    cpu = min(cost.cpu_s for cost in ours) / min(cost.cpu_s for cost in theirs)
-    memory = max(cost.peak_mb for cost in ours) / max(cost.peak_mb for cost in theirs)
-    print(f"  ratio     {cpu:.2f} by CPU, {memory:.2f} by memory", flush=True)
-    found = digests(ours_out)
-    assert found == digests(theirs_out), "the two sides do not find the same changes"
-    print(f"  both find the same {sum(found.values()):,} changes", flush=True)
-    if stages:
-        subprocess.run(
-            [sys.executable, "-m", "tests.benchmarks.plan", "--stages-of", job],
-            env={**os.environ, **env},
-            stdout=sys.stdout,
-            check=True,
-        )
+    if theirs:
+        cpu = min(cost.cpu_s for cost in ours) / min(cost.cpu_s for cost in theirs)
+        memory = max(cost.peak_mb for cost in ours) / max(cost.peak_mb for cost in theirs)
+        print(f"  ratio     {cpu:.2f} by CPU, {memory:.2f} by memory", flush=True)
+        print(f"  both find the same {apart(count_same_changes, ours_out, theirs_out):,} changes", flush=True)
+    if options.stages:
+        apart(print_stages, Path(job), env)
 
 
-def print_stages(job_file: Path) -> None:
+def environment(folder: Path, service: ScimProcess) -> dict[str, str]:
+    return {"PROVISOR_HOME": str(folder / "home"), "SCIM_URL": service.url, "SCIM_TOKEN": TOKEN}
+
+
+def print_stages(job_file: Path, env: dict[str, str]) -> None:
     """Ours once more in this process, with a clock around each part; CPU seconds of all threads."""
-    imported = time.process_time()
+    os.environ |= env
     import flows.preview
     import tasks.plan.build
     from flows.plan_json import write_plan
@@ -246,13 +291,13 @@ def print_stages(job_file: Path) -> None:
     watch(tasks.plan.build, "map_entries", "mapping")
     watch(tasks.plan.build, "match_entries", "matching")
     watch(tasks.plan.build, "plan_entries", "plan")
+    watch(tasks.plan.build, "plan_memberships", "memberships")
     watch(flows.preview, "check_plan", "guards")
     decision = decide_now(load_job(job_file))
     with Path(os.devnull).open("wb") as stream, clock("JSON"):
         write_plan(stream, decision)
     total = time.process_time()
     spent["everything else"] = (total - sum(seconds for seconds, _ in spent.values()), peak_mb())
-    del imported
     for name, (seconds, peak) in spent.items():
         print(f"    {name:18} {seconds:6.2f} s CPU, peak so far {peak:6,.0f} MB")
     print(f"    {'together':18} {total:6.2f} s CPU", flush=True)
@@ -265,40 +310,28 @@ def peak_mb() -> float:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--people", type=int, default=1_000_000)
-    parser.add_argument("--existing", choices=["none", "all", "linked", "both"], default="both")
+    parser.add_argument("--existing", choices=["none", "all", "both", "linked"], default="both")
+    parser.add_argument("--groups", type=int, default=0, help="groups, memberships and managers too; ours alone")
     parser.add_argument("--rounds", type=int, default=1)
     parser.add_argument("--stages", action="store_true", help="also what each part of ours takes, in one more run")
     parser.add_argument("--data-limit", type=int, metavar="BYTES", help="RLIMIT_DATA of `provisor plan`")
-    parser.add_argument("--stages-of", type=Path, help=argparse.SUPPRESS)
-    parser.add_argument("--link", type=Path, help=argparse.SUPPRESS)
     parser.add_argument("--folder", type=Path, help="keep the data here, and use them again")
     options = parser.parse_args()
-    if options.stages_of:
-        print_stages(options.stages_of)
-        return
-    if options.link:
-        link(options.link)
-        return
     with TemporaryDirectory() as temporary, ScimProcess(token=TOKEN) as service:
         folder = options.folder or Path(temporary)
-        if not (folder / "people.csv").exists():
-            generate = [sys.executable, "-m", "tests.data.people", "--plain", "--groups", "1", "--out", str(folder)]
-            run([*generate, "--people", str(options.people)], out=None, env={})
-        (folder / "job.yaml").write_text(JOB)
-        settings = {"rounds": options.rounds, "data_limit": options.data_limit, "stages": options.stages}
+        prepare(folder, people=options.people, groups=options.groups)
         if options.existing in ("none", "both"):
             print(f"{options.people:,} people, nobody in the target", flush=True)
-            compare(folder, service, **settings)
+            measure(folder, service, options)
         if options.existing != "none":
-            for batch in resources(folder / "people.csv"):
-                service.seed(users=batch)
+            apart(seed, folder / "people.csv", service.url)
         if options.existing in ("all", "both"):
             print(f"{options.people:,} people, everybody in the target, 1 % changed", flush=True)
-            compare(folder, service, **settings)
+            measure(folder, service, options)
         if options.existing == "linked":
-            fill_ledger(folder, service)
+            apart(link_everybody, folder / "job.yaml", environment(folder, service))
             print(f"{options.people:,} people, everybody in the target and linked, 1 % changed", flush=True)
-            compare(folder, service, **settings)
+            measure(folder, service, options)
 
 
 if __name__ == "__main__":

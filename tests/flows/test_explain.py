@@ -296,4 +296,4 @@ def test_problems_of_the_job_have_exit_status_2(
     with pytest.raises(SystemExit) as ended:
         main()
     assert ended.value.code == 2
-    assert "job.yaml:14: users.attributes.userName: " in capsys.readouterr().err
+    assert "job.yaml:14:16: users.attributes.userName: " in capsys.readouterr().err

@@ -13,8 +13,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from connectors.contract import Action, Capabilities, Kind, Unreadable
-from flows.preview import Decision
 from flows.plan_json import write_plan
+from flows.preview import Decision
 from tasks.checks import check_plan
 from tasks.job import Job, Limit, Limits
 from tasks.plan import Cause

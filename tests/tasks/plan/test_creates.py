@@ -58,6 +58,25 @@ def test_a_vanished_account_is_created_again():
     assert plan.blocks[0].table["reason"].tolist() == ["its account was deleted in the target by others"]
 
 
+def test_whoever_cannot_be_recognised_is_not_created():
+    """An account without any matching value could never be found again: every lost link would make another one."""
+    world = World(make_job({"title": "[job]"}), users={"ann": {"job": "a"}, "bob": {"mail": "bob@x"}})
+    plan = world.plan()
+    assert [change[2] for change in changes(plan)] == ["bob"]
+    assert [(entry.anchor, entry.code) for entry in plan.held] == [("ann", ErrorCode.IMPORT_SKIPPED)]
+    assert "userName" in held(plan)["ann"]
+
+
+def test_an_account_without_any_attribute_is_not_created():
+    """The target would be asked for an empty entry."""
+    matching = [{"source": "[number]", "target": "externalId"}]
+    world = World(
+        make_job(user_rules={"matching": matching, "attributes": {"userName": "[mail]"}}), users={"a": {"number": "1"}}
+    )
+    assert changes(world.plan()) == []
+    assert "has a value" in held(world.plan())["a"]
+
+
 def test_order_is_that_of_the_anchors():
     """Whatever order the source has."""
     assert list(created(World(make_job(), users=people(c="x", a="x", b="x")))) == ["a", "b", "c"]
