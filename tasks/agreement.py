@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping
 from connectors.contract import AttributeInfo, Kind
 from tasks.expressions import check_expression
 from tasks.extract import COMPUTED, Facts, expressions_of
-from tasks.job import EntryRules, Job, JobError, Problem
+from tasks.job import EntryRules, Job, JobError, Operator, Problem
 from tasks.job.problems import did_you_mean, nearest
 from tasks.job.yaml import Document, Key, read_yaml, spelled
 
@@ -49,7 +49,7 @@ def _source_problems(
             yield Problem(job.file, line, column, spelled(place), error.problem, error.caret())
     for group_number, group in enumerate(rules.scope):
         for number, clause in enumerate(group):
-            if clause.attribute not in known and clause.attribute:
+            if clause.operator is not Operator.MEMBER_OF and clause.attribute not in known:
                 message = f"The source has no attribute {clause.attribute}.{did_you_mean(clause.attribute, known)}"
                 yield _problem(job, document, (section, "scope", group_number, number, "attribute"), message)
 

@@ -9,13 +9,16 @@ from dataclasses import dataclass
 from connectors.contract import AttributeInfo, Capabilities, Kind, Snapshot, Source, Target, Wanted
 from connectors.errors import SchemaMismatchError
 from tasks.expressions import compile_expression
-from tasks.job import Checked, EntryRules, Job
+from tasks.job import Checked, EntryRules, Job, Operator
 
 Progress = Callable[[int], None]
 
 COMPUTED = frozenset({"IsSoftDeleted"})
 """Source attributes that Provisor computes itself, so no system is asked for them."""
 
+
+GROUP_NAMES = ("displayName", "name")
+"""Attributes by which a job may name a group; a source that lacks one ignores it."""
 
 READ_AGAIN = 3
 """Times a target is listed until a listing is complete: somebody may change it while it is read."""
@@ -56,7 +59,7 @@ def needs_of(job: Job, capabilities: Capabilities) -> Needs:
     return Needs(
         source=Wanted(
             users=_source_attributes(job, job.users, "source.users"),
-            groups=_source_attributes(job, groups, "source.groups") if groups is not None else None,
+            groups=_source_groups(job),
         ),
         target=Wanted(
             users=_target_attributes(job.users, capabilities.disable_attribute),
@@ -100,8 +103,19 @@ def expressions_of(rules: EntryRules) -> Iterable[tuple[tuple[str | int, ...], s
 
 
 def clause_attributes(rules: EntryRules) -> set[str]:
-    """Attributes that the scoping filters look at."""
-    return {clause.attribute for group in rules.scope for clause in group}
+    """Attributes that the scoping filters look at; a clause about memberships looks at groups instead."""
+    clauses = (clause for group in rules.scope for clause in group)
+    return {clause.attribute for clause in clauses if clause.operator is not Operator.MEMBER_OF}
+
+
+def _source_groups(job: Job) -> tuple[str, ...] | None:
+    """What to read of the source's groups: for their own rules, or to find by name those that users must be in."""
+    clauses = (clause for group in job.users.scope for clause in group)
+    sought = bool(job.assignment.groups) or any(clause.operator is Operator.MEMBER_OF for clause in clauses)
+    if job.groups is None and not sought:
+        return None
+    mapped = _source_attributes(job, job.groups, "source.groups") if job.groups is not None else ()
+    return tuple(sorted({*mapped, *GROUP_NAMES})) if sought else mapped
 
 
 def _source_attributes(job: Job, rules: EntryRules, frame: str) -> tuple[str, ...]:

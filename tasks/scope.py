@@ -106,6 +106,11 @@ def _assigned(assignment: Assignment | None, snapshot: Snapshot, kind: Kind) -> 
     return is_among(frame.index, assignment.users) | is_among(frame.index, members)
 
 
+def asks_memberships(rules: EntryRules) -> bool:
+    """True when the filter looks at who is a member of what: then a missing edge can put somebody out of scope."""
+    return any(clause.operator is Operator.MEMBER_OF for group in rules.scope for clause in group)
+
+
 def members_of(
     snapshot: Snapshot, groups: Sequence[str], kind: Kind, *, nested: bool, case: Case = Case.EXACT
 ) -> pa.Array:

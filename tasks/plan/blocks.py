@@ -43,6 +43,7 @@ class Cause(StrEnum):
     GONE = "gone from the source"
     UNASSIGNED = "not assigned"
     OUT_OF_SCOPE = "out of scope"
+    NOT_A_MEMBER = "out of scope, by a filter that looks at memberships"
     DISABLED = "disabled in the source"
     MEMBER_LEAVES = "the member is leaving"
     LEFT_GROUP = "no longer a member in the source"

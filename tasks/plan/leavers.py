@@ -10,7 +10,7 @@ from tasks.job import Removal
 from tasks.keys import ascending, find, pick, texts
 from tasks.mapping import Held, Mask
 from tasks.plan.blocks import Block, Cause, Situation, Wave
-from tasks.scope import NOT_ASSIGNED, is_among
+from tasks.scope import NOT_ASSIGNED, asks_memberships, is_among
 
 
 class Leavers:
@@ -31,13 +31,14 @@ class Leavers:
         why = pick(texts(s.scoped.out), find(texts(self._links.index), texts(s.scoped.out.index)))
         reason = pd.Series(why, dtype="str").fillna(Cause.GONE.value)
         known = {Cause.GONE.value: Cause.GONE, NOT_ASSIGNED: Cause.UNASSIGNED}
+        filtered = Cause.NOT_A_MEMBER if asks_memberships(s.rules) else Cause.OUT_OF_SCOPE
         self._table = pd.DataFrame(
             {
                 "anchor": pd.Series(self._links.index, dtype="str"),
                 "target_id": self._links["target_id"].array,
                 "label": self._links["label"].array,
                 "reason": reason.array,
-                "cause": [known.get(text, Cause.OUT_OF_SCOPE) for text in reason],
+                "cause": [known.get(text, filtered) for text in reason],
             }
         )
 
@@ -67,6 +68,7 @@ class Leavers:
             Cause.GONE: policy.deleted,
             Cause.UNASSIGNED: policy.unassigned,
             Cause.OUT_OF_SCOPE: policy.out_of_scope,
+            Cause.NOT_A_MEMBER: policy.out_of_scope,
         }
         return np.array([chosen[cause] is removal for cause in self._table["cause"]], dtype=bool)
 

@@ -47,7 +47,7 @@ def block_of(rows: list[dict[str, Any]], **more: Any) -> Block:
     )
 
 
-@settings(deadline=None, max_examples=50)
+@settings(deadline=None, max_examples=25)
 @given(rows=st.lists(ROW, min_size=1, max_size=4))
 def test_creates_have_every_value_that_is_not_null(rows):
     """Quotes, backslashes, control characters, numbers, lists; and a row of nulls stays a row, with nothing in it."""
@@ -65,7 +65,7 @@ def test_creates_have_every_value_that_is_not_null(rows):
     ]
 
 
-@settings(deadline=None, max_examples=50)
+@settings(deadline=None, max_examples=25)
 @given(rows=st.lists(st.tuples(ROW, ROW, st.sets(st.sampled_from(sorted(DTYPES)))), min_size=1, max_size=4))
 def test_updates_have_what_they_touch_before_and_after(rows):
     """Nulls included: they say what is cleared, and what was empty."""

@@ -43,6 +43,19 @@ def test_a_lease_that_was_let_go_is_free_at_once_and_its_fence_grows(
     assert other.acquire_lease("hr", "two", now=now, duration=HOUR).fence == 2
 
 
+def test_the_lease_of_a_holder_known_to_be_dead_can_be_taken_once(ledger: Ledger, other: Ledger, now: datetime) -> None:
+    """Whoever knows that the holder died need not wait; of two who know it one gets the lease."""
+    dead = ledger.acquire_lease("hr", "dead", now=now, duration=HOUR)
+    with pytest.raises(JobBusyError) as busy:
+        other.acquire_lease("hr", "two", now=now, duration=HOUR, instead_of="somebody else")
+    assert busy.value.holder == "dead"
+    assert other.acquire_lease("hr", "two", now=now, duration=HOUR, instead_of="dead").fence == dead.fence + 1
+    with pytest.raises(JobBusyError):
+        ledger.acquire_lease("hr", "three", now=now, duration=HOUR, instead_of="dead")
+    with pytest.raises(LeaseLostError):
+        ledger.check_fence(dead)
+
+
 def test_an_expired_lease_can_be_taken_and_the_late_holder_is_stopped(
     ledger: Ledger, other: Ledger, now: datetime
 ) -> None:
