@@ -24,13 +24,13 @@ contracts: .venv/.installed
 tests: .venv/.installed
 	$(BIN)/pytest -n 2 --dist loadgroup
 
-# The long forms of suites that have a short one.
+# Everything with the long forms of suites that have a short one.
 long: .venv/.installed
-	$(BIN)/pytest -m long
+	PROVISOR_LONG=1 $(BIN)/pytest -n 2 --dist loadgroup
 
 # Benchmarks print figures; nothing is asserted about time.
 bench: .venv/.installed
-	for benchmark in tests/benchmarks/*.py; do $(BIN)/python $$benchmark || exit 1; done
+	for benchmark in plan mapping creates ledger; do $(BIN)/python -m tests.benchmarks.$$benchmark || exit 1; done
 
 .venv/.installed: pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(0 if sys.version_info >= (3, 11) else "Provisor needs Python 3.11 or later: make PYTHON=python3.11")'

@@ -134,7 +134,6 @@ def test_an_api_of_prefect_that_does_not_answer_is_named(tmp_path: Path) -> None
     assert "stopped: Prefect does not answer, so ${prefect:door} cannot be looked up" in told
 
 
-@pytest.mark.long
 def test_a_block_of_prefect_is_looked_up(tmp_path: Path) -> None:
     """A Secret block gives its value, inside of a running event loop too; one that is not there is named."""
     script = dedent(
