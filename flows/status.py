@@ -118,6 +118,8 @@ def _null(value: object) -> bool:
 
 
 def _modified(line: dict[str, Any]) -> str:
+    if line["action"] == "create":
+        return ""  # everything
     names = [change["name"] for change in line.get("modified") or []]
     return f"changed {', '.join(names[:6])}{' …' if len(names) > 6 else ''}" if names else ""
 

@@ -210,7 +210,7 @@ class Connection(asyncio.Protocol):
         self.engine.connections_made += 1
         self.parser: Any = httptools.HttpRequestParser(self)
 
-    def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002
+    def connection_lost(self, exc: Exception | None) -> None:
         self.gone = True
         self.out.clear()
         self.waiting.clear()
