@@ -41,6 +41,20 @@ _SERVER = {
 """For the local API. By default each event of a task run is a transaction of its own."""
 
 
+_SERVE = """
+import os, sys, threading
+
+def end_with_the_run():
+    sys.stdin.buffer.read()
+    os._exit(0)
+
+threading.Thread(target=end_with_the_run, daemon=True).start()
+from uvicorn.main import main
+main()
+"""
+"""Runs the server until its standard input ends: when the run is killed there is nobody else to end it."""
+
+
 def is_configured() -> bool:
     """True when the person's own settings name an API: the environment, or a profile."""
     if os.environ.get("PREFECT_API_URL") or os.environ.get("PREFECT_PROFILE"):
@@ -70,7 +84,7 @@ def serving(home: Path) -> Iterator[Callable[[], None]]:
     os.environ |= {"PREFECT_HOME": str(folder), "PREFECT_API_URL": url}
     with (folder / "server.log").open("ab") as log:
         server = subprocess.Popen(
-            _command(port), env=_environment(folder), stdin=subprocess.DEVNULL, stdout=log, stderr=log
+            _command(port), env=_environment(folder), stdin=subprocess.PIPE, stdout=log, stderr=log
         )
         try:
             yield lambda: _wait(server, url, folder)
@@ -81,7 +95,7 @@ def serving(home: Path) -> Iterator[Callable[[], None]]:
 
 def _command(port: int) -> list[str]:
     app = ["--factory", "prefect.server.api.server:create_app"]
-    return [sys.executable, "-m", "uvicorn", *app, "--host", "127.0.0.1", "--port", str(port), "--log-level", "error"]
+    return [sys.executable, "-c", _SERVE, *app, "--host", "127.0.0.1", "--port", str(port), "--log-level", "error"]
 
 
 def _environment(folder: Path) -> dict[str, str]:
@@ -119,6 +133,8 @@ def _stop(server: "subprocess.Popen[bytes]") -> None:
     except subprocess.TimeoutExpired:
         server.kill()
         server.wait()
+    if server.stdin is not None:
+        server.stdin.close()
 
 
 def _free_port() -> int:
