@@ -81,9 +81,9 @@ def _listed(block: Block) -> memoryview:
         *(_field(name, table[column], shown_when_null=True) for name, column in _NAMES.items()),
     ]
     if block.after is not None:
-        fields.append(_prefixed('"after":', _object(_values(block, block.after), rows=len(block))))
+        fields.append(_object(_values(block, block.after), rows=len(block), name="after"))
     if block.before is not None:
-        fields.append(_prefixed('"before":', _object(_values(block, block.before), rows=len(block))))
+        fields.append(_object(_values(block, block.before), rows=len(block), name="before"))
     if "members" in table:
         fields.append(_prefixed('"members":', pa.array(map(_json, table["members"]), _TEXT)))
     changes = _object(fields, rows=len(block))
@@ -109,13 +109,13 @@ def _values(block: Block, frame: pd.DataFrame) -> list[pa.Array]:
     return fields
 
 
-def _object(fields: list[pa.Array], *, rows: int) -> pa.Array:
-    """``{field,field}`` out of the fields that are not null."""
+def _object(fields: list[pa.Array], *, rows: int, name: str | None = None) -> pa.Array:
+    """``{field,field}`` out of the fields that are not null; with a name as a field itself."""
     # Arrow 26 loses rows in which there is nothing to join, so that these are given an empty text.
     nothing = reduce(pc.and_, (field.is_null() for field in fields), pa.repeat(True, rows))
     empty = pc.if_else(nothing, pa.scalar("", _TEXT), pa.scalar(None, _TEXT))
     joined = pc.binary_join_element_wise(empty, *fields, pa.scalar(",", _TEXT), null_handling="skip")
-    return _prefixed("{", joined, "}")
+    return _prefixed("{" if name is None else f"{_json(name)}:{{", joined, "}")
 
 
 def _field(name: str, column: pd.Series, *, shown_when_null: bool) -> pa.Array:

@@ -47,12 +47,14 @@ def order_creates(creates: Block, reachable: pd.Index, notes: list[Held]) -> lis
 def levels(parents: Sequence[Rows]) -> tuple[Rows, Mask]:
     """How many others must exist before each entry, at least; and whose references must be set afterwards.
 
-    ``parents``: per reference attribute, the position of the referred entry, -1 for none. Entries on a circle, or more
-    than ``MAX_LEVELS`` deep, are deferred and get level 0.
+    ``parents``: per reference attribute, the position of the referred entry, -1 for none. Deferred, at level 0, are
+    entries more than ``MAX_LEVELS`` deep, and one of every circle (all of it where entries have several references).
     """
     count = len(parents[0])
     level = np.zeros(count, dtype=np.int64)
     deferred = _on_circles(parents)
+    if len(parents) == 1:
+        deferred = _one_of_each_circle(deferred, parents[0])
     live = [np.where(deferred, -1, parent) for parent in parents]
     for _ in range(MAX_LEVELS + 1):
         deeper = level.copy()
@@ -90,6 +92,21 @@ def _on_circles(parents: Sequence[Rows]) -> Mask:
             break
         alive &= ~below
     return alive
+
+
+def _one_of_each_circle(on_circles: Mask, parent: Rows) -> Mask:
+    """The first entry of every circle: without its reference the others can be created one after the other.
+
+    With one reference each, whoever is on a circle refers to the next one on it; hops double until the lowest position
+    has gone all the way round.
+    """
+    rows = np.flatnonzero(on_circles)
+    lowest, hop = np.arange(len(parent)), parent.copy()
+    for _ in range(len(rows).bit_length()):
+        lowest[rows] = np.minimum(lowest[rows], lowest[hop[rows]])
+        hop[rows] = hop[hop[rows]]
+    first: Mask = on_circles & (lowest == np.arange(len(parent)))
+    return first
 
 
 def _late_references(creates: Block, deferred: Mask, paths: list[str]) -> list[Block]:

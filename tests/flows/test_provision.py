@@ -170,7 +170,7 @@ def test_twenty_thousand_people_take_not_one_request_too_many(workplace: Workpla
 
 
 def in_circles(state: State) -> int:
-    """How many managers have to be set afterwards: those of people who, over others or not, report to themselves."""
+    """How many managers have to be set afterwards: one in every circle of people who report to each other."""
     manager = {anchor: str(account[MANAGER]) for anchor, account in state.users.items() if MANAGER in account}
     circles: set[str] = set()
     for anchor in manager:
@@ -179,5 +179,5 @@ def in_circles(state: State) -> int:
             path.append(anchor)
             anchor = manager[anchor]
         if anchor in path:
-            circles.update(path[path.index(anchor) :])
+            circles.add(min(path[path.index(anchor) :]))
     return len(circles)

@@ -18,11 +18,32 @@ def test_a_manager_is_created_before_their_people():
     assert not deferred.any()
 
 
-def test_a_circle_is_created_without_its_references():
-    """Two people who manage each other cannot both be first; whoever is below them can wait for them."""
+def test_a_circle_costs_one_reference_afterwards():
+    """Of two people who manage each other one is created without a manager; everybody else can wait for theirs."""
     level, deferred = levels(parents(1, 0, 1, -1))
-    assert deferred.tolist() == [True, True, False, False]
-    assert level.tolist() == [0, 0, 1, 0]
+    assert deferred.tolist() == [True, False, False, False]
+    assert level.tolist() == [0, 1, 2, 0]
+
+
+def test_every_circle_is_opened_once():
+    """Circles of two, three and five, interleaved."""
+    circles = [(0, 3), (1, 4, 2), (5, 7, 9, 6, 8)]
+    parent = np.full(10, -1, dtype=np.int64)
+    for circle in circles:
+        for one, other in zip(circle, (*circle[1:], circle[0]), strict=True):
+            parent[one] = other
+    _, deferred = levels([parent])
+    assert np.flatnonzero(deferred).tolist() == [0, 1, 5]
+
+
+@given(st.integers(1, 60).flatmap(lambda n: st.lists(st.integers(-1, n - 1), min_size=n, max_size=n)))
+def test_one_reference_each(graph):
+    """With one reference each, whoever is not deferred comes after whom they refer to, whatever circles there are."""
+    parent = np.array(graph, dtype=np.int64)
+    level, deferred = levels([parent])
+    for child, ancestor in enumerate(graph):
+        if ancestor >= 0 and not deferred[child]:
+            assert level[child] > level[ancestor]
 
 
 def test_people_who_manage_themselves_are_a_circle():
