@@ -24,7 +24,7 @@ Row: TypeAlias = Sequence[Any]
 FETCH = 10_000
 """Rows fetched at a time: enough to make the calls cheap, few enough to keep the memory small."""
 
-LINK_FRAME = ("anchor", "target_id", "fingerprint", "state", "label", "changed_at")
+LINK_FRAME = ("anchor", "target_id", "fingerprint", "state", "label", "changed_at", "state_since")
 
 _LINK_TYPES = pa.schema(
     [(name, pa.int64() if name == "fingerprint" else pa.large_string()) for name in LINK_FRAME],
@@ -39,6 +39,10 @@ _KEEPS = {
     LINK: {
         "how": f"CASE WHEN {_SAME_TARGET} AND excluded.how = '' THEN {{old}}.how ELSE excluded.how END",
         "linked_at": f"CASE WHEN {_SAME_TARGET} THEN {{old}}.linked_at ELSE excluded.linked_at END",
+        "state_since": (
+            f"CASE WHEN {_SAME_TARGET} AND {{old}}.state = excluded.state THEN {{old}}.state_since"
+            " ELSE excluded.state_since END"
+        ),
     },
     JOB: {"created": "{old}.created"},
 }

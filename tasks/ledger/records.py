@@ -185,6 +185,11 @@ class Cycle:
     """Where this cycle moved the job's watermark to; None when it did not move it."""
     message: str = ""
     flow_run_id: str | None = None
+    initiator: str = ""
+    """Who or what started it."""
+    source: str = ""
+    """The system that was read, for people; empty until it was."""
+    target: str = ""
     fence: int | None = None
     """Fence of the lease the running cycle was begun under; journal refuses once it is outdated. Not stored."""
 
@@ -284,6 +289,10 @@ class Staged:
     who: str | None = None
     why: str | None = None
     until: datetime | None = None
+    """When the decision lapses."""
+    decided_at: datetime | None = None
+    members: tuple[str, ...] = ()
+    """Ids in the target of the members to be removed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -298,6 +307,33 @@ class Escrow:
     message: str
     code: ErrorCode | None = None
     label: str = ""
+    fingerprint: int | None = None
+    """Digest of the desired attributes that failed; another one ends the wait."""
+
+
+@dataclass(frozen=True, slots=True)
+class Pause:
+    """A job that a person has paused: no cycle begins, and a running one stops between two batches."""
+
+    since: datetime
+    who: str
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
+class Quarantine:
+    """A job that failed too much and is tried less and less often."""
+
+    reason: str
+    message: str
+    since: datetime
+    """When this reason was met first."""
+    began: datetime
+    """When the job went into quarantine, for whatever reason."""
+    attempts: int
+    """Cycles that ran in it."""
+    next_attempt: datetime | None
+    """None: never again by itself."""
 
 
 def modified_properties(change: Change, redacted: Collection[str] = frozenset()) -> tuple[Modified, ...]:

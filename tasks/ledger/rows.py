@@ -25,6 +25,7 @@ from tasks.ledger.records import (
     Link,
     LinkState,
     LogEntry,
+    Quarantine,
     Staged,
     StagedState,
 )
@@ -96,6 +97,7 @@ def link_row(cycle: Cycle, link: Link, moment: str) -> Values:
         link.how or "",
         moment,
         moment,
+        moment,
         cycle.id,
     )
 
@@ -140,6 +142,8 @@ def staged_row(job: str, staged: Staged, time: TimeText) -> Values:
         clean(staged.who) if staged.who else None,
         clean(staged.why) if staged.why else None,
         time(staged.until) if staged.until else None,
+        time(staged.decided_at) if staged.decided_at else None,
+        json_text(staged.members),
     )
 
 
@@ -155,6 +159,7 @@ def escrow_row(job: str, escrow: Escrow, time: TimeText) -> Values:
         escrow.attempts,
         time(escrow.first_failed),
         time(escrow.next_attempt),
+        escrow.fingerprint,
     )
 
 
@@ -180,6 +185,7 @@ class FrameRows:
             self._fingerprints(),
             self._column("state", LinkState.ACTIVE.value),
             self._column("how", ""),
+            repeat(self.moment, size),
             repeat(self.moment, size),
             repeat(self.moment, size),
             repeat(self.cycle_id, size),
@@ -222,6 +228,9 @@ def cycle_from(row: Any) -> Cycle:
         watermark=row.watermark,
         message=row.message,
         flow_run_id=row.flow_run_id,
+        initiator=row.initiator,
+        source=row.source,
+        target=row.target,
     )
 
 
@@ -256,6 +265,8 @@ def staged_from(row: Any) -> Staged:
         who=row.who,
         why=row.why,
         until=row.until,
+        decided_at=row.decided_at,
+        members=tuple(row.members or ()),
     )
 
 
@@ -270,6 +281,32 @@ def escrow_from(row: Any) -> Escrow:
         message=row.message,
         code=ErrorCode(row.error_code) if row.error_code else None,
         label=row.label,
+        fingerprint=row.fingerprint,
+    )
+
+
+def quarantine_row(job: str, quarantine: Quarantine, time: TimeText) -> Values:
+    """How a job's quarantine stands."""
+    return (
+        job,
+        quarantine.reason,
+        clean(quarantine.message),
+        time(quarantine.since),
+        time(quarantine.began),
+        quarantine.attempts,
+        time(quarantine.next_attempt) if quarantine.next_attempt else None,
+    )
+
+
+def quarantine_from(row: Any) -> Quarantine:
+    """A quarantine as it is stored."""
+    return Quarantine(
+        reason=row.reason,
+        message=row.message,
+        since=row.since,
+        began=row.began,
+        attempts=row.attempts,
+        next_attempt=row.next_attempt,
     )
 
 

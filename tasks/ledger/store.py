@@ -34,11 +34,26 @@ from tasks.ledger.records import (
     LogAction,
     LogEntry,
     LogStatus,
+    Pause,
+    Quarantine,
     Staged,
     StagedState,
 )
 from tasks.ledger.settling import settle
-from tasks.ledger.tables import ATTEMPT, CYCLE, ESCROW, JOB, LINK, LOG, OPEN_ATTEMPTS, STAGED, WATERMARK
+from tasks.ledger.tables import (
+    ATTEMPT,
+    CYCLE,
+    ESCROW,
+    JOB,
+    LINK,
+    LOG,
+    NOTICE,
+    OPEN_ATTEMPTS,
+    PAUSE,
+    QUARANTINE,
+    STAGED,
+    WATERMARK,
+)
 
 _LOGGED = tuple(column.name for column in LOG.columns if column.name != "id")
 _JOURNALED = tuple(column.name for column in ATTEMPT.columns)
@@ -96,6 +111,7 @@ class Ledger:
         fingerprint: str,
         now: datetime,
         flow_run_id: str | None = None,
+        initiator: str = "",
         lease: Lease | None = None,
     ) -> Cycle:
         """Open the job's next cycle. Cycles that still stand as running belong to dead processes: they become crashed.
@@ -123,6 +139,9 @@ class Ledger:
                 "began": now,
                 "message": "",
                 "flow_run_id": flow_run_id,
+                "initiator": initiator,
+                "source": "",
+                "target": "",
             }
             row = connection.execute(CYCLE.insert().values(values).returning(*CYCLE.columns)).one()
         return replace(rows.cycle_from(row), fence=lease.fence if lease else None)
@@ -138,6 +157,8 @@ class Ledger:
         watermark: str | None = None,
         source_count: int | None = None,
         target_count: int | None = None,
+        source: str = "",
+        target: str = "",
     ) -> Cycle:
         """Close a cycle and, in the same transaction, move the job's watermark where one is given.
 
@@ -157,6 +178,8 @@ class Ledger:
                     watermark=watermark,
                     source_count=source_count,
                     target_count=target_count,
+                    source=clean(source),
+                    target=clean(target),
                 )
                 .returning(*CYCLE.columns)
             ).one_or_none()
@@ -211,7 +234,7 @@ class Ledger:
         """Every link of one kind, in the order of the anchors.
 
         Index ``anchor`` (str); columns ``target_id`` (str), ``fingerprint`` (Int64, NA means compare again), ``state``
-        (str, of LinkState), ``label`` (str), ``changed_at`` (ISO 8601 text, UTC).
+        (str, of LinkState), ``label`` (str), ``changed_at`` and ``state_since`` (ISO 8601 text, UTC).
         """
         with self._database.reading() as connection:
             return self._bulk.links(connection, job, kind.value)
@@ -490,6 +513,65 @@ class Ledger:
         """Take entries out of escrow: they succeeded, or a restart clears the wait."""
         with self._database.writing() as connection:
             self._bulk.delete(connection, ESCROW, {"job": job, "kind": kind.value}, "anchor", anchors)
+
+    # -- what holds a whole job back: a person's pause, quarantine; and what people have been told ------------------
+
+    def pause(self, job: str, pause: Pause) -> None:
+        """Pause a job; one that is paused already gets the new reason."""
+        with self._database.writing(durable=True) as connection:
+            row = (job, self._bulk.time(pause.since), clean(pause.who), clean(pause.why))
+            self._bulk.upsert(connection, PAUSE, [row])
+
+    def resume(self, job: str) -> None:
+        """End a pause; quietly does nothing where there is none."""
+        with self._database.writing(durable=True) as connection:
+            connection.execute(PAUSE.delete().where(PAUSE.c.job == job))
+
+    def paused(self, job: str) -> Pause | None:
+        """The job's pause, None when it may run."""
+        with self._database.reading() as connection:
+            row = connection.execute(select(PAUSE).where(PAUSE.c.job == job)).one_or_none()
+        return None if row is None else Pause(row.since, row.who, row.why)
+
+    def put_quarantine(self, job: str, quarantine: Quarantine | None) -> None:
+        """Write down how a job's quarantine stands; None lifts it."""
+        with self._database.writing(durable=True) as connection:
+            if quarantine is None:
+                connection.execute(QUARANTINE.delete().where(QUARANTINE.c.job == job))
+            else:
+                self._bulk.upsert(connection, QUARANTINE, [rows.quarantine_row(job, quarantine, self._bulk.time)])
+
+    def quarantine(self, job: str) -> Quarantine | None:
+        """The job's quarantine, None when it is not in one."""
+        with self._database.reading() as connection:
+            row = connection.execute(select(QUARANTINE).where(QUARANTINE.c.job == job)).one_or_none()
+        return None if row is None else rows.quarantine_from(row)
+
+    def tell_once(self, job: str, topic: str, said: str | None, *, now: datetime) -> bool:
+        """True when people have to be told: ``said`` (a digest) differs from what they were told last on the topic.
+
+        It counts as told from then on. None forgets the topic, so that it is told when it comes up again.
+        """
+        mine = (NOTICE.c.job == job, NOTICE.c.topic == topic)
+        with self._database.writing(durable=True) as connection:
+            known = connection.scalar(select(NOTICE.c.said).where(*mine))
+            if said is None:
+                connection.execute(NOTICE.delete().where(*mine))
+            elif said != known:
+                self._bulk.upsert(connection, NOTICE, [(job, topic, said, self._bulk.time(now))])
+        return said is not None and said != known
+
+    def removals(self, job: str, *, since: datetime) -> int:
+        """Accounts that the job disabled or deleted since then, by the provisioning log."""
+        actions = (LogAction.DISABLE.value, LogAction.DELETE.value)
+        query = select(func.count()).where(
+            LOG.c.job == job,
+            LOG.c.time >= since,
+            LOG.c.action.in_(actions),
+            LOG.c.status == LogStatus.SUCCESS.value,
+        )
+        with self._database.reading() as connection:
+            return connection.scalar(query) or 0
 
     # -- the lease ------------------------------------------------------------------------------------------------
 

@@ -98,6 +98,11 @@ class CycleTable(LedgerModel, table=True):
     """The source's cursor that this cycle moved the job to; null when it moved nothing."""
     message: str = _text()
     flow_run_id: str | None = _text(null=True)
+    initiator: str = _text()
+    """Who or what started it: a person's account on a machine, or a schedule."""
+    source: str = _text()
+    """The system that was read, for people; empty until it was."""
+    target: str = _text()
 
 
 class LinkTable(LedgerModel, table=True):
@@ -117,6 +122,8 @@ class LinkTable(LedgerModel, table=True):
     how: str = _text()
     linked_at: datetime = _time()
     changed_at: datetime = _time()
+    state_since: datetime = _time()
+    """Since when the account is in its state, as far as Provisor knows."""
     cycle_id: int = _whole()
     """The cycle that wrote this row last."""
 
@@ -203,6 +210,9 @@ class StagedTable(LedgerModel, table=True):
     who: str | None = _text(null=True)
     why: str | None = _text(null=True)
     until: datetime | None = _time(null=True)
+    decided_at: datetime | None = _time(null=True)
+    members: list[str] | None = _json()
+    """Ids in the target of the members to be removed; null for a change of an account."""
 
 
 class EscrowTable(LedgerModel, table=True):
@@ -219,6 +229,49 @@ class EscrowTable(LedgerModel, table=True):
     attempts: int = _whole()
     first_failed: datetime = _time()
     next_attempt: datetime = _time()
+    fingerprint: int | None = _whole(null=True)
+    """Digest of the desired attributes that failed; another one ends the wait."""
+
+
+class PauseTable(LedgerModel, table=True):
+    """Jobs that a person has paused."""
+
+    __tablename__ = "pause"
+
+    job: str = _key()
+    since: datetime = _time()
+    who: str = _text()
+    why: str = _text()
+
+
+class QuarantineTable(LedgerModel, table=True):
+    """Jobs that failed too much and are tried less and less often."""
+
+    __tablename__ = "quarantine"
+
+    job: str = _key()
+    reason: str = _text()
+    message: str = _text()
+    since: datetime = _time()
+    """When this reason was met first."""
+    began: datetime = _time()
+    """When the job went into quarantine, for whatever reason."""
+    attempts: int = _whole()
+    """Cycles that ran in it."""
+    next_attempt: datetime | None = _time(null=True)
+    """Null: never again by itself."""
+
+
+class NoticeTable(LedgerModel, table=True):
+    """What people have been told already."""
+
+    __tablename__ = "notice"
+
+    job: str = _key()
+    topic: str = _key()
+    said: str = _text()
+    """Digest of what was told; the same is not told again."""
+    sent_at: datetime = _time()
 
 
 class LeaseTable(LedgerModel, table=True):
@@ -247,4 +300,7 @@ LOG = table(LogTable)
 WATERMARK = table(WatermarkTable)
 STAGED = table(StagedTable)
 ESCROW = table(EscrowTable)
+PAUSE = table(PauseTable)
+QUARANTINE = table(QuarantineTable)
+NOTICE = table(NoticeTable)
 LEASE = table(LeaseTable)

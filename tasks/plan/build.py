@@ -22,7 +22,7 @@ from tasks.scope import select
 
 @dataclass(frozen=True, slots=True)
 class Remembered:
-    """The ledger's links per kind. Index: anchor; columns target_id, fingerprint, state, label, changed_at."""
+    """The ledger's links per kind. Index: anchor; columns target_id, fingerprint, state, label, state_since."""
 
     links: Mapping[Kind, pd.DataFrame]
 

@@ -77,7 +77,7 @@ class Leavers:
         grace = self._s.deprovision.delete_after
         if grace is None or not len(self._links):
             return np.zeros(len(self._links), dtype=bool)
-        since = pd.to_datetime(self._links["changed_at"], utc=True, format="ISO8601")
+        since = pd.to_datetime(self._links["state_since"], utc=True, format="ISO8601")
         expired = (since <= pd.Timestamp(self._s.now - grace)).to_numpy(dtype=bool)
         gone = (self._table["cause"] == Cause.GONE).to_numpy(dtype=bool)
         return gone & (self._links["state"] == "disabled").to_numpy(dtype=bool) & expired

@@ -129,7 +129,7 @@ def worlds(draw: st.DrawFn) -> World:
             if target_id not in {link["target_id"] for link in world.links[kind].values()}:
                 long_ago = draw(st.sampled_from(["2026-03-15T11:00:00+00:00", "2020-01-01T00:00:00+00:00"]))
                 world.link(
-                    anchor, target_id, kind, state=draw(st.sampled_from(["active", "disabled"])), changed_at=long_ago
+                    anchor, target_id, kind, state=draw(st.sampled_from(["active", "disabled"])), state_since=long_ago
                 )
     world.capabilities = draw(
         st.sampled_from([Capabilities(), Capabilities(delete=False), Capabilities(max_members_per_change=1)])

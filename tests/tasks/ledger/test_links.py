@@ -49,8 +49,10 @@ def test_links_come_back_as_they_went_in(ledger: Ledger, cycle: Cycle, now: date
         "state": "str",
         "label": "str",
         "changed_at": "str",
+        "state_since": "str",
     }
     assert set(pd.to_datetime(got.pop("changed_at"), utc=True, format="ISO8601")) == {now}
+    assert set(pd.to_datetime(got.pop("state_since"), utc=True, format="ISO8601")) == {now}
     expected = put.astype({"target_id": "str", "label": "str", "state": "str"})[list(got.columns)]
     pd.testing.assert_frame_equal(got, expected.loc[sorted(NASTY)])
 
@@ -65,6 +67,7 @@ def test_no_links_is_a_frame_of_the_same_shape(ledger: Ledger, cycle: Cycle) -> 
         "state": "str",
         "label": "str",
         "changed_at": "str",
+        "state_since": "str",
     }
     assert len(got) == 0
     assert str(got.index.dtype) == "str"

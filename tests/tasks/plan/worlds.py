@@ -86,7 +86,7 @@ class World:
 
     def link(self, anchor: str, target_id: str, kind: Kind = Kind.USER, **values: Any) -> None:
         """What the ledger remembers of an account that was written before."""
-        before = {"fingerprint": None, "state": "active", "label": anchor, "changed_at": self.now.isoformat()}
+        before = {"fingerprint": None, "state": "active", "label": anchor, "state_since": self.now.isoformat()}
         self.links[kind][anchor] = before | {"target_id": target_id} | values
 
     # Planning
@@ -143,7 +143,7 @@ class World:
                 "fingerprint": column("fingerprint", "Int64"),
                 "state": column("state", "str"),
                 "label": column("label", "str"),
-                "changed_at": column("changed_at", "str"),
+                "state_since": column("state_since", "str"),
             },
             index=index,
         )

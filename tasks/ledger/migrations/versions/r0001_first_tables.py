@@ -38,7 +38,20 @@ def downgrade() -> None:
     """Leave nothing."""
     for name in _views():
         op.execute(f"DROP VIEW {name}")
-    for table in ("lease", "escrow", "staged", "watermark", "log", "attempt", "link", "cycle", "job"):
+    for table in (
+        "notice",
+        "quarantine",
+        "pause",
+        "lease",
+        "escrow",
+        "staged",
+        "watermark",
+        "log",
+        "attempt",
+        "link",
+        "cycle",
+        "job",
+    ):
         op.drop_table(table)
 
 
@@ -86,6 +99,9 @@ def _jobs_and_cycles() -> None:
         _text("watermark", null=True),
         _text("message"),
         _text("flow_run_id", null=True),
+        _text("initiator"),
+        _text("source"),
+        _text("target"),
         sa.PrimaryKeyConstraint("id", name="pk_cycle"),
         sa.UniqueConstraint("job", "number", name="uq_cycle_job_number"),
     )
@@ -120,6 +136,7 @@ def _links_and_attempts() -> None:
         _text("how"),
         _time("linked_at"),
         _time("changed_at"),
+        _time("state_since"),
         _whole("cycle_id"),
         sa.PrimaryKeyConstraint("job", "kind", "anchor", name="pk_link"),
         sa.UniqueConstraint("job", "kind", "target_id", name="uq_link_job_kind_target_id"),
@@ -187,6 +204,8 @@ def _waiting() -> None:
         _text("who", null=True),
         _text("why", null=True),
         _time("until", null=True),
+        _time("decided_at", null=True),
+        _json("members"),
         sa.PrimaryKeyConstraint("job", "kind", "action", "anchor", name="pk_staged"),
     )
     op.create_table(
@@ -200,7 +219,35 @@ def _waiting() -> None:
         _whole("attempts"),
         _time("first_failed"),
         _time("next_attempt"),
+        _whole("fingerprint", null=True),
         sa.PrimaryKeyConstraint("job", "kind", "anchor", name="pk_escrow"),
+    )
+    op.create_table(
+        "pause",
+        _text("job"),
+        _time("since"),
+        _text("who"),
+        _text("why"),
+        sa.PrimaryKeyConstraint("job", name="pk_pause"),
+    )
+    op.create_table(
+        "quarantine",
+        _text("job"),
+        _text("reason"),
+        _text("message"),
+        _time("since"),
+        _time("began"),
+        _whole("attempts"),
+        _time("next_attempt", null=True),
+        sa.PrimaryKeyConstraint("job", name="pk_quarantine"),
+    )
+    op.create_table(
+        "notice",
+        _text("job"),
+        _text("topic"),
+        _text("said"),
+        _time("sent_at"),
+        sa.PrimaryKeyConstraint("job", "topic", name="pk_notice"),
     )
 
 
@@ -226,7 +273,8 @@ def _views() -> dict[str, str]:
         ),
         f"{schema}runs": (
             f"SELECT c.job, c.number AS cycle, c.kind, c.state, c.began, c.ended, {seconds} AS duration_s, {counts},"
-            " c.source_count, c.target_count, c.watermark, c.message, c.flow_run_id, c.id AS cycle_id"
+            " c.source_count, c.target_count, c.watermark, c.message, c.flow_run_id, c.initiator, c.source, c.target,"
+            " c.id AS cycle_id"
             f" FROM {schema}cycle c"
         ),
     }
