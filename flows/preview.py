@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from connectors.contract import Snapshot
-from flows.systems import Systems, recall
+from flows.systems import Recalled, Systems, recall
 from tasks.agreement import check_agreement
 from tasks.checks import Checked, check_plan, refuse_empty
 from tasks.expectations import Finding, check_snapshots
@@ -15,7 +15,7 @@ from tasks.expressions import Context
 from tasks.extract import Facts, read_source, read_target, survey
 from tasks.job import Job
 from tasks.ledger import Ledger
-from tasks.plan import Remembered, build_plan
+from tasks.plan import build_plan
 
 Progress = Callable[[str, int], None]
 """Told what is being read and how many entries of it have been."""
@@ -45,16 +45,16 @@ def preview(
     source = read_source(job, systems.source, facts, progress=reading("source"))
     refuse_empty(source)
     target = read_target(job, systems.target, facts, progress=reading("target"))
-    return decide(job, source, target, recall(ledger, job), facts, context)
+    return decide(job, source, target, recall(ledger, job, context.now), facts, context)
 
 
 def decide(
-    job: Job, source: Snapshot, target: Snapshot, remembered: Remembered, facts: Facts, context: Context
+    job: Job, source: Snapshot, target: Snapshot, recalled: Recalled, facts: Facts, context: Context
 ) -> Decision:
     """Data checks, then scope, mapping, matching and plan (``tasks.plan.build_plan``), then guards. Writes nothing.
 
     Raises: CheckFailedError.
     """
     source, target, findings = check_snapshots(job, source, target)
-    plan = build_plan(job, source, target, remembered, facts, context)
-    return Decision(checked=check_plan(plan, job.limits), findings=findings)
+    plan = build_plan(job, source, target, recalled.links, facts, context)
+    return Decision(checked=check_plan(plan, job.limits, recalled.history), findings=findings)

@@ -93,7 +93,9 @@ def plan(
 ) -> "Parcel[Decision]":
     """What has to be done, judged by the guards; see ``tasks.plan.build_plan``."""
     at = running.content
-    decision = decide(at.job, source.content, target.content, recall(at.ledger, at.job), facts.content, at.context())
+    decision = decide(
+        at.job, source.content, target.content, recall(at.ledger, at.job, at.clock()), facts.content, at.context()
+    )
     at.have_planned(decision)
     return Parcel(decision)
 

@@ -4,14 +4,18 @@ import os
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 from connectors.contract import Kind, Pace, Source, Target
 from connectors.registry import open_source, open_target
 from flows.home import home
+from tasks.checks import NOTHING_BEFORE, History
 from tasks.job import Job
-from tasks.ledger import Ledger
+from tasks.ledger import Escrow, Ledger
 from tasks.plan import Remembered
+
+COUNTED_CYCLES = 20
+"""How many cycles back the size of the source is compared with."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +47,25 @@ def open_ledger() -> Ledger:
     return Ledger.open(os.environ.get("PROVISOR_DATABASE_URL"), home())
 
 
-def recall(ledger: Ledger, job: Job) -> Remembered:
-    """The links of a job."""
-    return Remembered(links={kind: ledger.links(job.name, kind) for kind in Kind})
+@dataclass(frozen=True, slots=True)
+class Recalled:
+    """What the ledger remembers of a job, as far as a cycle decides by it."""
+
+    links: Remembered
+    escrows: tuple[Escrow, ...] = ()
+    history: History = NOTHING_BEFORE
+
+
+def recall(ledger: Ledger, job: Job, moment: datetime) -> Recalled:
+    """What is remembered of a job at a moment."""
+    cycles = ledger.cycles(job.name, limit=COUNTED_CYCLES)
+    return Recalled(
+        links=Remembered(links={kind: ledger.links(job.name, kind) for kind in Kind}),
+        escrows=tuple(ledger.escrows(job.name)),
+        history=History(
+            staged=ledger.staged(job.name),
+            removed_in_day=ledger.removals(job.name, since=moment - timedelta(days=1)),
+            removed_in_week=ledger.removals(job.name, since=moment - timedelta(days=7)),
+            source_counts=[cycle.source_count for cycle in cycles if cycle.source_count is not None],
+        ),
+    )

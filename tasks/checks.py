@@ -3,7 +3,7 @@
 Guards count what the plan would take away. A guard that trips stages exactly what it judged; joiners and changes run.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 
@@ -13,6 +13,7 @@ import pandas as pd
 from connectors.contract import REMOVALS, Action, Kind, Snapshot
 from connectors.errors import SettingsError
 from tasks.job import Limit, Limits
+from tasks.ledger import Staged
 from tasks.mapping import Mask
 from tasks.plan import Block, Cause, Plan
 
@@ -32,6 +33,23 @@ class Verdict:
     held: int
     """How many removals it holds back: accounts, or members."""
     sentence: str
+
+
+@dataclass(frozen=True, slots=True)
+class History:
+    """What happened before, as far as guards judge by it."""
+
+    staged: Sequence[Staged] = ()
+    """Changes that earlier cycles held back, with what people have decided about them."""
+    removed_in_day: int = 0
+    """Accounts that the job disabled or deleted in the last 24 hours."""
+    removed_in_week: int = 0
+    """The same in the last seven days."""
+    source_counts: Sequence[int] = ()
+    """Users that the source had in the last cycles that read it to the end, the latest first."""
+
+
+NOTHING_BEFORE = History()
 
 
 @dataclass(slots=True)
@@ -56,7 +74,7 @@ def refuse_empty(source: Snapshot) -> None:
         raise SettingsError(f"The source ({source.system}) has no users at all.{unread} Nothing was written.")
 
 
-def check_plan(plan: Plan, limits: Limits) -> Checked:
+def check_plan(plan: Plan, limits: Limits, history: History = NOTHING_BEFORE) -> Checked:
     """The plan divided into what may run and what is staged."""
     checked = Checked(plan=plan, blocks=list(plan.blocks), staged=[], verdicts=[])
     _judge_completeness(checked)

@@ -11,91 +11,20 @@ import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from enum import StrEnum
 from pathlib import Path, PurePosixPath
-from typing import IO, Annotated, Any, Self
+from typing import IO, Any
 
 import pyarrow as pa
 from fsspec.core import url_to_fs
-from pydantic import AfterValidator, BeforeValidator, model_validator
 
 from connectors.errors import CredentialsError, FatalError, SettingsError, UnreachableError
-from connectors.rows import Name, nearest
-from connectors.settings import Settings, reveal
+from connectors.file_section import FileSection, Format, format_of_name, unknown_format
+from connectors.rows import nearest
+from connectors.settings import reveal
 
 _PIECE = 4 << 20
 """Bytes read at once."""
 _GZIP = b"\x1f\x8b"
-
-
-class Format(StrEnum):
-    """How a file is laid out."""
-
-    CSV = "csv"
-    TSV = "tsv"
-    JSON_LINES = "jsonl"
-    PARQUET = "parquet"
-
-
-_ENDINGS = {
-    ".csv": Format.CSV,
-    ".tsv": Format.TSV,
-    ".tab": Format.TSV,
-    ".jsonl": Format.JSON_LINES,
-    ".ndjson": Format.JSON_LINES,
-    ".parquet": Format.PARQUET,
-}
-
-
-# Settings
-
-
-def _delimiter(value: object) -> object:
-    """In YAML only double quotes turn backslash and t into a tab."""
-    return "\t" if value in ("\\t", "tab") else value
-
-
-def _one_character(text: str) -> str:
-    if len(text) != 1 or not text.isascii() or text in '"\r\n\0':
-        raise ValueError("must be one ASCII character, and neither a quote nor a line end")
-    return text
-
-
-def _known_encoding(name: str) -> str:
-    try:
-        "a".encode(name)
-    except LookupError:
-        raise ValueError(f"{name!r} is not a text encoding; common ones are utf-8, utf-16 and cp1252") from None
-    return name
-
-
-class FileSection(Settings):
-    """Which file, and what is in it."""
-
-    path: Name
-    """File name, from the job file's folder on, or an address like ``s3://bucket/people.csv``; may hold references."""
-    format: Format | None = None
-    """csv, tsv, jsonl or parquet; left out, the ending of the name says it. Each text format may be gzipped."""
-    delimiter: Annotated[str, BeforeValidator(_delimiter), AfterValidator(_one_character)] | None = None
-    """What separates cells; left out, a comma, or in TSV a tab."""
-    encoding: Annotated[str, AfterValidator(_known_encoding)] | None = None
-    """Encoding of a text file; left out, UTF-8, or what the byte order mark says."""
-
-    @model_validator(mode="after")
-    def _format_is_known(self) -> Self:
-        if "${" not in self.path and self.format is None and format_of_name(self.path) is None:
-            raise ValueError(_unknown_format(self.path))
-        return self
-
-
-def format_of_name(path: str) -> Format | None:
-    """What the ending of a file's name says."""
-    name = PurePosixPath(path.lower())
-    return _ENDINGS.get(name.suffix if name.suffix != ".gz" else PurePosixPath(name.stem).suffix)
-
-
-def _unknown_format(label: str) -> str:
-    return f"the name {label} does not tell the format: add format: csv, tsv, jsonl or parquet"
 
 
 # Files
@@ -129,7 +58,7 @@ class File:
         """How it is laid out. Raises: SettingsError when nobody says."""
         found = self.section.format or format_of_name(reveal(self.section.path, folder=self.folder))
         if found is None:
-            raise SettingsError(f"Cannot read it: {_unknown_format(self.label)}.")
+            raise SettingsError(f"Cannot read it: {unknown_format(self.label)}.")
         return found
 
     @contextmanager

@@ -1,0 +1,78 @@
+"""Which file holds rows, and how it is written: settings alone, so that a job file is checked without reading files."""
+
+from enum import StrEnum
+from pathlib import PurePosixPath
+from typing import Annotated, Self
+
+from pydantic import AfterValidator, BeforeValidator, Field, model_validator
+
+from connectors.settings import Settings
+
+Name = Annotated[str, Field(min_length=1)]
+
+
+class Format(StrEnum):
+    """How a file is laid out."""
+
+    CSV = "csv"
+    TSV = "tsv"
+    JSON_LINES = "jsonl"
+    PARQUET = "parquet"
+
+
+_ENDINGS = {
+    ".csv": Format.CSV,
+    ".tsv": Format.TSV,
+    ".tab": Format.TSV,
+    ".jsonl": Format.JSON_LINES,
+    ".ndjson": Format.JSON_LINES,
+    ".parquet": Format.PARQUET,
+}
+
+
+def _delimiter(value: object) -> object:
+    """In YAML only double quotes turn backslash and t into a tab."""
+    return "\t" if value in ("\\t", "tab") else value
+
+
+def _one_character(text: str) -> str:
+    if len(text) != 1 or not text.isascii() or text in '"\r\n\0':
+        raise ValueError("must be one ASCII character, and neither a quote nor a line end")
+    return text
+
+
+def _known_encoding(name: str) -> str:
+    try:
+        "a".encode(name)
+    except LookupError:
+        raise ValueError(f"{name!r} is not a text encoding; common ones are utf-8, utf-16 and cp1252") from None
+    return name
+
+
+class FileSection(Settings):
+    """Which file, and what is in it."""
+
+    path: Name
+    """File name, from the job file's folder on, or an address like ``s3://bucket/people.csv``; may hold references."""
+    format: Format | None = None
+    """csv, tsv, jsonl or parquet; left out, the ending of the name says it. Each text format may be gzipped."""
+    delimiter: Annotated[str, BeforeValidator(_delimiter), AfterValidator(_one_character)] | None = None
+    """What separates cells; left out, a comma, or in TSV a tab."""
+    encoding: Annotated[str, AfterValidator(_known_encoding)] | None = None
+    """Encoding of a text file; left out, UTF-8, or what the byte order mark says."""
+
+    @model_validator(mode="after")
+    def _format_is_known(self) -> Self:
+        if "${" not in self.path and self.format is None and format_of_name(self.path) is None:
+            raise ValueError(unknown_format(self.path))
+        return self
+
+
+def format_of_name(path: str) -> Format | None:
+    """What the ending of a file's name says."""
+    name = PurePosixPath(path.lower())
+    return _ENDINGS.get(name.suffix if name.suffix != ".gz" else PurePosixPath(name.stem).suffix)
+
+
+def unknown_format(label: str) -> str:
+    return f"the name {label} does not tell the format: add format: csv, tsv, jsonl or parquet"
