@@ -98,10 +98,18 @@ class Snapshot:
     """Entries left out of the frames, each with its reason."""
     disabled: frozenset[str] = frozenset()
     """Keys of users that the source itself marks as disabled or soft-deleted."""
+    assignments: pd.DataFrame | None = None
+    """Whom the app is assigned to, where a table says it: columns ``kind``, ``key`` (of a user; of a group the key or
+    a name) and ``role`` (null for none). No duplicates."""
     watermark: str | None = None
     """Cursor for the next incremental read, opaque; None where the source has no notion of change."""
     requests: int = 0
     """Requests (or files, or statements) it took."""
+    everybody: Mapping[Kind, pd.Index] = field(default_factory=dict)
+    """Of the kinds whose frame holds only what changed since a watermark: the keys of all entries that are there.
+
+    No key of it is in the system twice. Kinds that are not in it were read whole.
+    """
 
     @property
     def complete(self) -> bool:
@@ -220,7 +228,7 @@ class Source(Protocol):
     def read(
         self, wanted: Wanted, *, since: str | None = None, progress: Callable[[int], None] | None = None
     ) -> Snapshot:
-        """Everything in the system, or what changed after the watermark ``since``.
+        """Everything in the system, or what changed after the watermark ``since`` (see ``Snapshot.everybody``).
 
         ``progress`` is told how many entries have been read so far. Raises: FatalError.
         """
@@ -243,6 +251,13 @@ class Target(Source, Protocol):
         """Entries whose attribute equals one of the values, compared as the target compares.
 
         Columns as ``read`` gives them for ``wanted``, and ``attribute`` itself. Raises: FatalError.
+        """
+        ...
+
+    def fetch(self, kind: Kind, ids: Sequence[str], wanted: Wanted) -> Snapshot:
+        """The entries with these ids, groups with their members; whoever is no longer there is left out.
+
+        Raises: FatalError.
         """
         ...
 

@@ -4,11 +4,9 @@ from enum import StrEnum
 from pathlib import PurePosixPath
 from typing import Annotated, Self
 
-from pydantic import AfterValidator, BeforeValidator, Field, model_validator
+from pydantic import AfterValidator, BeforeValidator, model_validator
 
-from connectors.settings import Settings
-
-Name = Annotated[str, Field(min_length=1)]
+from connectors.settings import Name, Settings
 
 
 class Format(StrEnum):

@@ -23,10 +23,10 @@ from pydantic import BeforeValidator, Field
 
 from connectors.contract import Kind, Unreadable
 from connectors.errors import SettingsError
+from connectors.settings import Name as Name
 from connectors.settings import Settings
 
 Mask = npt.NDArray[np.bool_]
-Name = Annotated[str, Field(min_length=1)]
 
 TEXT = pd.StringDtype("pyarrow", na_value=np.nan)
 """The dtype of text columns; the same as ``str``."""
@@ -323,6 +323,18 @@ def check_entries(rows: Rows, section: EntrySection, kind: Kind, *, wanted: Iter
         incomplete=(*rows.incomplete, *_lost_rows(where, lost)),
         disabled=frozenset(keys.filter(pa.array(disabled)).to_pylist()),
     )
+
+
+def all_keys(column: "pd.Series[Any]", name: str, where: str) -> pd.Index | None:
+    """Every key of a table as the index of its entries would have them; None where one is missing or comes twice.
+
+    Raises: SettingsError when the column holds lists.
+    """
+    keys = _key_texts(column, name, where)
+    if _missing(keys).any() or (_copies(keys) > 1).any():
+        return None
+    index: pd.Index = pd.Index(text_series(keys, keep_empty=True), name="key", copy=False)
+    return index
 
 
 def check_edges(rows: Rows, section: EdgeSection, *, where: str) -> Checked:

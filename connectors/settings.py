@@ -11,11 +11,14 @@ import re
 from pathlib import Path
 from typing import Annotated
 
-from pydantic import AfterValidator, BaseModel, ConfigDict
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 from connectors.errors import SettingsError
 
 _REFERENCE = re.compile(r"\$\{(env|file|prefect):([^}]+)\}")
+
+Name = Annotated[str, Field(min_length=1)]
+"""What something is called: a column, a table, a file."""
 
 
 class Settings(BaseModel):

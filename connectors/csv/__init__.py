@@ -12,15 +12,15 @@ from typing import Self
 from pydantic import model_validator
 
 from connectors.contract import AttributeInfo, Kind, Snapshot, Unreadable, Wanted, no_entries, no_members
-from connectors.csv import delimited, json_lines, parquet
-from connectors.csv.files import File, FileSection, Format
+from connectors.csv.files import File
+from connectors.csv.tables import columns_of, read_rows
+from connectors.file_section import FileSection
 from connectors.registry import Connector
 from connectors.rows import (
     Checked,
     EdgeSection,
     EntrySection,
     PersonSection,
-    Rows,
     check_edges,
     check_entries,
     require_columns,
@@ -72,7 +72,7 @@ class CsvSource:
         for section in (self._settings.users, self._settings.groups, self._settings.members):
             if section is not None:
                 file = File(section, self._folder)
-                names = _attributes(file)
+                names = columns_of(file)
                 require_columns(section.required, names, where=file.label)
                 found.append(f"{file.label} ({len(names)} columns)")
         return f"The files can be read: {', '.join(found)}."
@@ -80,7 +80,7 @@ class CsvSource:
     def attributes(self, kind: Kind) -> Mapping[str, AttributeInfo] | None:
         """Columns of the header; of JSON Lines, what the first lines hold. Raises: FatalError."""
         section = self._settings.users if kind is Kind.USER else self._settings.groups
-        return _attributes(File(section, self._folder)) if section is not None else {}
+        return columns_of(File(section, self._folder)) if section is not None else {}
 
     def read(
         self,
@@ -122,14 +122,14 @@ class CsvSource:
         self, section: PersonFile | GroupFile, kind: Kind, wanted: Sequence[str], counter: "_Counter"
     ) -> Checked:
         file = File(section, self._folder)
-        rows = _rows(file, section.required, wanted, keep_empty=section.keep_empty, progress=counter.tell)
+        rows = read_rows(file, section.required, wanted, keep_empty=section.keep_empty, progress=counter.tell)
         checked = check_entries(rows, section, kind, wanted=wanted, where=file.label)
         counter.add(len(rows.frame))
         return checked
 
     def _edges(self, section: EdgeFile, counter: "_Counter") -> Checked:
         file = File(section, self._folder)
-        rows = _rows(file, section.required, (), keep_empty=False, progress=lambda _: None)
+        rows = read_rows(file, section.required)
         checked = check_edges(rows, section, where=file.label)
         counter.add(0)
         return checked
@@ -150,26 +150,6 @@ class _Counter:
     def add(self, count: int) -> None:
         """The present file is finished."""
         self._before += count
-
-
-def _attributes(file: File) -> Mapping[str, AttributeInfo]:
-    match file.format:
-        case Format.CSV | Format.TSV:
-            return {name: info for name, info in delimited.attributes(file).items() if name}
-        case Format.JSON_LINES:
-            return json_lines.attributes(file)
-        case Format.PARQUET:
-            return parquet.attributes(file)
-
-
-def _rows(file: File, required: Sequence[str], wanted: Sequence[str], *, keep_empty: bool, progress: Progress) -> Rows:
-    match file.format:
-        case Format.CSV | Format.TSV:
-            return delimited.read(file, required, wanted, keep_empty=keep_empty, progress=progress)
-        case Format.JSON_LINES:
-            return json_lines.read(file, required, wanted, keep_empty=keep_empty, progress=progress)
-        case Format.PARQUET:
-            return parquet.read(file, required, wanted, keep_empty=keep_empty, progress=progress)
 
 
 def _open_source(settings: CsvSettings, *, folder: Path) -> CsvSource:

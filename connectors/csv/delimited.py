@@ -21,8 +21,9 @@ import pyarrow as pa
 import pyarrow.csv as pa_csv
 
 from connectors.contract import AttributeInfo
-from connectors.csv.files import File, Format
+from connectors.csv.files import File
 from connectors.errors import SettingsError
+from connectors.file_section import Format
 from connectors.rows import BadRow, Rows, frame_of, require_columns, text_series, wanted_columns
 
 Lines = npt.NDArray[np.int64]

@@ -178,7 +178,9 @@ class ScimTarget:
     ) -> Snapshot:
         """Everything in the service; ``since`` is not understood, no watermark is ever given out."""
         del since
-        content = self._reader.read(wanted, progress)
+        return self._snapshot(self._reader.read(wanted, progress))
+
+    def _snapshot(self, content: Content) -> Snapshot:
         return Snapshot(
             system=self._reader.system(),
             users=content.users,
@@ -203,6 +205,11 @@ class ScimTarget:
         """See :class:`connectors.contract.Target`."""
         paths = wanted.users if kind is Kind.USER else wanted.groups or ()
         return self._reader.run(self._reader.service.find, kind, attribute, values, paths)
+
+    def fetch(self, kind: Kind, ids: Sequence[str], wanted: Wanted) -> Snapshot:
+        """See :class:`connectors.contract.Target`."""
+        paths = wanted.users if kind is Kind.USER else wanted.groups or ()
+        return self._snapshot(self._reader.run(self._reader.service.fetch, kind, ids, paths))
 
     def apply(self, changes: Sequence[Change], done: Callable[[Outcome], None]) -> None:
         """See :class:`connectors.contract.Target`.

@@ -278,6 +278,37 @@ class ScimService:
         collector.add([found[entry_id] for entry_id in sorted(found)])
         return collector.frame()
 
+    async def fetch(self, kind: Kind, ids: Sequence[str], paths: Sequence[str]) -> Content:
+        """The entries with these ids, groups with their members; whoever is gone is left out.
+
+        Raises: FatalError, RetryableError.
+        """
+        before, read_at = self.session.requests, datetime.now(UTC)
+        codec = (await self.codecs())[kind]
+        with bad_paths_as_settings():
+            collector = Collector(codec, paths, members=kind is Kind.GROUP)
+        found: dict[str, Resource] = {}
+
+        async def look_at(entry_id: str) -> None:
+            call = Call("GET", entry_address(ENDPOINTS[kind], entry_id), f"read a {kind}", known=True)
+            answer = await self.session.send(call)
+            if answer.status != 200:
+                error = error_of(answer, call, address=self.session.address)
+                if isinstance(error, GoneError):
+                    return
+                raise error
+            entry = answer.json()
+            if not isinstance(entry, dict) or str(entry.get("id")) != entry_id:
+                raise SchemaMismatchError(f"Asked for one {kind} by its id, the service gave something else.")
+            found[entry_id] = entry
+
+        await for_each(dict.fromkeys(ids), look_at, width=self.pace.concurrency, go_on=lambda: True)
+        collector.add([found[entry_id] for entry_id in sorted(found)])
+        frame, requests = collector.frame(), self.session.requests - before
+        if kind is Kind.USER:
+            return Content(read_at, frame, no_entries(), no_members(), [], [], requests)
+        return Content(read_at, no_entries(), frame, collector.edges(), [], [], requests)
+
     async def _matching(self, codec: Codec, expression: str) -> list[Resource]:
         params: dict[str, str | int] = {"filter": expression}
         if codec.kind is Kind.GROUP:

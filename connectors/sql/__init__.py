@@ -10,6 +10,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Any, Self
 
+import pandas as pd
 import sqlalchemy as sa
 from pydantic import AfterValidator, ConfigDict, Field, model_validator
 from sqlalchemy.engine import Connection, Engine, Row
@@ -26,6 +27,7 @@ from connectors.rows import (
     Name,
     PersonSection,
     Rows,
+    all_keys,
     check_edges,
     check_entries,
     frame_of,
@@ -120,6 +122,8 @@ class _Session:
     entries: int = 0
     seen: dict[str, Any] = field(default_factory=dict)
     """Greatest watermark by section."""
+    everybody: dict[Kind, pd.Index] = field(default_factory=dict)
+    """Kinds of which only rows that changed are read, with the keys of all rows."""
 
 
 class SqlSource:
@@ -166,10 +170,10 @@ class SqlSource:
         groups, members = no_entries(), no_members()
         with one_moment(self._engine(), label=self._label) as connection:
             session = _Session(connection, self._label, before, progress)
-            users = _read_entries(session, settings.users, "users", Kind.USER, wanted.users)
+            users = _read_entries(session, settings.users, Kind.USER, wanted.users)
             parts = [users]
             if wanted.groups is not None and settings.groups is not None:
-                parts.append(_read_entries(session, settings.groups, "groups", Kind.GROUP, wanted.groups))
+                parts.append(_read_entries(session, settings.groups, Kind.GROUP, wanted.groups))
                 groups = parts[-1].frame
                 if settings.members is not None:
                     parts.append(_read_edges(session, settings.members))
@@ -185,6 +189,7 @@ class SqlSource:
             disabled=users.disabled,
             watermark=watermark.encode(session.seen),
             requests=session.statements,
+            everybody=session.everybody,
         )
 
     def close(self) -> None:
@@ -281,11 +286,15 @@ def _changed(connection: Connection, section: EntryTable, since: Any) -> Any:
 
 
 def _read_rows(
-    session: _Session, section: PersonTable | GroupTable | EdgeTable, name: str, wanted: Sequence[str]
-) -> tuple[Rows, bool]:
-    """Rows of a section, and whether only those that changed."""
+    session: _Session,
+    section: PersonTable | GroupTable | EdgeTable,
+    name: str,
+    wanted: Sequence[str],
+    *,
+    since: Any = None,
+) -> Rows:
+    """Rows of a section; with ``since``, a value of its watermark column, only those that changed."""
     where, required = _where(section, name), _required(section)
-    since = session.since.get(name) if isinstance(section, EntryTable) and section.watermark else None
     flags: set[str] = set()
     statement: Any
     if section.table is not None:
@@ -311,7 +320,7 @@ def _read_rows(
         rows = _collect(session, section, name, result.partitions(), names, columns, flags)
     finally:
         result.close()
-    return rows, since is not None
+    return rows
 
 
 def _collect(
@@ -365,20 +374,38 @@ def _truth(values: Sequence[object]) -> Sequence[object]:
     return values
 
 
-def _read_entries(
-    session: _Session, section: PersonTable | GroupTable, name: str, kind: Kind, wanted: Sequence[str]
-) -> Checked:
-    rows, partial = _read_rows(session, section, name, wanted)
-    if partial:
-        rows.incomplete.append(
-            f"Only rows of {_where(section, name)} that changed since the last read were read "
-            f"(by {section.watermark}), so nobody's absence is known."
-        )
+def _read_entries(session: _Session, section: PersonTable | GroupTable, kind: Kind, wanted: Sequence[str]) -> Checked:
+    """Entries of a section: those that changed where everybody who is there can be told by their keys, else all."""
+    name = f"{kind}s"
+    since = session.since.get(name) if section.watermark else None
+    keys = _read_keys(session, section, name) if since is not None else None
+    if keys is not None:
+        session.everybody[kind] = keys
+    rows = _read_rows(session, section, name, wanted, since=since if keys is not None else None)
     return check_entries(rows, section, kind, wanted=wanted, where=_where(section, name))
 
 
+def _read_keys(session: _Session, section: PersonTable | GroupTable, name: str) -> pd.Index | None:
+    """The keys of all rows; None where one is missing or comes twice, which only a look at the rows can tell apart."""
+    key: Any = sa.column(section.key)
+    if section.table is not None:
+        statement: Any = sa.select(key).select_from(sa.table(section.table, schema=section.schema_name))
+    else:
+        quoted = session.connection.dialect.identifier_preparer.quote(section.key)
+        statement = sa.text(f"SELECT {quoted} FROM ({_query(section).text}) AS everybody")
+    column = Column()
+    result = session.connection.execute(statement, execution_options={"stream_results": True, "yield_per": _CHUNK})
+    session.statements += 1
+    try:
+        for chunk in result.scalars().partitions():
+            column.add(chunk)
+    finally:
+        result.close()
+    return all_keys(column.finish(keep_empty=True), section.key, _where(section, name))
+
+
 def _read_edges(session: _Session, section: EdgeTable) -> Checked:
-    rows, _ = _read_rows(session, section, "members", ())
+    rows = _read_rows(session, section, "members", ())
     return check_edges(rows, section, where=_where(section, "members"))
 
 

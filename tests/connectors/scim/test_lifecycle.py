@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from pathlib import Path
 
+import pandas as pd
 import pytest
 
 from connectors.contract import Action, Kind, Status, Target, Wanted
@@ -161,6 +162,21 @@ def test_find(any_target: ScimTarget) -> None:
     assert list(any_target.find(Kind.USER, WORK, ["bob@example.com"], WANTED)["displayName"]) == ["bob"]
     assert list(any_target.find(Kind.GROUP, "displayName", ["sales"], WANTED)["displayName"]) == ["Sales"]
     assert any_target.find(Kind.USER, "externalId", [odd], WANTED).empty
+
+
+def test_fetch(any_target: ScimTarget) -> None:
+    """One entry looked at by its id is as the listing shows it, a group with its members; who is gone is left out."""
+    ids = {label: apply_one(any_target, create(label)).target_id for label in ("ann", "bob")}
+    sales = apply_one(any_target, create_group("Sales")).target_id
+    apply_one(any_target, act(Action.ADD_MEMBERS, sales, kind=Kind.GROUP, members=(ids["ann"], ids["bob"])))
+    listed = any_target.read(WANTED)
+    users = any_target.fetch(Kind.USER, [ids["bob"], "nobody/?#", ids["bob"]], WANTED)
+    pd.testing.assert_frame_equal(users.users, listed.users.loc[[ids["bob"]]], check_dtype=False)
+    groups = any_target.fetch(Kind.GROUP, [sales], WANTED)
+    pd.testing.assert_frame_equal(groups.groups, listed.groups, check_dtype=False)
+    assert set(groups.members["member"]) == {ids["ann"], ids["bob"]}
+    assert users.complete
+    assert len(any_target.fetch(Kind.USER, [], WANTED).users) == 0
 
 
 def test_paging(any_target: ScimTarget, open_target: Opener, service: ScimService) -> None:
