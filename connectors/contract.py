@@ -144,6 +144,8 @@ class AttributeInfo:
     mutability: str = "readWrite"
     """readWrite, readOnly, immutable or writeOnly."""
     canonical_values: tuple[str, ...] = ()
+    unique: bool = False
+    """Whether the system says that it refuses a second entry with the same value."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,6 +18,7 @@ from connectors.errors import FatalError, ProvisorError
 
 if TYPE_CHECKING:
     from tasks.job import Job
+    from tasks.ledger import Ledger
 
 STOPPED, WRONG = 4, 2
 
@@ -47,6 +48,7 @@ class Choice(StrEnum):
 
     AUTO = "auto"
     INITIAL = "initial"
+    INCREMENTAL = "incremental"
     RECONCILE = "reconcile"
 
 
@@ -94,6 +96,7 @@ def _complain(message: str, status: int) -> NoReturn:
 def check(job: JobFile, as_json: Json = False) -> None:
     """Check a job: the file, both connections, and its mappings against both systems."""
     import orjson
+    from rich.markup import escape
 
     from flows.show import console
     from flows.systems import open_systems
@@ -105,10 +108,16 @@ def check(job: JobFile, as_json: Json = False) -> None:
         answers = {"source": systems.source.check(), "target": systems.target.check()}
         check_agreement(loaded, survey(systems.source, systems.target))
     if as_json:
-        _write(orjson.dumps({"job": loaded.name, "ok": True, **answers}))
+        warnings = [
+            {"line": found.line, "column": found.column, "key": found.key, "message": found.message}
+            for found in loaded.warnings
+        ]
+        _write(orjson.dumps({"job": loaded.name, "ok": True, **answers, "warnings": warnings}))
         return
     out = console()
     out.print(f"[green]✓[/] {job}: the job file is right")
+    for found in loaded.warnings:
+        out.print(f"[yellow]![/] {escape(str(found))}")
     for side, answer in answers.items():
         out.print(f"[green]✓[/] {side}: {answer}", markup=True)
     out.print("[green]✓[/] every mapping, filter and matching rule agrees with both systems")
@@ -132,29 +141,52 @@ def plan(
         sys.stdout.buffer.flush()
     else:
         show_plan(console(), decision, limit=None if full else 5)
-    raise typer.Exit(3 if decision.checked.verdicts else 0)
+    raise typer.Exit(3 if decision.checked.waiting else 0)
 
 
 @app.command()
 def run(
     job: JobFile,
     cycle: Annotated[Choice, typer.Option(help="What to evaluate; auto decides by what is known.")] = Choice.AUTO,
+    now: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="ENTRY",
+            help="Try an entry that failed before now, however long it would have to wait: its anchor, its id in the "
+            "target, or its name. Several times for several entries.",
+        ),
+    ] = None,
     as_json: Json = False,
 ) -> None:
     """Run one cycle of a job as a Prefect flow: read both sides, plan, judge, load, report."""
     from flows import local_api
     from flows.home import home
 
-    _load(job)  # here, so that a wrong file is said at once and not after the orchestrator has started
+    # Here, so that a wrong file, or a job that is held, is said at once and not after the orchestrator has started.
+    at_once = _may_run(_load(job), now or [])
     with _standard_output_for(as_json), local_api.serving(home()) as api_ready:
         from flows.running import run_cycle
 
-        report = run_cycle(job, cycle, api_ready=api_ready, quiet=as_json)
+        report = run_cycle(job, cycle, at_once=at_once, api_ready=api_ready, quiet=as_json)
     if as_json:
         import orjson
 
         _write(orjson.dumps(report.as_json(), default=str))
     raise typer.Exit(report.exit_status)
+
+
+def _may_run(job: "Job", names: list[str]) -> tuple[str, ...]:
+    """Anchors of the entries named with --now; ends the command when the job is paused or in quarantine."""
+    from flows.aftermath import let_begin
+    from flows.maintain import RequestError, anchors_of
+    from flows.systems import now, open_ledger
+
+    with open_ledger() as ledger:
+        let_begin(ledger, job, now=now())
+        try:
+            return anchors_of(ledger, job.name, names)
+        except RequestError as error:
+            _complain(str(error), WRONG)
 
 
 @app.command()
@@ -178,6 +210,72 @@ def status(
         _write(orjson.dumps(found))
         return
     show_status(console(), found)
+
+
+JobName = Annotated[str, typer.Argument(metavar="JOB", help="A job's name or file.", show_default=False)]
+Only = Annotated[
+    list[str] | None,
+    typer.Option(metavar="SELECTION", help="Only this: an anchor, an id in the target, a name, a kind or an action."),
+]
+Until = Annotated[
+    str | None, typer.Option(metavar="DATE", help="When the decision runs out: the end of a day, or a moment.")
+]
+Why = Annotated[str, typer.Option(metavar="TEXT", help="The reason, for whoever reads the log.")]
+By = Annotated[str | None, typer.Option(metavar="NAME", help="Who decides; your login name without it.")]
+
+
+@app.command()
+def approve(
+    job: JobName, only: Only = None, until: Until = None, why: Why = "", by: By = None, as_json: Json = False
+) -> None:
+    """Approve changes that guards hold; the next cycle carries them out without judging them again."""
+    _decide("approved", job, only, until, why, by, as_json=as_json)
+
+
+@app.command()
+def reject(
+    job: JobName, only: Only = None, until: Until = None, why: Why = "", by: By = None, as_json: Json = False
+) -> None:
+    """Reject changes that guards hold; they are left alone until the decision runs out or the plan changes."""
+    _decide("rejected", job, only, until, why, by, as_json=as_json)
+
+
+def _decide(
+    decision: str, job: str, only: list[str] | None, until: str | None, why: str, by: str | None, *, as_json: bool
+) -> None:
+    import orjson
+
+    from flows.decisions import (
+        DecisionError,
+        decide_staged,
+        decision_sentence,
+        login_name,
+        parse_until,
+        staged_json,
+    )
+    from flows.systems import now, open_ledger
+    from tasks.ledger import StagedState
+
+    name = _job_name(job)
+    try:
+        with open_ledger() as ledger:
+            decided = decide_staged(
+                ledger,
+                name,
+                StagedState(decision),
+                only=only or (),
+                until=parse_until(until),
+                who=by or login_name(),
+                why=why,
+                now=now(),
+            )
+    except DecisionError as error:
+        _complain(str(error), WRONG)
+    run = f"provisor run {job if job != name else 'JOB'}"
+    if as_json:
+        _write(orjson.dumps({"job": name, "decided": [staged_json(one) for one in decided], "next": run}))
+    else:
+        print(decision_sentence(decided, name, run))  # noqa: T201 (this is the command line)
 
 
 @app.command()
@@ -209,6 +307,68 @@ def log(
         show_log(console(), lines)
     else:
         _write(write_log(lines, form))
+
+
+@app.command()
+def restart(
+    job: JobName,
+    scope: Annotated[
+        str,
+        typer.Option(
+            metavar="SCOPES",
+            help="What to clear, with commas: watermark, escrows, quarantine, links, staged, or full for all of them.",
+        ),
+    ] = "watermark,escrows,quarantine",
+    yes: Annotated[bool, typer.Option("--yes", help="Break links without asking.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Clear what a job remembers, so that the next cycle starts afresh; no account is touched by it."""
+    import orjson
+
+    from flows.maintain import RequestError, Scope, count_links, scopes_of
+    from flows.maintain import restart as clear
+    from flows.systems import now, open_ledger
+
+    try:
+        scopes = scopes_of(scope)
+    except RequestError as error:
+        _complain(str(error), WRONG)
+    with open_ledger() as ledger:
+        name = _known_job(ledger, job)
+        if Scope.LINKS in scopes and not yes:
+            question = (
+                f"Break {count_links(ledger, name):,} links of {name}? Whoever is not found again by a matching "
+                "attribute gets a second account, or keeps one that nobody owns."
+            )
+            if not sys.stdin.isatty():
+                _complain(f"{question} Say so with --yes.", WRONG)
+            typer.confirm(question, abort=True, err=True)
+        restarted = clear(ledger, name, scopes, clock=now)
+    if as_json:
+        _write(orjson.dumps(restarted.as_json()))
+    else:
+        print("\n".join(restarted.sentences))  # noqa: T201 (this is the command line)
+
+
+@app.command()
+def pause(job: JobName, why: Why = "", by: By = None) -> None:
+    """Pause a job: no cycle begins, and one that runs stops between two batches."""
+    from flows import maintain
+    from flows.decisions import login_name
+    from flows.systems import now, open_ledger
+
+    with open_ledger() as ledger:
+        print(maintain.pause(ledger, _known_job(ledger, job), who=by or login_name(), why=why, now=now()))  # noqa: T201
+
+
+@app.command()
+def resume(job: JobName) -> None:
+    """Let a paused job go on, and one that is no longer tried after a long quarantine."""
+    from flows import maintain
+    from flows.systems import now, open_ledger
+
+    with open_ledger() as ledger:
+        print(maintain.resume(ledger, _known_job(ledger, job), now=now()))  # noqa: T201 (this is the command line)
 
 
 @app.command()
@@ -346,6 +506,15 @@ def _job_name(text: str) -> str:
     """A job's name, given by name or by file."""
     path = Path(text)
     return _load(path).name if path.suffix in (".yaml", ".yml") else text
+
+
+def _known_job(ledger: "Ledger", text: str) -> str:
+    """A job's name, given by file, or by name where it has run; a name that is misspelt ends the command."""
+    name = _job_name(text)
+    if name == text and name not in ledger.jobs():
+        known = ", ".join(ledger.jobs()) or "none"
+        _complain(f"No job called {name} has run here; there are: {known}.", WRONG)
+    return name
 
 
 def _one_of(choices: Any, text: str | None, option: str) -> Any:

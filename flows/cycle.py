@@ -3,19 +3,14 @@
 The pipeline itself is ``flows.provision``; nothing here decides anything about anybody's account.
 """
 
-import hashlib
 import logging
-import os
-import re
-import socket
 import threading
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager, suppress
+from collections.abc import Callable, Collection, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
-from enum import StrEnum
+from datetime import datetime
 from itertools import pairwise
 from pathlib import Path
 from random import SystemRandom
@@ -28,21 +23,23 @@ from prefect.client.schemas.objects import FlowRunPolicy, State
 from prefect.exceptions import MissingContextError, TerminationSignal
 from prefect.futures import PrefectFuture
 from prefect.runtime import flow_run
-from prefect.states import Failed
+from prefect.states import Failed as FailedState
 
-from connectors.contract import Action, Snapshot
+from connectors.contract import Action, Kind, Snapshot
 from connectors.errors import ProvisorError
+from flows.aftermath import STOPS, Ending, conclude, count_stops, let_begin, tell
+from flows.lease import HeldLease, holding
 from flows.preview import Decision
-from flows.systems import Systems, now, open_ledger, open_systems
+from flows.sight import CycleChoice, base_of, kind_of_cycle, store_of
+from flows.systems import CLOCK, FINISHED, Systems, now, open_ledger, open_systems
+from tasks.checks import keep_books
+from tasks.escrow import Failed
 from tasks.expressions import Context
 from tasks.job import Job, load_job
+from tasks.knowledge import advance, created_anchors, ids_after
 from tasks.ledger import (
     Cycle,
-    CycleKind,
     CycleState,
-    JobBusyError,
-    Lease,
-    LeaseLostError,
     Ledger,
     LogAction,
     LogEntry,
@@ -51,7 +48,9 @@ from tasks.ledger import (
 )
 from tasks.load import Loaded
 from tasks.mapping import Held
-from tasks.report import COUNT_OF, CycleReport, Failure, begin_progress, move_progress, publish_report
+from tasks.quarantine import Tally, refuse_paused
+from tasks.report import COUNT_OF, CycleReport, begin_progress, move_progress, publish_report
+from tasks.snapshots import Side
 
 
 def story() -> "logging.Logger | logging.LoggerAdapter[logging.Logger]":
@@ -64,9 +63,6 @@ def story() -> "logging.Logger | logging.LoggerAdapter[logging.Logger]":
 
 ContentT = TypeVar("ContentT")
 
-LEASE = timedelta(minutes=10)
-"""How long a silent holder keeps a job; a living one renews it long before."""
-
 
 class Parcel(Generic[ContentT]):
     """Carries anything across a task boundary: Prefect walks dataclasses and collections, but not plain classes."""
@@ -75,14 +71,6 @@ class Parcel(Generic[ContentT]):
 
     def __init__(self, content: ContentT) -> None:
         self.content = content
-
-
-class CycleChoice(StrEnum):
-    """What a person may ask a cycle to evaluate."""
-
-    AUTO = "auto"
-    INITIAL = "initial"
-    RECONCILE = "reconcile"
 
 
 class Watcher(Protocol):
@@ -115,10 +103,15 @@ class Running:
     systems: Systems
     ledger: Ledger
     cycle: Cycle
-    lease: Lease
+    lease: HeldLease
     clock: Callable[[], datetime] = now
+    at_once: frozenset[str] = frozenset()
+    """Anchors of entries in escrow that do not wait."""
     counts: Counter[str] = field(default_factory=Counter)
-    failures: list[Failure] = field(default_factory=list)
+    failures: list[Failed] = field(default_factory=list)
+    tally: Tally = field(default_factory=Tally)
+    undone: dict[Kind, set[str]] = field(default_factory=lambda: {kind: set() for kind in Kind})
+    """Anchors of entries that are not as the plan has them: a change failed, or was sent without a reference."""
     decision: Decision | None = None
     progress: "Progress" = field(init=False)
     snapshots: dict[str, Snapshot] = field(default_factory=dict)
@@ -158,6 +151,7 @@ class Running:
         """Notes the plan."""
         self.decision = decision
         self.marks["plan"] = self.clock()
+        story().info("%s", decision.sight.how)
         plan = decision.checked.plan
         counts = ", ".join(f"{count:,} to {action}" for action, count in plan.counts().items()) or "nothing to do"
         story().info("Planned: %s. %s entries are as they should be.", counts, f"{_unchanged(decision):,}")
@@ -173,45 +167,37 @@ class Running:
         for action, count in loaded.done.items():
             self.counts[COUNT_OF[action]] += count
         self.counts["failed"] += len(loaded.failures)
-        self.failures += [Failure(*failure) for failure in loaded.failures]
-        for label, verb, code, message in loaded.failures[:20]:
-            story().warning("Failed to %s %s: %s %s", verb, label, code or "", message)
+        self.failures += loaded.failures
+        self.tally += loaded.tally
+        for kind, anchors in loaded.undone.items():
+            self.undone[kind] |= anchors
+        for one in loaded.failures[:20]:
+            story().warning("Failed to %s %s: %s %s", one.action, one.label, one.code or "", one.message)
 
     def seconds(self) -> dict[str, float]:
         """How long each part took, in seconds, in order."""
         moments = list(self.marks.items())
         return {part: round((ended - began).total_seconds(), 3) for (_, began), (part, ended) in pairwise(moments)}
 
-    def keep_lease(self) -> None:
-        """Holds the job for longer. Raises: LeaseLostError when somebody else has taken it over."""
-        moment = self.clock()
-        if self.lease.expires_at - moment < LEASE / 2:
-            self.lease = self.ledger.renew_lease(self.lease, now=moment, duration=LEASE)
+    def may_go_on(self) -> None:
+        """Passes when the next batch may be sent. Raises: LeaseLostError, JobPausedError."""
+        self.lease.check()
+        refuse_paused(self.job.name, self.ledger.paused(self.job.name))
 
     def stage(self, decision: Decision) -> None:
-        """Writes down what is not done, and why: entries held, and removals that a guard holds back."""
+        """Writes down what is not done, and why: entries held, and what guards hold back; announces what is new."""
         checked = decision.checked
         moment = self.clock()
+        books = keep_books(checked, self.ledger.staged(self.job.name), cycle_id=self.cycle.id)
         entries = [_held_entry(held, LogStatus.SKIPPED) for held in checked.plan.held]
         entries += [_held_entry(note, LogStatus.WARNING) for note in checked.plan.notes]
-        staged = list(_staged(decision, self.cycle, moment))
-        entries += [
-            LogEntry(
-                kind=item.kind,
-                action=_STAGED_AS.get(item.action) or LogAction(item.action),
-                status=LogStatus.SKIPPED,
-                anchor=item.anchor,
-                target_id=item.target_id,
-                label=item.label,
-                reason=item.guard,
-            )
-            for item in staged
-        ]
+        entries += [_waiting_entry(item, _STAGED_AS[item.action], item.guard) for item in books.announced]
+        entries += [_waiting_entry(item, LogAction.LAPSE, "nothing of it is left to do") for item in books.lapsed]
         self.counts["held"] += len(checked.plan.held)
-        self.counts["staged"] += sum(verdict.held for verdict in checked.verdicts)
+        self.counts["staged"] += checked.held_back
         self.ledger.log_entries(self.cycle, entries, now=moment)
-        self.ledger.drop_staged(self.job.name, self.ledger.staged(self.job.name))
-        self.ledger.put_staged(self.job.name, staged)
+        self.ledger.put_staged(self.job.name, books.put, under=self.cycle)
+        self.ledger.drop_staged(self.job.name, books.drop, under=self.cycle)
 
     @contextmanager
     def loading(self, decision: Decision) -> Iterator["Progress"]:
@@ -222,9 +208,34 @@ class Running:
         self.progress.begin(total)
         try:
             yield self.progress
+            self._forget_approved(decision)
         finally:
             self.progress.end()
             self.marks["load"] = self.clock()
+
+    def remember(self, decision: Decision) -> None:
+        """Keeps what the target holds now, so that the next cycle need not list it."""
+        sight, blocks = decision.sight, decision.checked.blocks
+        if not blocks and not sight.listed and not sight.looked_at:
+            return
+        ids = {
+            kind: ids_after(entries, self.ledger.target_ids(self.job.name, kind, created_anchors(blocks, kind)))
+            for kind, entries in decision.checked.plan.entries.items()
+        }
+        known = advance(base_of(self.job, self.cycle, sight), blocks, self.undone, ids, cycle=self.cycle)
+        store_of(self.job.name).keep(Side.TARGET, known)
+        self.marks["remember"] = self.clock()
+
+    def _forget_approved(self, decision: Decision) -> None:
+        """What was approved is done; what failed stays approved, and so does what an incomplete source still holds."""
+        approved = decision.checked.approved
+        if not approved:
+            return
+        log = self.ledger.log(self.job.name, cycle=self.cycle.number, status=LogStatus.FAILURE, limit=None)
+        failed = set(zip(log["kind"], log["anchor"], strict=True))
+        held = decision.checked.suspended
+        done = [item for item in approved if item.key not in held and (item.kind, item.anchor) not in failed]
+        self.ledger.drop_staged(self.job.name, done, under=self.cycle)
 
 
 class Progress:
@@ -252,17 +263,19 @@ class Progress:
     def follow(self, futures: Sequence[PrefectFuture[Any]]) -> Iterator[Any]:
         """The results of load tasks in order, moving the bar while waiting.
 
-        Raises: what a task raised, after all of them have ended, so that nothing is sent behind anybody's back.
+        Raises: what a task raised, after all of them have ended, so that nothing is sent behind anybody's back, and
+        after the results of the others.
         """
         for future in futures:
             while not future.state.is_final():
                 future.wait(timeout=1)
-                with suppress(LeaseLostError):  # every batch finds that out by itself, before it sends anything
-                    self._running.keep_lease()
                 self._show()
         self._show()
-        for future in futures:
-            yield future.result()
+        results = [future.result(raise_on_failure=False) for future in futures]
+        yield from (result for result in results if not isinstance(result, BaseException))
+        for result in results:
+            if isinstance(result, BaseException):
+                raise result
 
     def end(self) -> None:
         """Leaves the bar where it is."""
@@ -277,32 +290,39 @@ class Progress:
 
 
 @contextmanager
-def running_cycle(path: Path, choice: CycleChoice, *, flow_run_id: str | None) -> Iterator[Running]:
+def running_cycle(
+    path: Path, choice: CycleChoice, *, flow_run_id: str | None, at_once: Collection[str] = ()
+) -> Iterator[Running]:
     """A cycle of the job from its first look to its report; closes it in the ledger whatever happens.
 
-    Raises: JobError, JobBusyError, and whatever happens inside, after what was done has been written down.
+    ``at_once``: anchors of entries in escrow that do not wait.
+
+    Raises: JobError, JobBusyError, JobPausedError, JobQuarantinedError, and whatever happens inside, after what was
+    done has been written down.
     """
-    began = now()
+    clock = CLOCK.get()
+    began = clock()
     job = load_job(path)
     with ExitStack() as stack:
         ledger = stack.enter_context(open_ledger())
-        lease = _take_lease(ledger, job.name, began)
-        stack.callback(ledger.release_lease, lease)
-        fingerprint = job.fingerprint()
-        kind = _kind(ledger, job.name, fingerprint, choice)
+        lease = stack.enter_context(holding(ledger, job.name, clock=clock))
+        let_begin(ledger, job, now=began)
+        kind = kind_of_cycle(ledger, job, choice, now=began)
         cycle = ledger.begin_cycle(
-            job.name, kind, fingerprint=fingerprint, now=began, flow_run_id=flow_run_id, lease=lease
+            job.name, kind, fingerprint=job.fingerprint(), now=began, flow_run_id=flow_run_id, lease=lease.lease
         )
         story().info("Cycle %d of %s (%s).", cycle.number, job.name, cycle.kind)
         running: Running | None = None
         try:
             systems = stack.enter_context(open_systems(job))
-            running = Running(job, systems, ledger, cycle, lease, marks={"began": began})
+            running = Running(
+                job, systems, ledger, cycle, lease, clock=clock, at_once=frozenset(at_once), marks={"began": began}
+            )
             yield running
         except BaseException as error:
-            _close(ledger, cycle, running, error)
+            _close(job, ledger, cycle, running, error)
             raise
-        _close(ledger, cycle, running, None)
+        _close(job, ledger, cycle, running, None)
 
 
 def stopped(error: ProvisorError) -> State[ProvisorError]:
@@ -313,24 +333,35 @@ def stopped(error: ProvisorError) -> State[ProvisorError]:
     if flow_run.id is not None:
         with get_client(sync_client=True) as client:
             client.update_flow_run(UUID(flow_run.id), empirical_policy=FlowRunPolicy(retries=0, retry_delay=0))
-    return Failed(name="Stopped", message=str(error), data=error)
+    return FailedState(name="Stopped", message=str(error), data=error)
 
 
-def _close(ledger: Ledger, cycle: Cycle, running: Running | None, error: BaseException | None) -> None:
-    """Ends the cycle in the ledger and tells everybody."""
-    report = _report(cycle, running, error)
-    complete = report.state is CycleState.DONE
+def _close(job: Job, ledger: Ledger, cycle: Cycle, running: Running | None, error: BaseException | None) -> None:
+    """Ends the cycle in the ledger, with what it means for the next ones, and tells everybody."""
+    ending = Ending(
+        job=job,
+        cycle=cycle,
+        now=CLOCK.get()(),
+        error=error,
+        plan=running.decision.checked.plan if running is not None and running.decision is not None else None,
+        failed=running.failures if running is not None else (),
+        tally=running.tally if running is not None else Tally(),
+        stops=count_stops(ledger, cycle, error),
+    )
+    report = _report(ending, running)
+    report.standing = conclude(ledger, ending)
+    finished = report.state in FINISHED
     source = running.snapshots.get("source") if running is not None else None
     target = running.snapshots.get("target") if running is not None else None
-    watermark = (source.watermark or source.read_at.isoformat()) if complete and source is not None else None
+    watermark = (source.watermark or source.read_at.isoformat()) if finished and source is not None else None
     ledger.end_cycle(
         cycle,
         report.state,
-        report.counts,
+        {**report.counts, STOPS: ending.stops},
         message=report.message,
         now=report.ended,
         watermark=watermark,
-        source_count=len(source.users) if source is not None else None,
+        source_count=len(source.users) if source is not None and not _doubtful(running) else None,
         target_count=len(target.users) if target is not None else None,
     )
     story().info("%s", report.message)
@@ -339,12 +370,14 @@ def _close(ledger: Ledger, cycle: Cycle, running: Running | None, error: BaseExc
     publish_report(report)
     if (watcher := WATCHER.get()) is not None:
         watcher.ended(report)
+    tell(ledger, ending)
 
 
-def _report(cycle: Cycle, running: Running | None, error: BaseException | None) -> CycleReport:
+def _report(ending: Ending, running: Running | None) -> CycleReport:
+    cycle, error = ending.cycle, ending.error
     decision = running.decision if running is not None else None
     counts = dict(running.counts) if running is not None else {}
-    staged = bool(decision is not None and decision.checked.verdicts)
+    staged = bool(decision is not None and decision.checked.waiting)
     if error is not None:
         state = CycleState.STOPPED
     elif staged:
@@ -359,10 +392,10 @@ def _report(cycle: Cycle, running: Running | None, error: BaseException | None) 
         kind=cycle.kind,
         state=state,
         began=cycle.began,
-        ended=now(),
+        ended=ending.now,
         counts=counts,
         unchanged=_unchanged(decision) if decision is not None else 0,
-        failures=running.failures if running is not None else [],
+        failures=ending.failed,
         held=list(decision.checked.plan.held) if decision is not None else [],
         notes=list(decision.checked.plan.notes) if decision is not None else [],
         guards=[verdict.sentence for verdict in decision.checked.verdicts] if decision is not None else [],
@@ -384,63 +417,12 @@ def _sentence(error: BaseException | None) -> str:
             return f"A fault in Provisor: {type(error).__name__}: {error}"
 
 
-def _kind(ledger: Ledger, job: str, fingerprint: str, choice: CycleChoice) -> CycleKind:
-    """Initial when nothing was ever finished or the configuration has changed; else a comparison with the target."""
-    match choice:
-        case CycleChoice.INITIAL:
-            return CycleKind.INITIAL
-        case CycleChoice.RECONCILE:
-            return CycleKind.RECONCILE
-        case CycleChoice.AUTO:
-            finished = (CycleState.DONE, CycleState.DONE_WITH_FAILURES, CycleState.STAGED)
-            last = ledger.last_cycle(job, states=finished)
-            known = last is not None and last.fingerprint == fingerprint
-            return CycleKind.RECONCILE if known else CycleKind.INITIAL
-
-
-def _take_lease(ledger: Ledger, job: str, moment: datetime) -> Lease:
-    """The right to run the job, also from a process of this machine that died holding it. Raises: JobBusyError."""
-    try:
-        return ledger.acquire_lease(job, _holder(os.getpid()), now=moment, duration=LEASE)
-    except JobBusyError as busy:
-        if not _is_dead(busy.holder):
-            raise
-        story().warning("The run that had this job, %s, died.", busy.holder)
-        return ledger.acquire_lease(job, _holder(os.getpid()), now=moment, duration=LEASE, instead_of=busy.holder)
-
-
-def _holder(pid: int) -> str:
-    return f"{socket.gethostname()} process {pid} ({_process_space()})"
-
-
-def _is_dead(holder: str) -> bool:
-    """True for a process of this machine that is certainly no more; of another machine nothing can be known."""
-    found = re.search(r" process (\d+) ", holder)
-    if found is None or not _process_space() or holder != _holder(int(found[1])):
-        return False
-    try:
-        os.kill(int(found[1]), 0)
-    except ProcessLookupError:
-        return True
-    except OSError:
-        return False
-    return False
-
-
-def _process_space() -> str:
-    """Names the space in which process ids mean something: this start of this machine, or of this container.
-
-    Empty where the operating system does not say. Two containers may share a host's name, and each has a process 1.
-    """
-    try:
-        boot = Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
-        space = os.readlink("/proc/self/ns/pid")  # noqa: PTH115 (not a path)
-    except OSError:
-        return ""
-    return hashlib.sha256(f"{boot} {space}".encode()).hexdigest()[:8]
-
-
-_STAGED_AS = {Action.DISABLE: LogAction.STAGED_DISABLE, Action.DELETE: LogAction.STAGED_DELETE}
+_STAGED_AS = {
+    Action.DISABLE: LogAction.STAGED_DISABLE,
+    Action.DELETE: LogAction.STAGED_DELETE,
+    Action.REMOVE_MEMBERS: LogAction.STAGED_REMOVE_MEMBERS,
+    Action.UPDATE: LogAction.STAGED_UPDATE,
+}
 
 
 def _held_entry(held: Held, status: LogStatus) -> LogEntry:
@@ -455,22 +437,21 @@ def _held_entry(held: Held, status: LogStatus) -> LogEntry:
     )
 
 
-def _staged(decision: Decision, cycle: Cycle, since: datetime) -> Iterator[Staged]:
-    """Every staged removal once; a group's members are one item, whatever number of requests they take."""
-    guards = " ".join(verdict.sentence for verdict in decision.checked.verdicts)
-    for block in decision.checked.staged:
-        table = block.table.drop_duplicates("anchor")
-        for anchor, target_id, label in table[["anchor", "target_id", "label"]].itertuples(index=False):
-            yield Staged(
-                kind=block.kind,
-                action=block.action,
-                anchor=anchor,
-                since=since,
-                cycle_id=cycle.id,
-                guard=guards,
-                target_id=target_id,
-                label=label,
-            )
+def _waiting_entry(item: Staged, action: LogAction, reason: str) -> LogEntry:
+    return LogEntry(
+        kind=item.kind,
+        action=action,
+        status=LogStatus.SKIPPED,
+        anchor=item.anchor,
+        target_id=item.target_id,
+        label=item.label,
+        reason=reason,
+    )
+
+
+def _doubtful(running: Running | None) -> bool:
+    """True when the source that was read is no measure for later ones: nobody has judged it, or a guard doubts it."""
+    return running is None or running.decision is None or running.decision.checked.doubtful
 
 
 def _unchanged(decision: Decision) -> int:

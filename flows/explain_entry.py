@@ -29,9 +29,10 @@ from flows.explain import (
 )
 from flows.show import console
 from tasks.agreement import check_agreement
+from tasks.assignment import with_assignments
 from tasks.expressions import Context, State, check_expression, compile_expression
 from tasks.expressions.rows import kind_of
-from tasks.extract import COMPUTED, Facts, needs_of
+from tasks.extract import Facts, computed_attributes, needs_of
 from tasks.job import AttributeMapping, EntryRules, Job, load_job
 from tasks.job.problems import did_you_mean
 from tasks.ledger import REDACTED
@@ -74,11 +75,11 @@ def read_entry(job: Job, key: str, *, now: dt.datetime, expression: str | None =
     ):
         known = {kind: source.attributes(kind) for kind in Kind}
         check_agreement(job, Facts(capabilities=Capabilities(), target=dict.fromkeys(Kind), source=known))
-        snapshot = source.read(_wanted(job, source, expression))
+        snapshot = with_assignments(job, source.read(_wanted(job, source, expression)))
     kind, found = _find(job, snapshot, key, now=now)
     rules = job.users if kind is Kind.USER else job.groups
     assert rules is not None
-    scoped = select(rules, snapshot, kind, assignment=job.assignment if kind is Kind.USER else None, now=now)
+    scoped = select(rules, snapshot, kind, assignment=job.assignment, now=now)
     inside = found in scoped.entries.index
     frame = scoped.entries if inside else snapshot.entries(kind)
     values = _row(frame, found)
@@ -90,7 +91,7 @@ def read_entry(job: Job, key: str, *, now: dt.datetime, expression: str | None =
         key=found,
         system=snapshot.system,
         values=values,
-        known=frozenset(frame.columns if names is None else names) | COMPUTED,
+        known=frozenset(frame.columns if names is None else names) | computed_attributes(job, kind),
         outside=None if inside else str(scoped.out[found]),
     )
 
@@ -102,7 +103,7 @@ def _wanted(job: Job, source: Source, expression: str | None) -> Wanted:
         return wanted  # what is wrong with the expression is said with the source's attributes at hand
 
     def with_named(paths: tuple[str, ...], kind: Kind) -> tuple[str, ...]:
-        named = compile_expression(expression).attributes - COMPUTED
+        named = compile_expression(expression).attributes - computed_attributes(job, kind)
         known = source.attributes(kind)
         return tuple(sorted({*paths, *(named if known is None else named & set(known))}))
 

@@ -18,6 +18,7 @@ from tasks.ledger import REDACTED
 from tasks.mapping import Held
 from tasks.plan import Block
 from tasks.plan.compare import canonical
+from tasks.report import verdict_json
 
 _CHUNK = 20_000
 """Changes turned into JSON at once."""
@@ -39,7 +40,7 @@ def write_plan(stream: BinaryIO, decision: Decision) -> None:
         "counts": {str(action): count for action, count in plan.counts().items()},
         "unchanged": sum(entries.unchanged for entries in plan.entries.values()),
         "requests": plan.requests,
-        "guards": [verdict.sentence for verdict in checked.verdicts],
+        "guards": [verdict_json(verdict) for verdict in checked.verdicts],
         "findings": [finding.sentence for finding in decision.findings],
         "held": [_held_json(held) for held in plan.held],
         "notes": [_held_json(held) for held in plan.notes],
@@ -84,6 +85,8 @@ def _listed(block: Block) -> memoryview:
         fields.append(_object(_values(block, block.after), rows=len(block), name="after"))
     if block.before is not None:
         fields.append(_object(_values(block, block.before), rows=len(block), name="before"))
+    if "guards" in table:
+        fields.append(_prefixed('"guards":', pa.array(map(_json, table["guards"]), _TEXT)))
     if "members" in table:
         fields.append(_prefixed('"members":', pa.array(map(_json, table["members"]), _TEXT)))
     changes = _object(fields, rows=len(block))

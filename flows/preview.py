@@ -7,15 +7,17 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from connectors.contract import Snapshot
+from flows.sight import CycleChoice, Sight, kind_of_cycle, make_sure, see_source, see_target
 from flows.systems import Recalled, Systems, recall
 from tasks.agreement import check_agreement
-from tasks.checks import Checked, check_plan, refuse_empty
+from tasks.checks import Checked, check_plan, refuse_empty, rosters
+from tasks.escrow import withhold
 from tasks.expectations import Finding, check_snapshots
 from tasks.expressions import Context
-from tasks.extract import Facts, read_source, read_target, survey
+from tasks.extract import Facts, survey
 from tasks.job import Job
 from tasks.ledger import Ledger
-from tasks.plan import build_plan
+from tasks.plan import Plan, build_plan
 
 Progress = Callable[[str, int], None]
 """Told what is being read and how many entries of it have been."""
@@ -30,31 +32,48 @@ class Decision:
 
     checked: Checked
     findings: list[Finding]
+    sight: Sight
+    """What was seen of the target, and how."""
 
 
 def preview(
-    job: Job, systems: Systems, ledger: Ledger, context: Context, *, progress: Progress | None = None
+    job: Job,
+    systems: Systems,
+    ledger: Ledger,
+    context: Context,
+    *,
+    choice: CycleChoice = CycleChoice.AUTO,
+    progress: Progress | None = None,
 ) -> Decision:
     """What a cycle that starts now would do. Raises: FatalError, JobError."""
 
     def reading(what: str) -> Callable[[int], None] | None:
         return None if progress is None else lambda count: progress(what, count)
 
+    kind = kind_of_cycle(ledger, job, choice, now=context.now)
     facts = survey(systems.source, systems.target)
     check_agreement(job, facts)
-    source = read_source(job, systems.source, facts, progress=reading("source"))
+    source = see_source(job, systems, ledger, facts, kind, progress=reading("source"))
     refuse_empty(source)
-    target = read_target(job, systems.target, facts, progress=reading("target"))
-    return decide(job, source, target, recall(ledger, job, context.now), facts, context)
+    sight = see_target(job, systems, ledger, facts, kind, progress=reading("target"))
+    return decide(job, systems, source, sight, recall(ledger, job, context.now), facts, context)
 
 
 def decide(
-    job: Job, source: Snapshot, target: Snapshot, recalled: Recalled, facts: Facts, context: Context
+    job: Job, systems: Systems, source: Snapshot, sight: Sight, recalled: Recalled, facts: Facts, context: Context
 ) -> Decision:
     """Data checks, then scope, mapping, matching and plan (``tasks.plan.build_plan``), then guards. Writes nothing.
 
-    Raises: CheckFailedError.
+    Who gets an account is looked up in a target that was not listed. Raises: FatalError.
     """
-    source, target, findings = check_snapshots(job, source, target)
-    plan = build_plan(job, source, target, recalled.links, facts, context)
-    return Decision(checked=check_plan(plan, job.limits, recalled.history), findings=findings)
+    findings: list[Finding] = []
+
+    def make_plan(target: Snapshot) -> Plan:
+        checked_source, checked_target, findings[:] = check_snapshots(job, source, target)
+        plan = build_plan(job, checked_source, checked_target, recalled.links, facts, context)
+        return withhold(plan, recalled.escrows, job, now=context.now, at_once=recalled.at_once)
+
+    plan, sight = make_sure(job, systems, recalled.escrows, facts, sight, make_plan)
+    administrators = rosters(job, plan, sight.snapshot, disable_attribute=facts.capabilities.disable_attribute)
+    checked = check_plan(plan, job.limits, recalled.history, administrators)
+    return Decision(checked=checked, findings=findings, sight=sight)

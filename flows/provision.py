@@ -19,21 +19,22 @@ from prefect.task_runners import ThreadPoolTaskRunner
 
 from connectors.contract import Snapshot
 from connectors.errors import FatalError
-from flows.cycle import CycleChoice, Parcel, Running, running_cycle, stopped
+from flows.cycle import Parcel, Running, running_cycle, stopped
 from flows.preview import Decision, decide
+from flows.sight import CycleChoice, Sight, see_source, see_target
 from flows.systems import recall
 from tasks.agreement import check_agreement
 from tasks.checks import refuse_empty
-from tasks.extract import Facts, read_source, read_target, survey
+from tasks.extract import Facts, survey
 from tasks.job import JobError
-from tasks.ledger import JobBusyError
+from tasks.ledger import JobBusyError, JobPausedError, JobQuarantinedError
 from tasks.load import Batch, Loaded, load_batch, settle_attempts, waves, write_links
 from tasks.report import final_state, publish_plan
 
 BATCHES_AT_ONCE = 3
 """Load tasks side by side, so that one sends while another writes its outcomes; the target's pace is shared by all."""
 
-STOPS = (FatalError, JobError, JobBusyError)
+STOPS = (FatalError, JobError, JobBusyError, JobPausedError, JobQuarantinedError)
 """What stops a cycle on purpose: the run ends as Stopped, with the sentence. Anything else is a fault of ours."""
 
 
@@ -48,21 +49,22 @@ def _run_name() -> str:
     retry_delay_seconds=5,
     task_runner=ThreadPoolTaskRunner(max_workers=BATCHES_AT_ONCE),  # type: ignore[arg-type]
 )
-def provision(job: Path, cycle: CycleChoice = CycleChoice.AUTO) -> State:
+def provision(job: Path, cycle: CycleChoice = CycleChoice.AUTO, at_once: tuple[str, ...] = ()) -> State:
     """Bring the target of a job in step with its source.
 
     Args:
         job: The job file.
         cycle: What to evaluate; auto decides by what the ledger remembers.
+        at_once: Anchors of entries that failed before and are tried now, however long they would have to wait.
     """
     try:
-        with running_cycle(job, cycle, flow_run_id=flow_run.id) as running:
+        with running_cycle(job, cycle, flow_run_id=flow_run.id, at_once=at_once) as running:
             facts = survey(running.systems.source, running.systems.target)
             check_agreement(running.job, facts)
 
-            source = read("source", Parcel(running), Parcel(facts))
+            source = read(Parcel(running), Parcel(facts))
             refuse_empty(source.content)
-            target = read("target", Parcel(running), Parcel(facts))
+            target = see(Parcel(running), Parcel(facts))
             decision = plan(Parcel(running), source, target, Parcel(facts)).content
             publish_plan(decision.checked)
 
@@ -70,32 +72,40 @@ def provision(job: Path, cycle: CycleChoice = CycleChoice.AUTO) -> State:
             write_links(running.ledger, running.cycle, decision.checked.plan, now=running.clock())
             running.stage(decision)
             load(running, decision)
+            running.remember(decision)
     except STOPS as error:
         return stopped(error)
     return final_state(running.report)
 
 
-@task(task_run_name="read {side}", cache_policy=NO_CACHE, persist_result=False)
-def read(side: str, running: "Parcel[Running]", facts: "Parcel[Facts]") -> "Parcel[Snapshot]":
-    """One of the two systems as it is now."""
+@task(task_run_name="read the source", cache_policy=NO_CACHE, persist_result=False)
+def read(running: "Parcel[Running]", facts: "Parcel[Facts]") -> "Parcel[Snapshot]":
+    """The source as it is now."""
     at = running.content
-    if side == "source":
-        snapshot = read_source(at.job, at.systems.source, facts.content, progress=at.reading(side))
-    else:
-        snapshot = read_target(at.job, at.systems.target, facts.content, progress=at.reading(side))
-    at.have_read(side, snapshot)
+    snapshot = see_source(
+        at.job, at.systems, at.ledger, facts.content, at.cycle.kind, cycle=at.cycle, progress=at.reading("source")
+    )
+    at.have_read("source", snapshot)
     return Parcel(snapshot)
+
+
+@task(task_run_name="see the target", cache_policy=NO_CACHE, persist_result=False)
+def see(running: "Parcel[Running]", facts: "Parcel[Facts]") -> "Parcel[Sight]":
+    """The target as it is, or as it is known to be; see ``flows.sight``."""
+    at = running.content
+    sight = see_target(at.job, at.systems, at.ledger, facts.content, at.cycle.kind, progress=at.reading("target"))
+    at.have_read("target", sight.snapshot)
+    return Parcel(sight)
 
 
 @task(task_run_name="plan", cache_policy=NO_CACHE, persist_result=False)
 def plan(
-    running: "Parcel[Running]", source: "Parcel[Snapshot]", target: "Parcel[Snapshot]", facts: "Parcel[Facts]"
+    running: "Parcel[Running]", source: "Parcel[Snapshot]", target: "Parcel[Sight]", facts: "Parcel[Facts]"
 ) -> "Parcel[Decision]":
     """What has to be done, judged by the guards; see ``tasks.plan.build_plan``."""
     at = running.content
-    decision = decide(
-        at.job, source.content, target.content, recall(at.ledger, at.job, at.clock()), facts.content, at.context()
-    )
+    recalled = recall(at.ledger, at.job, at.clock(), at_once=at.at_once)
+    decision = decide(at.job, at.systems, source.content, target.content, recalled, facts.content, at.context())
     at.have_planned(decision)
     return Parcel(decision)
 
@@ -104,7 +114,7 @@ def load(running: Running, decision: Decision) -> None:
     """Carry the plan out, wave after wave; the batches of one wave run side by side."""
     with running.loading(decision) as progress:
         for wave in waves(decision.checked.blocks, batch_size=running.job.load.batch_size):
-            running.keep_lease()
+            running.may_go_on()
             futures = [load_one.submit(batch.title, Parcel(batch), Parcel(running)) for batch in wave]
             for loaded in progress.follow(futures):
                 running.have_loaded(loaded.content)
@@ -115,6 +125,7 @@ def load_one(title: str, batch: "Parcel[Batch]", running: "Parcel[Running]") -> 
     """Send one batch of changes and record what came of it; ``title`` is what people see as the task's name."""
     del title
     at = running.content
+    at.may_go_on()
     loaded = load_batch(
         batch.content, at.systems.target, at.ledger, at.cycle, clock=at.clock, progress=at.progress.advance
     )

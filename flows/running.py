@@ -1,6 +1,6 @@
 """Runs and previews a cycle in this process: what the command line and the demo share."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from random import SystemRandom
 
@@ -26,23 +26,26 @@ def decide_now(job: Job) -> Decision:
         )
 
 
-def run_cycle(job: Path, cycle: str, *, api_ready: Callable[[], None], quiet: bool = False) -> CycleReport:
-    """One flow run in this process, shown on the terminal unless ``quiet``.
+def run_cycle(
+    job: Path, cycle: str, *, at_once: Sequence[str] = (), api_ready: Callable[[], None], quiet: bool = False
+) -> CycleReport:
+    """One flow run in this process, shown on the terminal unless ``quiet``. ``at_once``: anchors that do not wait.
 
     ``api_ready`` waits until the Prefect API answers; called when everything else has been loaded.
-    Raises: JobError, JobBusyError, and FatalError where there is no cycle to report about.
+    Raises: JobError, JobBusyError, JobPausedError, JobQuarantinedError, and FatalError where no cycle is to
+    be reported about.
     """
     from prefect import tags
     from prefect.logging.handlers import APILogHandler
 
-    from flows.cycle import CycleChoice
+    from flows.sight import CycleChoice
     from flows.provision import provision
     from flows.terminal import TerminalWatcher, watching
 
     api_ready()
     watcher = TerminalWatcher(quiet=quiet)
     with watching(watcher), tags(f"job:{load_job(job).name}"):
-        state = provision(job, CycleChoice(cycle), return_state=True)
+        state = provision(job, CycleChoice(cycle), tuple(at_once), return_state=True)
     APILogHandler().flush()  # before a local API ends
     error = state.result(raise_on_failure=False) if state.is_failed() else None
     if watcher.report is not None and not isinstance(error, JobError):  # a wrong job is the person's to put right

@@ -19,7 +19,7 @@ from flows.plan_json import changes_of
 from flows.preview import Decision
 from tasks.mapping import Held
 from tasks.plan import Block
-from tasks.report import CycleReport
+from tasks.report import CycleReport, numbers_of
 
 SYMBOLS = {
     Action.CREATE: ("+", "green"),
@@ -52,7 +52,7 @@ def show_plan(out: Console, decision: Decision, *, limit: int | None) -> None:
     if checked.staged:
         out.print("\n[bold red]Held back by guards[/] (nothing of this is done before somebody approves it)")
         for verdict in checked.verdicts:
-            out.print(f"  [red]●[/] {escape(verdict.sentence)}")
+            out.print(f"  [red]●[/] {escape(verdict.sentence)} [dim]· {escape(numbers_of(verdict))}[/]")
         for blocks in _alike(checked.staged):
             _show_blocks(out, blocks, limit)
     _show_held(out, "Left alone", plan.held, limit)
@@ -77,7 +77,7 @@ def summary(decision: Decision) -> Text:
     line.append(f"; {unchanged:,} unchanged", style="default")
     if plan.held:
         line.append(f"; {len(plan.held):,} left alone", style="yellow")
-    if decision.checked.verdicts:
+    if decision.checked.waiting:
         line.append("; waiting for approval", style="bold red")
     return line.append(".")
 
@@ -163,10 +163,14 @@ def show_report(out: Console, report: CycleReport, *, listed: int) -> None:
     _show_held(out, "Not complete yet", list(report.notes), min(listed, 3))
     for sentence in report.guards:
         out.print(f"  [red]●[/] {escape(sentence)}")
+    if report.standing:
+        out.print(f"  [red]●[/] {escape(report.standing)}")
     colour = {0: "green", 1: "yellow", 3: "bold red", 4: "red"}[report.exit_status]
     took = (report.ended - report.began).total_seconds()
     parts = ", ".join(f"{part} {seconds:.1f} s" for part, seconds in report.seconds.items())
     out.print(f"[{colour}]{escape(report.message)}[/] [dim]Cycle {report.cycle}, {took:.1f} s ({parts}).[/]")
+    if report.exit_status == 3:
+        out.print(f"[dim]To decide: provisor approve {report.job}, or provisor reject {report.job}[/]")
     if report.exit_status in (1, 3):
         out.print(f"[dim]Who and why: provisor log {report.job} --cycle {report.cycle}[/]")
 

@@ -1,8 +1,9 @@
 """Opens what a cycle works with: the job's two systems and the ledger. No orchestrator is needed for any of it."""
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import closing, contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
@@ -10,12 +11,24 @@ from connectors.contract import Kind, Pace, Source, Target
 from connectors.registry import open_source, open_target
 from flows.home import home
 from tasks.checks import NOTHING_BEFORE, History
+from tasks.escrow import given_up
 from tasks.job import Job
-from tasks.ledger import Escrow, Ledger
+from tasks.ledger import CycleState, Escrow, Ledger
 from tasks.plan import Remembered
 
+
+def _universal_time() -> datetime:
+    return datetime.now(UTC)
+
+
+CLOCK: ContextVar[Callable[[], datetime]] = ContextVar("clock", default=_universal_time)
+"""What tells the time; another one lets weeks pass in a moment."""
+
 COUNTED_CYCLES = 20
-"""How many cycles back the size of the source is compared with."""
+"""How many cycles back the size of the source is remembered."""
+
+FINISHED = (CycleState.DONE, CycleState.DONE_WITH_FAILURES, CycleState.STAGED)
+"""States of cycles that ran to their end."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,7 +41,7 @@ class Systems:
 
 def now() -> datetime:
     """The present moment, UTC. The only clock that stages are ever given."""
-    return datetime.now(UTC)
+    return CLOCK.get()()
 
 
 @contextmanager
@@ -53,19 +66,29 @@ class Recalled:
 
     links: Remembered
     escrows: tuple[Escrow, ...] = ()
+    at_once: frozenset[str] = frozenset()
+    """Anchors of entries in escrow that are tried now, however long they would have to wait."""
     history: History = NOTHING_BEFORE
 
 
-def recall(ledger: Ledger, job: Job, moment: datetime) -> Recalled:
-    """What is remembered of a job at a moment."""
-    cycles = ledger.cycles(job.name, limit=COUNTED_CYCLES)
+def recall(ledger: Ledger, job: Job, moment: datetime, *, at_once: Collection[str] = ()) -> Recalled:
+    """What is remembered of a job at a moment. ``at_once``: anchors of entries that do not wait in escrow.
+
+    In quarantine the whole job waits, so that in a cycle that does begin no single entry has to.
+    """
+    escrows = tuple(ledger.escrows(job.name))
+    if ledger.quarantine(job.name) is not None:
+        at_once = {*at_once, *(one.anchor for one in escrows if not given_up(one))}
+    finished = ledger.last_cycle(job.name, states=FINISHED)
     return Recalled(
         links=Remembered(links={kind: ledger.links(job.name, kind) for kind in Kind}),
-        escrows=tuple(ledger.escrows(job.name)),
+        escrows=escrows,
+        at_once=frozenset(at_once),
         history=History(
             staged=ledger.staged(job.name),
             removed_in_day=ledger.removals(job.name, since=moment - timedelta(days=1)),
             removed_in_week=ledger.removals(job.name, since=moment - timedelta(days=7)),
-            source_counts=[cycle.source_count for cycle in cycles if cycle.source_count is not None],
+            source_counts=ledger.source_counts(job.name, limit=COUNTED_CYCLES),
+            settled=finished is not None and finished.fingerprint == job.fingerprint(),
         ),
     )

@@ -1,4 +1,6 @@
-"""Holds a job's rules against the attributes that its two systems really have. Pure, but for reading the job file.
+"""Holds a job's rules against the attributes that its two systems really have.
+
+Pure, but for reading the job file and the header of its assignment table.
 
 A mapping that reads an attribute the source does not have would quietly write nothing for everybody; one that writes
 what the target does not know would be refused a thousand times in the night. Both are said before anything is read.
@@ -7,8 +9,9 @@ what the target does not know would be refused a thousand times in the night. Bo
 from collections.abc import Iterator, Mapping
 
 from connectors.contract import AttributeInfo, Kind
+from tasks.assignment import table_problems
 from tasks.expressions import check_expression
-from tasks.extract import COMPUTED, Facts, expressions_of
+from tasks.extract import Facts, computed_attributes, expressions_of
 from tasks.job import EntryRules, Job, JobError, Operator, Problem
 from tasks.job.problems import did_you_mean, nearest
 from tasks.job.yaml import Document, Key, read_yaml, spelled
@@ -26,12 +29,16 @@ def check_agreement(job: Job, facts: Facts) -> None:
 
 def _problems(job: Job, facts: Facts) -> Iterator[Problem]:
     document = read_yaml(job.file) if job.file.is_file() else None
+    if job.assignment.table is not None:
+        for key, message in table_problems(job.assignment.table, job.folder):
+            yield _problem(job, document, ("assignment", "table", key), message)
     for kind, section, rules in ((Kind.USER, "users", job.users), (Kind.GROUP, "groups", job.groups)):
         if rules is None:
             continue
         source, target = facts.source.get(kind), facts.target.get(kind)
         if source is not None:
-            yield from _source_problems(job, document, section, rules, {*source, *COMPUTED})
+            known = {*source, *computed_attributes(job, kind)}
+            yield from _source_problems(job, document, section, rules, known)
         if target is not None:
             yield from _target_problems(job, document, section, rules, target)
 

@@ -8,8 +8,10 @@ from dataclasses import dataclass
 
 from connectors.contract import AttributeInfo, Capabilities, Kind, Snapshot, Source, Target, Wanted
 from connectors.errors import SchemaMismatchError
+from tasks.assignment import computed_roles
 from tasks.expressions import compile_expression
 from tasks.job import Checked, EntryRules, Job, Operator
+from tasks.snapshots import merge_delta
 
 Progress = Callable[[int], None]
 
@@ -58,7 +60,7 @@ def needs_of(job: Job, capabilities: Capabilities) -> Needs:
     groups = job.groups
     return Needs(
         source=Wanted(
-            users=_source_attributes(job, job.users, "source.users"),
+            users=_source_attributes(job, Kind.USER, job.users),
             groups=_source_groups(job),
         ),
         target=Wanted(
@@ -68,9 +70,21 @@ def needs_of(job: Job, capabilities: Capabilities) -> Needs:
     )
 
 
-def read_source(job: Job, source: Source, facts: Facts, *, progress: Progress | None = None) -> Snapshot:
-    """The source as it is now, limited to what the job names. Raises: FatalError."""
-    return source.read(needs_of(job, facts.capabilities).source, progress=progress)
+def read_source(
+    job: Job, source: Source, facts: Facts, *, known: Snapshot | None = None, progress: Progress | None = None
+) -> Snapshot:
+    """The source as it is now, limited to what the job names; assignments of a table are not in it yet.
+
+    Where an earlier snapshot is ``known`` and the source can tell, only what changed since is read and merged into it.
+    Raises: FatalError.
+    """
+    wanted = needs_of(job, facts.capabilities).source
+    if known is not None and known.watermark is not None and known.complete:
+        delta = source.read(wanted, since=known.watermark, progress=progress)
+        merged = merge_delta(known, delta) if delta.everybody else delta
+        if merged is not None:
+            return merged
+    return source.read(wanted, progress=progress)
 
 
 def read_target(job: Job, target: Target, facts: Facts, *, progress: Progress | None = None) -> Snapshot:
@@ -111,20 +125,27 @@ def clause_attributes(rules: EntryRules) -> set[str]:
 def _source_groups(job: Job) -> tuple[str, ...] | None:
     """What to read of the source's groups: for their own rules, or to find by name those that users must be in."""
     clauses = (clause for group in job.users.scope for clause in group)
-    sought = bool(job.assignment.groups) or any(clause.operator is Operator.MEMBER_OF for clause in clauses)
+    table = job.assignment.table
+    listed = bool(job.assignment.groups) or (table is not None and table.group is not None)
+    sought = listed or any(clause.operator is Operator.MEMBER_OF for clause in clauses)
     if job.groups is None and not sought:
         return None
-    mapped = _source_attributes(job, job.groups, "source.groups") if job.groups is not None else ()
+    mapped = _source_attributes(job, Kind.GROUP, job.groups) if job.groups is not None else ()
     return tuple(sorted({*mapped, *GROUP_NAMES})) if sought else mapped
 
 
-def _source_attributes(job: Job, rules: EntryRules, frame: str) -> tuple[str, ...]:
+def computed_attributes(job: Job, kind: Kind) -> frozenset[str]:
+    """Source attributes of one kind that Provisor adds itself."""
+    return COMPUTED | computed_roles(job.assignment, kind)
+
+
+def _source_attributes(job: Job, kind: Kind, rules: EntryRules) -> tuple[str, ...]:
     named = clause_attributes(rules)
     for _, text in expressions_of(rules):
         named |= compile_expression(text).attributes
-    for check in job.checks.get(Checked(frame), ()):
+    for check in job.checks.get(Checked(f"source.{kind}s"), ()):
         named |= set(_columns(check.arguments))
-    return tuple(sorted(named - COMPUTED))
+    return tuple(sorted(named - computed_attributes(job, kind)))
 
 
 def _columns(arguments: Mapping[str, object]) -> Iterable[str]:

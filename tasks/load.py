@@ -5,7 +5,7 @@ each other; a wave begins when the one before has ended. Ids are resolved when a
 an account created a moment ago can be referred to.
 """
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from itertools import groupby
@@ -15,9 +15,12 @@ import pyarrow as pa
 
 from connectors.contract import Action, Change, Kind, Outcome, Status, Target, Value
 from connectors.errors import ErrorCode
-from tasks.ledger import Cycle, Ledger, Link, LinkState, LogAction, LogEntry, LogStatus, log_outcome
+from tasks.escrow import Failed
+from tasks.ledger import Clash, Cycle, Ledger, Link, LinkState, LogAction, LogEntry, LogStatus, log_outcome
 from tasks.plan import Block, Plan
 from tasks.plan.compare import fingerprints
+from tasks.plan.references import unowned_id
+from tasks.quarantine import Tally
 
 Clock = Callable[[], datetime]
 
@@ -50,10 +53,12 @@ class Loaded:
     batch: int
     done: dict[Action, int] = field(default_factory=dict)
     """Changes done by action; membership changes count members."""
-    failures: list[tuple[str, str, ErrorCode | None, str]] = field(default_factory=list)
-    """Label, action, code and sentence of every change that was not done."""
-    unsent: int = 0
-    """Changes that were not sent because something they refer to does not exist."""
+    failures: list[Failed] = field(default_factory=list)
+    """Every change that was not done."""
+    tally: Tally = field(default_factory=Tally)
+    """The same as numbers, references apart; nothing is known yet about who had failed before."""
+    undone: dict[Kind, set[str]] = field(default_factory=dict)
+    """Anchors of entries that are not as the plan has them: a change failed, or something it refers to was missing."""
 
 
 def waves(blocks: Sequence[Block], *, batch_size: int) -> Iterator[list[Batch]]:
@@ -96,8 +101,8 @@ def load_batch(
     try:
         target.apply(changes, done)
     finally:
-        _record(block, changes, outcomes, unresolved, ledger, cycle, clock())
-    return _summary(batch, changes, outcomes, unresolved)
+        clashes = _record(block, changes, outcomes, unresolved, ledger, cycle, clock())
+    return _summary(batch, changes, outcomes, unresolved, clashes)
 
 
 def changes_of(batch: Batch, cycle: Cycle, ledger: Ledger) -> tuple[list[Change], dict[str, str]]:
@@ -145,7 +150,8 @@ def _resolve(block: Block, cycle: Cycle, ledger: Ledger, own: list[str]) -> tupl
     groups: set[str] = set(own) if block.kind is Kind.GROUP and block.action is not Action.CREATE else set()
     if block.after is not None:
         for path in block.references & set(block.after.columns):
-            people |= {str(anchor) for anchor in block.after[path].dropna()}
+            referred = block.after[path].dropna()
+            people |= {str(anchor) for anchor in (referred.explode() if referred.dtype == object else referred)}
     if block.action is Action.ADD_MEMBERS:
         members = {anchor for anchors in block.table["members"] for anchor in anchors}
         people |= members
@@ -172,7 +178,14 @@ def _attributes(
         for row, value in enumerate(values):
             if not touched[row]:
                 continue
-            if path in block.references and value is not None:
+            if path in block.references and isinstance(value, list):
+                value, missing = _ids_of(value, people)
+                if missing:
+                    who = f"{', '.join(missing[:5])}, without an account in the target"
+                    unresolved[anchors[row]] = f"{path} refers to {who}"
+                if not value:
+                    continue
+            elif path in block.references and value is not None:
                 resolved = people.get(value)
                 if resolved is None:
                     unresolved[anchors[row]] = f"{path} refers to {value}, who has no account in the target"
@@ -182,6 +195,13 @@ def _attributes(
             if old is not None:
                 before[row][path] = old[row]
     return after, before, unresolved
+
+
+def _ids_of(references: list[str], people: Mapping[str, str]) -> tuple[list[str], list[str]]:
+    """Target ids of several references of one entry, and those that have none."""
+    ids = [people.get(anchor) or unowned_id(anchor) for anchor in references]
+    missing = [anchor for anchor, id_ in zip(references, ids, strict=True) if id_ is None]
+    return [id_ for id_ in ids if id_ is not None], missing
 
 
 def _members(
@@ -221,8 +241,8 @@ def _record(
     ledger: Ledger,
     cycle: Cycle,
     now: datetime,
-) -> None:
-    """Outcomes of a batch, in one transaction: attempts, links and the provisioning log."""
+) -> tuple[Clash, ...]:
+    """Outcomes of a batch, in one transaction: attempts, links and the provisioning log; gives links that clashed."""
     reasons = dict(zip(block.table["anchor"], block.table["reason"], strict=True))
     digests: dict[str, int] = {}
     if block.desired is not None:
@@ -240,7 +260,7 @@ def _record(
         if link is not None:
             links.append(link)
     log += [_unresolved_entry(block, anchor, why, reasons.get(anchor, "")) for anchor, why in unresolved.items()]
-    ledger.record(cycle, changes, outcomes, now=now, links=links, log=log)
+    return ledger.record(cycle, changes, outcomes, now=now, links=links, log=log)
 
 
 def _link(change: Change, outcome: Outcome, states: Mapping[str, str], digests: Mapping[str, int]) -> Link | None:
@@ -272,27 +292,56 @@ def _unresolved_entry(block: Block, anchor: str, why: str, reason: str) -> LogEn
 
 
 def _summary(
-    batch: Batch, changes: Sequence[Change], outcomes: Sequence[Outcome], unresolved: Mapping[str, str]
+    batch: Batch,
+    changes: Sequence[Change],
+    outcomes: Sequence[Outcome],
+    unresolved: Mapping[str, str],
+    clashes: Sequence[Clash],
 ) -> Loaded:
-    loaded = Loaded(batch=batch.number, unsent=len(unresolved))
+    loaded = Loaded(batch=batch.number, undone={batch.block.kind: set(unresolved)})
     by_id = {change.id: change for change in changes}
+    clashing = {clash.anchor: clash for clash in clashes}
+    references_done = references_failed = 0
     for outcome in outcomes:
         change = by_id[outcome.change_id]
-        if outcome.status is Status.DONE:
+        reference = is_reference(change, batch.block.references)
+        clash = clashing.get(change.anchor)
+        if outcome.status is Status.DONE and clash is None:
             weight = len(change.members) or 1
             loaded.done[change.action] = loaded.done.get(change.action, 0) + weight
-        else:
-            loaded.failures.append((change.label, str(change.action), outcome.code, outcome.message))
+            references_done += reference
+            continue
+        references_failed += reference
+        code, message = outcome.code, outcome.message
+        if outcome.status is Status.DONE and clash is not None:
+            code = ErrorCode.DUPLICATE_TARGET_ENTRIES
+            message = f"The target answered with {clash.target_id}, which is linked to {clash.linked_to} already."
+        loaded.failures.append(Failed(change.kind, change.anchor, change.label, change.action, code, message))
+    loaded.undone[batch.block.kind] |= {failure.anchor for failure in loaded.failures}
+    loaded.tally = Tally(
+        done=len(outcomes) - len(loaded.failures) - references_done,
+        failed=len(loaded.failures) - references_failed,
+        references_done=references_done,
+        references_failed=references_failed,
+    )
     return loaded
+
+
+def is_reference(change: Change, references: Collection[str]) -> bool:
+    """True for a change that sets nothing but references between entries: managers, members."""
+    if change.action in (Action.ADD_MEMBERS, Action.REMOVE_MEMBERS):
+        return True
+    return change.action is Action.UPDATE and set(change.attributes) <= set(references)
 
 
 def settle_attempts(ledger: Ledger, cycle: Cycle, plan: Plan, *, now: datetime) -> int:
     """Closes attempts of dead runs, whose answers were lost, by what the target shows now; gives how many there were.
 
     To be called with a plan made from a complete listing, before anything is sent: what the plan does not want again
-    has taken effect.
+    has taken effect. About an entry that is held the plan says nothing: its attempts stay open.
     """
-    attempts = ledger.open_attempts(cycle.job)
+    held = {(one.kind, one.anchor) for one in plan.held}
+    attempts = [one for one in ledger.open_attempts(cycle.job) if (one.kind, one.anchor) not in held]
     if not attempts:
         return 0
     wanted = {(block.kind, block.action, anchor) for block in plan.blocks for anchor in block.table["anchor"]}
@@ -326,6 +375,6 @@ def write_links(ledger: Ledger, cycle: Cycle, plan: Plan, *, now: datetime) -> N
     """Remembers what matching found: adopted accounts, entries found equal, and links that have ended."""
     for kind, entries in plan.entries.items():
         if entries.dropped:
-            ledger.drop_links(cycle.job, kind, entries.dropped)
+            ledger.drop_links(cycle.job, kind, entries.dropped, under=cycle)
         if len(entries.settled):
-            ledger.put_links(cycle.job, kind, entries.settled, cycle_id=cycle.id, now=now)
+            ledger.put_links(cycle.job, kind, entries.settled, cycle_id=cycle.id, now=now, under=cycle)

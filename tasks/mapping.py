@@ -64,7 +64,10 @@ class Desired:
 
     kind: Kind
     frame: pd.DataFrame
-    """Index: anchor. One column per mapped target path; reference columns hold the anchor of the referred entry."""
+    """Index: anchor. One column per mapped target path.
+
+    Reference columns hold the anchor of the referred entry; where there may be several, lists of distinct anchors.
+    """
     keys: list["pd.Series[str]"]
     """Per matching rule, in order of precedence: the value to look for, index as ``frame``, NaN where there is none."""
     labels: "pd.Series[str]"
@@ -103,7 +106,8 @@ def map_entries(
     for path, mapping in rules.attributes.items():
         series = evaluation.values(path, mapping)
         if mapping.reference is not None:
-            series = convert(series, _REFERENCE, path, evaluation.failures)
+            info = schema.get(path) if schema is not None else None
+            series = _as_references(series, info, path, evaluation.failures)
         elif schema is not None and path in schema:
             series = convert(series, schema[path], path, evaluation.failures)
         values[path] = series
@@ -329,6 +333,26 @@ def convert(series: pd.Series, info: AttributeInfo, path: str, failures: dict[st
             return series
         case _:
             return _as_texts(series, path, failures)
+
+
+def _as_references(series: pd.Series, info: AttributeInfo | None, path: str, failures: dict[str, str]) -> pd.Series:
+    """Anchors: texts, or lists of them where the target takes several, or does not say and an entry has several."""
+    several = info.multi_valued if info is not None else _has_several(series)
+    if not several:
+        return convert(series, _REFERENCE, path, failures)
+    cells = np.empty(len(series), dtype=object)
+    for position, (anchor, value) in enumerate(zip(series.index, _as_lists(series).array, strict=True)):
+        try:
+            texts = [text_of(item) for item in value or () if single(item) is not None]
+        except EvaluationError as error:
+            failures.setdefault(str(anchor), f"{path}: {error}.")
+            texts = []
+        cells[position] = list(dict.fromkeys(texts)) or None
+    return pd.Series(cells, index=series.index, dtype=object)
+
+
+def _has_several(series: pd.Series) -> bool:
+    return series.dtype == object and any(isinstance(value, list) and len(value) > 1 for value in series.array)
 
 
 def _as_lists(series: pd.Series) -> pd.Series:

@@ -16,7 +16,7 @@ from connectors.errors import ErrorCode
 from tasks.job import MatchingRule
 from tasks.keys import Rows, find, texts
 from tasks.mapping import Desired, Held
-from tasks.scope import is_among
+from tasks.membership import is_among
 
 LINKED = "linked"
 

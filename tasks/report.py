@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
 from connectors.contract import Action
-from connectors.errors import ErrorCode
-from tasks.checks import Checked
+from tasks.checks import Checked, Verdict
+from tasks.escrow import Failed
+from tasks.job import Limit
 from tasks.ledger import CycleKind, CycleState
 from tasks.mapping import Held
 
@@ -34,16 +35,6 @@ HEAD = 50
 """Changes shown in the plan's artifact."""
 
 
-@dataclass(frozen=True, slots=True)
-class Failure:
-    """One change that was not done."""
-
-    label: str
-    action: str
-    code: ErrorCode | None
-    message: str
-
-
 @dataclass(slots=True)
 class CycleReport:
     """What one cycle did."""
@@ -59,7 +50,7 @@ class CycleReport:
     """By the names of ``tasks.ledger.COUNTS``, and ``staged``."""
     unchanged: int = 0
     """In-scope entries whose account was as it should be."""
-    failures: Sequence[Failure] = ()
+    failures: Sequence[Failed] = ()
     held: Sequence[Held] = ()
     notes: Sequence[Held] = ()
     guards: Sequence[str] = ()
@@ -70,10 +61,14 @@ class CycleReport:
     """How long each part took."""
     error: str = ""
     """What stopped the cycle; empty when it ran to its end."""
+    standing: str = ""
+    """Why the job does not go on as usual: it is in quarantine, or was paused; empty when it does."""
 
     @property
     def exit_status(self) -> int:
-        """0 done; 1 done with entries failed or held; 3 waiting for approval; 4 stopped."""
+        """0 done; 1 done with entries failed or held; 3 waiting for approval; 4 stopped, paused or in quarantine."""
+        if self.standing:
+            return 4
         match self.state:
             case CycleState.DONE:
                 return 0
@@ -112,7 +107,14 @@ class CycleReport:
             "counts": dict(self.counts),
             "unchanged": self.unchanged,
             "failures": [
-                {"entry": item.label, "action": item.action, "code": item.code, "message": item.message}
+                {
+                    "kind": str(item.kind),
+                    "anchor": item.anchor,
+                    "entry": item.label,
+                    "action": str(item.action),
+                    "code": item.code,
+                    "message": item.message,
+                }
                 for item in self.failures
             ],
             "held": [_held_json(item) for item in self.held],
@@ -121,6 +123,7 @@ class CycleReport:
             "findings": list(self.findings),
             "seconds": dict(self.seconds),
             "error": self.error or None,
+            "standing": self.standing or None,
             "exit_status": self.exit_status,
         }
 
@@ -169,7 +172,12 @@ def publish_plan(checked: Checked) -> None:
     lines = [f"# Plan of {plan.job}", "", f"{plan.source} → {plan.target}", ""]
     lines += ["| action | changes |", "| --- | ---: |"]
     lines += [f"| {action} | {count:,} |" for action, count in plan.counts().items()] or ["| nothing to do | 0 |"]
-    lines += ["", *(f"> **Held back.** {verdict.sentence}" for verdict in checked.verdicts)]
+    lines += ["", *(f"> **Held back.** {verdict.sentence}\n" for verdict in checked.verdicts)]
+    if checked.verdicts:
+        lines += ["| guard | about | counted | of | allowed | held |", "| --- | --- | ---: | ---: | --- | ---: |"]
+        lines += [_verdict_row(verdict) for verdict in checked.verdicts]
+    if checked.waiting:
+        lines += ["", f"Decide with `provisor approve {plan.job}` or `provisor reject {plan.job}`."]
     lines += ["", "| action | entry | attributes | reason |", "| --- | --- | --- | --- |"]
     shown = 0
     for block in checked.blocks:
@@ -183,6 +191,46 @@ def publish_plan(checked: Checked) -> None:
     if total > shown:
         lines += ["", f"… and {total - shown:,} more; `provisor plan` shows them all."]
     create_markdown_artifact("\n".join(lines), key=_key(plan.job, "plan"), description=f"Plan of {plan.job}")
+
+
+def _verdict_row(verdict: Verdict) -> str:
+    cells = (
+        verdict.guard,
+        _cell(verdict.subject),
+        f"{verdict.counted:,}",
+        f"{verdict.population:,}",
+        _allowed(verdict.limit),
+        f"{verdict.held:,}",
+    )
+    return f"| {' | '.join(cells)} |"
+
+
+def numbers_of(verdict: Verdict) -> str:
+    """``12 of 40 counted, allowed 500 or 10% from 20 on``."""
+    allowed = f", allowed {_allowed(verdict.limit)}" if verdict.limit is not None else ""
+    of = f" of {verdict.population:,}" if verdict.population else ""
+    return f"{verdict.guard}: {verdict.counted:,}{of} counted{allowed}"
+
+
+def _allowed(limit: Limit | None) -> str:
+    if limit is None:
+        return "none"
+    count = "any number" if limit.count is None else f"{limit.count:,}"
+    return f"{count} and {limit.fraction * 100:.4g}% from {limit.minimum:,} on"
+
+
+def verdict_json(verdict: Verdict) -> dict[str, Any]:
+    """One guard that tripped, as plain values."""
+    limit = verdict.limit
+    return {
+        "guard": str(verdict.guard),
+        "about": verdict.subject or None,
+        "held": verdict.held,
+        "counted": verdict.counted,
+        "population": verdict.population,
+        "limit": limit and {"count": limit.count, "fraction": limit.fraction, "minimum": limit.minimum},
+        "sentence": verdict.sentence,
+    }
 
 
 def publish_report(report: CycleReport) -> None:

@@ -8,10 +8,9 @@ Source: Microsoft Entra, "Scoping users or groups to be provisioned with scoping
 """
 
 import operator
-import re
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from typing import Any
 
 import numpy as np
@@ -25,6 +24,18 @@ from connectors.errors import SettingsError
 from tasks.expressions import EvaluationError, RegexTimeoutError, compile_expression, compile_pattern
 from tasks.expressions.moments import read_moment
 from tasks.job import Assignment, AssignmentMode, Case, Clause, EntryRules, MultiValued, Operator
+from tasks.job.values import moment_of
+from tasks.keys import texts
+from tasks.membership import (
+    Membership,
+    assigned_to,
+    is_among,
+    is_assigned,
+    listed_groups,
+    lowered,
+    members_of,
+    memberships,
+)
 
 Mask = npt.NDArray[np.bool_]
 
@@ -63,7 +74,7 @@ def select(
     ``assignment`` None means that assignment does not apply to this kind.
     """
     frame = snapshot.entries(kind)
-    assigned = _assigned(assignment, snapshot, kind)
+    assigned = is_assigned(assignment, snapshot, kind)
     passed = _passes(rules.scope, frame, snapshot, kind, now)
     inside = assigned & passed
     reasons = pd.Series(FILTERED_OUT, index=frame.index[~inside], dtype="str")
@@ -78,83 +89,9 @@ def _disabled(snapshot: Snapshot, kind: Kind, frame: pd.DataFrame) -> Mask:
     return is_among(frame.index, snapshot.disabled if kind is Kind.USER else ())
 
 
-def is_among(values: "pd.Index | pd.Series[str]", wanted: "Collection[str] | pa.Array") -> Mask:
-    """Which of the values are in a collection; null never is. Linear in both, unlike text columns' own ``isin``."""
-    if not len(wanted) or not len(values):
-        return np.zeros(len(values), dtype=bool)
-    return _is_in(_arrow(values), wanted)
-
-
-def _is_in(values: pa.Array, wanted: "Collection[str] | pa.Array") -> Mask:
-    among = wanted if isinstance(wanted, pa.Array) else pa.array(list(wanted), type=_TEXT)
-    return np.asarray(pc.is_in(values, value_set=among, skip_nulls=True), dtype=bool)
-
-
-def _arrow(values: "pd.Index | pd.Series[Any]") -> pa.Array:
-    array = pa.array(values.array, type=_TEXT, from_pandas=True)
-    return array.combine_chunks() if isinstance(array, pa.ChunkedArray) else array
-
-
-# --- assignment and membership -------------------------------------------------------------------------------------
-
-
-def _assigned(assignment: Assignment | None, snapshot: Snapshot, kind: Kind) -> Mask:
-    frame = snapshot.entries(kind)
-    if assignment is None or assignment.mode is AssignmentMode.ALL:
-        return np.ones(len(frame), dtype=bool)
-    members = members_of(snapshot, assignment.groups, kind, nested=assignment.nested)
-    return is_among(frame.index, assignment.users) | is_among(frame.index, members)
-
-
 def asks_memberships(rules: EntryRules) -> bool:
     """True when the filter looks at who is a member of what: then a missing edge can put somebody out of scope."""
     return any(clause.operator is Operator.MEMBER_OF for group in rules.scope for clause in group)
-
-
-def members_of(
-    snapshot: Snapshot, groups: Sequence[str], kind: Kind, *, nested: bool, case: Case = Case.EXACT
-) -> pa.Array:
-    """Keys of the members of one kind that groups have, members of groups inside these groups included if ``nested``.
-
-    Groups are given by key or by any text attribute, their name. A key that users and groups share means the user.
-    The keys are in no order, and may come twice.
-    """
-    edge_groups, edge_members = _arrow(snapshot.members["group"]), _arrow(snapshot.members["member"])
-    found: list[pa.Array] = []
-    frontier = set(_listed(snapshot, groups, case))
-    seen = set(frontier)
-    while frontier:
-        direct = pc.unique(edge_members.filter(pa.array(_is_in(edge_groups, frontier))))
-        inner = _group_keys(snapshot, direct)
-        found.append(pa.array(list(inner), type=_TEXT) if kind is Kind.GROUP else direct)
-        frontier = inner - seen if nested else set()
-        seen |= frontier
-    return pa.concat_arrays(found) if found else pa.array([], type=_TEXT)
-
-
-def _listed(snapshot: Snapshot, groups: Sequence[str], case: Case) -> dict[str, str]:
-    """Keys of the groups that a job lists, each with the text by which it is listed."""
-    frame = snapshot.groups
-
-    def folded(text: str) -> str:
-        return text if case is Case.EXACT else _lowered(text)
-
-    by_text = {folded(group): group for group in groups}
-    found: dict[str, str] = {}
-    texts: list[pd.Index | pd.Series[Any]] = [frame.index]
-    texts += [frame[path] for path in frame if isinstance(frame[path].dtype, pd.StringDtype)]
-    for column in texts:
-        array = _arrow(column) if case is Case.EXACT else pc.utf8_lower(_arrow(column))
-        for position in np.flatnonzero(_is_in(array, by_text)):
-            found.setdefault(str(frame.index[int(position)]), by_text[array[int(position)].as_py()])
-    return found
-
-
-def _group_keys(snapshot: Snapshot, members: pa.Array) -> set[str]:
-    """Those of some members that are groups."""
-    keys = members.filter(pa.array(_is_in(members, _arrow(snapshot.groups.index))))
-    users = _arrow(snapshot.users.index)
-    return set(keys.to_pylist()) - set(users.filter(pa.array(_is_in(users, keys))).to_pylist())
 
 
 # --- filters -------------------------------------------------------------------------------------------------------
@@ -184,11 +121,11 @@ def _holds(clause: Clause, frame: pd.DataFrame, snapshot: Snapshot, kind: Kind, 
     if column.dtype == object:
         return _holds_for_values(clause, column, now)
     if isinstance(column.dtype, pd.StringDtype):
-        return _judge(clause, _arrow(column), now)
+        return _judge(clause, texts(column), now)
     if pd.api.types.is_bool_dtype(column.dtype):
         # As in expressions: a boolean against a text is compared without case.
         clause = clause.model_copy(update={"case": Case.IGNORE})
-    return _judge(clause, _arrow(column.astype("str")), now)
+    return _judge(clause, texts(column.astype("str")), now)
 
 
 def _column(clause: Clause, frame: pd.DataFrame, snapshot: Snapshot, kind: Kind) -> pd.Series | None:
@@ -228,7 +165,7 @@ def _judge(clause: Clause, text: pa.Array, now: datetime) -> Mask:
     text = pc.if_else(pc.equal(text, ""), pa.scalar(None, _TEXT), text)
     wanted = _values(clause)
     if clause.case is Case.IGNORE:
-        text, wanted = pc.utf8_lower(text), [_lowered(value) for value in wanted]
+        text, wanted = pc.utf8_lower(text), [lowered(value) for value in wanted]
     match clause.operator:
         case Operator.IS_NULL:
             return np.asarray(text.is_null(), dtype=bool)
@@ -288,11 +225,6 @@ def _search(clause: Clause, text: pa.Array) -> pa.Array:
         ) from error
 
 
-def _lowered(text: str) -> str:
-    """Lower case as columns are lowered: character by character, which Python's own method does not do."""
-    return str(pc.utf8_lower(pa.scalar(text, _TEXT)).as_py())
-
-
 def _true(flags: pa.Array) -> Mask:
     return np.asarray(pc.fill_null(flags, False), dtype=bool)
 
@@ -350,40 +282,7 @@ def _read_moment(text: str) -> datetime | None:
         return None
 
 
-_OFFSET = re.compile(r"(?:now)?\s*([+-])\s*(\d+)\s*([dhw])", re.IGNORECASE)
-_UNITS = {"h": timedelta(hours=1), "d": timedelta(days=1), "w": timedelta(weeks=1)}
-
-
-def moment_of(text: str, now: datetime) -> datetime:
-    """A point in time from a clause: an ISO 8601 date, ``now``, or an offset from now (``now-30d``, ``+12h``).
-
-    An offset that leaves the calendar ends on its first or last day.
-    """
-    if text.strip().lower() == "now":
-        return now
-    offset = _OFFSET.fullmatch(text.strip())
-    if offset is None:
-        moment = datetime.fromisoformat(text.strip())
-        return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
-    forward = offset.group(1) == "+"
-    try:
-        distance = int(offset.group(2)) * _UNITS[offset.group(3).lower()]
-        return now + distance if forward else now - distance
-    except OverflowError:
-        return datetime(9999, 12, 31, tzinfo=UTC) if forward else datetime(1, 1, 1, tzinfo=UTC)
-
-
 # --- why -----------------------------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True, slots=True)
-class Membership:
-    """How an entry belongs to a group that the job lists."""
-
-    listed: str
-    """The group as the job lists it: by key or by name."""
-    path: tuple[str, ...]
-    """Keys of groups, from the one that has the entry as a member to the listed one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -407,7 +306,7 @@ class ScopeDecision:
     present: bool
     """Whether the source has the entry at all; without it nothing below means anything."""
     by_key: bool = False
-    """Whether the job assigns the entry itself, by its anchor."""
+    """Whether the job or its table assigns the entry itself: a user by anchor, a group by anchor or name."""
     by_groups: tuple[Membership, ...] = ()
     """Assigned groups that the entry belongs to, in the order of their keys."""
     assigned: bool = True
@@ -451,8 +350,11 @@ def explain_scope(
     by_key = False
     by_groups: tuple[Membership, ...] = ()
     if assignment is not None and limited:
-        by_key = key in assignment.users
-        by_groups = _memberships(snapshot, kind, key, assignment.groups, nested=assignment.nested, case=Case.EXACT)
+        users, listed = assigned_to(assignment, snapshot)
+        nested = assignment.nested
+        by_key = key in (users.to_pylist() if kind is Kind.USER else listed_groups(snapshot, listed, Case.EXACT))
+        if kind is Kind.USER or nested:
+            by_groups = memberships(snapshot, kind, key, listed, nested=nested, case=Case.EXACT)
     hidden = _hidden_attributes(rules)
     groups = tuple(
         tuple(_verdict(clause, frame, snapshot, kind, now, hidden) for clause in group) for group in rules.scope
@@ -474,7 +376,7 @@ def _verdict(
 ) -> ClauseVerdict:
     holds = bool(_holds(clause, frame, snapshot, kind, now)[0])
     if clause.operator is Operator.MEMBER_OF:
-        found = _memberships(snapshot, kind, str(frame.index[0]), _values(clause), nested=True, case=clause.case)
+        found = memberships(snapshot, kind, str(frame.index[0]), _values(clause), nested=True, case=clause.case)
         return ClauseVerdict(clause, holds, found)
     if clause.attribute in hidden:
         return ClauseVerdict(clause, holds, None, hidden=True)
@@ -492,25 +394,3 @@ def _hidden_attributes(rules: EntryRules) -> set[str]:
         if text is not None and (mapping.redact or compile_expression(text).redacted):
             hidden |= compile_expression(text).attributes
     return hidden
-
-
-def _memberships(
-    snapshot: Snapshot, kind: Kind, key: str, groups: Sequence[str], *, nested: bool, case: Case
-) -> tuple[Membership, ...]:
-    """How one entry belongs to the listed groups: the shortest way to each, in the order of their keys."""
-    if kind is Kind.GROUP and key in snapshot.users.index:
-        return ()
-    listed = _listed(snapshot, groups, case)
-    edges = snapshot.members
-    paths: dict[str, tuple[str, ...]] = {}
-    frontier: Mapping[str, tuple[str, ...]] = {key: ()}
-    while frontier:
-        above: dict[str, tuple[str, ...]] = {}
-        rows = edges.loc[is_among(edges["member"], frontier)].sort_values(["group", "member"])
-        for group, member in zip(rows["group"], rows["member"], strict=True):
-            if group not in paths:
-                above.setdefault(group, (*frontier[member], group))
-        paths |= above
-        inner: Iterable[str] = _group_keys(snapshot, pa.array(list(above), type=_TEXT)) if nested else ()
-        frontier = {group: above[group] for group in sorted(inner)}
-    return tuple(Membership(listed[group], paths[group]) for group in sorted(listed) if group in paths)

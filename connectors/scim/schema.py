@@ -237,4 +237,5 @@ def _characteristics(attribute: Mapping[str, Any]) -> AttributeInfo:
         required=attribute.get("required") is True,
         mutability=str(attribute.get("mutability") or "readWrite"),
         canonical_values=tuple(str(value) for value in canonical) if isinstance(canonical, list) else (),
+        unique=attribute.get("uniqueness") in ("server", "global"),
     )

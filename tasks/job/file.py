@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Iterable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from types import UnionType
 from typing import Annotated, Any, Union, get_args, get_origin
@@ -10,11 +11,14 @@ from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
 from connectors.errors import SettingsError
-from tasks.job.models import Job, SystemSection, settings_class
-from tasks.job.problems import JobError, Problem, did_you_mean, nearest
+from tasks.job.models import REGEXES, AssignmentMode, Job, SystemSection, settings_class
+from tasks.job.problems import JobError, Problem, Severity, did_you_mean, nearest
+from tasks.job.values import regex_warning
 from tasks.job.yaml import Document, Key, quoted, read_yaml, spelled
 
 _SYSTEMS = ("source", "target")
+_NO_KEYS = ("file", "warnings")
+"""Fields of a job that its file does not have."""
 _KINDS = ("users", "groups")
 _WORDS = re.compile(r"\w[\w .@/-]*")
 _PASSWORD_IN_ADDRESS = re.compile(r"://[^/?#\s:]*:(?P<password>[^/\s]+)@")
@@ -36,13 +40,14 @@ def read_job_file(path: Path) -> Job:
     problems = document.problems + [found for found in problems if (found.line, found.column) not in known]
     if problems or job is None:
         raise JobError(sorted(dict.fromkeys(problems), key=lambda found: (found.line or 0, found.column or 0)))
-    return job
+    return job.model_copy(update={"warnings": tuple(_warnings(document, job))})
 
 
 def _validate(document: Document) -> tuple[Job | None, list[Problem]]:
     """The job, or what its models say against it."""
     try:
-        return Job.model_validate({**document.data, "file": document.path}), _own_key_problems(document)
+        data = {key: value for key, value in document.data.items() if key not in _NO_KEYS}
+        return Job.model_validate({**data, "file": document.path}), _own_key_problems(document)
     except ValidationError as error:
         details = error.errors(include_url=False)
     causes = [detail for detail in _likely(document, details) if not _follows(document, detail, details)]
@@ -50,10 +55,12 @@ def _validate(document: Document) -> tuple[Job | None, list[Problem]]:
 
 
 def _own_key_problems(document: Document) -> list[Problem]:
-    """``file`` is a field of a job, but no key of a job file."""
-    if not document.has(("file",)):
-        return []
-    return [document.problem(("file",), _unknown_key("file", _keys_of([Job])), node=document.key_node(("file",)))]
+    """Some fields of a job are no keys of a job file."""
+    return [
+        document.problem((name,), _unknown_key(name, _keys_of([Job])), node=document.key_node((name,)))
+        for name in _NO_KEYS
+        if document.has((name,))
+    ]
 
 
 # What the models say, in sentences
@@ -274,7 +281,7 @@ def _inside(annotation: Any, part: str | int) -> Iterator[Any]:
 
 def _keys_of(models: Iterable[type[BaseModel]], *, connector: bool = False) -> list[str]:
     keys = [field.alias or name for model in models for name, field in model.model_fields.items()]
-    return [*(["connector"] if connector else []), *(key for key in keys if key not in ("file", "settings"))]
+    return [*(["connector"] if connector else []), *(key for key in keys if key not in (*_NO_KEYS, "settings"))]
 
 
 # What no model can see
@@ -360,8 +367,27 @@ def _matching_problems(document: Document) -> Iterator[Problem]:
                 yield document.problem(key, message)
 
 
+def _warnings(document: Document, job: Job) -> Iterator[Problem]:
+    """What can be carried out, but is probably not meant."""
+    yield from (replace(found, severity=Severity.WARNING) for found in _doubts(document, job))
+
+
+def _doubts(document: Document, job: Job) -> Iterator[Problem]:
+    assignment, table = job.assignment, job.assignment.table
+    by_group = assignment.groups or (table is not None and table.group is not None)
+    if job.groups is not None and assignment.mode is AssignmentMode.ASSIGNED and not by_group:
+        message = "The job provisions groups, but assigns none, so no group is in scope: list them under assignment."
+        yield document.problem(("groups",), message, node=document.key_node(("groups",)))
+    for kind, rules in (("users", job.users), ("groups", job.groups)):
+        for group_number, group in enumerate(rules.scope if rules is not None else ()):
+            for number, clause in enumerate(group):
+                warning = regex_warning(str(clause.value)) if clause.operator in REGEXES else None
+                if warning is not None:
+                    yield document.problem((kind, "scope", group_number, number, "value"), warning)
+
+
 def _credential_problems(document: Document) -> Iterator[Problem]:
-    for section in (*_SYSTEMS, "notify"):
+    for section in (*_SYSTEMS, "assignment", "notify"):
         for key, text in document.texts((section,)):
             found = _PASSWORD_IN_ADDRESS.search(_ANY_REFERENCE.sub("$", text))
             if found and found["password"].strip("$"):

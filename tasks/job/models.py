@@ -8,6 +8,7 @@ import hashlib
 import json
 import re
 from collections.abc import Mapping
+from datetime import timedelta
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self, TypeAlias
@@ -26,7 +27,8 @@ from pydantic import (
 from pydantic.json_schema import SkipJsonSchema
 
 from connectors.errors import SettingsError
-from connectors.settings import Settings
+from connectors.file_section import FileSection
+from connectors.settings import Name, Settings
 from tasks.job.problems import JobError as JobError
 from tasks.job.problems import Problem as Problem
 from tasks.job.problems import finding
@@ -146,7 +148,7 @@ _NUMERIC = frozenset(
     }
 )
 _LISTS = frozenset({Operator.IN, Operator.MEMBER_OF})
-_REGEXES = frozenset({Operator.REGEX_MATCH, Operator.NOT_REGEX_MATCH})
+REGEXES = frozenset({Operator.REGEX_MATCH, Operator.NOT_REGEX_MATCH})
 _MOMENTS = frozenset({Operator.BEFORE, Operator.AFTER})
 
 
@@ -229,7 +231,7 @@ def _value_problem(operator: Operator, value: str | int | tuple[str | int, ...] 
         return None if operator in _LISTS else f"{operator} takes one value; for a list use IN."
     if operator in _NUMERIC and (not isinstance(value, int) or value < 0):
         return f"{operator} compares whole numbers: the value must be a whole number, 0 or more."
-    if operator in _REGEXES:
+    if operator in REGEXES:
         return regex_problem(str(value))
     if operator in _MOMENTS and not is_moment(str(value)):
         return f"{operator} needs a date like 2026-01-31, or an offset from now like now-30d or now+12h."
@@ -243,23 +245,51 @@ class AssignmentMode(StrEnum):
     ASSIGNED = "assigned"
 
 
+class AssignmentTable(FileSection):
+    """A file with one assignment a row: of a user or of a group, and perhaps with a role."""
+
+    user: Name | None = None
+    """Column with the anchor of the user who is assigned; empty where the row assigns a group."""
+    group: Name | None = None
+    """Column with the anchor or name of the group that is assigned; empty where the row assigns a user."""
+    role: Name | None = None
+    """Column with the role that the row gives, if any; mappings find a person's roles in [appRoleAssignments]."""
+
+    @model_validator(mode="after")
+    def _somebody_is_named(self) -> Self:
+        if self.user is None and self.group is None:
+            raise ValueError("Name the column that says who is assigned: user, group, or both.")
+        return self
+
+    @property
+    def columns(self) -> dict[str, str]:
+        """The file's columns by what they hold: user, group, role."""
+        named = {"user": self.user, "group": self.group, "role": self.role}
+        return {key: column for key, column in named.items() if column is not None}
+
+
 class Assignment(Section):
-    """Whom the app is assigned to. Scoping filters apply on top."""
+    """Whom the app is assigned to. Scoping filters apply on top.
+
+    In mode assigned a group is provisioned when it is listed itself; its members are provisioned with it or without.
+    """
 
     mode: AssignmentMode = AssignmentMode.ALL
-    """``all``: everybody in the source; ``assigned``: only the users and members of the groups listed here."""
+    """``all``: everybody in the source; ``assigned``: only those listed here, and members of groups listed here."""
     users: tuple[Text, ...] = ()
     """Anchors of assigned users."""
     groups: tuple[Text, ...] = ()
     """Anchors or names of assigned groups."""
     nested: Flag = False
-    """Whether members of groups inside assigned groups are assigned too."""
+    """Whether groups inside assigned groups, and their members, are assigned too."""
+    table: AssignmentTable | None = None
+    """A file that lists users and groups, instead of the job file or besides it; read anew in every cycle."""
 
     @model_validator(mode="after")
     def _lists_fit_mode(self) -> Self:
-        listed = bool(self.users or self.groups)
+        listed = bool(self.users or self.groups or self.table)
         if self.mode is AssignmentMode.ASSIGNED and not listed:
-            raise finding("mode", "Nobody is assigned: list users or groups, or write mode: all.")
+            raise finding("mode", "Nobody is assigned: list users or groups, name a table, or write mode: all.")
         if self.mode is AssignmentMode.ALL and listed:
             raise finding("mode", "Users or groups are listed, but the mode is all: write mode: assigned.")
         return self
@@ -407,23 +437,123 @@ class Deprovision(Section):
 
 
 class Limit(Section):
-    """How much may be taken away before a person is asked: more than ``count``, or more than ``fraction`` of all."""
+    """How much one cycle may do before a person is asked: more than ``count``, or more than ``fraction`` of all."""
 
-    count: Annotated[int, Field(strict=True, ge=0)] = 500
-    """Removals at most."""
+    count: Annotated[int, Field(strict=True, ge=0)] | None = 500
+    """So many at most; null: any number."""
     fraction: Annotated[float, Field(strict=True, ge=0, le=1)] = 0.1
-    """Removals at most, of what there is: 0 to 1."""
+    """So many at most, of what there is: 0 to 1."""
     minimum: Annotated[int, Field(strict=True, ge=0)] = 20
     """Population from which on the fraction is looked at."""
 
 
+class SourceLimit(Limit):
+    """How much smaller the source may be than it was, before nothing is concluded from anybody's absence."""
+
+    count: Annotated[int, Field(strict=True, ge=0)] | None = None
+    """So many users fewer at most; null: any number."""
+    fraction: Annotated[float, Field(strict=True, ge=0, le=1)] = 0.2
+    """So many users fewer at most, of those there were: 0 to 1."""
+
+
+class UpdatesLimit(Limit):
+    """How many entries of one kind a cycle may change, unless the job itself has changed.
+
+    The default lets anything through in small jobs, in the first cycle and in the one after a change of the job, which
+    rewrite many on purpose; in all others it stops at half of the accounts, which no ordinary day changes.
+    """
+
+    count: Annotated[int, Field(strict=True, ge=0)] | None = None
+    """So many at most; null: any number."""
+    fraction: Annotated[float, Field(strict=True, ge=0, le=1)] = 0.5
+    """So many at most, of the accounts there are: 0 to 1."""
+    minimum: Annotated[int, Field(strict=True, ge=0)] = 100
+    """Population from which on the fraction is looked at."""
+
+
+class DayLimit(Limit):
+    """Removals within 24 hours."""
+
+    count: Annotated[int, Field(strict=True, ge=0)] | None = 1000
+    """So many at most; null: any number."""
+    fraction: Annotated[float, Field(strict=True, ge=0, le=1)] = 0.2
+    """So many at most, of what there was at their beginning: 0 to 1."""
+
+
+class WeekLimit(Limit):
+    """Removals within seven days."""
+
+    count: Annotated[int, Field(strict=True, ge=0)] | None = 2500
+    """So many at most; null: any number."""
+    fraction: Annotated[float, Field(strict=True, ge=0, le=1)] = 0.3
+    """So many at most, of what there was at their beginning: 0 to 1."""
+
+
+class Budget(Section):
+    """Accounts disabled and deleted over time, whatever number of cycles it takes; approved ones do not count."""
+
+    per_day: DayLimit = DayLimit()
+    """In the last 24 hours, this cycle included."""
+    per_week: WeekLimit = WeekLimit()
+    """In the last seven days, this cycle included."""
+
+
+class Administrators(Section):
+    """Groups of the target in which somebody must be left."""
+
+    groups: tuple[Text, ...] = ()
+    """Groups by anchor, id in the target, or name."""
+    minimum: Annotated[int, Field(strict=True, ge=1)] = 1
+    """Active members that each of them keeps."""
+
+
 class Limits(Section):
-    """Guards against a bad extract."""
+    """Guards: what exceeds one of these is held until a person has approved or rejected it; the rest goes on."""
 
     removals: Limit = Limit()
-    """Accounts disabled and deleted by one cycle."""
+    """Accounts disabled and deleted by one cycle: users, groups, and both together."""
     members: Limit = Limit()
     """Members removed from one group by one cycle."""
+    attribute: Limit = Limit()
+    """Entries of one kind for which one cycle clears one attribute."""
+    updates: UpdatesLimit = UpdatesLimit()
+    """Entries of one kind that one cycle changes."""
+    budget: Budget = Budget()
+    """Accounts disabled and deleted over several cycles."""
+    source: SourceLimit = SourceLimit()
+    """Users missing in the source, compared with the last cycle that read it completely and did not doubt it."""
+    administrators: Administrators = Administrators()
+    """Groups that keep an active member, whatever the source says."""
+
+
+class EscrowRules(Section):
+    """When an entry that failed is tried again: in the next cycle, then with gaps that double."""
+
+    first_gap: Duration = timedelta(minutes=40)
+    """Time to wait after the second failure; twice as long after each further one."""
+    longest_gap: Duration = timedelta(hours=24)
+    """No gap grows beyond this."""
+    give_up_after: Duration = timedelta(days=28)
+    """How long after its first failure an entry is tried; from then on only when it changes, or when told to."""
+
+
+class QuarantineRules(Section):
+    """When a job has failed so much that it is tried less and less often. Failures are counted per cycle."""
+
+    floor: Annotated[int, Field(strict=True, ge=1)] = 5_000
+    """Failures below which neither proportion nor totals are looked at."""
+    proportion: Annotated[float, Field(strict=True, ge=0, le=1)] = 0.4
+    """Failed share of everything tried, 0 to 1, references left out: more than this is too much."""
+    failures: Annotated[int, Field(strict=True, ge=0)] = 40_000
+    """Failures, references left out: more than this is too much, whatever else went well."""
+    total: Annotated[int, Field(strict=True, ge=0)] = 60_000
+    """Failures with references (managers, members): more than this is too much."""
+    all_of: Annotated[int, Field(strict=True, ge=1)] = 20
+    """For small jobs: at least so many were tried for the first time, and every single one failed."""
+    stops: Annotated[int, Field(strict=True, ge=1)] = 12
+    """Cycles in a row that could not be carried out at all, because a system did not answer, for example."""
+    give_up_after: Duration = timedelta(days=28)
+    """How long a job is tried in quarantine; from then on only a person starts it again."""
 
 
 class OnFailure(StrEnum):
@@ -574,6 +704,10 @@ class Job(Section):
     """What happens to the accounts of people who leave."""
     limits: Limits = Limits()
     """How much may be taken away before a person is asked."""
+    escrow: EscrowRules = EscrowRules()
+    """When entries that failed are tried again."""
+    quarantine: QuarantineRules = QuarantineRules()
+    """When so much has failed that the whole job is tried less often."""
     protect: tuple[Text, ...] = ()
     """Accounts of the target, by any matching attribute, that are never disabled or deleted."""
     checks: dict[Checked, tuple[CheckItem, ...]] = {}
@@ -588,6 +722,8 @@ class Job(Section):
     """Apprise addresses that are told about what needs a person, like ``mailto://ops@example.com``."""
     file: SkipJsonSchema[Path] = Field(default=Path("job.yaml"), exclude=True)
     """Where the job was loaded from."""
+    warnings: SkipJsonSchema[tuple[Problem, ...]] = Field(default=(), exclude=True)
+    """What in the file is probably not meant, although it can be carried out."""
 
     @field_validator("name")
     @classmethod
@@ -595,6 +731,12 @@ class Job(Section):
         if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,79}", name):
             raise ValueError("Use letters, digits, dots, hyphens and underscores, 80 at most: hr-to-scim.")
         return name
+
+    @model_validator(mode="after")
+    def _guarded_groups_are_read(self) -> Self:
+        if self.limits.administrators.groups and self.groups is None:
+            raise finding("limits", "The groups of administrators are not read: the job needs a section groups.")
+        return self
 
     @property
     def folder(self) -> Path:

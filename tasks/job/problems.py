@@ -4,6 +4,7 @@ import difflib
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
+from enum import StrEnum
 from pathlib import Path
 from typing import Self
 
@@ -13,9 +14,16 @@ from pydantic_core import InitErrorDetails, PydanticCustomError
 from connectors.errors import ProvisorError
 
 
+class Severity(StrEnum):
+    """Whether a job file can be used all the same."""
+
+    ERROR = "error"
+    WARNING = "warning"
+
+
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """One thing that is wrong with a job file, and what would be right. Holds no credential."""
+    """One thing that is wrong with a job file, or looks wrong, and what would be right. Holds no credential."""
 
     file: Path
     line: int | None
@@ -28,6 +36,7 @@ class Problem:
     """A sentence that says what would be right."""
     caret: str = ""
     """Lines of text with a mark under the place, where that helps."""
+    severity: Severity = Severity.ERROR
 
     def __str__(self) -> str:
         place = str(self.file) if self.line is None else f"{self.file}:{self.line}"

@@ -23,7 +23,9 @@ _UNITS = {
 _LENGTH = re.compile(r"(?:\d+[smhdw])+")
 _RATE = re.compile(r"(\d+(?:\.\d+)?)/(s|min|h)")
 _SECONDS = {"s": 1, "min": 60, "h": 3600}
-_OFFSET = re.compile(r"now|(?:now)?\s*[+-]\s*\d+\s*[hdw]", re.IGNORECASE)
+_OFFSET = re.compile(r"(?:now)?\s*([+-])\s*(\d+)\s*([hdw])", re.IGNORECASE)
+_ANCHOR = re.compile(r"(?P<anchor>[\^$]|\\[AzZ])|\\.|\[\^?\]?(?:\\.|[^\]\\])*\]", re.DOTALL)
+"""An anchor, or something inside of which a character that looks like one is none: an escape, a character class."""
 
 
 def _length_of_time(value: object) -> object:
@@ -82,12 +84,40 @@ def regex_problem(pattern: str) -> str | None:
     return None
 
 
-def is_moment(text: str) -> bool:
-    """Whether a text is a point in time: an ISO 8601 date, ``now``, or an offset from now like ``now-30d``."""
-    if _OFFSET.fullmatch(text.strip()):
-        return True
+def regex_warning(pattern: str) -> str | None:
+    """What may not be meant by a pattern: without anchors it matches a part of the value as well as the whole."""
+    anchored = any(found["anchor"] for found in _ANCHOR.finditer(pattern))
+    if anchored or (pattern.startswith(".*") and pattern.endswith(".*")):
+        return None
+    return (
+        "The pattern has neither ^ nor $, so it is found anywhere in the value; where the whole value must match, "
+        "write ^(...)$ around it."
+    )
+
+
+def moment_of(text: str, now: datetime) -> datetime:
+    """A point in time from a clause: an ISO 8601 date, ``now``, or an offset from now (``now-30d``, ``+12h``).
+
+    An offset that leaves the calendar ends on its first or last day. Raises: ValueError for any other text.
+    """
+    if text.strip().lower() == "now":
+        return now
+    offset = _OFFSET.fullmatch(text.strip())
+    if offset is None:
+        moment = datetime.fromisoformat(text.strip())
+        return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+    forward = offset[1] == "+"
     try:
-        datetime.fromisoformat(text.strip())
+        distance = int(offset[2]) * _UNITS[offset[3].lower()]
+        return now + distance if forward else now - distance
+    except OverflowError:
+        return datetime(9999, 12, 31, tzinfo=UTC) if forward else datetime(1, 1, 1, tzinfo=UTC)
+
+
+def is_moment(text: str) -> bool:
+    """Whether a text is a point in time, as :func:`moment_of` reads it."""
+    try:
+        moment_of(text, datetime(2024, 1, 1, tzinfo=UTC))
     except ValueError:
         return False
     return True

@@ -2,6 +2,8 @@
 
 ProvisorError
 ├── JobBusyError            another run holds the job: nothing was done, try again later
+├── JobPausedError          a person has paused the job: nothing goes on before it is resumed
+├── JobQuarantinedError     the job failed too much: nothing is done before its next attempt, or a restart
 ├── LeaseLostError          another run took the job over: stop sending at once, leave the job to it
 ├── RejectedError
 │   └── ConflictError
@@ -14,7 +16,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
-from typing import Any
+from typing import Any, TypeAlias
 
 from connectors.contract import Action, Change, Kind, Outcome, Status, Value
 from connectors.errors import ConflictError, ErrorCode, FatalError, ProvisorError
@@ -53,6 +55,14 @@ class JobBusyError(ProvisorError):
     def __init__(self, message: str, *, holder: str = "") -> None:
         super().__init__(message)
         self.holder = holder
+
+
+class JobPausedError(ProvisorError):
+    """The job is paused: no cycle begins, and one that runs stops between two batches, until somebody resumes it."""
+
+
+class JobQuarantinedError(ProvisorError):
+    """The job is in quarantine, and its next attempt is not due: put the cause right, then restart it, or wait."""
 
 
 class LeaseLostError(ProvisorError):
@@ -128,7 +138,7 @@ class AttemptStatus(StrEnum):
 
 
 class LogAction(StrEnum):
-    """What the provisioning log says was done, or would have been: every action of a change, and three more."""
+    """What the provisioning log says was done, or would have been: actions of changes, and of guards and people."""
 
     CREATE = Action.CREATE.value
     UPDATE = Action.UPDATE.value
@@ -139,6 +149,12 @@ class LogAction(StrEnum):
     REMOVE_MEMBERS = Action.REMOVE_MEMBERS.value
     STAGED_DISABLE = "StagedDisable"
     STAGED_DELETE = "StagedDelete"
+    STAGED_UPDATE = "StagedUpdate"
+    STAGED_REMOVE_MEMBERS = "StagedRemoveMembers"
+    APPROVE = "approve"
+    REJECT = "reject"
+    LAPSE = "lapse"
+    """A held change of which nothing is left to do."""
     SKIP = "skip"
 
 
@@ -179,7 +195,7 @@ class Cycle:
     counts: Mapping[str, int] = field(default_factory=dict)
     """By the names of ``COUNTS``."""
     source_count: int | None = None
-    """Entries in the source; None where it was not read to the end."""
+    """Users in the source; None where it was not read completely, or a guard doubts it."""
     target_count: int | None = None
     watermark: str | None = None
     """Where this cycle moved the job's watermark to; None when it did not move it."""
@@ -272,6 +288,10 @@ class LogEntry:
     steps: Sequence[Mapping[str, Any]] | None = None
 
 
+Item: TypeAlias = tuple[Kind, Action, str]
+"""What people decide about: an action on the entry of an anchor."""
+
+
 @dataclass(frozen=True, slots=True)
 class Staged:
     """A change that a guard holds back."""
@@ -293,6 +313,13 @@ class Staged:
     decided_at: datetime | None = None
     members: tuple[str, ...] = ()
     """Ids in the target of the members to be removed."""
+    attributes: tuple[str, ...] = ()
+    """Attribute paths that an update would change."""
+
+    @property
+    def key(self) -> Item:
+        """What it is about."""
+        return (self.kind, self.action, self.anchor)
 
 
 @dataclass(frozen=True, slots=True)

@@ -144,6 +144,7 @@ def staged_row(job: str, staged: Staged, time: TimeText) -> Values:
         time(staged.until) if staged.until else None,
         time(staged.decided_at) if staged.decided_at else None,
         json_text(staged.members),
+        json_text(staged.attributes),
     )
 
 
@@ -267,6 +268,7 @@ def staged_from(row: Any) -> Staged:
         until=row.until,
         decided_at=row.decided_at,
         members=tuple(row.members or ()),
+        attributes=tuple(row.attributes or ()),
     )
 
 

@@ -1,7 +1,9 @@
 """The ledger itself: what the stages ask of it and tell it.
 
 Rules that hold for every method: times come from the caller and carry a zone; a method is one transaction; bulk goes
-through ``bulk.py`` and never through objects of the tables. One Ledger serves all threads of a process.
+through ``bulk.py`` and never through objects of the tables. One Ledger serves all threads of a process. What a cycle
+writes is refused once another run has taken its job over (LeaseLostError), but for :meth:`Ledger.record`: what was sent
+was sent, whoever has the job now.
 """
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
@@ -12,7 +14,7 @@ from types import TracebackType
 from typing import Any, Self
 
 import pandas as pd
-from sqlalchemy import ColumnElement, Connection, func, select, update
+from sqlalchemy import ColumnElement, Connection, exists, func, select, update
 
 from connectors.contract import Action, Change, Kind, Outcome, Status
 from connectors.errors import ErrorCode
@@ -67,6 +69,8 @@ _SHOWN: dict[str, ColumnElement[Any]] = {
 _KIND, _ANCHOR, _TARGET_ID = (list(LINK.columns.keys()).index(name) for name in ("kind", "anchor", "target_id"))
 _ASKED_AT_ONCE = 20_000
 """Keys in one query."""
+_APPROVALS_COUNT_FOR = timedelta(days=31)
+"""How long before its removal an approval of an account is looked for."""
 
 
 class Ledger:
@@ -165,8 +169,7 @@ class Ledger:
         Raises: LeaseLostError when the cycle is no longer running because another one took over; nothing moves then.
         """
         with self._database.writing(durable=True) as connection:
-            if cycle.fence is not None:
-                leases.check(connection, cycle.job, cycle.fence)
+            _check_fence(connection, cycle)
             row = connection.execute(
                 update(CYCLE)
                 .where(CYCLE.c.id == cycle.id, CYCLE.c.state == CycleState.RUNNING.value)
@@ -192,21 +195,39 @@ class Ledger:
                 self._move_watermark(connection, cycle.job, watermark, now, cycle.id)
         return rows.cycle_from(row)
 
+    def cycle(self, job: str, cycle_id: int) -> Cycle | None:
+        """One cycle of the job by its id."""
+        with self._database.reading() as connection:
+            row = connection.execute(select(CYCLE).where(CYCLE.c.id == cycle_id, CYCLE.c.job == job)).one_or_none()
+        return None if row is None else rows.cycle_from(row)
+
     def cycles(self, job: str, limit: int = 20) -> list[Cycle]:
         """The job's latest cycles, newest first."""
         return self._cycles(job, limit)
 
-    def last_cycle(self, job: str, *, states: Collection[CycleState] = ()) -> Cycle | None:
-        """The job's latest cycle, of these states where some are given; None when there is none."""
-        found = self._cycles(job, 1, states)
+    def last_cycle(
+        self, job: str, *, states: Collection[CycleState] = (), kinds: Collection[CycleKind] = ()
+    ) -> Cycle | None:
+        """The job's latest cycle, of these states and kinds where some are given; None when there is none."""
+        found = self._cycles(job, 1, states, kinds)
         return found[0] if found else None
 
-    def _cycles(self, job: str, limit: int, states: Collection[CycleState] = ()) -> list[Cycle]:
+    def _cycles(
+        self, job: str, limit: int, states: Collection[CycleState] = (), kinds: Collection[CycleKind] = ()
+    ) -> list[Cycle]:
         query = select(CYCLE).where(CYCLE.c.job == job).order_by(CYCLE.c.number.desc()).limit(limit)
         if states:
             query = query.where(CYCLE.c.state.in_([state.value for state in states]))
+        if kinds:
+            query = query.where(CYCLE.c.kind.in_([kind.value for kind in kinds]))
         with self._database.reading() as connection:
             return [rows.cycle_from(row) for row in connection.execute(query)]
+
+    def source_counts(self, job: str, limit: int = 20) -> list[int]:
+        """Users in the source in the job's latest cycles that have such a number, newest first."""
+        counts = select(CYCLE.c.source_count).where(CYCLE.c.job == job, CYCLE.c.source_count.is_not(None))
+        with self._database.reading() as connection:
+            return list(connection.scalars(counts.order_by(CYCLE.c.number.desc()).limit(limit)))
 
     # -- the watermark --------------------------------------------------------------------------------------------
 
@@ -250,29 +271,35 @@ class Ledger:
             pairs = self._pairs(connection, job, kind, "target_id", target_ids)
         return {target_id: anchor for anchor, target_id in pairs.items()}
 
-    def put_links(self, job: str, kind: Kind, frame: pd.DataFrame, *, cycle_id: int, now: datetime) -> None:
+    def put_links(
+        self, job: str, kind: Kind, frame: pd.DataFrame, *, cycle_id: int, now: datetime, under: Cycle | None = None
+    ) -> None:
         """Add links, or write new values to those that are there.
 
         Index: anchor. Column ``target_id`` is needed; ``fingerprint``, ``state``, ``label`` and ``how`` default to
         null, active, nothing and what is known. An anchor may move to another target id, and two may swap theirs.
 
-        Raises: LinkTakenError, with nothing written, when a target id stays another anchor's.
+        ``under``: the running cycle that writes them. Raises: LinkTakenError when a target id stays another anchor's,
+        LeaseLostError; nothing is written then.
         """
         if not frame.index.is_unique:
             raise ValueError("an anchor comes twice in the links to put")
         links = rows.FrameRows(job, kind, frame, cycle_id, self._bulk.time(now))
         try:
             with self._database.writing() as connection:
+                _check_fence(connection, under)
                 self._upsert_links(connection, job, links)
         except _InTheWayError:
             with self._database.writing() as connection:
+                _check_fence(connection, under)
                 clashes = self._settle_links(connection, job, list(links))
                 if clashes:
                     raise LinkTakenError(job, clashes) from None
 
-    def drop_links(self, job: str, kind: Kind, anchors: Sequence[str]) -> None:
-        """Forget links; anchors without one are passed over."""
+    def drop_links(self, job: str, kind: Kind, anchors: Sequence[str], *, under: Cycle | None = None) -> None:
+        """Forget links; anchors without one are passed over. ``under``: the running cycle. Raises: LeaseLostError."""
         with self._database.writing() as connection:
+            _check_fence(connection, under)
             self._drop_links(connection, job, kind, anchors)
 
     def _drop_links(self, connection: Connection, job: str, kind: Kind, anchors: Sequence[str]) -> None:
@@ -324,8 +351,7 @@ class Ledger:
         moment = self._bulk.time(now)
         attempts = [rows.attempt_row(cycle, change, moment) for change in sorted(changes, key=lambda one: one.id)]
         with self._database.writing(durable=True) as connection:
-            if cycle.fence is not None:
-                leases.check(connection, cycle.job, cycle.fence)
+            _check_fence(connection, cycle)
             try:
                 self._bulk.insert(connection, ATTEMPT, _JOURNALED, attempts)
             except self._database.integrity_error:
@@ -408,11 +434,29 @@ class Ledger:
         with self._database.reading() as connection:
             return [rows.attempt_from(row) for row in connection.execute(query)]
 
+    def touched_since(self, job: str, cycle_id: int) -> dict[Kind, set[str]]:
+        """Ids of entries of the target to which something was sent after a cycle, whatever came of it."""
+        # Ids of changes begin with their cycle's: the primary key finds them.
+        query = (
+            select(ATTEMPT.c.kind, ATTEMPT.c.target_id)
+            .where(ATTEMPT.c.job == job, ATTEMPT.c.change_id >= f"{cycle_id + 1:08d}", ATTEMPT.c.target_id.is_not(None))
+            .distinct()
+        )
+        touched: dict[Kind, set[str]] = {kind: set() for kind in Kind}
+        with self._database.reading() as connection:
+            for kind, target_id in connection.execute(query):
+                touched[Kind(kind)].add(target_id)
+        return touched
+
     # -- the provisioning log -------------------------------------------------------------------------------------
 
     def log_entries(self, cycle: Cycle, entries: Iterable[LogEntry], *, now: datetime) -> None:
-        """Add lines for what caused no request: entries skipped, held, or failed before anything was sent."""
+        """Add lines for what caused no request: entries skipped, held, or failed before anything was sent.
+
+        Raises: LeaseLostError.
+        """
         with self._database.writing() as connection:
+            _check_fence(connection, cycle)
             self._insert_log(connection, cycle, entries, now)
 
     def _insert_log(self, connection: Connection, cycle: Cycle, entries: Iterable[LogEntry], now: datetime) -> None:
@@ -473,33 +517,49 @@ class Ledger:
 
     # -- what waits: held by a guard, or in escrow -----------------------------------------------------------------
 
-    def put_staged(self, job: str, staged: Iterable[Staged]) -> None:
-        """Add or replace changes that a guard holds; one for each kind, action and anchor."""
-        held = {(one.kind, one.action, one.anchor): rows.staged_row(job, one, self._bulk.time) for one in staged}
+    def put_staged(self, job: str, staged: Iterable[Staged], *, under: Cycle | None = None) -> None:
+        """Add or replace changes that a guard holds; one for each kind, action, anchor and state.
+
+        ``under``: the running cycle. Raises: LeaseLostError.
+        """
+        held = {
+            (one.kind, one.action, one.anchor, one.state): rows.staged_row(job, one, self._bulk.time) for one in staged
+        }
         with self._database.writing(durable=True) as connection:
+            _check_fence(connection, under)
             self._bulk.upsert(connection, STAGED, held.values())
 
     def staged(self, job: str, *, state: StagedState | None = None) -> list[Staged]:
-        """Changes that a guard holds, by kind, action and anchor; of one state where one is given."""
+        """Changes that a guard holds, by kind, action, anchor and state; of one state where one is given."""
         query = select(STAGED).where(STAGED.c.job == job)
         if state is not None:
             query = query.where(STAGED.c.state == state.value)
         with self._database.reading() as connection:
             found = [rows.staged_from(row) for row in connection.execute(query)]
-        return sorted(found, key=lambda one: (one.kind, one.action, one.anchor))
+        return sorted(found, key=lambda one: (one.kind, one.action, one.anchor, one.state))
 
-    def drop_staged(self, job: str, staged: Collection[Staged]) -> None:
-        """Forget changes that a guard held: carried out, or no longer wanted."""
+    def drop_staged(self, job: str, staged: Collection[Staged], *, under: Cycle | None = None) -> None:
+        """Forget changes that a guard held: carried out, or no longer wanted.
+
+        ``under``: the running cycle. Raises: LeaseLostError.
+        """
         with self._database.writing() as connection:
-            for kind, action in sorted({(one.kind, one.action) for one in staged}):
-                where = {"job": job, "kind": kind.value, "action": action.value}
-                anchors = [one.anchor for one in staged if one.kind is kind and one.action is action]
-                self._bulk.delete(connection, STAGED, where, "anchor", anchors)
+            _check_fence(connection, under)
+            anchors: dict[tuple[Kind, Action, StagedState], list[str]] = {}
+            for one in staged:
+                anchors.setdefault((one.kind, one.action, one.state), []).append(one.anchor)
+            for kind, action, state in sorted(anchors):
+                where = {"job": job, "kind": kind.value, "action": action.value, "state": state.value}
+                self._bulk.delete(connection, STAGED, where, "anchor", anchors[kind, action, state])
 
-    def put_escrows(self, job: str, escrows: Iterable[Escrow]) -> None:
-        """Add or replace entries in escrow; one for each kind and anchor."""
+    def put_escrows(self, job: str, escrows: Iterable[Escrow], *, under: Cycle | None = None) -> None:
+        """Add or replace entries in escrow; one for each kind and anchor.
+
+        ``under``: the running cycle. Raises: LeaseLostError.
+        """
         failed = {(one.kind, one.anchor): rows.escrow_row(job, one, self._bulk.time) for one in escrows}
         with self._database.writing(durable=True) as connection:
+            _check_fence(connection, under)
             self._bulk.upsert(connection, ESCROW, failed.values())
 
     def escrows(self, job: str) -> list[Escrow]:
@@ -509,9 +569,13 @@ class Ledger:
             found = [rows.escrow_from(row) for row in connection.execute(query)]
         return sorted(found, key=lambda one: (one.kind, one.anchor))
 
-    def drop_escrows(self, job: str, kind: Kind, anchors: Sequence[str]) -> None:
-        """Take entries out of escrow: they succeeded, or a restart clears the wait."""
+    def drop_escrows(self, job: str, kind: Kind, anchors: Sequence[str], *, under: Cycle | None = None) -> None:
+        """Take entries out of escrow: they succeeded, or a restart clears the wait.
+
+        ``under``: the running cycle. Raises: LeaseLostError.
+        """
         with self._database.writing() as connection:
+            _check_fence(connection, under)
             self._bulk.delete(connection, ESCROW, {"job": job, "kind": kind.value}, "anchor", anchors)
 
     # -- what holds a whole job back: a person's pause, quarantine; and what people have been told ------------------
@@ -533,9 +597,13 @@ class Ledger:
             row = connection.execute(select(PAUSE).where(PAUSE.c.job == job)).one_or_none()
         return None if row is None else Pause(row.since, row.who, row.why)
 
-    def put_quarantine(self, job: str, quarantine: Quarantine | None) -> None:
-        """Write down how a job's quarantine stands; None lifts it."""
+    def put_quarantine(self, job: str, quarantine: Quarantine | None, *, under: Cycle | None = None) -> None:
+        """Write down how a job's quarantine stands; None lifts it.
+
+        ``under``: the running cycle. Raises: LeaseLostError.
+        """
         with self._database.writing(durable=True) as connection:
+            _check_fence(connection, under)
             if quarantine is None:
                 connection.execute(QUARANTINE.delete().where(QUARANTINE.c.job == job))
             else:
@@ -562,13 +630,23 @@ class Ledger:
         return said is not None and said != known
 
     def removals(self, job: str, *, since: datetime) -> int:
-        """Accounts that the job disabled or deleted since then, by the provisioning log."""
+        """Accounts that the job disabled or deleted since then without anybody's approval, by the provisioning log."""
         actions = (LogAction.DISABLE.value, LogAction.DELETE.value)
+        approval = LOG.alias()
+        approved = exists().where(
+            approval.c.job == LOG.c.job,
+            approval.c.anchor == LOG.c.anchor,
+            approval.c.kind == LOG.c.kind,
+            approval.c.action == LogAction.APPROVE.value,
+            approval.c.time <= LOG.c.time,
+            approval.c.time >= since - _APPROVALS_COUNT_FOR,
+        )
         query = select(func.count()).where(
             LOG.c.job == job,
             LOG.c.time >= since,
             LOG.c.action.in_(actions),
             LOG.c.status == LogStatus.SUCCESS.value,
+            ~approved,
         )
         with self._database.reading() as connection:
             return connection.scalar(query) or 0
@@ -607,6 +685,12 @@ class Ledger:
 
 class _InTheWayError(Exception):
     """A link was not written because its account is linked already; somebody has to look who may have it."""
+
+
+def _check_fence(connection: Connection, cycle: Cycle | None) -> None:
+    """Pass when nobody has taken the cycle's job over. Raises: LeaseLostError."""
+    if cycle is not None and cycle.fence is not None:
+        leases.check(connection, cycle.job, cycle.fence)
 
 
 def _done(outcome: Outcome | None) -> bool:

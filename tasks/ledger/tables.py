@@ -93,6 +93,7 @@ class CycleTable(LedgerModel, table=True):
     ended: datetime | None = _time(null=True)
     counts: dict[str, int] | None = _json()
     source_count: int | None = _whole(null=True)
+    """Users in the source; null where it was not read completely, or a guard doubts it."""
     target_count: int | None = _whole(null=True)
     watermark: str | None = _text(null=True)
     """The source's cursor that this cycle moved the job to; null when it moved nothing."""
@@ -206,13 +207,16 @@ class StagedTable(LedgerModel, table=True):
     cycle_id: int = _whole()
     guard: str = _text()
     """The guard's sentence: which limit, how much was planned."""
-    state: str = _text()
+    state: str = _key()
+    """Part of the key: of one group some removals may be approved, others rejected, others not decided yet."""
     who: str | None = _text(null=True)
     why: str | None = _text(null=True)
     until: datetime | None = _time(null=True)
     decided_at: datetime | None = _time(null=True)
     members: list[str] | None = _json()
     """Ids in the target of the members to be removed; null for a change of an account."""
+    attributes: list[str] | None = _json()
+    """Attribute paths that an update would change; null for other changes."""
 
 
 class EscrowTable(LedgerModel, table=True):

@@ -137,6 +137,10 @@ class EntryPlan:
     emptied: "pd.Series[str]" = field(default_factory=lambda: pd.Series(dtype="str"))
     """Groups that end by losing their members, since a group cannot be disabled: index target id, value anchor."""
 
+    joining: "dict[str, pd.Series[str]]" = field(default_factory=dict)
+    """By attribute of the target: values by which accounts of those who get one would be recognised if they had one
+    already, or that must not be taken; index: anchor."""
+
     @property
     def settled(self) -> pd.DataFrame:
         """Links to write before loading: adopted accounts, accounts found equal.

@@ -9,6 +9,7 @@ import pandas as pd
 
 from connectors.contract import Action, AttributeInfo, Kind, Snapshot
 from connectors.errors import ErrorCode
+from tasks.assignment import strangers
 from tasks.expressions import Context
 from tasks.extract import Facts
 from tasks.job import EntryRules, Job
@@ -92,7 +93,8 @@ def build_plan(
         for row in source.unreadable
     ]
     held += [entry for plan in entries.values() for entry in plan.held]
-    notes = [entry for plan in entries.values() for entry in plan.notes]
+    notes = [_stranger(kind, key) for kind, key in strangers(job.assignment, source)]
+    notes += [entry for plan in entries.values() for entry in plan.notes]
     if job.groups is not None:
         added, missing = plan_memberships(
             job.groups,
@@ -141,8 +143,7 @@ def _situation(
     """Scope, mapping and matching of one kind."""
     schema = facts.target.get(kind)
     exact = _exact_paths(rules, schema)
-    assignment = job.assignment if kind is Kind.USER else None
-    scoped = select(rules, source, kind, assignment=assignment, now=context.now)
+    scoped = select(rules, source, kind, assignment=job.assignment, now=context.now)
     desired = map_entries(rules, scoped, context, schema=schema)
     unreadable = pd.Index([row.key for row in source.unreadable if row.kind is kind and row.key], dtype="str")
     links = remembered.links[kind]
@@ -168,6 +169,11 @@ def _situation(
         exact=exact,
         now=context.now,
     )
+
+
+def _stranger(kind: Kind, key: str) -> Held:
+    why = f"The {kind} {key} is assigned, but the source has no such {kind}."
+    return Held(kind, key, ErrorCode.UNRESOLVED_REFERENCE, why, label=key)
 
 
 def _exact_paths(rules: EntryRules, schema: Mapping[str, AttributeInfo] | None) -> frozenset[str]:

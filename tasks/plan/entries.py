@@ -6,8 +6,9 @@ import numpy as np
 import pandas as pd
 
 from connectors.contract import Kind
+from tasks.keys import find, texts
 from tasks.mapping import Held
-from tasks.plan.blocks import EntryPlan, Later, Situation
+from tasks.plan.blocks import Block, EntryPlan, Later, Situation
 from tasks.plan.creates import create_entries
 from tasks.plan.leavers import Leavers, spare_protected
 from tasks.plan.references import order_creates
@@ -52,7 +53,25 @@ def plan_entries(s: Situation, *, people: "pd.Series[str] | None" = None) -> Ent
         labels=_labels(s),
         leaving=leavers.ids,
         emptied=leavers.emptied(),
+        joining=_joining(s, creates),
     )
+
+
+def _joining(s: Situation, creates: Block | None) -> "dict[str, pd.Series[str]]":
+    """Values that an account of those who get one could already have: of the matching rules, and chosen as unique."""
+    if creates is None or creates.after is None:
+        return {}
+    anchors = texts(creates.table["anchor"])
+    rows = find(anchors, texts(s.desired.frame.index))
+    index = pd.Index(creates.table["anchor"], dtype="str")
+    joining: dict[str, pd.Series[str]] = {}
+    for rule, keys in zip(s.rules.matching, s.desired.keys, strict=True):
+        joining[rule.target] = keys.iloc[rows].set_axis(index).dropna()
+    for path in s.desired.candidates:
+        chosen = creates.after[path].explode() if creates.after[path].dtype == object else creates.after[path]
+        chosen = chosen.set_axis(index.take(chosen.index)).dropna().astype("str")
+        joining[path] = pd.concat([joining[path], chosen]).drop_duplicates() if path in joining else chosen
+    return joining
 
 
 def _order(held: Held) -> tuple[str, str]:

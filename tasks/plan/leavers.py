@@ -9,8 +9,9 @@ from connectors.errors import ErrorCode
 from tasks.job import Removal
 from tasks.keys import ascending, find, pick, texts
 from tasks.mapping import Held, Mask
+from tasks.membership import is_among
 from tasks.plan.blocks import Block, Cause, Situation, Wave
-from tasks.scope import NOT_ASSIGNED, asks_memberships, is_among
+from tasks.scope import NOT_ASSIGNED, asks_memberships
 
 
 class Leavers:

@@ -13,8 +13,8 @@ from connectors.errors import ErrorCode
 from tasks.job import GroupRules, Members
 from tasks.keys import Rows, ascending, find, pick, texts
 from tasks.mapping import Held, Mask
+from tasks.membership import is_among
 from tasks.plan.blocks import Block, Cause, EntryPlan, Wave
-from tasks.scope import is_among
 
 
 def plan_memberships(

@@ -1,17 +1,19 @@
 """References between entries: who must exist before whom, and which references have to wait. Pure."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 
 from connectors.contract import Action, Kind
 from connectors.errors import ErrorCode
-from tasks.keys import Rows, find, texts
+from tasks.keys import Rows, find, pick, texts
 from tasks.mapping import Held, Mask
+from tasks.membership import is_among
 from tasks.plan.blocks import Block, Wave
-from tasks.scope import is_among
 
 MAX_LEVELS = 12
 """Creates wait for the creates they refer to, this many levels deep; deeper references are set afterwards."""
@@ -22,24 +24,31 @@ def order_creates(creates: Block, reachable: pd.Index, notes: list[Held]) -> lis
 
     ``reachable``: anchors of everybody who has an account, or gets one in this cycle.
 
-    A reference that closes a circle, or lies too deep, is set when everybody exists. A reference to somebody who has
-    no account and gets none is left out, and noted.
+    A reference that closes a circle, or lies too deep, is set when everybody exists; so is a list of references with
+    somebody who is created. A reference to somebody who has no account and gets none is left out, and noted.
     """
     assert creates.after is not None
     after = creates.after
-    paths = sorted(creates.references & set(after.columns))
     anchors = texts(creates.table["anchor"])
-    parents: list[Rows] = []
-    for path in paths:
+    parents: dict[str, Rows] = {}
+    deferred: dict[str, Mask] = {}
+    for path in sorted(creates.references & set(after.columns)):
         after = leave_out_unresolved(creates.kind, after, path, creates.table, reachable, notes)
-        parents.append(find(texts(after[path]), anchors))
+        if after[path].dtype == object:
+            deferred[path] = _names_one_of(after[path], anchors)
+        else:
+            parents[path] = find(texts(after[path]), anchors)
     creates = replace(creates, after=after)
-    if creates.kind is not Kind.USER or not any((parent >= 0).any() for parent in parents):
+    if creates.kind is not Kind.USER or not len(creates):
         return [creates]
-    level, deferred = levels(parents)
-    late = _late_references(creates, deferred, paths)
-    if deferred.any():
-        creates = replace(creates, after=after.assign(**{path: after[path].mask(deferred) for path in paths}))
+    level = np.zeros(len(creates), dtype=np.int64)
+    if any((parent >= 0).any() for parent in parents.values()):
+        level, waiting = levels(list(parents.values()))
+        deferred |= dict.fromkeys(parents, waiting)
+    deferred = {path: mask for path, mask in deferred.items() if mask.any()}
+    late = _late_references(creates, deferred)
+    if deferred:
+        creates = replace(creates, after=after.assign(**{path: after[path].mask(deferred[path]) for path in deferred}))
     ordered = [replace(creates.take(level == depth), level=depth) for depth in range(int(level.max()) + 1)]
     return [*ordered, *late]
 
@@ -109,25 +118,28 @@ def _one_of_each_circle(on_circles: Mask, parent: Rows) -> Mask:
     return first
 
 
-def _late_references(creates: Block, deferred: Mask, paths: list[str]) -> list[Block]:
-    if not deferred.any() or creates.after is None:
+def _late_references(creates: Block, deferred: Mapping[str, Mask]) -> list[Block]:
+    """References to set when everybody exists: per path, of which creates."""
+    if not deferred or creates.after is None:
         return []
-    after = creates.after.loc[deferred, paths].reset_index(drop=True)
-    table = creates.table.loc[deferred].reset_index(drop=True)
+    late = np.logical_or.reduce(list(deferred.values()))
+    after = pd.DataFrame({path: creates.after[path].where(mask) for path, mask in sorted(deferred.items())})
+    after = after.loc[late].reset_index(drop=True)
+    table = creates.table.loc[late].reset_index(drop=True)
     nothing = pd.Series(np.nan, index=after.index, dtype="str")
-    late = Block(
+    block = Block(
         wave=Wave.SET_REFERENCES,
         kind=creates.kind,
         action=Action.UPDATE,
         table=table.assign(reason="refers to an entry that is created in this cycle"),
         after=after,
-        before=pd.DataFrame(dict.fromkeys(paths, nothing)),
+        before=pd.DataFrame(dict.fromkeys(after.columns, nothing)),
         touched=after.notna(),
-        desired=None if creates.desired is None else creates.desired.loc[deferred].reset_index(drop=True),
-        references=frozenset(paths),
+        desired=None if creates.desired is None else creates.desired.loc[late].reset_index(drop=True),
+        references=frozenset(after.columns),
         redacted=creates.redacted,
     )
-    return [late.take(after.notna().any(axis=1).to_numpy())]
+    return [block.take(after.notna().any(axis=1).to_numpy())]
 
 
 def leave_out_unresolved(
@@ -135,6 +147,8 @@ def leave_out_unresolved(
 ) -> pd.DataFrame:
     """The frame without references to entries that have no account and get none; each one is noted."""
     referred = frame[path]
+    if referred.dtype == object:
+        return frame.assign(**{path: _without_unresolved(kind, referred, path, table, reachable, notes)})
     missing = referred.notna().to_numpy() & ~is_among(referred, texts(reachable))
     if not missing.any():
         return frame
@@ -144,3 +158,94 @@ def leave_out_unresolved(
         label = str(table["label"].iloc[position])
         notes.append(Held(kind, anchor, ErrorCode.UNRESOLVED_REFERENCE, reason, label=label))
     return frame.assign(**{path: referred.mask(missing)})
+
+
+# --- several references of one entry -------------------------------------------------------------------------------
+
+_UNOWNED = "account "
+
+
+def as_anchors(ids: "pd.Series[str]", owners: "pd.Series[str]") -> "pd.Series[str]":
+    """Target ids as the anchors that own them (``owners``: index id, value anchor); index as ``ids``.
+
+    An account that nobody owns differs from every anchor: it is named as such, see :func:`unowned_id`.
+    """
+    found = find(texts(ids), texts(owners.index))
+    mapped = pd.Series(pick(texts(owners), found), index=ids.index, dtype="str")
+    unknown = mapped.isna() & ids.notna()
+    if unknown.any():
+        mapped[unknown] = _UNOWNED + ids[unknown].astype("str")
+    return mapped
+
+
+def unowned_id(name: str) -> str | None:
+    """The target id of an account that nobody owns, as it is named among anchors; None for an anchor."""
+    return name.removeprefix(_UNOWNED) if name.startswith(_UNOWNED) else None
+
+
+def lists_of_anchors(ids: pd.Series, owners: "pd.Series[str]") -> pd.Series:
+    """As :func:`as_anchors`, for cells with several ids, as texts or as elements with a ``value``."""
+    rows, flat = _flat(ids)
+    return _lists(rows, as_anchors(flat, owners).tolist(), ids.index)
+
+
+def with_unowned(wanted: pd.Series, held_now: pd.Series, *, of: pd.Series) -> pd.Series:
+    """Lists of anchors from which something was left out (``of``: before that) with the accounts that nobody owns.
+
+    One of these may belong to whoever was left out: somebody held for a moment is no reason to take a reference away.
+    """
+    cells = wanted.tolist()
+    for row, (now, before) in enumerate(zip(wanted.array, of.array, strict=True)):
+        if now is not None and len(now) < len(before):
+            cells[row] = [*now, *(name for name in held_now.iloc[row] or () if unowned_id(name) is not None)]
+    return pd.Series(cells, index=wanted.index, dtype=object)
+
+
+def as_lists(anchors: pd.Series) -> pd.Series:
+    """Anchors as lists of anchors, None for none."""
+    rows, flat = _flat(anchors)
+    return _lists(rows, flat.tolist(), anchors.index)
+
+
+def _flat(cells: pd.Series) -> tuple[Rows, "pd.Series[str]"]:
+    """Every single text of the cells and the position of its cell."""
+    values = [
+        (row, item.get("value") if isinstance(item, Mapping) else item)
+        for row, cell in enumerate(cells.array)
+        for item in (cell if isinstance(cell, list | tuple) else [cell])
+    ]
+    kept = [(row, str(item)) for row, item in values if item is not None and item is not pd.NA and item == item]
+    rows = np.array([row for row, _ in kept], dtype=np.int64)
+    return rows, pd.Series([text for _, text in kept], dtype="str")
+
+
+def _lists(rows: Rows, flat: Sequence[str], index: pd.Index) -> pd.Series:
+    """The inverse of :func:`_flat`; None where a cell has nothing."""
+    cells: list[Any] = [None] * len(index)
+    for row, text in zip(rows.tolist(), flat, strict=True):
+        cells[row] = [*(cells[row] or ()), text]
+    return pd.Series(cells, index=index, dtype=object)
+
+
+def _names_one_of(cells: pd.Series, anchors: pa.Array) -> Mask:
+    """Cells that hold at least one of the anchors."""
+    rows, flat = _flat(cells)
+    named = np.zeros(len(cells), dtype=bool)
+    named[rows[is_among(flat, anchors)]] = True
+    return named
+
+
+def _without_unresolved(
+    kind: Kind, referred: pd.Series, path: str, table: pd.DataFrame, reachable: pd.Index, notes: list[Held]
+) -> pd.Series:
+    rows, flat = _flat(referred)
+    there = is_among(flat, texts(reachable))
+    missing = _lists(rows[~there], flat[~there].tolist(), referred.index)
+    for position in np.flatnonzero(missing.notna()):
+        names = missing.iloc[position]
+        who = f"{', '.join(names[:5])}{' and others' if len(names) > 5 else ''}, who"
+        verb = "has" if len(names) == 1 else "have"
+        reason = f"{path} refers to {who} {verb} no account in the target; left out until then."
+        anchor, label = str(table["anchor"].iloc[position]), str(table["label"].iloc[position])
+        notes.append(Held(kind, anchor, ErrorCode.UNRESOLVED_REFERENCE, reason, label=label))
+    return _lists(rows[there], flat[there].tolist(), referred.index)

@@ -6,13 +6,13 @@ import pandas as pd
 from connectors.contract import Action, Kind, Value
 from connectors.errors import ErrorCode
 from tasks.job import Apply, Removal
-from tasks.keys import Rows, ascending, find, pick, texts
+from tasks.keys import Rows, ascending, texts
 from tasks.mapping import Held, Mask, only_default, referenced_paths, with_defaults
 from tasks.matching import LINKED
 from tasks.plan.blocks import Block, Cause, Situation, Wave
 from tasks.plan.compare import differs, differs_without_case, fingerprints
 from tasks.plan.elements import elements_of, same_elements, with_missing_elements
-from tasks.plan.references import leave_out_unresolved
+from tasks.plan.references import as_anchors, as_lists, leave_out_unresolved, lists_of_anchors, with_unowned
 
 
 def update_entries(
@@ -42,22 +42,32 @@ def update_entries(
     before: dict[str, pd.Series] = {}
     spelling: dict[str, Mask] = {}
     for path in desired.columns:
+        if path in s.desired.redacted and path not in s.existing:
+            _write_unseen(s, path, rows, desired, touched, before)
+            continue
         if path not in s.existing or _chosen_once(s, path):
             continue
         held_now = s.existing[path].take(s.matches.row[rows]).reset_index(drop=True)
         left_alone = s.desired.untouched[path][rows] if path in s.desired.untouched else np.zeros(len(rows), dtype=bool)
+        exact = path in s.exact or path in references
         if path in references:
-            held_now = _as_anchors(held_now, owners)
-            referred = desired[path].notna()
+            if desired[path].dtype == object or held_now.dtype == object:
+                held_now = lists_of_anchors(held_now, owners)
+                desired = desired.assign(**{path: as_lists(desired[path])})
+            else:
+                held_now = as_anchors(held_now, owners)
+            referred = desired[path]
             desired = leave_out_unresolved(s.desired.kind, desired, path, table, reachable, notes)
-            left_alone = left_alone | (referred & desired[path].isna()).to_numpy(dtype=bool)
+            left_alone = left_alone | (referred.notna() & desired[path].isna()).to_numpy(dtype=bool)
+            if referred.dtype == object:
+                desired = desired.assign(**{path: with_unowned(desired[path], held_now, of=referred)})
         if _only_adds(s, path):
-            desired = desired.assign(**{path: _added(desired[path], held_now, exact=path in s.exact)})
+            desired = desired.assign(**{path: _added(desired[path], held_now, exact=exact)})
         different = _wanted_changes(s, path, desired[path], held_now) & ~left_alone
         if not different.any():
             continue
         at = np.flatnonzero(different)
-        same = _same_in_other_words(desired[path].iloc[at], held_now.iloc[at], exact=path in s.exact)
+        same = _same_in_other_words(desired[path].iloc[at], held_now.iloc[at], exact=exact)
         if same.any():
             spelling[path] = np.zeros(len(rows), dtype=bool)
             spelling[path][at[same]] = True
@@ -65,6 +75,20 @@ def update_entries(
     _forget_old_spellings(s, rows, touched, spelling)
     _note_impossible(s, rows, table, notes)
     return _update_blocks(s, rows, table, desired, before, touched)
+
+
+def _write_unseen(
+    s: Situation, path: str, rows: Rows, desired: pd.DataFrame, touched: dict[str, Mask], before: dict[str, pd.Series]
+) -> None:
+    """A value that is never kept, so that nobody knows what the target holds: written when the entry has changed."""
+    mapping = s.rules.attributes.get(path)
+    if _chosen_once(s, path) or (mapping is not None and only_default(mapping)):
+        return
+    clears = mapping is not None and mapping.clear
+    wanted = desired[path].notna().to_numpy(dtype=bool) | clears
+    written = wanted & ~s.written_as_desired(rows)
+    if written.any():
+        touched[path], before[path] = written, pd.Series(pd.NA, index=desired.index, dtype=desired[path].dtype)
 
 
 def _chosen_once(s: Situation, path: str) -> bool:
@@ -193,16 +217,6 @@ def _forget_old_spellings(s: Situation, rows: Rows, touched: dict[str, Mask], sp
     known[at] = s.written_as_desired(rows[at])
     for path, mask in spelling.items():
         touched[path] &= ~(mask & known)
-
-
-def _as_anchors(ids: pd.Series, owners: "pd.Series[str]") -> "pd.Series[str]":
-    """Target ids as the anchors that own them; an account nobody owns differs from every anchor."""
-    found = find(texts(ids), texts(owners.index))
-    mapped = pd.Series(pick(texts(owners), found), index=ids.index, dtype="str")
-    unknown = mapped.isna() & ids.notna()
-    if unknown.any():
-        mapped[unknown] = "account " + ids[unknown].astype("str")
-    return mapped
 
 
 def _update_blocks(

@@ -83,7 +83,20 @@ def test_check_says_what_answered(small: Workplace, provisor: Command) -> None:
     document = provisor("check", small.job, "--json").document
     assert document["ok"] is True
     assert document["job"] == "hr-to-scim"
-    assert set(document) == {"job", "ok", "source", "target"}
+    assert set(document) == {"job", "ok", "source", "target", "warnings"}
+    assert document["warnings"] == []
+
+
+def test_check_warns_of_what_is_probably_not_meant(small: Workplace, provisor: Command) -> None:
+    """A warning has its line and does not change the exit status, for people and for machines."""
+    clause = {"attribute": "userPrincipalName", "operator": "REGEX MATCH", "value": ".*@example.com"}
+    small.save(users={**small.document["users"], "scope": [[clause]]})
+    said = provisor("check", small.job)
+    assert said.status == 0
+    assert f"! {small.job}:1: users.scope[0][0].value: The pattern has neither ^ nor $" in said.out
+    (warning,) = provisor("check", small.job, "--json").document["warnings"]
+    assert (warning["key"], warning["line"]) == ("users.scope[0][0].value", 1)
+    assert warning["message"].startswith("The pattern has neither ^ nor $")
 
 
 def test_plan_as_json_has_every_change_with_its_reason(small: Workplace, provisor: Command, wanted: State) -> None:

@@ -129,7 +129,8 @@ def test_accounts_that_are_there_are_adopted_by_a_matching_attribute_only(
 
 def test_twenty_thousand_people_take_not_one_request_too_many(workplace: Workplace, tmp_path: Path) -> None:
     """An import costs a create for everybody, the pages of a listing, and the members in parcels; nothing per person
-    besides, and a manager only where two people would each have to be there before the other. Again: no write.
+    besides, and a manager only where two people would each have to be there before the other. Again: no write, and
+    not a look at the target but the pages of a listing that was asked for.
     """
     generate(people=20_000, groups=20).write(tmp_path / "export")
     wanted = desired_state(tmp_path / "export")
@@ -160,6 +161,11 @@ def test_twenty_thousand_people_take_not_one_request_too_many(workplace: Workpla
         service.reset_counts()
         again = workplace.cycle()
         assert again.exit_status == 0
+        assert service.requests == {"GET /ResourceTypes": 1, "GET /Schemas": 1}
+
+        service.reset_counts()
+        listed = workplace.cycle("reconcile")
+        assert listed.exit_status == 0
         look_past_the_end = 1  # a listing proves that nothing comes after its last page
         assert service.requests == {
             "GET /ResourceTypes": 1,

@@ -18,7 +18,7 @@ from flows.preview import Decision
 from tasks.checks import check_plan
 from tasks.job import Job, Limit, Limits
 from tasks.plan import Cause
-from tests.tasks.plan.worlds import MANAGER, NICKNAMES, ROLES, World, changes, make_job
+from tests.tasks.plan.worlds import MANAGER, NICKNAMES, OWNERS, ROLES, World, changes, make_job
 
 LONG = bool(os.environ.get("PROVISOR_LONG"))
 CASES = settings(
@@ -49,6 +49,7 @@ MAPPINGS = {
     "nickName": [{"expression": 'SelectUniqueValue([a], [mail], Join("", [a], "2"))', "apply": "on_create"},
                  {"expression": "[a]", "apply": "on_create"}],
     MANAGER: [{"reference": "[m]"}, {"reference": "[m]", "clear": True}],
+    OWNERS: [{"reference": "[o]"}, {"reference": "[o]", "clear": True}, {"reference": "[o]", "apply": "add_only"}],
 }  # fmt: skip
 
 
@@ -92,6 +93,7 @@ def worlds(draw: st.DrawFn) -> World:
             "l": draw(st.none() | st.lists(st.sampled_from(["x", "X", "y"]), unique=True)),
             "r": draw(st.none() | st.lists(ROLE, max_size=2, unique_by=lambda role: role["value"])),
             "m": draw(st.sampled_from([None, *PEOPLE])),
+            "o": draw(st.none() | st.lists(st.sampled_from(PEOPLE), min_size=1, max_size=3)),
         }
     for group in draw(st.sets(st.sampled_from(GROUPS))):
         world.groups[group] = {"name": draw(st.sampled_from([group, group, "G", None]))}
@@ -114,6 +116,9 @@ def worlds(draw: st.DrawFn) -> World:
                 NICKNAMES: draw(st.none() | st.lists(st.sampled_from(["x", "X", "z"]), min_size=1, unique=True)),
                 ROLES: draw(st.none() | st.lists(ROLE, min_size=1, max_size=2, unique_by=lambda role: role["value"])),
                 MANAGER: draw(st.sampled_from([None, *ids[Kind.USER]])),
+                OWNERS: draw(
+                    st.none() | st.lists(st.sampled_from(ids[Kind.USER]), min_size=1, max_size=3, unique=True)
+                ),
             }
         )
     for target_id in draw(st.sets(st.sampled_from(ids[Kind.GROUP]))):

@@ -165,7 +165,7 @@ def test_many_groups_do_not_hide_that_everybody_leaves():
         add_group(world, f"g{number:03}", 0, 0)
     checked = judged(world)
     assert [verdict.guard for verdict in checked.verdicts] == ["removals"]
-    assert "10 of them users, more than 10% of 25" in checked.verdicts[0].sentence
+    assert "10 users would be disabled or deleted, more than 10% of 25" in checked.verdicts[0].sentence
 
 
 def test_a_user_and_a_group_with_one_id_are_judged_apart():

@@ -37,6 +37,7 @@ from tasks.job import (
     Reconcile,
     Removal,
     Schedule,
+    Severity,
     SystemSection,
     job_schema,
     load_job,
@@ -410,6 +411,7 @@ def test_what_does_not_decide_who_gets_what_is_not_in_the_fingerprint(
         ("127.0.0.1:8080", "127.0.0.1:8081"),
         ("${env:SCIM_TOKEN}", "${env:OTHER_TOKEN}"),
         ("assignment: {mode: all}", 'assignment: {mode: assigned, users: ["1"]}'),
+        ("assignment: {mode: all}", "assignment: {mode: assigned, table: {path: some.csv, user: id}}"),
         ("value: Sales", "value: sales"),
         ("case: ignore", "case: exact"),
         ("ToLower([mail])", "ToUpper([mail])"),
@@ -669,6 +671,93 @@ def test_the_schema_can_be_written_beside_jobs(tmp_path: Path) -> None:
     write_schema(tmp_path / "second.json")
     assert json.loads((tmp_path / "first.json").read_text()) == job_schema()
     assert (tmp_path / "first.json").read_bytes() == (tmp_path / "second.json").read_bytes()
+
+
+# Warnings
+
+
+@pytest.mark.parametrize(
+    ("pattern", "warned"),
+    [
+        ("[1-9][0-9]", True),
+        (r".*\@example\.com", True),
+        (r"\$5", True),
+        ("[$^]5", True),
+        ("[^a]", True),
+        ("[]^]", True),
+        ("^adm-", False),
+        (r"@example\.com$", False),
+        (r"\Aadm", False),
+        ("(?:^a|b)", False),
+        (".*sales.*", False),
+    ],
+)
+def test_a_pattern_without_anchors_is_a_warning(load: Callable[[str], Job], pattern: str, warned: bool) -> None:
+    """It is found anywhere in the value, which is seldom meant; the job can be used all the same."""
+    scope = json.dumps([[{"attribute": "mail", "operator": "REGEX MATCH", "value": pattern}]])
+    warnings = load(f"{SMALL}  scope: {scope}\n").warnings
+    assert [(found.key, found.line, found.severity) for found in warnings] == (
+        [("users.scope[0][0].value", 8, Severity.WARNING)] if warned else []
+    )
+
+
+@pytest.mark.parametrize(
+    ("assignment", "warned"),
+    [
+        ('{mode: assigned, users: ["1"]}', True),
+        ("{mode: assigned, table: {path: some.csv, user: id}}", True),
+        ("{mode: assigned, groups: [Sales]}", False),
+        ("{mode: assigned, table: {path: some.csv, user: id, group: team}}", False),
+        ("{mode: all}", False),
+    ],
+)
+def test_groups_that_nobody_assigns_are_a_warning(load: Callable[[str], Job], assignment: str, warned: bool) -> None:
+    """In mode assigned a groups section without an assigned group provisions nothing."""
+    groups = 'groups: {matching: [{source: "[name]", target: displayName}], attributes: {displayName: "[name]"}}'
+    warnings = load(f"{SMALL}{groups}\nassignment: {assignment}\n").warnings
+    assert [(found.key, found.line) for found in warnings] == ([("groups", 8)] if warned else [])
+
+
+def test_warnings_do_not_hide_problems(load: Callable[[str], Job]) -> None:
+    """A file that cannot be used is answered with its problems alone; all of them are errors."""
+    scope = '[[{attribute: mail, operator: REGEX MATCH, value: "a"}, {attribute: mail, operator: EQUALS}]]'
+    with pytest.raises(JobError) as caught:
+        load(f"{SMALL}  scope: {scope}\n")
+    assert [found.severity for found in caught.value.problems] == [Severity.ERROR]
+
+
+def test_warnings_are_no_key(load: Callable[[str], Job]) -> None:
+    """What a job says about itself is not read from its file."""
+    (problem,) = problems_of(load, f"{SMALL}warnings: []\n")
+    assert "There is no key 'warnings' here" in problem
+
+
+# Assignment
+
+
+def test_an_assignment_table_takes_the_options_of_a_file(load: Callable[[str], Job]) -> None:
+    """Format, delimiter and encoding, as the source's own files; columns by name."""
+    table = "{path: some.txt, format: csv, delimiter: ';', encoding: cp1252, user: id, role: grade}"
+    found = load(f"{SMALL}assignment: {{mode: assigned, table: {table}}}\n").assignment.table
+    assert found is not None
+    assert found.columns == {"user": "id", "role": "grade"}
+
+
+@pytest.mark.parametrize(
+    ("table", "told"),
+    [
+        ("{path: some.csv}", "assignment.table: Name the column that says who is assigned: user, group, or both."),
+        ("{user: id}", "assignment.table.path: This key is required and missing."),
+        ("{path: some.txt, user: id}", "The name some.txt does not tell the format"),
+        ("{path: some.csv, usr: id}", "assignment.table.usr: There is no key 'usr' here. Did you mean user?"),
+        ('{path: "s3://me:secret@bucket/some.csv", user: id}', "A password must be a reference, never a value"),
+    ],
+)
+def test_problems_of_an_assignment_table(load: Callable[[str], Job], table: str, told: str) -> None:
+    """As every section: what would be right, with its line."""
+    found = problems_of(load, f"{SMALL}assignment: {{mode: assigned, table: {table}}}\n")
+    assert any(told in problem and ":8: " in problem for problem in found), found
+    assert "secret" not in " ".join(found)
 
 
 # Quick

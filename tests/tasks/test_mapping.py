@@ -225,9 +225,24 @@ def test_a_default_of_the_wrong_type_stops_the_cycle():
 
 def test_references_are_one_anchor_each():
     """A reference to several entries, where one is meant, holds the entry instead of guessing."""
-    desired = mapped(rules(manager={"reference": "[a]"}), a=[["m1"], ["m1", "m2"], None])
+    schema = {"manager": AttributeInfo(type="reference")}
+    desired = mapped(rules(manager={"reference": "[a]"}), schema, a=[["m1"], ["m1", "m2"], None])
     assert values(desired, "manager") == ["m1", None]
     assert reasons(desired) == {"k1": "manager: one value is needed, and here are 2."}
+
+
+@pytest.mark.parametrize("schema", [None, {"owners": AttributeInfo(type="reference", multi_valued=True)}])
+def test_references_to_several_entries(schema):
+    """Where the target takes several, or does not say, every entry has a list of distinct anchors, or null."""
+    desired = mapped(rules(owners={"reference": "[a]"}), schema, a=[["m1"], ["m2", "m1", "m2"], None, [{"x": "y"}]])
+    assert values(desired, "owners") == [["m1"], ["m2", "m1"], None]
+    assert list(reasons(desired)) == ["k3"]
+
+
+def test_one_reference_each_is_text():
+    """Entries that refer to one other entry at most stay columns of text: a list costs an object for each of them."""
+    assert mapped(rules(manager={"reference": "[a]"}), a=["m1", None]).frame["manager"].dtype == "str"
+    assert mapped(rules(manager={"reference": "[a]"}), a=[["m1"], None]).frame["manager"].dtype == "str"
 
 
 def test_redaction_by_option_and_by_function():

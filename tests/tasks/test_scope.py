@@ -8,7 +8,9 @@ import pytest
 from connectors.contract import Kind, Snapshot, no_entries, no_members
 from connectors.errors import SettingsError
 from tasks.job import Assignment, AssignmentMode, EntryRules
-from tasks.scope import FILTERED_OUT, NOT_ASSIGNED, Membership, explain_scope, is_among, members_of, moment_of, select
+from tasks.job.values import moment_of
+from tasks.membership import Membership, is_among, members_of
+from tasks.scope import FILTERED_OUT, NOT_ASSIGNED, explain_scope, select
 
 NOW = datetime(2026, 3, 15, 12, tzinfo=UTC)
 

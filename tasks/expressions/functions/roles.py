@@ -1,12 +1,13 @@
 """Functions on app role assignments.
 
 The source attribute holds one object per assignment (``id``, ``value``, ``displayName``); a connector may also deliver
-each as JSON text, or only the role's name.
+each as JSON text, or only the role's name, or all of them as the text of one JSON array, as a cell of a file has them.
 
 Source: Microsoft Entra ID, "Tutorial: customize user provisioning attribute-mappings", provisioning a role.
 """
 
 import json
+import re
 from collections.abc import Mapping
 
 from connectors.contract import Value
@@ -16,6 +17,9 @@ from tasks.expressions.signature import Example, Null, Parameter, Type, function
 SOURCE = "Microsoft Entra ID, customize user provisioning attribute mappings"
 ROLE_TYPE = "WindowsAzureActiveDirectoryRole"
 
+_ARRAY = re.compile(r'\s*\[\s*(["{]|\]\s*$)')
+"""How a JSON array of roles begins: with a text, with an object, or with its end."""
+
 _ASSIGNMENTS = Parameter("appRoleAssignments", Type.ANY)
 _ROLES = {"appRoleAssignments": [{"id": "1", "value": "Admin", "displayName": "Administrator"}]}
 
@@ -23,7 +27,17 @@ _ROLES = {"appRoleAssignments": [{"id": "1", "value": "Admin", "displayName": "A
 def _roles(value: Value) -> list[tuple[str, str]]:
     """Name and display name of each assigned role."""
     assignments = value if isinstance(value, list) else [value]
-    return [_role(assignment) for assignment in assignments]
+    return [_role(assignment) for given in assignments for assignment in _of_array(given)]
+
+
+def _of_array(given: Value) -> list[Value]:
+    """The elements of a JSON array; whatever else a text is, it stands for itself, as ``[Test] Admin`` does."""
+    if not isinstance(given, str) or not _ARRAY.match(given):
+        return [given]
+    try:
+        return [element for element in json.loads(given) if element is not None and element != ""]
+    except ValueError as error:
+        raise EvaluationError("a list of role assignments is text that is not JSON") from error
 
 
 def _role(assignment: Value) -> tuple[str, str]:
@@ -49,8 +63,8 @@ def _role(assignment: Value) -> tuple[str, str]:
     example=Example("SingleAppRoleAssignment([appRoleAssignments])", "Admin", _ROLES),
     source=SOURCE,
 )
-def single_app_role_assignment(value: Value) -> str:
-    return _roles(value)[0][0]
+def single_app_role_assignment(value: Value) -> str | None:
+    return next((name for name, _ in _roles(value)), None)
 
 
 @function(

@@ -9,7 +9,7 @@ from tasks.ledger import Cycle, Escrow, Ledger, Staged, StagedState
 
 
 def test_held_changes_are_kept_decided_and_dropped(ledger: Ledger, cycle: Cycle, now: datetime) -> None:
-    """One for each kind, action and anchor; writing it again replaces it."""
+    """One for each kind, action, anchor and state: of one group some removals may be approved and others not."""
     disable = Staged(Kind.USER, Action.DISABLE, "a1", now, cycle.id, "12 of 20 removals", target_id="t1", label="ann")
     delete = replace(disable, action=Action.DELETE)
     other = replace(disable, anchor="a2")
@@ -19,7 +19,12 @@ def test_held_changes_are_kept_decided_and_dropped(ledger: Ledger, cycle: Cycle,
     approved = replace(disable, state=StagedState.APPROVED, who="eve", why="they left", until=now + timedelta(days=1))
     ledger.put_staged("hr", [approved, approved])
     assert ledger.staged("hr", state=StagedState.APPROVED) == [approved]
-    assert ledger.staged("hr", state=StagedState.STAGED) == [delete, other]
+    assert ledger.staged("hr", state=StagedState.STAGED) == [delete, disable, other]
+    ledger.drop_staged("hr", [disable])
+    assert ledger.staged("hr") == [delete, approved, other]
+    longer = replace(approved, why="they left for good", members=("m1",), attributes=("title",))
+    ledger.put_staged("hr", [longer])
+    assert ledger.staged("hr") == [delete, longer, other]
     ledger.drop_staged("hr", [approved, other])
     assert ledger.staged("hr") == [delete]
 

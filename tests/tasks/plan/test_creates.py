@@ -4,7 +4,7 @@ import pytest
 
 from connectors.contract import Action, Kind
 from connectors.errors import ErrorCode
-from tests.tasks.plan.worlds import MANAGER, NICKNAMES, ROLES, World, changes, held, make_job, notes
+from tests.tasks.plan.worlds import MANAGER, NICKNAMES, OWNERS, ROLES, World, changes, held, make_job, notes
 
 UNIQUE = {"expression": 'SelectUniqueValue([nick], Join("", [nick], "1"), Join("", [nick], "2"))', "apply": "on_create"}
 
@@ -192,6 +192,36 @@ def test_managers_exist_before_their_people():
     managers = {entry["userName"]: entry.get(MANAGER) for entry in world.accounts[Kind.USER].values()}
     by_name = {entry["userName"]: target_id for target_id, entry in world.accounts[Kind.USER].items()}
     assert managers == {"a@x": by_name["b@x"], "b@x": by_name["c@x"], "c@x": by_name["b@x"], "d@x": None}
+    assert changes(world.plan()) == []
+
+
+def test_lists_of_references_follow_when_everybody_exists():
+    """Who refers to joiners gets the whole list afterwards; who refers to people that are there gets it at once."""
+    job = make_job({OWNERS: {"reference": "[owners]"}, MANAGER: {"reference": "[boss]"}})
+    users = {
+        "a": {"mail": "a@x", "owners": ["b", "c", "nobody"], "boss": "b"},
+        "b": {"mail": "b@x", "owners": ["a", "b"]},
+        "c": {"mail": "c@x", "owners": ["z"]},
+        "z": {"mail": "z@x"},
+    }
+    world = World(job, users=users)
+    world.accounts[Kind.USER]["tz"] = {"userName": "z@x", "active": True}
+    world.link("z", "tz")
+    plan = world.plan()
+    assert [(change[0], change[2]) for change in changes(plan)] == [
+        ("create", "b"),
+        ("create", "c"),
+        ("create", "a"),
+        ("update", "a"),
+        ("update", "b"),
+    ]
+    assert notes(plan)["a"] == f"{OWNERS} refers to nobody, who has no account in the target; left out until then."
+    world.apply(plan)
+    ids = {anchor: link["target_id"] for anchor, link in world.links[Kind.USER].items()}
+    accounts = world.accounts[Kind.USER]
+    assert accounts[ids["a"]][MANAGER] == ids["b"]
+    found = {anchor: set(accounts[ids[anchor]].get(OWNERS, ())) for anchor in "abc"}
+    assert found == {"a": {ids["b"], ids["c"]}, "b": {ids["a"], ids["b"]}, "c": {"tz"}}
     assert changes(world.plan()) == []
 
 

@@ -33,6 +33,51 @@ def leaver(way: str, **deprovision: str) -> World:
     return world
 
 
+def unassigned_group(**deprovision: str) -> World:
+    """Groups g and h were provisioned with their members; from now on only h is assigned."""
+    job = make_job(groups={}, assignment={"mode": "assigned", "groups": ["h"]}, deprovision=deprovision)
+    world = World(job, users={"ann": {"mail": "ann@x"}}, groups={"g": {"name": "G"}, "h": {"name": "H"}})
+    world.accounts = {
+        Kind.USER: {"t0": {"userName": "ann@x", "active": True}},
+        Kind.GROUP: {"tg": {"displayName": "G"}, "th": {"displayName": "H"}},
+    }
+    world.link("ann", "t0")
+    world.link("g", "tg", Kind.GROUP)
+    world.link("h", "th", Kind.GROUP)
+    world.members = {("g", "ann"), ("h", "ann")}
+    world.edges = {("tg", "t0"), ("th", "t0")}
+    return world
+
+
+@pytest.mark.parametrize(
+    ("policy", "expected"),
+    [
+        ("keep", []),
+        ("disable", [("remove members", "g")]),
+        ("delete", [("delete", "g")]),
+    ],
+)
+def test_groups_that_are_no_longer_assigned(policy, expected):
+    """What becomes of a group is what the policy for the unassigned says and no more; its members stay provisioned."""
+    world = unassigned_group(unassigned=policy, out_of_scope="keep", deleted="keep")
+    plan = world.plan()
+    assert [(change[0], change[2]) for change in changes(plan)] == expected
+    world.apply(plan)
+    assert world.accounts[Kind.USER] == {"t0": {"userName": "ann@x", "active": True}}
+    assert ("th", "t0") in world.edges
+    assert changes(world.plan()) == []
+
+
+def test_unassigned_groups_wait_for_a_complete_source():
+    """Where a row of the assignments may be missing, no group is emptied for not being assigned."""
+    world = unassigned_group(unassigned="disable")
+    world.incomplete = ("A row could not be read.",)
+    assert changes(world.plan()) != []
+    checked = world.checked()
+    assert checked.blocks == []
+    assert len(checked.staged) == 1
+
+
 WAYS = {
     "deleted": Cause.GONE,
     "unassigned": Cause.UNASSIGNED,

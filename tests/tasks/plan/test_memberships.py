@@ -169,19 +169,19 @@ def test_whoever_is_held_keeps_memberships_and_gets_none(how):
     assert ("tg", "ta") in world.edges
 
 
+NOT_ANN = {"scope": [[{"attribute": "mail", "operator": "NOT EQUALS", "value": "a@x"}]]}
+
+
 def test_whoever_leaves_loses_memberships():
     """Out of scope and disabled: the groups do not keep the account."""
-    world = world_of("a", "b", target=("ta", "tb"), assignment={"mode": "assigned", "users": ["b", "c", "d", "e"]})
+    world = world_of("a", "b", target=("ta", "tb"), user_rules=NOT_ANN)
     assert [change[0] for change in settled(world)] == ["remove members", "disable"]
     assert world.edges == {("tg", "tb")}
 
 
 def test_whoever_is_kept_keeps_memberships_that_the_source_still_has():
     """``keep`` means leave alone: no membership is taken, and none is given."""
-    sections = {
-        "assignment": {"mode": "assigned", "users": ["b", "c", "d", "e"]},
-        "deprovision": {"unassigned": "keep"},
-    }
+    sections = {"user_rules": NOT_ANN, "deprovision": {"out_of_scope": "keep"}}
     assert settled(world_of("a", "b", target=("ta", "tb"), **sections)) == []
     assert settled(world_of("a", "b", target=("tb",), **sections)) == []
 

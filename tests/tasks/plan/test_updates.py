@@ -4,8 +4,8 @@ from datetime import timedelta
 
 import pytest
 
-from connectors.contract import Action, AttributeInfo, Capabilities, Kind
-from tests.tasks.plan.worlds import MANAGER, NICKNAMES, ROLES, SCHEMA, World, changes, held, make_job, notes
+from connectors.contract import Action, AttributeInfo, Capabilities, Kind, Unreadable
+from tests.tasks.plan.worlds import MANAGER, NICKNAMES, OWNERS, ROLES, SCHEMA, World, changes, held, make_job, notes
 
 DEPARTMENT = "urn:ietf:params:scim:schemas:extension:enterprise:2.0:User:department"
 
@@ -217,6 +217,72 @@ def test_a_reference_that_cannot_be_resolved_is_not_cleared():
     assert changes(world.plan()) == []
     del world.users["ann"]["a"]
     assert changes(world.plan()) == [("update", "user", "ann", {MANAGER: None})]
+
+
+def owned_by(source: list[str] | None, target: list[str] | None, **mapping: object) -> World:
+    """Ann, whose account refers to the accounts of her owners: Bob (t2), Eve (t3), and Zoe, who has none yet."""
+    world = world_of({"reference": "[a]", **mapping}, source, target, OWNERS)
+    for number, name in ((2, "bob"), (3, "eve")):
+        world.users[name] = {"mail": f"{name}@x"}
+        world.accounts[Kind.USER][f"t{number}"] = {"userName": f"{name}@x", "active": True}
+        world.link(name, f"t{number}")
+    return world
+
+
+@pytest.mark.parametrize(
+    ("source", "target", "expected"),
+    [
+        (["bob", "eve"], None, ["bob", "eve"]),
+        (["bob", "eve"], ["t2"], ["bob", "eve"]),
+        (["bob"], ["t2", "t3"], ["bob"]),
+        (["bob", "eve", "bob"], ["t3", "t2"], None),
+        (["bob"], ["t2", "stranger"], ["bob"]),
+        (None, ["t2"], None),
+    ],
+)
+def test_several_references_are_compared_without_order(source, target, expected):
+    """A list of references is written when it names others than the target holds, and then as a whole."""
+    found = written(owned_by(source, target))
+    assert (found or {}).get(OWNERS) == expected
+
+
+def test_a_list_of_references_is_cleared_only_where_the_job_says_so():
+    """Null means leave alone; with clear it empties the list."""
+    assert written(owned_by(None, ["t2"], clear=True)) == {OWNERS: None}
+
+
+def test_references_are_added_to_those_that_are_there():
+    """Add only: accounts that nobody owns stay in the list, under their own id."""
+    world = owned_by(["bob", "eve"], ["t2", "stranger"], apply="add_only")
+    written(world)
+    assert set(world.accounts[Kind.USER]["t1"][OWNERS]) == {"t2", "t3", "stranger"}
+
+
+def test_several_references_heal():
+    """Whoever has no account is left out of the list and noted; as soon as there is one, the list is complete."""
+    world = owned_by(["bob", "zoe"], None)
+    assert changes(world.plan()) == [("update", "user", "ann", {OWNERS: ["bob"]})]
+    assert (
+        notes(world.plan())["ann"] == f"{OWNERS} refers to zoe, who has no account in the target; left out until then."
+    )
+    world.apply(world.plan())
+    assert changes(world.plan()) == []
+    world.users["zoe"] = {"mail": "zoe@x"}
+    world.apply(world.plan())
+    zoe = world.links[Kind.USER]["zoe"]["target_id"]
+    assert set(world.accounts[Kind.USER]["t1"][OWNERS]) == {"t2", zoe}
+    assert changes(world.plan()) == []
+
+
+def test_references_that_cannot_be_resolved_take_none_away():
+    """Bob is held for a moment: that is no reason to take him out of the list."""
+    world = owned_by(["bob", "eve"], ["t2"])
+    world.unreadable = [Unreadable(Kind.USER, "bob", "people.csv, line 3", "broken")]
+    del world.users["bob"]
+    world.apply(world.plan())
+    assert set(world.accounts[Kind.USER]["t1"][OWNERS]) == {"t2", "t3"}
+    world.users["eve"]["mail"] = None
+    assert changes(world.plan()) == []
 
 
 def test_groups_may_refer_to_users():

@@ -21,14 +21,17 @@ from tasks.extract import Facts
 from tasks.job import Job
 from tasks.plan import Block, Plan, Remembered, build_plan
 from tasks.plan.compare import canonical, fingerprints
+from tasks.plan.references import unowned_id
 
 NOW = datetime(2026, 3, 15, 12, tzinfo=UTC)
 MANAGER = "urn:ietf:params:scim:schemas:extension:enterprise:2.0:User:manager"
 ROLES = "urn:example:1.0:User:roles"
 NICKNAMES = "urn:example:1.0:User:nicknames"
+OWNERS = "urn:example:1.0:User:owners"
 _EXTENSION = {
     ROLES: AttributeInfo(type="complex", multi_valued=True),
     NICKNAMES: AttributeInfo(multi_valued=True),
+    OWNERS: AttributeInfo(type="reference", multi_valued=True),
     "uidNumber": AttributeInfo(type="integer"),
 }
 SCHEMA: dict[Kind, Mapping[str, AttributeInfo]] = {
@@ -200,13 +203,15 @@ class World:
             if not (block.touched[path].iloc[row] if block.touched is not None else value is not None):
                 continue
             if path in block.references and value is not None:
-                value = self._id(value)
+                value = [self._id(one) for one in value] if isinstance(value, list) else self._id(value)
             if value is None:
                 entry.pop(path, None)
             else:
                 entry[path] = value
 
     def _id(self, anchor: str) -> str:
+        if (unowned := unowned_id(anchor)) is not None:
+            return unowned
         for kind in Kind:
             if anchor in self.links[kind]:
                 return self.links[kind][anchor]["target_id"]

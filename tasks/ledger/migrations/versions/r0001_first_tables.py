@@ -206,7 +206,8 @@ def _waiting() -> None:
         _time("until", null=True),
         _time("decided_at", null=True),
         _json("members"),
-        sa.PrimaryKeyConstraint("job", "kind", "action", "anchor", name="pk_staged"),
+        _json("attributes"),
+        sa.PrimaryKeyConstraint("job", "kind", "action", "anchor", "state", name="pk_staged"),
     )
     op.create_table(
         "escrow",

@@ -1,0 +1,243 @@
+"""What a cycle sees of both systems: read whole where it must be, as last known where that is enough.
+
+An incremental cycle asks a source that can tell changes for these only, and does not list the target: it takes the
+target as last known and looks at single entries where it may be wrong. Should that cost more requests than a listing,
+the target is listed. ``Sight.how`` says which it was, and why.
+"""
+
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from enum import StrEnum
+
+from connectors.contract import Kind, Snapshot
+from connectors.errors import SchemaMismatchError
+from flows.home import home
+from flows.systems import FINISHED, Systems
+from tasks.assignment import with_assignments
+from tasks.extract import Facts, needs_of, read_source, read_target
+from tasks.job import Job, Reconcile
+from tasks.knowledge import Question, answer, questions, refresh
+from tasks.ledger import Cycle, CycleKind, Escrow, Ledger
+from tasks.mapping import redacted_paths
+from tasks.plan import Plan
+from tasks.snapshots import Kept, Side, SnapshotStore
+
+Progress = Callable[[int], None]
+
+DAILY = timedelta(hours=24)
+"""How long after a listing the next one is due, where a job reconciles daily."""
+
+
+class CycleChoice(StrEnum):
+    """What a person may ask a cycle to evaluate."""
+
+    AUTO = "auto"
+    INITIAL = "initial"
+    INCREMENTAL = "incremental"
+    RECONCILE = "reconcile"
+
+
+@dataclass(slots=True)
+class Sight:
+    """The target as a cycle sees it.
+
+    A plain slotted class on purpose: an orchestrator that walks parameters leaves it alone.
+    """
+
+    snapshot: Snapshot
+    how: str
+    """How it was seen, and why so: a sentence for people."""
+    listing: Snapshot | None = None
+    """The target's own listing, where one was made."""
+    kept: Kept | None = None
+    """What was known before; None where nothing was."""
+    looked_at: int = 0
+    """Entries that were looked at one by one."""
+
+    @property
+    def listed(self) -> bool:
+        """True when the target itself said who is there."""
+        return self.listing is not None
+
+
+def kind_of_cycle(ledger: Ledger, job: Job, choice: CycleChoice, *, now: datetime) -> CycleKind:
+    """What a cycle of the job that begins now evaluates.
+
+    By itself: everything when no cycle ever came to its end, the configuration has changed, or a restart cleared the
+    watermark; then as often as the job says everything against the real target; in between what changed.
+    """
+    if choice is not CycleChoice.AUTO:
+        return CycleKind(choice)
+    last = ledger.last_cycle(job.name, states=FINISHED)
+    if last is None or last.fingerprint != job.fingerprint() or ledger.watermark(job.name) is None:
+        return CycleKind.INITIAL
+    match job.reconcile:
+        case Reconcile.EVERY_CYCLE:
+            return CycleKind.RECONCILE
+        case Reconcile.NEVER:
+            return CycleKind.INCREMENTAL
+        case Reconcile.DAILY:
+            listed = ledger.last_cycle(job.name, states=FINISHED, kinds=(CycleKind.INITIAL, CycleKind.RECONCILE))
+            due = listed is None or listed.began + DAILY <= now
+            return CycleKind.RECONCILE if due else CycleKind.INCREMENTAL
+
+
+def store_of(job: str) -> SnapshotStore:
+    """Where a job's snapshots are."""
+    return SnapshotStore(home() / "snapshots" / job)
+
+
+def see_source(
+    job: Job,
+    systems: Systems,
+    ledger: Ledger,
+    facts: Facts,
+    kind: CycleKind,
+    *,
+    cycle: Cycle | None = None,
+    progress: Progress | None = None,
+) -> Snapshot:
+    """The source, whole. Only what changed is read where the source can tell and the rest is known. Raises: FatalError.
+
+    With a ``cycle`` it is kept for the next delta, unless the job redacts values: then it is always read whole.
+    """
+    kept = None
+    if kind is CycleKind.INCREMENTAL and ledger.watermark(job.name) is not None:
+        kept = _believed(job, ledger, Side.SOURCE)
+    known = kept.snapshot if kept is not None else None
+    source = read_source(job, systems.source, facts, known=known, progress=progress)
+    if cycle is not None and (known is None or known.watermark != source.watermark):
+        _keep_source(job, cycle, source)
+    return with_assignments(job, source)
+
+
+def see_target(
+    job: Job, systems: Systems, ledger: Ledger, facts: Facts, kind: CycleKind, *, progress: Progress | None = None
+) -> Sight:
+    """The target as last known where the cycle is incremental and that can be believed, else its listing.
+
+    Raises: FatalError.
+    """
+    kept = _believed(job, ledger, Side.TARGET)
+    if kind is not CycleKind.INCREMENTAL:
+        return list_target(job, systems, facts, why=f"this is the {kind} cycle's part", kept=kept, progress=progress)
+    if _matches_by_redacted(job):
+        why = "accounts are matched by an attribute whose values are never kept"
+        return list_target(job, systems, facts, why=why, kept=None, progress=progress)
+    if kept is None:
+        why = "nothing is known of it from earlier cycles"
+        return list_target(job, systems, facts, why=why, kept=None, progress=progress)
+    doubtful = _doubtful(job, ledger, kept)
+    count = sum(map(len, doubtful.values()))
+    if count > kept.listing_requests:
+        why = f"looking at {count:,} doubtful entries one by one would take more requests"
+        return list_target(job, systems, facts, why=why, kept=kept, progress=progress)
+    snapshot = refresh(kept, doubtful, systems.target, needs_of(job, facts.capabilities).target)
+    how = f"The target was not listed: it is as known from {kept.listed_at:%Y-%m-%d %H:%M} UTC and what was done since"
+    how += f", {count:,} doubtful entries were looked at." if count else "."
+    return Sight(snapshot, how, kept=kept, looked_at=count)
+
+
+def list_target(
+    job: Job, systems: Systems, facts: Facts, *, why: str, kept: Kept | None, progress: Progress | None = None
+) -> Sight:
+    """The target's complete listing. Raises: FatalError."""
+    listing = read_target(job, systems.target, facts, progress=progress)
+    return Sight(listing, f"The target was listed ({listing.requests:,} requests): {why}.", listing=listing, kept=kept)
+
+
+def make_sure(
+    job: Job,
+    systems: Systems,
+    escrows: Collection[Escrow],
+    facts: Facts,
+    sight: Sight,
+    make_plan: Callable[[Snapshot], Plan],
+    *,
+    progress: Progress | None = None,
+) -> tuple[Plan, Sight]:
+    """A plan whose joiners have been looked up in the target, and the sight it was made from. Raises: FatalError.
+
+    An account that turns up is taken into the sight and the plan made again, which may ask for other values. A target
+    that cannot be asked, or only with more requests than a listing takes, is listed.
+    """
+    plan = make_plan(sight.snapshot)
+    refused = {(one.kind, one.anchor) for one in escrows}
+    asked: list[Question] = []
+    while sight.kept is not None and not sight.listed:
+        new = questions(plan, facts.target, refused=refused, asked=asked)
+        if not new:
+            break
+        asked += new
+        count = sum(len(question.values) for question in new)
+        why = f"looking up {count:,} values of joiners one by one would take more requests"
+        if sight.looked_at + count <= sight.kept.listing_requests:
+            try:
+                snapshot, found = answer(sight.snapshot, new, systems.target, needs_of(job, facts.capabilities).target)
+            except SchemaMismatchError as error:
+                why = f"it cannot be asked for single accounts ({error})"
+            else:
+                how = f"{sight.how} Joiners were looked up: {count:,} values, {found:,} unknown accounts found."
+                sight = replace(sight, snapshot=snapshot, looked_at=sight.looked_at + count, how=how)
+                if not found:
+                    break
+                plan = make_plan(sight.snapshot)
+                continue
+        sight = list_target(job, systems, facts, why=why, kept=sight.kept, progress=progress)
+        plan = make_plan(sight.snapshot)
+    return plan, sight
+
+
+def base_of(job: Job, cycle: Cycle, sight: Sight) -> Kept:
+    """What is known of the target before anything is sent, without what the job redacts."""
+    snapshot = _without_redacted(job, sight.snapshot)
+    if sight.listing is None:
+        assert sight.kept is not None
+        return replace(sight.kept, snapshot=snapshot)
+    listing = sight.listing
+    return Kept(snapshot, cycle.id, cycle.began, cycle.fingerprint, listing.read_at, listing.requests)
+
+
+def _keep_source(job: Job, cycle: Cycle, source: Snapshot) -> None:
+    store = store_of(job.name)
+    if source.watermark is None or not source.complete or _redacts(job):
+        store.forget(Side.SOURCE)
+        return
+    kept = Kept(source, cycle.id, cycle.began, cycle.fingerprint, source.read_at, source.requests)
+    store.keep(Side.SOURCE, kept)
+
+
+def _believed(job: Job, ledger: Ledger, side: Side) -> Kept | None:
+    """What is kept of a side, when it belongs to this ledger and this configuration."""
+    kept = store_of(job.name).recall(side, fingerprint=job.fingerprint())
+    if kept is None:
+        return None
+    cycle = ledger.cycle(job.name, kept.cycle_id)
+    return kept if cycle is not None and cycle.began == kept.cycle_began else None
+
+
+def _doubtful(job: Job, ledger: Ledger, kept: Kept) -> Mapping[Kind, set[str]]:
+    touched = ledger.touched_since(job.name, kept.cycle_id)
+    return {kind: touched[kind] | set(kept.doubtful.get(kind, ())) for kind in Kind}
+
+
+def _redacts(job: Job) -> bool:
+    return any(redacted_paths(rules) for rules in (job.users, job.groups) if rules is not None)
+
+
+def _matches_by_redacted(job: Job) -> bool:
+    return any(
+        rule.target in redacted_paths(rules)
+        for rules in (job.users, job.groups)
+        if rules is not None
+        for rule in rules.matching
+    )
+
+
+def _without_redacted(job: Job, snapshot: Snapshot) -> Snapshot:
+    users = snapshot.users.drop(columns=redacted_paths(job.users), errors="ignore")
+    groups = snapshot.groups
+    if job.groups is not None:
+        groups = groups.drop(columns=redacted_paths(job.groups), errors="ignore")
+    return replace(snapshot, users=users, groups=groups)

@@ -1,0 +1,382 @@
+"""The bench on which guards judge a plan: its blocks part by part, what is approved of them, what is held.
+
+A change is judged row by row, an update attribute by attribute. Members are judged in rows that are cut so that all the
+members of a row share their fate; memberships of people who leave in the same plan follow the people.
+"""
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from enum import StrEnum
+from itertools import chain
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from connectors.contract import REMOVALS, Action
+from tasks.job import Limit
+from tasks.keys import Rows
+from tasks.ledger import Item, Staged
+from tasks.mapping import Mask
+from tasks.plan import Block, Cause, Plan, Wave
+
+Cells = npt.NDArray[np.bool_]
+"""One row per change; one column per attribute of an update, a single one for every other action."""
+Codes = npt.NDArray[np.int64]
+
+LEAVING = (Action.DISABLE, Action.DELETE)
+
+
+class Guard(StrEnum):
+    """What judges a plan, in this order. The names, but for the first, are those of the job's ``limits``."""
+
+    COMPLETE_SOURCE = "complete source"
+    SOURCE = "source"
+    REMOVALS = "removals"
+    MEMBERS = "members"
+    ADMINISTRATORS = "administrators"
+    BUDGET = "budget"
+    ATTRIBUTE = "attribute"
+    UPDATES = "updates"
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """One guard that tripped."""
+
+    guard: Guard
+    held: int
+    """How much it holds back: accounts, members, or updates."""
+    sentence: str
+    """What is held, why, and what to do next."""
+    subject: str = ""
+    """The group or the attribute it is about, where it is about one."""
+    counted: int = 0
+    """The number that was too much."""
+    population: int = 0
+    """What it was measured against."""
+    limit: Limit | None = None
+    """What would have been allowed; None where nothing is."""
+
+
+@dataclass(frozen=True, slots=True)
+class History:
+    """What happened before, as far as guards judge by it."""
+
+    staged: Sequence[Staged] = ()
+    """Changes that earlier cycles held back, with what people have decided about them."""
+    removed_in_day: int = 0
+    """Accounts that the job disabled or deleted in the last 24 hours without anybody's approval."""
+    removed_in_week: int = 0
+    """The same in the last seven days."""
+    source_counts: Sequence[int] = ()
+    """Users that the source had in the last cycles that read it to the end and did not doubt it, the latest first."""
+    settled: bool = False
+    """True when the job's last finished cycle ran with this configuration: then few accounts should need a change."""
+
+
+NOTHING_BEFORE = History()
+
+
+@dataclass(slots=True)
+class Checked:
+    """A plan after the guards."""
+
+    plan: Plan
+    """The plan as judged: without what people have rejected, which is among its held entries."""
+    blocks: list[Block]
+    """What may run, in order."""
+    staged: list[Block]
+    """What is held, in order; the tables have the column ``guards``, names of guards."""
+    verdicts: list[Verdict]
+    waiting: list[Staged] = field(default_factory=list)
+    """What people have to decide about: one for each kind, action and anchor. No cycle's yet (``cycle_id`` 0)."""
+    approved: list[Staged] = field(default_factory=list)
+    """What people have approved, as far as the plan still wants it."""
+    rejected: list[Staged] = field(default_factory=list)
+    """The same of what they have rejected."""
+    suspended: frozenset[Item] = frozenset()
+    """What is approved and held all the same, because the source is not complete."""
+
+    @property
+    def held_back(self) -> int:
+        """How much waits: accounts, members and updates, each once."""
+        return sum(_weight(block) for block in self.staged)
+
+    @property
+    def doubtful(self) -> bool:
+        """True when the number of users in this source is no measure for later ones."""
+        doubts = (Guard.COMPLETE_SOURCE, Guard.SOURCE)
+        return bool(self.plan.incomplete) or any(verdict.guard in doubts for verdict in self.verdicts)
+
+
+def _weight(block: Block) -> int:
+    return int(block.table["members"].map(len).sum()) if "members" in block.table else len(block)
+
+
+@dataclass(slots=True, eq=False)
+class Part:
+    """One block on the bench."""
+
+    block: Block
+    wanted: Cells
+    approved: Cells
+    led: Mask
+    """Rows of members who leave in this plan: they go or stay with their own removal."""
+    held: Cells = field(init=False)
+    doubted: Cells = field(init=False)
+    """What is held because the source proves nothing; limits do not count it."""
+    tripped: list[tuple[int, Rows]] = field(default_factory=list)
+    """Number of a verdict, and the rows it holds."""
+
+    def __post_init__(self) -> None:
+        self.held = np.zeros_like(self.wanted)
+        self.doubted = np.zeros_like(self.wanted)
+
+    @property
+    def open(self) -> Cells:
+        """What limits count: not approved, and not held because of doubts."""
+        cells: Cells = self.wanted & ~self.approved & ~self.doubted
+        return cells
+
+    @property
+    def removes(self) -> bool:
+        """True where something is taken away."""
+        return self.block.action in REMOVALS
+
+    def rows(self, mask: Mask) -> Rows:
+        """Positions of the open rows among these."""
+        return np.flatnonzero(mask & self.open.any(axis=1))
+
+    def weight(self, rows: Rows) -> int:
+        """Accounts, members or updates in the rows."""
+        if "members" not in self.block.table:
+            return len(rows)
+        return int(self.block.table["members"].iloc[rows].map(len).sum())
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Mark:
+    """What a guard holds of one part."""
+
+    part: Part
+    rows: Rows
+    column: int | None = None
+    """One attribute of these rows; None: all of each row."""
+
+    @property
+    def weight(self) -> int:
+        """Accounts, members or updates."""
+        return self.part.weight(self.rows)
+
+
+class Bench:
+    """A plan while it is judged."""
+
+    def __init__(self, plan: Plan, history: History, parts: list[Part], *, accounted: int = 0) -> None:
+        self.plan = plan
+        self.history = history
+        self.parts = parts
+        self.accounted = accounted
+        """Users gone from the source about whose removal somebody has decided: these are not missing."""
+        self.verdicts: list[Verdict] = []
+
+    def removals(self, *actions: Action) -> Iterator[Part]:
+        """Parts that take something away; of some actions where they are named."""
+        return (part for part in self.parts if part.removes and (not actions or part.block.action in actions))
+
+    def hold(self, verdict: Verdict, marks: Iterable[Mark], *, approved: bool = False) -> None:
+        """Holds what is marked; what is approved only where ``approved`` says so."""
+        number = len(self.verdicts)
+        self.verdicts.append(verdict)
+        for mark in marks:
+            part = mark.part
+            cells = np.zeros_like(part.held)
+            cells[mark.rows, slice(None) if mark.column is None else mark.column] = True
+            part.held |= cells & part.wanted & (approved | ~part.approved)
+            part.tripped.append((number, mark.rows))
+
+    def doubt(self) -> None:
+        """From here on limits do not count what is held already."""
+        for part in self.parts:
+            part.doubted = part.held.copy()
+
+    def result(self) -> Checked:
+        """The plan divided into what may run and what is held."""
+        self._hold_followers()
+        running: list[Block] = []
+        staged: list[Block] = []
+        waiting: list[Staged] = []
+        suspended: set[Item] = set()
+        for part in self.parts:
+            running += cut(part.block, part.wanted & ~part.held, part.wanted)
+            rows = np.flatnonzero(part.held.any(axis=1))
+            if len(rows):
+                verdicts = self._verdicts_of(part, rows)
+                names = [tuple(self.verdicts[number].guard.value for number in numbers) for numbers in verdicts]
+                staged.append(_staged(part, rows, names))
+                waiting += self._items(part, rows, verdicts)
+                suspended |= _suspended(part)
+        return Checked(
+            plan=self.plan,
+            blocks=running,
+            staged=staged,
+            verdicts=self.verdicts,
+            waiting=_one_each(waiting),
+            suspended=frozenset(suspended),
+        )
+
+    def _hold_followers(self) -> None:
+        """Memberships of people whose own removal is held are held with it."""
+        staying = [
+            part.block.table["target_id"].array[part.held[:, 0]]
+            for part in self.removals(*LEAVING)
+            if part.held[:, 0].any()
+        ]
+        if not staying:
+            return
+        ids = pd.Index(np.concatenate(staying))
+        parts: list[Part] = []
+        for part in self.parts:
+            parts.append(part)
+            if not part.led.any():
+                continue
+            codes = np.zeros(len(flat(part.block, "member_ids")), dtype=np.int64)
+            codes[pd.Index(flat(part.block, "member_ids")).isin(ids)] = 1
+            block, origin, code = divided(part.block, codes)
+            parts[-1] = moved = Part(block, part.wanted[origin], part.approved[origin], part.led[origin])
+            moved.held = part.held[origin] | (moved.led & (code == 1))[:, None]
+            moved.doubted = part.doubted[origin]
+            moved.tripped = [(number, np.flatnonzero(np.isin(origin, rows))) for number, rows in part.tripped]
+        self.parts = parts
+
+    def _verdicts_of(self, part: Part, rows: Rows) -> list[tuple[int, ...]]:
+        """For each of the rows the numbers of the verdicts that hold it."""
+        found: dict[int, list[int]] = {int(row): [] for row in rows}
+        for number, held in part.tripped:
+            for row in held.tolist():
+                if row in found:
+                    found[row].append(number)
+        return [tuple(numbers) for numbers in found.values()]
+
+    def _items(self, part: Part, rows: Rows, verdicts: list[tuple[int, ...]]) -> Iterator[Staged]:
+        """What people decide about in a part: everything held that is neither approved nor a follower."""
+        block, open_ = part.block, part.held & ~part.approved
+        table = block.table.iloc[rows]
+        sentences: dict[tuple[int, ...], str] = {}
+        members = table["member_ids"] if "member_ids" in table else [()] * len(rows)
+        names = list(block.touched.columns) if _in_cells(block) and block.touched is not None else []
+        columns = zip(rows, table["anchor"], table["target_id"], table["label"], members, verdicts, strict=True)
+        for row, anchor, target_id, label, ids, numbers in columns:
+            if not open_[row].any() or (part.led[row] and not numbers):
+                continue
+            if numbers not in sentences:
+                sentences[numbers] = " ".join(self.verdicts[number].sentence for number in numbers)
+            yield Staged(
+                kind=block.kind,
+                action=block.action,
+                anchor=anchor,
+                since=self.plan.made_at,
+                cycle_id=0,
+                guard=sentences[numbers],
+                target_id=target_id,
+                label=label,
+                members=tuple(ids),
+                attributes=tuple(name for name, held in zip(names, open_[row], strict=True) if held) if names else (),
+            )
+
+
+def _staged(part: Part, rows: Rows, guards: list[tuple[str, ...]]) -> Block:
+    """What is held of a part, with the guards that hold it."""
+    mask = np.zeros(len(part.block), dtype=bool)
+    mask[rows] = True
+    block = part.block.take(mask)
+    if _in_cells(block) and block.touched is not None:
+        touched = pd.DataFrame(part.held[rows], columns=block.touched.columns)
+        block = replace(block, touched=touched, desired=None)
+    return replace(block, table=block.table.assign(guards=pd.Series(guards, dtype=object)))
+
+
+def _suspended(part: Part) -> set[Item]:
+    rows = np.flatnonzero((part.held & part.approved).any(axis=1) & ~part.led)
+    return {(part.block.kind, part.block.action, str(anchor)) for anchor in part.block.table["anchor"].iloc[rows]}
+
+
+def _one_each(items: Iterable[Staged]) -> list[Staged]:
+    """One item for each kind, action and anchor, whatever number of requests a group takes."""
+    found: dict[Item, Staged] = {}
+    for item in items:
+        if (known := found.get(item.key)) is not None:
+            guard = known.guard if item.guard in known.guard else f"{known.guard} {item.guard}"
+            item = replace(known, guard=guard, members=known.members + item.members)
+        found[item.key] = item
+    return list(found.values())
+
+
+# --- cutting blocks ------------------------------------------------------------------------------------------------
+
+
+def lay_out(block: Block) -> Cells:
+    """Everything that a block does."""
+    if _in_cells(block) and block.touched is not None:
+        cells: Cells = block.touched.to_numpy(dtype=bool)
+        return cells
+    return np.ones((len(block), 1), dtype=bool)
+
+
+def _in_cells(block: Block) -> bool:
+    """Updates are judged attribute by attribute, but for references of accounts that are only just created."""
+    return block.action is Action.UPDATE and block.wave is not Wave.SET_REFERENCES
+
+
+def cut(block: Block, cells: Cells, wanted: Cells) -> list[Block]:
+    """The block with no more than these cells of what it wanted, in one or two parts.
+
+    An entry of which something is left out gets no fingerprint: it is not yet what it should be.
+    """
+    some = cells.any(axis=1)
+    whole = some & (cells == wanted).all(axis=1)
+    if whole.all():
+        return [block]
+    parts = [block.take(whole)] if whole.any() else []
+    rows = np.flatnonzero(some & ~whole)
+    if len(rows) and block.touched is not None:
+        touched = pd.DataFrame(cells[rows], columns=block.touched.columns)
+        parts.append(replace(block.take(some & ~whole), touched=touched, desired=None))
+    return parts
+
+
+def flat(block: Block, column: str) -> "npt.NDArray[np.object_]":
+    """All members of a block's rows in one array."""
+    values = list(chain.from_iterable(block.table[column]))
+    array = np.empty(len(values), dtype=object)
+    array[:] = values
+    return array
+
+
+def divided(block: Block, codes: Codes) -> tuple[Block, Rows, Codes]:
+    """The block with its rows cut so that the members of a row share a code; each row's origin and its code.
+
+    ``codes``: one for each member, in the order of ``flat``.
+    """
+    sizes = block.table["members"].map(len).to_numpy(dtype=np.int64)
+    row = np.repeat(np.arange(len(block), dtype=np.int64), sizes)
+    begins = np.cumsum(sizes) - sizes
+    if (codes == codes[begins][row]).all():
+        return block, np.arange(len(block), dtype=np.int64), codes[begins]
+    order = np.lexsort((codes, row))
+    row, codes = row[order], codes[order]
+    starts = np.flatnonzero((np.diff(row, prepend=-1) != 0) | (np.diff(codes, prepend=-1) != 0))
+    ends = np.append(starts[1:], len(row))
+    origin = row[starts]
+    table = block.table.iloc[origin].reset_index(drop=True)
+    for column in ("members", "member_ids"):
+        values = flat(block, column)[order]
+        lists = [values[start:end].tolist() for start, end in zip(starts, ends, strict=True)]
+        table[column] = pd.Series(lists, dtype=object)
+    return replace(block, table=table), origin, codes[starts]
+
+
+def causes(block: Block, chosen: frozenset[Cause]) -> Mask:
+    """Rows whose cause is one of these."""
+    return np.fromiter((cause in chosen for cause in block.table["cause"]), dtype=bool, count=len(block))

@@ -1,0 +1,211 @@
+"""Guards on what takes away: accounts disabled and deleted, groups that end, members who are removed."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+
+from connectors.contract import Action, Kind
+from tasks.checks.bench import LEAVING, Bench, Guard, Mark, Verdict, causes
+from tasks.job import Budget, Limit
+from tasks.plan import Cause
+
+EVERYBODY_FROM = 3
+"""Removing every account there is trips the guard from this many accounts on, whatever the limits say."""
+
+_ABSENCE = frozenset(Cause) - {Cause.OUT_OF_SCOPE, Cause.DISABLED}
+"""Causes that follow from something that is missing; the others the entry itself shows."""
+
+_WOULD_BE = "would be disabled or deleted"
+
+
+def exceeds(count: int, population: int, limit: Limit) -> str | None:
+    """Why a number is too much for a limit, or None; exactly as many as allowed pass."""
+    if limit.count is not None and count > limit.count:
+        return f"more than the {limit.count:,} allowed"
+    if population >= limit.minimum and count > limit.fraction * population:
+        return f"more than {_percent(limit.fraction)} of {population:,}"
+    return None
+
+
+def _percent(fraction: float) -> str:
+    return f"{fraction * 100:.4g}%"
+
+
+def judge_completeness(bench: Bench) -> None:
+    """An incomplete source proves nobody's absence: what follows from absence is held, approved or not."""
+    if not bench.plan.incomplete:
+        return
+    marks = _absent(bench, approved=True)
+    if held := _weight(marks):
+        why = " ".join(bench.plan.incomplete)
+        sentence = (
+            f"{_waiting(held, 'removal')} because the source is not complete, so that absence proves "
+            f"nothing; a cycle that reads it completely decides anew: {why}"
+        )
+        bench.hold(Verdict(Guard.COMPLETE_SOURCE, held, sentence, counted=held), marks, approved=True)
+
+
+def judge_source(bench: Bench, limit: Limit) -> None:
+    """A source that has shrunk since it was last believed; people whose removal is decided are not missing."""
+    if not bench.history.source_counts:
+        return
+    before = bench.history.source_counts[0]
+    now = bench.plan.source_count[Kind.USER] + bench.accounted
+    why = exceeds(before - now, before, limit)
+    marks = _absent(bench, approved=False)
+    held = _weight(marks)
+    if why is None or not held:
+        return
+    sentence = (
+        f"The source has {before - now:,} users fewer than the {before:,} it had, {why}: "
+        f"{_waiting(held, 'removal')} for approval, or for the source to be put right, as absence is the only proof."
+    )
+    bench.hold(Verdict(Guard.SOURCE, held, sentence, "", before - now, before, limit), marks)
+
+
+def _absent(bench: Bench, *, approved: bool) -> list[Mark]:
+    """Removals that follow from absence; memberships that follow their members are judged with these."""
+    marks = []
+    for part in bench.removals():
+        mask = causes(part.block, _ABSENCE) & ~part.led & ~part.held[:, 0]
+        if not approved:
+            mask &= ~part.approved[:, 0]
+        if mask.any():
+            marks.append(Mark(part, np.flatnonzero(mask)))
+    return marks
+
+
+@dataclass(slots=True)
+class _Removals:
+    """Open removals of the accounts of one kind."""
+
+    kind: Kind
+    count: int
+    population: int
+    marks: list[Mark]
+
+
+def _open_removals(bench: Bench, *, passing: bool = False) -> list[_Removals]:
+    """Accounts to be disabled or deleted by kind, groups that end by losing their members included.
+
+    ``passing``: only those that no guard holds yet.
+    """
+    found = {kind: _Removals(kind, 0, entries.population, []) for kind, entries in sorted(bench.plan.entries.items())}
+    for part in bench.removals(*LEAVING):
+        rows = part.rows(~(part.held[:, 0] & passing))
+        found[part.block.kind].count += len(rows)
+        found[part.block.kind].marks.append(Mark(part, rows))
+    emptied = {anchor for entries in bench.plan.entries.values() for anchor in entries.emptied}
+    ending: set[str] = set()
+    for part in bench.removals(Action.REMOVE_MEMBERS):
+        ends = part.block.table["anchor"].isin(emptied).to_numpy(dtype=bool)
+        rows = part.rows(ends & ~(part.held[:, 0] & passing))
+        if len(rows):
+            ending.update(part.block.table["anchor"].iloc[rows])
+            found[Kind.GROUP].marks.append(Mark(part, rows))
+    if ending:
+        found[Kind.GROUP].count += len(ending)
+    return list(found.values())
+
+
+def judge_removals(bench: Bench, limit: Limit) -> None:
+    """Accounts that would be disabled or deleted by this cycle: those of each kind, then the rest together.
+
+    Each kind is judged on its own: a company with many groups could lose all its people otherwise.
+    """
+    rest = []
+    for one in _open_removals(bench):
+        why = _exceeds_in_kind(one, limit)
+        if why is None:
+            rest.append(one)
+        else:
+            _hold_accounts(bench, Guard.REMOVALS, [one], f"{_several(one.count, one.kind)} {_WOULD_BE}, {why}", limit)
+    count, population = _totals(rest)
+    if (why := exceeds(count, population, limit)) is not None:
+        _hold_accounts(bench, Guard.REMOVALS, rest, f"{_several(count, 'account')} {_WOULD_BE}, {why}", limit)
+
+
+def _exceeds_in_kind(one: _Removals, limit: Limit) -> str | None:
+    if why := exceeds(one.count, one.population, limit):
+        return why
+    if one.population >= EVERYBODY_FROM and one.count >= one.population:
+        return f"which is all of the {one.population:,}"
+    return None
+
+
+def judge_budget(bench: Bench, budget: Budget) -> None:
+    """Removals over time: slow bleeding stays below the limit of every single cycle.
+
+    What another guard holds does not happen now, and what somebody approved was not slow bleeding: neither counts.
+    """
+    removals = _open_removals(bench, passing=True)
+    count, population = _totals(removals)
+    history = bench.history
+    for period, done, limit in (
+        ("24 hours", history.removed_in_day, budget.per_day),
+        ("seven days", history.removed_in_week, budget.per_week),
+    ):
+        why = exceeds(done + count, population + done, limit)
+        if count and why is not None:
+            what = f"{done + count:,} accounts would have been disabled or deleted within {period}, {why}"
+            _hold_accounts(bench, Guard.BUDGET, removals, what, limit, done=done, subject=period)
+            return
+
+
+def _totals(removals: list[_Removals]) -> tuple[int, int]:
+    """How many accounts, of how many."""
+    return sum(one.count for one in removals), sum(one.population for one in removals)
+
+
+def _hold_accounts(
+    bench: Bench,
+    guard: Guard,
+    removals: list[_Removals],
+    what: str,
+    limit: Limit,
+    *,
+    done: int = 0,
+    subject: str = "",
+) -> None:
+    count, population = _totals(removals)
+    sentence = f"{what}: {_waiting(count, 'removal')} for approval."
+    verdict = Verdict(guard, count, sentence, subject, count + done, population + done, limit)
+    bench.hold(verdict, [mark for one in removals for mark in one.marks])
+
+
+def judge_members(bench: Bench, limit: Limit) -> None:
+    """Members taken out of one group, apart from those who leave altogether."""
+    places = [
+        pd.DataFrame({"part": number, "row": rows, "group": part.block.table["target_id"].iloc[rows].array})
+        for number, part in enumerate(bench.parts)
+        if part.block.action is Action.REMOVE_MEMBERS
+        for rows in (part.rows(~causes(part.block, frozenset({Cause.MEMBER_LEAVES}))),)
+    ]
+    if not places:
+        return
+    for group, rows in pd.concat(places).groupby("group", sort=True):
+        marks = [
+            Mark(bench.parts[number], rows.loc[rows["part"] == number, "row"].to_numpy())
+            for number in rows["part"].unique().tolist()
+        ]
+        count, size = _weight(marks), int(bench.plan.group_sizes.get(group, 0))
+        if (why := exceeds(count, size, limit)) is None:
+            continue
+        label = str(marks[0].part.block.table["label"].iloc[marks[0].rows[0]])
+        sentence = f"{count:,} members would be removed from the group {label}, {why}: they wait for approval."
+        bench.hold(Verdict(Guard.MEMBERS, count, sentence, label, count, size, limit), marks)
+
+
+def _weight(marks: Iterable[Mark]) -> int:
+    return sum(mark.weight for mark in marks)
+
+
+def _several(count: int, noun: str) -> str:
+    return f"{count:,} {noun}{'' if count == 1 else 's'}"
+
+
+def _waiting(count: int, noun: str) -> str:
+    """``1 removal waits``, ``12 removals wait``."""
+    return f"{_several(count, noun)} wait{'s' if count == 1 else ''}"

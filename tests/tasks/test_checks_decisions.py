@@ -1,0 +1,268 @@
+"""What people have decided: approved changes run, rejected ones are left alone, and the rest is judged anew."""
+
+from dataclasses import replace
+from datetime import timedelta
+
+import pytest
+
+from connectors.contract import Action, Kind
+from tasks.checks import Checked, History, check_plan, keep_books
+from tasks.job import Limits
+from tasks.ledger import Staged, StagedState
+from tests.tasks.plan.worlds import NOW, World
+from tests.tasks.test_checks_limits import add_group, company, count, guards, leave
+
+LIMITS = Limits.model_validate({"removals": {"count": 3, "fraction": 1.0}, "members": {"count": 3, "fraction": 1.0}})
+APPROVED, REJECTED, STAGED = StagedState.APPROVED, StagedState.REJECTED, StagedState.STAGED
+
+
+def judged(world: World, *staged: Staged, limits: Limits = LIMITS, **history: object) -> Checked:
+    return check_plan(world.plan(), limits, History(staged=staged, **history))
+
+
+def decided(items: list[Staged], state: StagedState, **more: object) -> list[Staged]:
+    told = {"state": state, "who": "eve", "why": "they are on leave", "decided_at": NOW, "cycle_id": 1}
+    return [replace(item, **told | more) for item in items]
+
+
+def leavers(people: int = 50, leaving: int = 4) -> World:
+    world = company(people)
+    leave(world, leaving)
+    return world
+
+
+def held(checked: Checked) -> dict[str, str]:
+    return {entry.anchor: entry.reason for entry in checked.plan.held}
+
+
+def test_what_is_approved_runs_and_does_not_count() -> None:
+    """Exactly the four that were approved go; three more are within the limit, and a fourth one would not be."""
+    world = leavers()
+    approved = decided(judged(world).waiting, APPROVED)
+    leave(world, 3)
+    checked = judged(world, *approved)
+    assert count(checked.blocks, Action.DISABLE) == 7
+    assert not checked.waiting
+    assert [item.anchor for item in checked.approved] == [item.anchor for item in approved]
+    reasons = [reason for block in checked.blocks for reason in block.table["reason"]]
+    assert sum("approved by eve on 2026-03-15: they are on leave" in reason for reason in reasons) == 4
+
+    leave(world, 1)
+    checked = judged(world, *approved)
+    assert count(checked.blocks, Action.DISABLE) == 4
+    assert len(checked.waiting) == 4
+
+
+def test_what_is_rejected_is_left_out_of_the_plan() -> None:
+    """As a held entry that says who, when and why; the others are judged without it."""
+    world = leavers()
+    [first, *others] = judged(world).waiting
+    checked = judged(world, *decided([first], REJECTED))
+    assert held(checked) == {first.anchor: "disable rejected by eve on 2026-03-15: they are on leave"}
+    assert count(checked.plan.blocks, Action.DISABLE) == count(checked.blocks, Action.DISABLE) == len(others)
+    assert not checked.waiting
+    assert not checked.verdicts
+
+
+@pytest.mark.parametrize("state", [APPROVED, REJECTED])
+def test_a_decision_runs_out(state: StagedState) -> None:
+    """From then on the guards judge as if nothing had been said."""
+    world = leavers()
+    waiting = judged(world).waiting
+    valid = judged(world, *decided(waiting, state, until=NOW + timedelta(seconds=1)))
+    assert not valid.waiting
+    over = judged(world, *decided(waiting, state, until=NOW))
+    assert [item.key for item in over.waiting] == [item.key for item in waiting]
+    assert not held(over)
+
+
+def test_an_incomplete_source_holds_what_was_approved() -> None:
+    """Approval does not make a listing without its end prove anything; it stays approved for the next complete one."""
+    world = leavers()
+    approved = decided(judged(world).waiting, APPROVED)
+    world.incomplete = ("One page could not be read.",)
+    checked = judged(world, *approved)
+    assert guards(checked) == ["complete source"]
+    assert count(checked.blocks, Action.DISABLE) == 0
+    assert not checked.waiting
+    assert checked.suspended == {item.key for item in approved}
+    assert keep_books(checked, approved, cycle_id=2).drop == []
+
+
+@pytest.mark.parametrize("state", [APPROVED, REJECTED])
+def test_a_decided_absence_is_no_shrinking(state: StagedState) -> None:
+    """One big legitimate change needs nothing but a decision: later leavers are not held for it."""
+    world = leavers(100, 40)
+    limits = Limits.model_validate({"removals": {"count": None, "fraction": 1.0}})
+    first = judged(world, limits=limits, source_counts=[100])
+    assert guards(first) == ["source"]
+    leave(world, 2)
+    later = judged(world, *decided(first.waiting, state), limits=limits, source_counts=[100])
+    assert guards(later) == []
+    assert not later.doubtful
+
+
+def group_of(people: int, losing: int) -> World:
+    world = company(50)
+    add_group(world, "g", [f"p{number:03}" for number in range(people)])
+    lose(world, losing)
+    return world
+
+
+def lose(world: World, losing: int) -> None:
+    for edge in sorted(world.members)[:losing]:
+        world.members.discard(edge)
+
+
+def removed(blocks: list) -> list[str]:
+    return sorted(
+        id_
+        for block in blocks
+        if block.action is Action.REMOVE_MEMBERS
+        for ids in block.table["member_ids"]
+        for id_ in ids
+    )
+
+
+def test_exactly_the_approved_members_go() -> None:
+    """Members that are to be removed since are judged anew, in the same group and the same request."""
+    world = group_of(30, 5)
+    [item] = judged(world).waiting
+    assert item.members == tuple(f"tp{number:03}" for number in range(5))
+    lose(world, 4)
+    checked = judged(world, *decided([item], APPROVED))
+    assert removed(checked.blocks) == [f"tp{number:03}" for number in range(5)]
+    [later] = checked.waiting
+    assert later.members == tuple(f"tp{number:03}" for number in range(5, 9))
+    books = keep_books(checked, decided([item], APPROVED), cycle_id=2)
+    assert books.put == books.announced == [replace(later, cycle_id=2)]
+    assert not books.drop
+
+
+def test_rejected_members_stay_and_others_go() -> None:
+    """A group may have members of every state."""
+    world = group_of(30, 5)
+    [item] = judged(world).waiting
+    lose(world, 2)
+    checked = judged(world, *decided([item], REJECTED))
+    assert removed(checked.blocks) == ["tp005", "tp006"]
+    assert "removal of 5 members rejected by eve" in held(checked)["g"]
+
+
+@pytest.mark.parametrize(("state", "gone"), [(APPROVED, ["tp000", "tp001", "tp002", "tp003"]), (REJECTED, [])])
+def test_memberships_follow_the_decision_about_their_members(state: StagedState, gone: list[str]) -> None:
+    """Nobody has to decide a second time about the groups of somebody who goes or stays."""
+    world = company(50)
+    add_group(world, "g", [f"p{number:03}" for number in range(30)])
+    leave(world, 4)
+    waiting = judged(world).waiting
+    assert {item.action for item in waiting} == {Action.DISABLE}
+    checked = judged(world, *decided(waiting, state))
+    assert removed(checked.blocks) == gone
+    assert not checked.staged
+
+
+def test_an_approved_clear_is_about_that_attribute() -> None:
+    """Another attribute that loses its values is judged on its own."""
+    world = company(100)
+    for name in list(world.users)[:20]:
+        world.users[name]["title"] = None
+    waiting = judged(world).waiting
+    for name in list(world.users)[:20]:
+        world.users[name]["nick"] = None
+    checked = judged(world, *decided(waiting, APPROVED))
+    assert [verdict.subject for verdict in checked.verdicts] == ["nickName"]
+    assert {item.attributes for item in checked.waiting} == {("nickName",)}
+    [block] = [block for block in checked.blocks if block.action is Action.UPDATE]
+    assert block.touched["title"].all()
+    assert not block.touched["nickName"].any()
+
+
+def test_a_rejected_clear_leaves_the_rest_of_the_update() -> None:
+    """What else changes about these people goes on."""
+    world = company(100)
+    for name in list(world.users)[:20]:
+        world.users[name] |= {"title": None, "nick": "Zed"}
+    checked = judged(world, *decided(judged(world).waiting, REJECTED))
+    assert not checked.waiting
+    [block] = checked.blocks
+    assert len(block) == 20
+    assert block.desired is None
+    assert block.touched["nickName"].all()
+    assert not block.touched["title"].any()
+    assert set(held(checked).values()) == {"change of title rejected by eve on 2026-03-15: they are on leave"}
+
+
+# --- what the ledger remembers -------------------------------------------------------------------------------------
+
+
+def test_what_waits_is_announced_once_and_keeps_its_beginning() -> None:
+    """A second cycle that wants the same writes nothing; one that wants more announces only that."""
+    world = leavers()
+    first = keep_books(judged(world), [], cycle_id=1)
+    assert first.put == first.announced
+    assert len(first.put) == 4
+    world.now += timedelta(hours=1)
+    second = keep_books(judged(world, *first.put), first.put, cycle_id=2)
+    assert (second.put, second.drop, second.announced, second.lapsed) == ([], [], [], [])
+    leave(world, 1)
+    third = keep_books(judged(world, *first.put), first.put, cycle_id=3)
+    assert [item.anchor for item in third.announced] == ["p004"]
+    assert {item.since for item in third.put} == {NOW, NOW + timedelta(hours=1)}
+
+
+@pytest.mark.parametrize("state", [STAGED, APPROVED, REJECTED])
+def test_what_the_plan_no_longer_wants_lapses(state: StagedState) -> None:
+    """Whatever was decided about it."""
+    items = decided(judged(leavers()).waiting, state)
+    books = keep_books(judged(company(50), *items), items, cycle_id=2)
+    assert books.drop == books.lapsed == items
+
+
+def test_what_fits_the_limits_now_runs_and_does_not_lapse() -> None:
+    """Nobody has to decide about it any more."""
+    items = judged(leavers()).waiting
+    world = leavers(50, 3)
+    books = keep_books(judged(world, *items), items, cycle_id=2)
+    assert [item.anchor for item in books.drop] == ["p000", "p001", "p002", "p003"]
+    assert [item.anchor for item in books.lapsed] == ["p003"]
+
+
+def test_a_decision_outlives_a_cycle_that_could_not_read_the_entry() -> None:
+    """Else one bad row would let a removal through that somebody has rejected."""
+    world = leavers()
+    items = decided(judged(world).waiting[:1], REJECTED)
+    checked = judged(world, *items)
+    blind = replace(checked, plan=replace(checked.plan, held=checked.plan.held), rejected=[])
+    assert keep_books(blind, items, cycle_id=2).drop == []
+
+
+def test_what_is_decided_while_a_cycle_runs_stays_decided() -> None:
+    """The cycle has judged without it; it must not ask again."""
+    checked = judged(leavers())
+    approved = decided(checked.waiting[:1], APPROVED)
+    books = keep_books(checked, approved, cycle_id=2)
+    assert approved[0].anchor not in {item.anchor for item in books.put}
+    assert len(books.put) == 3
+    assert not books.drop
+
+
+def test_an_expired_decision_waits_again_since_it_first_did() -> None:
+    """The old row goes, the new one has no decision."""
+    world = leavers()
+    items = decided(judged(world).waiting, REJECTED, until=NOW + timedelta(hours=1), since=NOW - timedelta(days=1))
+    world.now += timedelta(hours=2)
+    books = keep_books(judged(world, *items), items, cycle_id=2)
+    assert books.drop == items
+    assert {(item.state, item.since, item.who) for item in books.put} == {(STAGED, NOW - timedelta(days=1), None)}
+    assert not books.lapsed
+
+
+def test_decisions_leave_a_plan_without_them_as_it_was() -> None:
+    """The very same blocks, in the same order."""
+    world = leavers(50, 2)
+    plan = world.plan()
+    stranger = Staged(Kind.USER, Action.DISABLE, "nobody", NOW, 1, "too many", state=APPROVED)
+    checked = check_plan(plan, LIMITS, History(staged=[stranger]))
+    assert all(one is other for one, other in zip(checked.blocks, plan.blocks, strict=True))
+    assert checked.plan is plan

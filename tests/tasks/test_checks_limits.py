@@ -1,0 +1,281 @@
+"""Guards that look at more than one cycle's removals: history, updates, the source's size, administrators."""
+
+import pytest
+
+from connectors.contract import Action, Kind
+from tasks.checks import Checked, History, check_plan, rosters
+from tasks.job import Limit, Limits
+from tests.tasks.plan.worlds import World, make_job
+
+OPEN = {"count": None, "fraction": 1.0}
+
+
+def company(people: int, **sections: object) -> World:
+    """Linked, active people whose accounts are as they should be."""
+    job = make_job(
+        users={"title": {"expression": "[title]", "clear": True}, "nickName": {"expression": "[nick]", "clear": True}},
+        groups={},
+        **sections,
+    )
+    world = World(job)
+    for number in range(people):
+        name = f"p{number:03}"
+        world.users[name] = {"mail": f"{name}@x", "title": "Clerk", "nick": name}
+        account = {"userName": f"{name}@x", "active": True, "title": "Clerk", "nickName": name}
+        world.accounts[Kind.USER][f"t{name}"] = account
+        world.link(name, f"t{name}")
+    return world
+
+
+def leave(world: World, people: int) -> None:
+    """The first few of those who are there are gone."""
+    for name in list(world.users)[:people]:
+        del world.users[name]
+
+
+def add_group(world: World, name: str, members: list[str]) -> None:
+    world.groups[name] = {"name": name}
+    world.accounts[Kind.GROUP][f"t{name}"] = {"displayName": name}
+    world.link(name, f"t{name}", Kind.GROUP)
+    world.members |= {(name, member) for member in members}
+    world.edges |= {(f"t{name}", f"t{member}") for member in members}
+
+
+def judged(world: World, history: History | None = None, **limits: object) -> Checked:
+    plan = world.plan()
+    given = Limits.model_validate(limits)
+    job = world.job.model_copy(update={"limits": given})
+    groups = rosters(job, plan, world._target(None), disable_attribute="active")
+    return check_plan(plan, given, history or History(), groups)
+
+
+def guards(checked: Checked) -> list[str]:
+    return [verdict.guard.value for verdict in checked.verdicts]
+
+
+def count(blocks: list, *actions: Action) -> int:
+    return sum(len(block) for block in blocks if block.action in actions)
+
+
+@pytest.mark.parametrize(("leavers", "held"), [(3, 0), (4, 4)])
+def test_threshold_three(leavers: int, held: int) -> None:
+    """As published: three removals pass a threshold of three; of four, all four are staged and none is carried out."""
+    world = company(50)
+    leave(world, leavers)
+    checked = judged(world, removals={"count": 3, "fraction": 1.0})
+    assert count(checked.staged, Action.DISABLE) == len(checked.waiting) == held
+    assert count(checked.blocks, Action.DISABLE) == leavers - held
+    assert guards(checked) == (["removals"] if held else [])
+
+
+def test_only_the_kind_that_exceeds_is_held() -> None:
+    """Too many people are no reason to keep a group."""
+    world = company(50, deprovision={"deleted": "delete"})
+    leave(world, 10)
+    add_group(world, "old", [])
+    del world.groups["old"]
+    add_group(world, "new", [])
+    checked = judged(world)
+    assert {block.kind for block in checked.staged} == {Kind.USER}
+    assert [block.kind for block in checked.blocks if block.action is Action.DELETE] == [Kind.GROUP]
+
+
+@pytest.mark.parametrize(("before", "held"), [(7, 0), (8, 3)])
+def test_slow_bleeding_trips_the_budget(before: int, held: int) -> None:
+    """Below the limit of every cycle, and above that of the day: exactly as many as the day allows pass."""
+    world = company(50)
+    leave(world, 3)
+    history = History(removed_in_day=before, removed_in_week=before)
+    limits = {"budget": {"per_day": {"count": 10, "fraction": 1.0}}}
+    checked = judged(world, history, **limits)
+    assert count(checked.staged, Action.DISABLE) == held
+    assert guards(checked) == (["budget"] if held else [])
+
+
+def test_the_budget_of_the_week_is_of_what_there_was_before() -> None:
+    """Fractions are of the population at the beginning, with the accounts that are gone since."""
+    world = company(75)
+    leave(world, 5)
+    assert guards(judged(world, History(removed_in_week=25))) == []  # 30 of 100
+    assert guards(judged(world, History(removed_in_week=26))) == ["budget"]  # 31 of 101
+
+
+def test_what_is_held_does_not_use_the_budget_up() -> None:
+    """Removals that another guard holds are not done now, so the budget has nothing to say about them."""
+    world = company(50)
+    leave(world, 20)
+    assert guards(judged(world)) == ["removals"]
+
+
+@pytest.mark.parametrize(("cleared", "trips"), [(10, False), (11, True)])
+def test_mass_clear_holds_only_the_clearing(cleared: int, trips: bool) -> None:
+    """A column that lost its values is not written; whatever else changes about the same people is."""
+    world = company(100)
+    for number, name in enumerate(world.users):
+        if number < cleared:
+            world.users[name]["title"] = None
+        if number in (0, 50):
+            world.users[name]["nick"] = "Zed"
+    checked = judged(world)
+    assert guards(checked) == (["attribute"] if trips else [])
+    [verdict] = checked.verdicts if trips else [None]
+    if verdict is not None:
+        assert (verdict.subject, verdict.held, verdict.population) == ("title", cleared, 100)
+    running = {
+        (anchor, path)
+        for block in checked.blocks
+        for row, anchor in enumerate(block.table["anchor"])
+        for path in block.touched.columns
+        if block.touched[path].iloc[row]
+    }
+    titles = {anchor for anchor, path in running if path == "title"}
+    assert len(titles) == (0 if trips else cleared)
+    assert {anchor for anchor, path in running if path == "nickName"} == {"p000", "p050"}
+    assert {item.attributes for item in checked.waiting} == ({("title",)} if trips else set())
+
+
+def test_an_entry_written_in_part_is_not_remembered_as_it_should_be() -> None:
+    """No fingerprint for it, so that the part that was held is looked at again whatever the kind of the next cycle."""
+    world = company(100)
+    for name in list(world.users)[:20]:
+        world.users[name] |= {"title": None, "nick": "Zed"}
+    for name in list(world.users)[20:25]:
+        world.users[name]["nick"] = "Zed"
+    checked = judged(world)
+    assert sorted((len(block), block.desired is None) for block in checked.blocks) == [(5, False), (20, True)]
+
+
+@pytest.mark.parametrize(("settled", "trips"), [(False, False), (True, True)])
+def test_mass_rewrite_is_held_only_when_the_job_is_as_it_was(settled: bool, trips: bool) -> None:
+    """A first cycle and a changed mapping rewrite everybody on purpose; on an ordinary day a column has slipped."""
+    world = company(100)
+    for entry in world.users.values():
+        entry["title"] = "Boss"
+    checked = judged(world, History(settled=settled))
+    assert guards(checked) == (["updates"] if trips else [])
+    assert count(checked.staged, Action.UPDATE) == (100 if trips else 0)
+
+
+def test_half_of_the_accounts_may_change() -> None:
+    """Exactly as many as allowed pass."""
+    world = company(100)
+    for name in list(world.users)[:50]:
+        world.users[name]["title"] = "Boss"
+    assert guards(judged(world, History(settled=True))) == []
+
+
+@pytest.mark.parametrize(("leavers", "trips"), [(20, False), (21, True)])
+def test_a_source_that_shrank_takes_nobody_away(leavers: int, trips: bool) -> None:
+    """Whatever the other limits allow; joiners, changes, and people whom the source itself marks go on."""
+    world = company(100, deprovision={"deleted": "disable"})
+    leave(world, leavers)
+    world.users["new"] = {"mail": "new@x"}
+    del world.users[list(world.users)[-2]]  # as many came as went
+    leavers += 1
+    world.disabled.add("p050")
+    world.users["p051"]["title"] = "Boss"
+    checked = judged(world, History(source_counts=[100, 10]), removals=OPEN, budget={"per_day": OPEN, "per_week": OPEN})
+    assert guards(checked) == (["source"] if trips else [])
+    assert count(checked.staged, Action.DISABLE) == (leavers if trips else 0)
+    assert count(checked.blocks, Action.DISABLE) == (1 if trips else leavers + 1)
+    assert count(checked.blocks, Action.CREATE) == count(checked.blocks, Action.UPDATE) == 1
+    assert checked.doubtful is trips
+
+
+def test_without_history_a_source_cannot_have_shrunk() -> None:
+    """The first cycle is judged by the other guards alone."""
+    world = company(100)
+    leave(world, 5)
+    assert guards(judged(world)) == []
+
+
+def test_doubts_about_the_source_leave_room_for_the_limits() -> None:
+    """What waits because absence proves nothing does not count: people who are marked as leavers still go."""
+    world = company(100)
+    leave(world, 30)
+    world.disabled.update({"p090", "p091"})
+    checked = judged(world, History(source_counts=[100]))
+    assert guards(checked) == ["source"]
+    assert count(checked.blocks, Action.DISABLE) == 2
+
+
+@pytest.mark.parametrize("way", ["disabled", "left group", "gone"])
+@pytest.mark.parametrize("name", ["admins", "tAdmins", "ADMINS"])
+def test_the_last_administrator_stays(way: str, name: str) -> None:
+    """By anchor, id or name of the group; inactive members do not count; other removals go on."""
+    world = company(50)
+    add_group(world, "Admins", ["p001", "p002"])
+    world.accounts[Kind.USER]["tp002"]["active"] = False
+    world.disabled.update({"p002", "p007"})
+    match way:
+        case "disabled":
+            world.disabled.add("p001")
+        case "left group":
+            world.members.discard(("Admins", "p001"))
+        case "gone":
+            del world.users["p001"]
+    checked = judged(world, administrators={"groups": [name]})
+    assert guards(checked) == ["administrators"]
+    staged = {(block.action, anchor) for block in checked.staged for anchor in block.table["anchor"]}
+    wanted = {
+        "disabled": {(Action.DISABLE, "p001")},
+        "left group": {(Action.REMOVE_MEMBERS, "Admins")},
+        "gone": {(Action.DISABLE, "p001"), (Action.REMOVE_MEMBERS, "Admins")},
+    }
+    assert staged == wanted[way]
+    assert "p007" in {anchor for block in checked.blocks for anchor in block.table["anchor"]}
+
+
+def test_administrators_may_leave_while_one_is_left() -> None:
+    """The minimum is what must be left, not who."""
+    world = company(50)
+    add_group(world, "Admins", ["p001", "p002", "p003"])
+    world.disabled.add("p001")
+    assert guards(judged(world, administrators={"groups": ["Admins"], "minimum": 2})) == []
+    assert guards(judged(world, administrators={"groups": ["Admins"], "minimum": 3})) == ["administrators"]
+
+
+def test_administrators_need_groups_that_are_read() -> None:
+    """A guard over groups that nobody reads would guard nothing."""
+    with pytest.raises(ValueError, match="needs a section groups"):
+        make_job(limits={"administrators": {"groups": ["Admins"]}})
+
+
+def test_several_guards_may_hold_the_same_change() -> None:
+    """Whoever approves reads everything that speaks against it."""
+    world = company(50)
+    add_group(world, "Admins", ["p000"])
+    leave(world, 10)
+    checked = judged(world, administrators={"groups": ["Admins"]})
+    assert guards(checked) == ["removals", "administrators"]
+    [first] = [item for item in checked.waiting if item.anchor == "p000"]
+    assert checked.verdicts[0].sentence in first.guard
+    assert checked.verdicts[1].sentence in first.guard
+    assert checked.held_back == 10 + 1  # ten accounts, and the membership that goes with one of them
+
+
+def test_a_member_who_stays_keeps_what_a_leaver_loses() -> None:
+    """Memberships wait with the people they belong to, not with everybody in the same request."""
+    world = company(50)
+    add_group(world, "g", [f"p{number:03}" for number in range(30)])
+    world.disabled.update(list(world.users)[10:13])
+    leave(world, 10)
+    for name in ("p020", "p021"):
+        world.members.discard(("g", name))
+    checked = judged(world)
+    running = [
+        name
+        for block in checked.blocks
+        if block.action is Action.REMOVE_MEMBERS
+        for names in block.table["members"]
+        for name in names
+    ]
+    assert sorted(running) == ["p020", "p021"]
+
+
+def test_limits_without_a_count() -> None:
+    """Null is any number: then only the fraction counts."""
+    world = company(50)
+    leave(world, 5)
+    assert guards(judged(world, removals={"count": None})) == []
+    assert Limit(count=None).count is None
