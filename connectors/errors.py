@@ -48,6 +48,7 @@ class ErrorCode(StrEnum):
     UNRESOLVED_REFERENCE = "UnableToResolveReferenceAttributeValue"
     EXPRESSION_FAILED = "ExpressionFailed"
     UNKNOWN_OUTCOME = "UnknownOutcome"
+    SKIPPED = "EntrySynchronizationSkipped"
 
 
 class ProvisorError(Exception):

@@ -125,8 +125,8 @@ def _finding(ending: Ending, known: Sequence[Escrow], *, again: bool) -> Finding
 def _settle_escrows(ledger: Ledger, ending: Ending, known: Sequence[Escrow]) -> None:
     if ending.plan is None:
         return
-    everything = ending.error is None and ending.cycle.kind is not CycleKind.INCREMENTAL and not ending.plan.incomplete
-    settled = after_load(known, ending.failed, ending.plan, ending.job, now=ending.now, everything=everything)
+    carried_out = ending.error is None
+    settled = after_load(known, ending.failed, ending.plan, ending.job, now=ending.now, carried_out=carried_out)
     if settled.put:
         ledger.put_escrows(ending.job.name, settled.put, under=ending.cycle)
     for kind, anchors in settled.drop.items():

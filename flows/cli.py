@@ -17,6 +17,8 @@ import typer
 from connectors.errors import FatalError, ProvisorError
 
 if TYPE_CHECKING:
+    from datetime import timedelta
+
     from tasks.job import Job
     from tasks.ledger import Ledger
 
@@ -128,14 +130,28 @@ def plan(
     job: JobFile,
     as_json: Json = False,
     full: Annotated[bool, typer.Option("--all", help="Show every change, not only the first of each kind.")] = False,
+    out: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Write the plan to this file, to be reviewed and applied.")
+    ] = None,
+    expires: Annotated[
+        str, typer.Option(metavar="LENGTH", help="How long the file may be applied, like 2h or 3d.")
+    ] = "24h",
 ) -> None:
-    """Show what a cycle would do now; nothing is written anywhere."""
+    """Show what a cycle would do now; nothing is written to any system."""
     from flows.plan_json import write_plan
     from flows.running import decide_now
     from flows.show import console, show_plan
 
     loaded = _load(job)
-    decision = decide_now(loaded)
+    life = _length(expires, "--expires")
+    decision = decide_now(loaded, listing=out is not None)
+    if out is not None:
+        from flows.plan_file import write_plan_file
+        from flows.systems import now
+
+        made = write_plan_file(out, decision, loaded, job_file=job, life=life, now=now())
+        until = f"until {made.expires_at:%Y-%m-%d %H:%M} UTC"
+        print(f"The plan is in {out}. Apply it {until}: provisor apply {out}", file=sys.stderr)  # noqa: T201
     if as_json:
         write_plan(sys.stdout.buffer, decision)
         sys.stdout.buffer.flush()
@@ -187,6 +203,41 @@ def _may_run(job: "Job", names: list[str]) -> tuple[str, ...]:
             return anchors_of(ledger, job.name, names)
         except RequestError as error:
             _complain(str(error), WRONG)
+
+
+@app.command()
+def apply(
+    plan: Annotated[Path, typer.Argument(metavar="PLAN", help="A file that plan --out made.", show_default=False)],
+    job: Annotated[
+        Path | None, typer.Option(metavar="JOB", help="The job file, where it is no longer where it was.")
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Carry out a plan that was reviewed, exactly; refused when anything would be done otherwise by now."""
+    from flows import local_api
+    from flows.aftermath import let_begin
+    from flows.home import home
+    from flows.plan_file import read_plan_file, refuse_unfit
+    from flows.running import listing_cycle
+    from flows.systems import now, open_ledger
+
+    # Here, so that a plan which cannot be carried out is refused before the orchestrator has started.
+    read = read_plan_file(plan)
+    job_file = job or read.job_file
+    loaded = _load(job_file)
+    with open_ledger() as ledger:
+        let_begin(ledger, loaded, now=now())
+        refuse_unfit(read, loaded, ledger, now=now())
+        cycle = listing_cycle(ledger, loaded)
+    with _standard_output_for(as_json), local_api.serving(home()) as api_ready:
+        from flows.running import run_cycle
+
+        report = run_cycle(job_file, cycle, plan_file=plan, api_ready=api_ready, quiet=as_json)
+    if as_json:
+        import orjson
+
+        _write(orjson.dumps(report.as_json(), default=str))
+    raise typer.Exit(report.exit_status)
 
 
 @app.command()
@@ -524,6 +575,18 @@ def _one_of(choices: Any, text: str | None, option: str) -> Any:
         if str(choice).casefold() == text.casefold():
             return choice
     raise typer.BadParameter(f"one of {', '.join(map(str, choices))}", param_hint=option)
+
+
+def _length(text: str, option: str) -> "timedelta":
+    """A length of time as job files write it."""
+    from pydantic import TypeAdapter, ValidationError
+
+    from tasks.job.values import Duration
+
+    try:
+        return TypeAdapter(Duration).validate_python(text)
+    except ValidationError as error:
+        raise typer.BadParameter(str(error.errors()[0]["ctx"]["error"]), param_hint=option) from None
 
 
 @contextmanager

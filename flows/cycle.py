@@ -11,7 +11,7 @@ from contextlib import ExitStack, contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from datetime import datetime
-from itertools import pairwise
+from itertools import chain, pairwise
 from pathlib import Path
 from random import SystemRandom
 from typing import Any, Generic, Protocol, TypeVar
@@ -26,9 +26,11 @@ from prefect.runtime import flow_run
 from prefect.states import Failed as FailedState
 
 from connectors.contract import Action, Kind, Snapshot
-from connectors.errors import ProvisorError
+from connectors.errors import ErrorCode, ProvisorError
 from flows.aftermath import STOPS, Ending, conclude, count_stops, let_begin, tell
+from flows.initiator import initiator
 from flows.lease import HeldLease, holding
+from flows.plan_file import PlanFile, forget_key, read_plan_file, refuse_moved, refuse_unfit
 from flows.preview import Decision
 from flows.sight import CycleChoice, base_of, kind_of_cycle, store_of
 from flows.systems import CLOCK, FINISHED, Systems, now, open_ledger, open_systems
@@ -48,9 +50,13 @@ from tasks.ledger import (
 )
 from tasks.load import Loaded
 from tasks.mapping import Held
+from tasks.plan import EntryPlan
 from tasks.quarantine import Tally, refuse_paused
 from tasks.report import COUNT_OF, CycleReport, begin_progress, move_progress, publish_report
 from tasks.snapshots import Side
+
+FORGOTTEN_AT_MOST = 200_000
+"""Rows that one cycle deletes of a log that is kept for a time only, so that its end is never far."""
 
 
 def story() -> "logging.Logger | logging.LoggerAdapter[logging.Logger]":
@@ -107,6 +113,8 @@ class Running:
     clock: Callable[[], datetime] = now
     at_once: frozenset[str] = frozenset()
     """Anchors of entries in escrow that do not wait."""
+    approved: PlanFile | None = None
+    """The plan file that is carried out; nothing else is done then."""
     counts: Counter[str] = field(default_factory=Counter)
     failures: list[Failed] = field(default_factory=list)
     tally: Tally = field(default_factory=Tally)
@@ -124,8 +132,27 @@ class Running:
         self.progress = Progress(self)
 
     def context(self) -> Context:
-        """What expressions may know besides the entry."""
-        return Context(now=self.marks["began"], random=SystemRandom())
+        """What expressions may know besides the entry; under a plan file, what they knew when it was made."""
+        moment = self.marks["began"] if self.approved is None else self.approved.made_at
+        return Context(now=moment, random=SystemRandom())
+
+    def take_up(self, plan_file: Path) -> None:
+        """From here on the cycle carries out this plan file or nothing. Raises: PlanRefusedError."""
+        plan = read_plan_file(plan_file)
+        refuse_unfit(plan, self.job, self.ledger, now=self.clock())
+        self.approved = plan
+
+    def keep_to_plan(self, decision: Decision) -> None:
+        """Passes when the decision is what the plan file says, if there is one; the file is used up then.
+
+        Raises: PlanRefusedError.
+        """
+        if self.approved is None:
+            return
+        key = refuse_unfit(self.approved, self.job, self.ledger, now=self.clock())
+        refuse_moved(self.approved, decision, self.job, key)
+        self.ledger.name_initiator(self.cycle, self.approved.initiator)
+        forget_key(self.approved.id)
 
     def reading(self, side: str) -> Callable[[int], None]:
         """A listener for a connector that reads."""
@@ -172,7 +199,8 @@ class Running:
         for kind, anchors in loaded.undone.items():
             self.undone[kind] |= anchors
         for one in loaded.failures[:20]:
-            story().warning("Failed to %s %s: %s %s", one.action, one.label, one.code or "", one.message)
+            # Names, and what the target said, may be about people: they are in the ledger only.
+            story().warning("Failed to %s %s %s: %s", one.action, one.kind, one.anchor, one.code or "no code")
 
     def seconds(self) -> dict[str, float]:
         """How long each part took, in seconds, in order."""
@@ -193,11 +221,27 @@ class Running:
         entries += [_held_entry(note, LogStatus.WARNING) for note in checked.plan.notes]
         entries += [_waiting_entry(item, _STAGED_AS[item.action], item.guard) for item in books.announced]
         entries += [_waiting_entry(item, LogAction.LAPSE, "nothing of it is left to do") for item in books.lapsed]
+        passed_over = (entry for plan in checked.plan.entries.values() for entry in self._passed_over(plan))
         self.counts["held"] += len(checked.plan.held)
         self.counts["staged"] += checked.held_back
-        self.ledger.log_entries(self.cycle, entries, now=moment)
+        self.ledger.log_entries(self.cycle, chain(entries, passed_over), now=moment)
         self.ledger.put_staged(self.job.name, books.put, under=self.cycle)
         self.ledger.drop_staged(self.job.name, books.drop, under=self.cycle)
+
+    def _passed_over(self, plan: EntryPlan) -> Iterator[LogEntry]:
+        """Lines about entries that get no account, said once of each."""
+        found = plan.passed_over.result()
+        known = self.ledger.passed_over(self.job.name, plan.kind) if len(found) else set()
+        for anchor, why in zip(found.index, found, strict=True):
+            if anchor not in known:
+                yield LogEntry(
+                    kind=plan.kind,
+                    action=LogAction.SKIP,
+                    status=LogStatus.SKIPPED,
+                    anchor=anchor,
+                    reason=why,
+                    code=ErrorCode.SKIPPED,
+                )
 
     @contextmanager
     def loading(self, decision: Decision) -> Iterator["Progress"]:
@@ -231,8 +275,7 @@ class Running:
         approved = decision.checked.approved
         if not approved:
             return
-        log = self.ledger.log(self.job.name, cycle=self.cycle.number, status=LogStatus.FAILURE, limit=None)
-        failed = set(zip(log["kind"], log["anchor"], strict=True))
+        failed = {failure.key for failure in self.failures}
         held = decision.checked.suspended
         done = [item for item in approved if item.key not in held and (item.kind, item.anchor) not in failed]
         self.ledger.drop_staged(self.job.name, done, under=self.cycle)
@@ -309,7 +352,13 @@ def running_cycle(
         let_begin(ledger, job, now=began)
         kind = kind_of_cycle(ledger, job, choice, now=began)
         cycle = ledger.begin_cycle(
-            job.name, kind, fingerprint=job.fingerprint(), now=began, flow_run_id=flow_run_id, lease=lease.lease
+            job.name,
+            kind,
+            fingerprint=job.fingerprint(),
+            now=began,
+            flow_run_id=flow_run_id,
+            initiator=initiator(),
+            lease=lease.lease,
         )
         story().info("Cycle %d of %s (%s).", cycle.number, job.name, cycle.kind)
         running: Running | None = None
@@ -357,12 +406,14 @@ def _close(job: Job, ledger: Ledger, cycle: Cycle, running: Running | None, erro
     ledger.end_cycle(
         cycle,
         report.state,
-        {**report.counts, STOPS: ending.stops},
+        {**report.counts, STOPS: 0 if report.standing else ending.stops},  # a quarantine counts by itself
         message=report.message,
         now=report.ended,
         watermark=watermark,
         source_count=len(source.users) if source is not None and not _doubtful(running) else None,
         target_count=len(target.users) if target is not None else None,
+        source=source.system if source is not None else "",
+        target=target.system if target is not None else "",
     )
     story().info("%s", report.message)
     if running is not None:
@@ -371,6 +422,8 @@ def _close(job: Job, ledger: Ledger, cycle: Cycle, running: Running | None, erro
     if (watcher := WATCHER.get()) is not None:
         watcher.ended(report)
     tell(ledger, ending)
+    if finished and job.log.keep is not None:
+        ledger.forget_log(job.name, before=ending.now - job.log.keep, at_most=FORGOTTEN_AT_MOST)
 
 
 def _report(ending: Ending, running: Running | None) -> CycleReport:

@@ -4,8 +4,10 @@ A million changes are written column by column: each column becomes JSON text in
 rows are joined to one text. A dict per change took twice as long.
 """
 
+from collections.abc import Callable
+from enum import StrEnum
 from functools import reduce
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, TypeAlias
 
 import orjson
 import pandas as pd
@@ -25,6 +27,25 @@ _CHUNK = 20_000
 _TEXT = pa.large_string()
 _ESCAPED = r'["\\\x00-\x1f]'
 """Characters that JSON text holds only in another form. Source: RFC 8259 section 7."""
+
+
+class Side(StrEnum):
+    """Which of a change's values."""
+
+    AFTER = "after"
+    BEFORE = "before"
+
+
+Conceal: TypeAlias = Callable[[Block, str, Side, pd.Series], pd.Series]
+"""What is shown of an attribute's values in a block, instead of those that must not be seen."""
+
+
+def hide_redacted(block: Block, path: str, side: Side, values: pd.Series) -> pd.Series:
+    """Values that the job redacts show that they are there, and no more."""
+    del side
+    if path not in block.redacted:
+        return values
+    return pd.Series(REDACTED, index=values.index, dtype="str").where(values.notna())
 
 
 def write_plan(stream: BinaryIO, decision: Decision) -> None:
@@ -79,32 +100,40 @@ def _listed(block: Block) -> memoryview:
     table = block.table
     fields = [
         pa.repeat(pa.scalar(f'"action":"{block.action}","kind":"{block.kind}"', _TEXT), len(table)),
-        *(_field(name, table[column], shown_when_null=True) for name, column in _NAMES.items()),
+        *(_field(name, table[column], shown_when_null=True) for name, column in NAMES.items()),
+        *(_prefixed(f"{_json(name)}:", details) for name, details in details_of(block, hide_redacted).items()),
     ]
-    if block.after is not None:
-        fields.append(_object(_values(block, block.after), rows=len(block), name="after"))
-    if block.before is not None:
-        fields.append(_object(_values(block, block.before), rows=len(block), name="before"))
-    if "guards" in table:
-        fields.append(_prefixed('"guards":', pa.array(map(_json, table["guards"]), _TEXT)))
-    if "members" in table:
-        fields.append(_prefixed('"members":', pa.array(map(_json, table["members"]), _TEXT)))
     changes = _object(fields, rows=len(block))
     everything = pc.binary_join(pa.ListArray.from_arrays([0, len(changes)], changes), pa.scalar(",", _TEXT))
     return memoryview(everything[0].as_buffer())
 
 
-_NAMES = {"anchor": "anchor", "id": "target_id", "label": "label", "reason": "reason"}
+NAMES = {"anchor": "anchor", "id": "target_id", "label": "label", "reason": "reason"}
 """What a change says about itself, and the column of the block's table that says it."""
 
 
-def _values(block: Block, frame: pd.DataFrame) -> list[pa.Array]:
+def details_of(block: Block, conceal: Conceal) -> dict[str, pa.Array]:
+    """What the block's changes do, as columns of JSON texts: ``after``, ``before``, ``guards``, ``members``."""
+    details = {}
+    for side, frame in ((Side.AFTER, block.after), (Side.BEFORE, block.before)):
+        if frame is not None:
+            details[side.value] = _object(_values(block, frame, side, conceal), rows=len(block))
+    for name in ("guards", "members"):
+        if name in block.table:
+            details[name] = pa.array(map(_json, block.table[name]), _TEXT)
+    return details
+
+
+def object_of(columns: dict[str, pd.Series], rows: int) -> pa.Array:
+    """One JSON object per row, without what is null in it."""
+    return _object([_field(path, column, shown_when_null=False) for path, column in columns.items()], rows=rows)
+
+
+def _values(block: Block, frame: pd.DataFrame, side: Side, conceal: Conceal) -> list[pa.Array]:
     """One field per attribute, null in rows that do not touch it; without ``touched`` (create) where it is null."""
     fields = []
     for path in frame.columns:
-        column = frame[path]
-        if path in block.redacted:
-            column = pd.Series(REDACTED, index=column.index, dtype="str").where(column.notna())
+        column = conceal(block, path, side, frame[path])
         field = _field(path, column, shown_when_null=block.touched is not None)
         if block.touched is not None:
             field = pc.if_else(pa.array(block.touched[path].to_numpy(dtype=bool)), field, pa.scalar(None, _TEXT))
@@ -112,13 +141,13 @@ def _values(block: Block, frame: pd.DataFrame) -> list[pa.Array]:
     return fields
 
 
-def _object(fields: list[pa.Array], *, rows: int, name: str | None = None) -> pa.Array:
-    """``{field,field}`` out of the fields that are not null; with a name as a field itself."""
+def _object(fields: list[pa.Array], *, rows: int) -> pa.Array:
+    """``{field,field}`` out of the fields that are not null."""
     # Arrow 26 loses rows in which there is nothing to join, so that these are given an empty text.
     nothing = reduce(pc.and_, (field.is_null() for field in fields), pa.repeat(True, rows))
     empty = pc.if_else(nothing, pa.scalar("", _TEXT), pa.scalar(None, _TEXT))
     joined = pc.binary_join_element_wise(empty, *fields, pa.scalar(",", _TEXT), null_handling="skip")
-    return _prefixed("{" if name is None else f"{_json(name)}:{{", joined, "}")
+    return _prefixed("{", joined, "}")
 
 
 def _field(name: str, column: pd.Series, *, shown_when_null: bool) -> pa.Array:

@@ -34,6 +34,8 @@ class Decision:
     findings: list[Finding]
     sight: Sight
     """What was seen of the target, and how."""
+    source: Snapshot
+    """The source as it was read."""
 
 
 def preview(
@@ -76,4 +78,4 @@ def decide(
     plan, sight = make_sure(job, systems, recalled.escrows, facts, sight, make_plan)
     administrators = rosters(job, plan, sight.snapshot, disable_attribute=facts.capabilities.disable_attribute)
     checked = check_plan(plan, job.limits, recalled.history, administrators)
-    return Decision(checked=checked, findings=findings, sight=sight)
+    return Decision(checked=checked, findings=findings, sight=sight, source=source)

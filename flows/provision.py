@@ -20,6 +20,7 @@ from prefect.task_runners import ThreadPoolTaskRunner
 from connectors.contract import Snapshot
 from connectors.errors import FatalError
 from flows.cycle import Parcel, Running, running_cycle, stopped
+from flows.plan_file import PlanRefusedError
 from flows.preview import Decision, decide
 from flows.sight import CycleChoice, Sight, see_source, see_target
 from flows.systems import recall
@@ -34,13 +35,14 @@ from tasks.report import final_state, publish_plan
 BATCHES_AT_ONCE = 3
 """Load tasks side by side, so that one sends while another writes its outcomes; the target's pace is shared by all."""
 
-STOPS = (FatalError, JobError, JobBusyError, JobPausedError, JobQuarantinedError)
+STOPS = (FatalError, JobError, JobBusyError, JobPausedError, JobQuarantinedError, PlanRefusedError)
 """What stops a cycle on purpose: the run ends as Stopped, with the sentence. Anything else is a fault of ours."""
 
 
 def _run_name() -> str:
     parameters: dict[str, Any] = flow_run.parameters
-    return f"{Path(parameters['job']).stem} · {CycleChoice(parameters['cycle'])}"
+    what = CycleChoice(parameters["cycle"]) if parameters.get("plan_file") is None else "apply"
+    return f"{Path(parameters['job']).stem} · {what}"
 
 
 @flow(
@@ -49,16 +51,21 @@ def _run_name() -> str:
     retry_delay_seconds=5,
     task_runner=ThreadPoolTaskRunner(max_workers=BATCHES_AT_ONCE),  # type: ignore[arg-type]
 )
-def provision(job: Path, cycle: CycleChoice = CycleChoice.AUTO, at_once: tuple[str, ...] = ()) -> State:
+def provision(
+    job: Path, cycle: CycleChoice = CycleChoice.AUTO, at_once: tuple[str, ...] = (), plan_file: Path | None = None
+) -> State:
     """Bring the target of a job in step with its source.
 
     Args:
         job: The job file.
         cycle: What to evaluate; auto decides by what the ledger remembers.
         at_once: Anchors of entries that failed before and are tried now, however long they would have to wait.
+        plan_file: A plan that was reviewed: exactly this is done, or nothing.
     """
     try:
         with running_cycle(job, cycle, flow_run_id=flow_run.id, at_once=at_once) as running:
+            if plan_file is not None:
+                running.take_up(plan_file)
             facts = survey(running.systems.source, running.systems.target)
             check_agreement(running.job, facts)
 
@@ -66,6 +73,7 @@ def provision(job: Path, cycle: CycleChoice = CycleChoice.AUTO, at_once: tuple[s
             refuse_empty(source.content)
             target = see(Parcel(running), Parcel(facts))
             decision = plan(Parcel(running), source, target, Parcel(facts)).content
+            running.keep_to_plan(decision)
             publish_plan(decision.checked)
 
             settle_attempts(running.ledger, running.cycle, decision.checked.plan, now=running.clock())

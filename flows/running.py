@@ -7,14 +7,25 @@ from random import SystemRandom
 from connectors.errors import FatalError, ProvisorError
 from flows.preview import Decision, preview
 from flows.show import console
+from flows.sight import CycleChoice, kind_of_cycle
 from flows.systems import now, open_ledger, open_systems
 from tasks.expressions import Context
 from tasks.job import Job, JobError, load_job
+from tasks.ledger import CycleKind, Ledger
 from tasks.report import CycleReport
 
 
-def decide_now(job: Job) -> Decision:
-    """What a cycle that starts now would do; shows on a terminal how far reading is. Raises: FatalError, JobError."""
+def listing_cycle(ledger: Ledger, job: Job) -> CycleChoice:
+    """A cycle that lists the target: that an account is not there yet is proved by nothing less."""
+    initial = kind_of_cycle(ledger, job, CycleChoice.AUTO, now=now()) is CycleKind.INITIAL
+    return CycleChoice.INITIAL if initial else CycleChoice.RECONCILE
+
+
+def decide_now(job: Job, *, listing: bool = False) -> Decision:
+    """What a cycle that starts now would do; shows on a terminal how far reading is. Raises: FatalError, JobError.
+
+    ``listing``: the target is listed, also where a cycle would take it as it is known.
+    """
     err = console(stderr=True)
     with open_ledger() as ledger, open_systems(job) as systems, err.status("reading …") as spinner:
         return preview(
@@ -22,14 +33,23 @@ def decide_now(job: Job) -> Decision:
             systems,
             ledger,
             Context(now=now(), random=SystemRandom()),
+            choice=listing_cycle(ledger, job) if listing else CycleChoice.AUTO,
             progress=lambda side, count: spinner.update(f"reading the {side}: {count:,} entries"),
         )
 
 
 def run_cycle(
-    job: Path, cycle: str, *, at_once: Sequence[str] = (), api_ready: Callable[[], None], quiet: bool = False
+    job: Path,
+    cycle: str,
+    *,
+    at_once: Sequence[str] = (),
+    plan_file: Path | None = None,
+    api_ready: Callable[[], None],
+    quiet: bool = False,
 ) -> CycleReport:
     """One flow run in this process, shown on the terminal unless ``quiet``. ``at_once``: anchors that do not wait.
+
+    ``plan_file``: exactly what it says is done, or nothing.
 
     ``api_ready`` waits until the Prefect API answers; called when everything else has been loaded.
     Raises: JobError, JobBusyError, JobPausedError, JobQuarantinedError, and FatalError where no cycle is to
@@ -38,14 +58,13 @@ def run_cycle(
     from prefect import tags
     from prefect.logging.handlers import APILogHandler
 
-    from flows.sight import CycleChoice
     from flows.provision import provision
     from flows.terminal import TerminalWatcher, watching
 
     api_ready()
     watcher = TerminalWatcher(quiet=quiet)
     with watching(watcher), tags(f"job:{load_job(job).name}"):
-        state = provision(job, CycleChoice(cycle), tuple(at_once), return_state=True)
+        state = provision(job, CycleChoice(cycle), tuple(at_once), plan_file, return_state=True)
     APILogHandler().flush()  # before a local API ends
     error = state.result(raise_on_failure=False) if state.is_failed() else None
     if watcher.report is not None and not isinstance(error, JobError):  # a wrong job is the person's to put right

@@ -85,7 +85,8 @@ def recall(ledger: Ledger, job: Job, moment: datetime, *, at_once: Collection[st
         escrows=escrows,
         at_once=frozenset(at_once),
         history=History(
-            staged=ledger.staged(job.name),
+            # A plan file is judged as of the moment it was made; what was decided until before now counts no more.
+            staged=[one for one in ledger.staged(job.name) if one.until is None or one.until > moment],
             removed_in_day=ledger.removals(job.name, since=moment - timedelta(days=1)),
             removed_in_week=ledger.removals(job.name, since=moment - timedelta(days=7)),
             source_counts=ledger.source_counts(job.name, limit=COUNTED_CYCLES),

@@ -98,23 +98,32 @@ def withhold(
 
 
 def after_load(
-    known: Iterable[Escrow], failed: Iterable[Failed], plan: Plan, job: Job, *, now: datetime, everything: bool
+    known: Iterable[Escrow], failed: Iterable[Failed], plan: Plan, job: Job, *, now: datetime, carried_out: bool
 ) -> Settled:
     """Who goes into escrow, who stays for how long, and who comes out, after the plan was carried out.
 
-    ``everything``: the plan judged every entry and was carried out to its end, so that who is neither failed nor held
-    has succeeded or is no longer wanted. Otherwise nobody comes out.
+    ``carried_out``: the cycle came to its end. Who was in the plan and has not failed has succeeded then, and who was
+    not in it, nor held, is no longer wanted, unless the source was incomplete. Otherwise nobody comes out.
     """
     before = {(one.kind, one.anchor): one for one in known}
     failures = _one_each(failed)
     wanted = digests(plan.blocks, failures, job)
     settled = Settled(put=[_after(failures[key], before.get(key), wanted.get(key), job, now) for key in failures])
-    if everything:
+    if carried_out:
         held = {(one.kind, one.anchor) for one in plan.held}
-        for kind, anchor in before:
+        tried = _in_plan(plan.blocks, before) if plan.incomplete else before.keys()
+        for kind, anchor in tried:
             if (kind, anchor) not in failures and (kind, anchor) not in held:
                 settled.drop.setdefault(kind, []).append(anchor)
     return settled
+
+
+def _in_plan(blocks: Iterable[Block], keys: Collection[Key]) -> list[Key]:
+    """Those of the entries that something is to be done about, in their order."""
+    anchors: dict[Kind, set[str]] = {kind: set() for kind in Kind}
+    for block in blocks:
+        anchors[block.kind].update(block.table["anchor"])
+    return [(kind, anchor) for kind, anchor in keys if anchor in anchors[kind]]
 
 
 def digests(blocks: Iterable[Block], keys: Collection[Key], job: Job) -> dict[Key, int]:
@@ -123,6 +132,7 @@ def digests(blocks: Iterable[Block], keys: Collection[Key], job: Job) -> dict[Ke
     Removals, and attributes that are made up anew in every cycle, have no part in it; without the rest there is none.
     """
     anchors = {kind: [anchor for of, anchor in keys if of is kind] for kind in Kind}
+    made_up = _made_up(job)
     states: dict[Key, int] = {}
     members: dict[Key, set[str]] = {}
     for block in blocks:
@@ -131,8 +141,7 @@ def digests(blocks: Iterable[Block], keys: Collection[Key], job: Job) -> dict[Ke
             continue
         names = block.table["anchor"][rows]
         if block.desired is not None:
-            made_up = _made_up(job).get(block.kind, frozenset())
-            lasting = [path for path in block.desired.columns if path not in made_up]
+            lasting = [path for path in block.desired.columns if path not in made_up.get(block.kind, ())]
             found = fingerprints(block.desired.loc[rows, lasting])
             for anchor, digest in zip(names, found.tolist(), strict=True):
                 states.setdefault((block.kind, anchor), digest)

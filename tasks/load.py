@@ -16,7 +16,19 @@ import pyarrow as pa
 from connectors.contract import Action, Change, Kind, Outcome, Status, Target, Value
 from connectors.errors import ErrorCode
 from tasks.escrow import Failed
-from tasks.ledger import Clash, Cycle, Ledger, Link, LinkState, LogAction, LogEntry, LogStatus, log_outcome
+from tasks.ledger import (
+    READ_BACK,
+    AttemptStatus,
+    Clash,
+    Cycle,
+    Ledger,
+    Link,
+    LinkState,
+    LogAction,
+    LogEntry,
+    LogStatus,
+    log_outcome,
+)
 from tasks.plan import Block, Plan
 from tasks.plan.compare import fingerprints
 from tasks.plan.references import unowned_id
@@ -242,7 +254,10 @@ def _record(
     cycle: Cycle,
     now: datetime,
 ) -> tuple[Clash, ...]:
-    """Outcomes of a batch, in one transaction: attempts, links and the provisioning log; gives links that clashed."""
+    """Outcomes of a batch, in one transaction: attempts, links and the provisioning log; gives links that clashed.
+
+    A change whose answer was lost gets its one line in the log when it is known what came of it.
+    """
     reasons = dict(zip(block.table["anchor"], block.table["reason"], strict=True))
     digests: dict[str, int] = {}
     if block.desired is not None:
@@ -255,7 +270,8 @@ def _record(
     for outcome in outcomes:
         change = by_id[outcome.change_id]
         reason = reasons[change.anchor]
-        log.append(log_outcome(change, outcome, reason=reason, redacted=block.redacted))
+        if outcome.status is not Status.UNKNOWN:
+            log.append(log_outcome(change, outcome, reason=reason, redacted=block.redacted))
         link = _link(change, outcome, states, digests) if outcome.status is Status.DONE else None
         if link is not None:
             links.append(link)
@@ -334,8 +350,14 @@ def is_reference(change: Change, references: Collection[str]) -> bool:
     return change.action is Action.UPDATE and set(change.attributes) <= set(references)
 
 
+_LOST = {
+    AttemptStatus.SENT: "The run died before the answer came",
+    AttemptStatus.UNKNOWN: "The answer was lost",
+}
+
+
 def settle_attempts(ledger: Ledger, cycle: Cycle, plan: Plan, *, now: datetime) -> int:
-    """Closes attempts of dead runs, whose answers were lost, by what the target shows now; gives how many there were.
+    """Closes attempts whose answers were lost by what the target shows now; gives how many there were.
 
     To be called with a plan made from a complete listing, before anything is sent: what the plan does not want again
     has taken effect. About an entry that is held the plan says nothing: its attempts stay open.
@@ -362,11 +384,11 @@ def settle_attempts(ledger: Ledger, cycle: Cycle, plan: Plan, *, now: datetime) 
             status=Status.DONE if took_effect else Status.REJECTED,
             target_id=attempt.target_id,
             code=None if took_effect else ErrorCode.UNKNOWN_OUTCOME,
-            message=f"The run died before the answer came; the target shows that {found}.",
+            message=f"{_LOST[attempt.status]}; the target shows that {found}.",
         )
         changes.append(change)
         outcomes.append(outcome)
-        log.append(log_outcome(change, outcome, reason="read back after a run that died"))
+        log.append(log_outcome(change, outcome, reason=READ_BACK))
     ledger.record(cycle, changes, outcomes, now=now, log=log)
     return len(attempts)
 

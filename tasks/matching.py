@@ -63,11 +63,13 @@ def match_entries(
     *,
     present: pd.Index,
     exact: frozenset[str],
+    elsewhere: "pd.Series[str] | None" = None,
 ) -> Matches:
     """The account of every desired entry.
 
     ``existing``: the target's complete frame, index is the target id. ``links``: index is the anchor, column
     ``target_id``. ``present``: anchors of everybody the source has. ``exact``: target paths compared with case.
+    ``elsewhere``: accounts of other jobs, index is the target id, value the job: they are never adopted.
     """
     count = len(desired.frame)
     link = find(texts(desired.frame.index), texts(links.index))
@@ -85,6 +87,8 @@ def match_entries(
             first = number == 0
             _match_by(rule, keys, first, matches, desired, existing, links, link_of_row, present, exact)
     _refuse_doubles(matches, desired, existing)
+    if elsewhere is not None and len(elsewhere):
+        _refuse_others(matches, desired, existing, elsewhere)
     matches.held.sort(key=lambda entry: entry.anchor)
     matches.released.sort()
     return matches
@@ -166,6 +170,20 @@ def _refuse_doubles(matches: Matches, desired: Desired, existing: pd.DataFrame) 
         reason = "Another entry of the source matches the same account of the target; it is not touched."
         anchor, label = str(desired.frame.index[position]), str(desired.labels.iloc[position])
         matches.held.append(Held(desired.kind, anchor, ErrorCode.DUPLICATE_SOURCE_ENTRIES, reason, label=label))
+
+
+def _refuse_others(matches: Matches, desired: Desired, existing: pd.DataFrame, elsewhere: "pd.Series[str]") -> None:
+    """Accounts that another job of the same target owns: two owners would undo each other's work."""
+    adopted = np.flatnonzero((matches.row >= 0) & (matches.how != LINKED))
+    ids = existing.index.take(matches.row[adopted])
+    owner = find(texts(ids), texts(elsewhere.index))
+    for position, at in zip(adopted[owner >= 0], owner[owner >= 0], strict=True):
+        matches.blocked[position] = True
+        matches.row[position] = -1
+        matches.how[position] = None
+        reason = f"The account that matches belongs to the job {elsewhere.iloc[at]}, which provisions the same target."
+        anchor, label = str(desired.frame.index[position]), str(desired.labels.iloc[position])
+        matches.held.append(Held(desired.kind, anchor, ErrorCode.DUPLICATE_TARGET_ENTRIES, reason, label=label))
 
 
 def _inverse(positions: Rows, size: int) -> Rows:

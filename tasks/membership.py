@@ -81,6 +81,28 @@ def members_of(
     return pa.concat_arrays(found) if found else pa.array([], type=_TEXT)
 
 
+def flattened(snapshot: Snapshot) -> pd.DataFrame:
+    """Memberships of users alone, as ``Snapshot.members``: of every group also the users of the groups inside it.
+
+    A key that users and groups share means the user; groups that contain each other have the same users.
+    """
+    edges = snapshot.members
+    inner = is_among(edges["member"], texts(snapshot.groups.index)) & ~is_among(
+        edges["member"], texts(snapshot.users.index)
+    )
+    direct, nested = edges.loc[~inner], edges.loc[inner].rename(columns={"member": "inside"})
+    contains = nested
+    while len(nested):
+        deeper = nested.merge(contains.rename(columns={"group": "inside", "inside": "further"}), on="inside")
+        deeper = deeper[["group", "further"]].rename(columns={"further": "inside"})
+        both = pd.concat([contains, deeper]).drop_duplicates(ignore_index=True)
+        if len(both) == len(contains):
+            break
+        contains = both
+    reached = contains.merge(direct.rename(columns={"group": "inside"}), on="inside")[["group", "member"]]
+    return pd.concat([direct, reached]).drop_duplicates(ignore_index=True)
+
+
 def listed_groups(snapshot: Snapshot, groups: Sequence[str], case: Case) -> dict[str, str]:
     """Keys of the groups that a job lists, each with the first text by which it is listed."""
     found: dict[str, str] = {}

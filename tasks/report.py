@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
 from connectors.contract import Action
+from tasks.advice import advice_for
 from tasks.checks import Checked, Verdict
 from tasks.escrow import Failed
 from tasks.job import Limit
@@ -246,10 +247,14 @@ def publish_report(report: CycleReport) -> None:
     codes = Counter(str(item.code or "") for item in report.failures)
     codes.update(str(item.code) for item in report.held)
     if codes:
-        example = {str(item.code or ""): item.message for item in report.failures}
-        example |= {str(item.code): item.reason for item in report.held if str(item.code) not in example}
-        table = [{"code": code, "entries": count, "example": example[code]} for code, count in codes.most_common()]
+        # Messages may hold what a target said about people: they are in the provisioning log only.
+        table = [{"code": code, "entries": count, "advice": _advice(code)} for code, count in codes.most_common()]
         create_table_artifact(table, key=_key(report.job, "failures"), description="What failed or was held, by code")
+
+
+def _advice(code: str) -> str:
+    advice = advice_for(code)
+    return advice.action if advice is not None else ""
 
 
 def begin_progress(job: str, total: int) -> UUID:

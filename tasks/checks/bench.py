@@ -191,9 +191,8 @@ class Bench:
         self.verdicts.append(verdict)
         for mark in marks:
             part = mark.part
-            cells = np.zeros_like(part.held)
-            cells[mark.rows, slice(None) if mark.column is None else mark.column] = True
-            part.held |= cells & part.wanted & (approved | ~part.approved)
+            cells = (mark.rows, slice(None) if mark.column is None else mark.column)
+            part.held[cells] |= part.wanted[cells] & (approved | ~part.approved[cells])
             part.tripped.append((number, mark.rows))
 
     def doubt(self) -> None:

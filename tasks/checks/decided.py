@@ -56,8 +56,9 @@ class Decisions:
         else:
             decided = np.zeros_like(cells)
             names = list(block.touched.columns) if block.touched is not None else []
-            for row in np.flatnonzero(mine):
-                item = self.items[block.kind, block.action, str(block.table["anchor"].iloc[row])]
+            anchors = block.table["anchor"].tolist()
+            for row in np.flatnonzero(mine).tolist():
+                item = self.items[block.kind, block.action, anchors[row]]
                 decided[row] = [name in item.attributes for name in names]
             decided &= cells
         self._note(block, decided)
@@ -71,8 +72,9 @@ class Decisions:
             return decided
         sizes = block.table["member_ids"].map(len).to_numpy()
         ends = np.cumsum(sizes)
-        for row in np.flatnonzero(mine):
-            key = (block.kind, block.action, str(block.table["anchor"].iloc[row]))
+        anchors = block.table["anchor"].tolist()
+        for row in np.flatnonzero(mine).tolist():
+            key = (block.kind, block.action, anchors[row])
             allowed = set(self.items[key].members)
             for at in range(ends[row] - sizes[row], ends[row]):
                 if ids[at] in allowed:
@@ -94,8 +96,9 @@ class Decisions:
 
     def _note(self, block: Block, decided: Cells) -> None:
         names = list(block.touched.columns) if block.touched is not None and block.action is Action.UPDATE else []
-        for row in np.flatnonzero(decided.any(axis=1)):
-            key = (block.kind, block.action, str(block.table["anchor"].iloc[row]))
+        anchors = block.table["anchor"].tolist()
+        for row in np.flatnonzero(decided.any(axis=1)).tolist():
+            key = (block.kind, block.action, anchors[row])
             chosen = [name for name, one in zip(names, decided[row], strict=True) if one] if names else []
             self.found.setdefault(key, []).extend(chosen)
 
@@ -182,9 +185,9 @@ def _signed(block: Block, mine: Mask, approved: Decisions) -> Block:
     """The block whose approved rows say in their reasons who approved them."""
     if not mine.any():
         return block
-    reasons = block.table["reason"].to_numpy(dtype=object, copy=True)
-    for row in np.flatnonzero(mine):
-        item = approved.items.get((block.kind, block.action, str(block.table["anchor"].iloc[row])))
+    reasons, anchors = block.table["reason"].tolist(), block.table["anchor"].tolist()
+    for row in np.flatnonzero(mine).tolist():
+        item = approved.items.get((block.kind, block.action, anchors[row]))
         if item is not None:
             reasons[row] = f"{reasons[row]}; {decision_text(item)}"
     return replace(block, table=block.table.assign(reason=pd.Series(reasons, dtype="str")))

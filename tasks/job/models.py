@@ -406,11 +406,20 @@ class Members(StrEnum):
     ADDITIVE = "additive"
 
 
+class Nested(StrEnum):
+    """What becomes of groups that are members of groups."""
+
+    KEEP = "keep"
+    FLATTEN = "flatten"
+
+
 class GroupRules(EntryRules):
     """Which groups are provisioned, and how."""
 
     members: Members = Members.AUTHORITATIVE
     """``authoritative``: members the source does not have are removed; ``additive``: members are only added."""
+    nested: Nested = Nested.KEEP
+    """Groups inside groups: ``keep`` them as members, or ``flatten``: their users are members instead."""
 
 
 class Removal(StrEnum):
@@ -638,8 +647,24 @@ class Load(Section):
     """Changes in one load task."""
     concurrency: Annotated[int, Field(strict=True, ge=1, le=1000)] = 32
     """Requests in flight at most."""
+    members: Annotated[int, Field(strict=True, ge=1, le=10_000)] = 100
+    """Members that are added or removed by one request, at most; fewer where the target takes fewer."""
     rate: Rate = None
     """Requests at most, as ``200/s`` or ``600/min``; without it only the target itself is the limit."""
+
+
+class Drift(StrEnum):
+    """What happens to attributes that others have changed in the target."""
+
+    REPORT = "report"
+    CORRECT = "correct"
+
+
+class Vanished(StrEnum):
+    """What happens when others have deleted an account in the target."""
+
+    RECREATE = "recreate"
+    LEAVE = "leave"
 
 
 class Reconcile(StrEnum):
@@ -648,6 +673,23 @@ class Reconcile(StrEnum):
     NEVER = "never"
     DAILY = "daily"
     EVERY_CYCLE = "every_cycle"
+
+
+_LOG_AT_LEAST = timedelta(days=7)
+"""How long guards look back: what was taken away in the last week is counted from the log."""
+
+
+class LogRules(Section):
+    """What becomes of the provisioning log."""
+
+    keep: Duration | None = None
+    """How long lines are kept, at least ``7d``; without it for ever, because the log is what proves who had access."""
+
+    @model_validator(mode="after")
+    def _guards_can_count(self) -> Self:
+        if self.keep is not None and self.keep < _LOG_AT_LEAST:
+            raise finding("keep", "The guards count what was removed in the last seven days by the log: keep 7d or more.")
+        return self
 
 
 class Schedule(Section):
@@ -715,7 +757,14 @@ class Job(Section):
     load: Load = Load()
     """Size of batches, and how hard the target is driven."""
     reconcile: Reconcile = Reconcile.DAILY
-    """How often a cycle compares with the real target."""
+    """How often a cycle compares with the real target; in between it works with the target as last known."""
+    drift: Drift = Drift.REPORT
+    """What others have changed in the target: only ``report`` it, or ``correct`` it. Whoever must not have access loses
+    it either way."""
+    vanished: Vanished = Vanished.RECREATE
+    """An account that others have deleted in the target: ``recreate`` it or adopt one that matches; or ``leave`` it."""
+    log: LogRules = LogRules()
+    """How long the provisioning log is kept."""
     schedule: Schedule | None = None
     """When cycles start by themselves; only by hand where this is left out."""
     notify: tuple[Address, ...] = ()

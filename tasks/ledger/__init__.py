@@ -8,11 +8,13 @@
         ledger.end_cycle(cycle, CycleState.DONE, counts, message="", now=now, watermark=watermark)
 
 People may look into it with SQL: the view ``changelog`` is the provisioning log, one row per line; ``runs`` is one row
-per cycle with its counts (on PostgreSQL both lie in the schema ``provisor``).
+per cycle with its counts; ``snapshot`` says who has which account (on PostgreSQL they lie in the schema ``provisor``).
 """
 
+from tasks.ledger.logbook import LogFilters
 from tasks.ledger.records import (
     COUNTS,
+    READ_BACK,
     REDACTED,
     Attempt,
     AttemptStatus,
@@ -33,6 +35,7 @@ from tasks.ledger.records import (
     LinkTakenError,
     LogAction,
     LogEntry,
+    LogLine,
     LogStatus,
     Modified,
     Pause,
@@ -46,6 +49,7 @@ from tasks.ledger.store import Ledger
 
 __all__ = [
     "COUNTS",
+    "READ_BACK",
     "REDACTED",
     "Attempt",
     "AttemptStatus",
@@ -67,6 +71,8 @@ __all__ = [
     "LinkTakenError",
     "LogAction",
     "LogEntry",
+    "LogFilters",
+    "LogLine",
     "LogStatus",
     "Modified",
     "Pause",

@@ -27,6 +27,9 @@ REDACTED = "[Redact]"
 Source: Microsoft Entra provisioning logs, Redact() in expressions.
 """
 
+READ_BACK = "read back after its answer was lost"
+"""Reason of a line about a request whose answer was lost, written once its effect is known."""
+
 COUNTS = (
     "created",
     "updated",
@@ -105,6 +108,8 @@ class CycleKind(StrEnum):
     INITIAL = "initial"
     INCREMENTAL = "incremental"
     RECONCILE = "reconcile"
+    UNDO = "undo"
+    """Nothing of the source: it takes back what an earlier cycle did."""
 
 
 class CycleState(StrEnum):
@@ -285,7 +290,36 @@ class LogEntry:
     duration_ms: int | None = None
     change_id: str | None = None
     """None where nothing was to be sent."""
-    steps: Sequence[Mapping[str, Any]] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class LogLine:
+    """One line of the provisioning log as it is read, in plain values."""
+
+    id: int
+    """Grows with every line."""
+    time: datetime
+    job: str
+    cycle: int | None
+    """Number within the job."""
+    kind: str
+    action: str
+    status: str
+    label: str
+    anchor: str
+    target_id: str | None
+    reason: str
+    code: str | None
+    message: str
+    modified: list[dict[str, Any]] | None
+    """Attributes that the change touched: ``{name, old, new}`` each; None where nothing was to be sent."""
+    duration_ms: int | None
+    change_id: str | None
+    initiator: str
+    """Who or what started the cycle."""
+    source: str
+    """The systems of the cycle, for people; empty until it has ended."""
+    target: str
 
 
 Item: TypeAlias = tuple[Kind, Action, str]
@@ -384,8 +418,7 @@ def log_outcome(
 ) -> LogEntry:
     """The log's line about a change and how it ended.
 
-    Attributes in ``redacted`` show that they were touched, never a value. An unknown outcome is a failure until a
-    later cycle has read back what happened.
+    Attributes in ``redacted`` show that they were touched, never a value.
     """
     return LogEntry(
         kind=change.kind,

@@ -4,7 +4,7 @@ Rows to be written are in the order of their table's columns (the log's without 
 """
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from datetime import datetime
 from itertools import repeat
 from typing import Any, TypeAlias
@@ -25,6 +25,7 @@ from tasks.ledger.records import (
     Link,
     LinkState,
     LogEntry,
+    LogLine,
     Quarantine,
     Staged,
     StagedState,
@@ -33,31 +34,15 @@ from tasks.ledger.records import (
 Values: TypeAlias = tuple[Any, ...]
 TimeText: TypeAlias = Callable[[datetime], str]
 
-LOG_FRAME = (
-    "time",
-    "cycle",
-    "kind",
-    "action",
-    "status",
-    "label",
-    "anchor",
-    "target_id",
-    "reason",
-    "code",
-    "message",
-    "modified",
-    "duration_ms",
-    "steps",
-    "change_id",
-)
+LOG_FRAME = tuple(field.name for field in fields(LogLine))
 """Columns of the frame that ``Ledger.log`` gives."""
 
 _NOT_TEXT: dict[str, Any] = {
+    "id": "Int64",
     "time": "datetime64[us, UTC]",
     "cycle": "Int64",
     "duration_ms": "Int64",
     "modified": object,
-    "steps": object,
 }
 
 
@@ -122,7 +107,6 @@ def log_row(cycle: Cycle, entry: LogEntry, moment: str) -> Values:
         clean(entry.message),
         json_text(entry.modified),
         entry.duration_ms,
-        json_text(entry.steps),
     )
 
 
@@ -312,12 +296,11 @@ def quarantine_from(row: Any) -> Quarantine:
     )
 
 
-def log_frame(rows: Sequence[Any]) -> pd.DataFrame:
-    """Lines of the log, each with the columns ``LOG_FRAME`` in that order, as a frame."""
-    columns = list(zip(*rows, strict=True)) if rows else [()] * len(LOG_FRAME)
+def log_frame(lines: Sequence[LogLine]) -> pd.DataFrame:
+    """Lines of the log as a frame with the columns ``LOG_FRAME``."""
     return pd.DataFrame(
         {
-            name: pd.Series(list(values), dtype=_NOT_TEXT.get(name, "str"))
-            for name, values in zip(LOG_FRAME, columns, strict=True)
+            name: pd.Series([getattr(line, name) for line in lines], dtype=_NOT_TEXT.get(name, "str"))
+            for name in LOG_FRAME
         }
     )

@@ -6,21 +6,22 @@ writes is refused once another run has taken its job over (LeaseLostError), but 
 was sent, whoever has the job now.
 """
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import Self, Unpack
 
 import pandas as pd
-from sqlalchemy import ColumnElement, Connection, exists, func, select, update
+from sqlalchemy import Connection, exists, func, select, update
 
 from connectors.contract import Action, Change, Kind, Outcome, Status
 from connectors.errors import ErrorCode
 from tasks.ledger import leases, rows
 from tasks.ledger.bulk import Bulk, PostgresBulk, SqliteBulk, clean
 from tasks.ledger.database import Database
+from tasks.ledger.logbook import Logbook, LogFilters
 from tasks.ledger.records import (
     Attempt,
     Clash,
@@ -35,6 +36,7 @@ from tasks.ledger.records import (
     LinkTakenError,
     LogAction,
     LogEntry,
+    LogLine,
     LogStatus,
     Pause,
     Quarantine,
@@ -60,12 +62,6 @@ from tasks.ledger.tables import (
 _LOGGED = tuple(column.name for column in LOG.columns if column.name != "id")
 _JOURNALED = tuple(column.name for column in ATTEMPT.columns)
 
-_SHOWN: dict[str, ColumnElement[Any]] = {
-    **LOG.c,
-    "code": LOG.c.error_code,
-    # The number is looked up for the lines that are shown; a join would be made before the limit is applied.
-    "cycle": select(CYCLE.c.number).where(CYCLE.c.id == LOG.c.cycle_id).scalar_subquery(),
-}
 _KIND, _ANCHOR, _TARGET_ID = (list(LINK.columns.keys()).index(name) for name in ("kind", "anchor", "target_id"))
 _ASKED_AT_ONCE = 20_000
 """Keys in one query."""
@@ -78,6 +74,7 @@ class Ledger:
 
     def __init__(self, database: Database) -> None:
         self._database = database
+        self._logbook = Logbook(database)
         self._bulk: Bulk = SqliteBulk() if database.sqlite else PostgresBulk()
 
     @classmethod
@@ -222,6 +219,19 @@ class Ledger:
             query = query.where(CYCLE.c.kind.in_([kind.value for kind in kinds]))
         with self._database.reading() as connection:
             return [rows.cycle_from(row) for row in connection.execute(query)]
+
+    def name_initiator(self, cycle: Cycle, initiator: str) -> None:
+        """Say who or what began a running cycle; survives a power cut. Raises: LeaseLostError."""
+        with self._database.writing(durable=True) as connection:
+            _check_fence(connection, cycle)
+            connection.execute(update(CYCLE).where(CYCLE.c.id == cycle.id).values(initiator=clean(initiator)))
+
+    def cycle_begun_by(self, job: str, initiator: str) -> Cycle | None:
+        """The job's latest cycle that somebody or something began; None when there is none."""
+        query = select(CYCLE).where(CYCLE.c.job == job, CYCLE.c.initiator == initiator)
+        with self._database.reading() as connection:
+            row = connection.execute(query.order_by(CYCLE.c.number.desc()).limit(1)).one_or_none()
+        return None if row is None else rows.cycle_from(row)
 
     def source_counts(self, job: str, limit: int = 20) -> list[int]:
         """Users in the source in the job's latest cycles that have such a number, newest first."""
@@ -463,57 +473,27 @@ class Ledger:
         moment = self._bulk.time(now)
         self._bulk.insert(connection, LOG, _LOGGED, (rows.log_row(cycle, entry, moment) for entry in entries))
 
-    def log(
-        self,
-        job: str,
-        *,
-        cycle: int | None = None,
-        identity: str | None = None,
-        status: LogStatus | None = None,
-        action: LogAction | None = None,
-        since: datetime | None = None,
-        limit: int | None = 1000,
-    ) -> pd.DataFrame:
-        """Lines of the provisioning log, newest first; columns ``LOG_FRAME``.
+    def log(self, job: str, *, limit: int | None = 1000, **filters: Unpack[LogFilters]) -> pd.DataFrame:
+        """Lines of the provisioning log, newest first; columns ``LOG_FRAME``; ``modified`` as in ``LogLine``."""
+        return rows.log_frame([line for chunk in self.log_chunks(job, limit=limit, **filters) for line in chunk])
 
-        ``cycle`` is a number within the job; ``identity`` an anchor, a target id, or a label in any case; ``modified``
-        holds lists of ``{name, old, new}``.
-        """
-        query = select(*(_SHOWN[name] for name in rows.LOG_FRAME)).where(LOG.c.job == job).limit(limit)
-        # Ids grow with time. Each order is the one that the index of its question gives for nothing; with the other one
-        # SQLite, which knows no figures about the rows, would walk the index of the order through the whole log.
-        narrow = cycle is not None or identity is not None
-        query = query.order_by(*([] if narrow else [LOG.c.time.desc()]), LOG.c.id.desc())
-        if status is not None:
-            query = query.where(LOG.c.status == status.value)
-        if action is not None:
-            query = query.where(LOG.c.action == action.value)
-        if since is not None:
-            query = query.where(LOG.c.time >= since)
-        with self._database.reading() as connection:
-            if cycle is not None:
-                number = select(CYCLE.c.id).where(CYCLE.c.job == job, CYCLE.c.number == cycle)
-                query = query.where(LOG.c.cycle_id == number.scalar_subquery())
-            if identity is not None:
-                query = query.where(LOG.c.anchor.in_(self._anchors_of(connection, job, identity)))
-            return rows.log_frame(connection.execute(query).all())
+    def log_chunks(
+        self, job: str, *, limit: int | None = None, **filters: Unpack[LogFilters]
+    ) -> Iterator[list[LogLine]]:
+        """The same as plain lines, a list at a time, so that a log of any length needs little memory."""
+        return self._logbook.chunks(job, filters, limit)
 
-    def _anchors_of(self, connection: Connection, job: str, identity: str) -> list[str]:
-        """Anchors that an identity can mean. Only ids of accounts unlinked long ago cost a pass over the log."""
-        folded = clean(identity).casefold()
-        indexed = [
-            select(LOG.c.anchor).where(LOG.c.job == job, LOG.c.anchor == identity).limit(1),
-            select(LOG.c.anchor).where(LOG.c.job == job, LOG.c.identity == folded),
-            *(
-                select(LINK.c.anchor).where(LINK.c.job == job, LINK.c.kind == kind.value, LINK.c.target_id == identity)
-                for kind in Kind
-            ),
-        ]
-        found = {anchor for query in indexed for anchor in connection.scalars(query)}
-        if not found:
-            past = select(LOG.c.anchor).where(LOG.c.job == job, LOG.c.target_id == identity)
-            found.update(connection.scalars(past))
-        return sorted(found)
+    def identities(self, job: str, identity: str) -> list[str]:
+        """Anchors that the log and the links know by an anchor, a target id or a label in any case, sorted."""
+        return self._logbook.anchors_of(job, identity)
+
+    def passed_over(self, job: str, kind: Kind) -> set[str]:
+        """Anchors of entries about which the log says already that they get no account."""
+        return self._logbook.passed_over(job, kind)
+
+    def forget_log(self, job: str, *, before: datetime, at_most: int) -> int:
+        """Deletes lines of the log and ended attempts from before a moment, so many rows at most; gives how many."""
+        return self._logbook.forget(job, before, at_most=at_most)
 
     # -- what waits: held by a guard, or in escrow -----------------------------------------------------------------
 

@@ -27,6 +27,9 @@ NAMING = {
 OPEN_ATTEMPTS = text("status IN ('sent', 'unknown')")
 """An attempt whose effect nobody knows yet; the partial index over these stays as small as what is in flight."""
 
+PASSED_OVER = text("error_code = 'EntrySynchronizationSkipped'")
+"""Lines about entries that get no account: said once of each, so that they have to be found again."""
+
 _TEXT = Text().with_variant(Text(collation="C"), "postgresql")
 
 
@@ -158,6 +161,8 @@ class LogTable(LedgerModel, table=True):
         Index(None, "cycle_id", "id"),
         Index(None, "job", "anchor"),
         Index(None, "job", "identity"),
+        Index("ix_log_passed_over", "job", "kind", "anchor", sqlite_where=PASSED_OVER, postgresql_where=PASSED_OVER),
+        {"sqlite_autoincrement": True},  # the id of a line that was forgotten is not given again
     )
 
     id: int | None = _number()
@@ -178,7 +183,6 @@ class LogTable(LedgerModel, table=True):
     message: str = _text()
     modified: list[dict[str, Any]] | None = _json()
     duration_ms: int | None = _whole(null=True)
-    steps: list[dict[str, Any]] | None = _json()
 
 
 class WatermarkTable(LedgerModel, table=True):

@@ -12,12 +12,14 @@ from typing import Generic, TypeVar
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 
 from connectors.contract import Action, Capabilities, Kind
-from tasks.job import Deprovision, EntryRules
-from tasks.keys import Rows
-from tasks.mapping import Desired, Held, Mask
+from tasks.job import Deprovision, Drift, EntryRules, Vanished
+from tasks.keys import Rows, texts
+from tasks.mapping import Desired, Held, Mask, referenced_paths
 from tasks.matching import Matches
+from tasks.membership import is_among
 from tasks.plan.compare import fingerprints
 from tasks.scope import Scoped
 
@@ -96,6 +98,26 @@ class Block:
         )
 
 
+class DriftKind(StrEnum):
+    """What others did to an account that Provisor owns."""
+
+    CHANGED = "changed by others"
+    DELETED = "deleted by others"
+
+
+@dataclass(frozen=True, slots=True)
+class Drifted:
+    """One account that is not as Provisor left it."""
+
+    kind: Kind
+    anchor: str
+    label: str
+    what: DriftKind
+    attributes: tuple[str, ...] = ()
+    corrected: bool = False
+    """Whether the plan puts it right."""
+
+
 class Later(Generic[ResultT]):
     """Work that is done when its result is first asked for: a plan that is only shown never asks."""
 
@@ -128,6 +150,8 @@ class EntryPlan:
     """Linked accounts before this cycle that are active, as far as the target says: what guards measure against."""
     accounts: "pd.Series[str]" = field(default_factory=lambda: pd.Series(dtype="str"))
     """Index: target id of every in-scope entry's account; value: its anchor."""
+    coming: pd.Index = field(default_factory=lambda: pd.Index([], dtype="str"))
+    """Anchors of everybody who gets an account."""
     known: "pd.Series[str]" = field(default_factory=lambda: pd.Series(dtype="str"))
     """Index: target id of every account that is linked or gets linked; value: its anchor."""
     labels: "pd.Series[str]" = field(default_factory=lambda: pd.Series(dtype="str"))
@@ -140,6 +164,13 @@ class EntryPlan:
     joining: "dict[str, pd.Series[str]]" = field(default_factory=dict)
     """By attribute of the target: values by which accounts of those who get one would be recognised if they had one
     already, or that must not be taken; index: anchor."""
+
+    drifted: list[Drifted] = field(default_factory=list)
+    """What others have changed in the target, as far as this plan can tell; what it puts right is in it too."""
+    unmanaged: "Later[pd.Index]" = field(default_factory=lambda: Later(lambda: pd.Index([], dtype="str")))
+    """Gives the ids of accounts in the target that belong to nobody, neither of this job nor of another one."""
+    passed_over: "Later[pd.Series[str]]" = field(default_factory=lambda: Later(lambda: pd.Series(dtype="str")))
+    """Gives the entries of the source that have no account and get none: index anchor, value why."""
 
     @property
     def settled(self) -> pd.DataFrame:
@@ -167,6 +198,29 @@ class Situation:
     protect: tuple[str, ...]
     exact: frozenset[str]
     now: datetime
+    drift: Drift = Drift.CORRECT
+    vanished: Vanished = Vanished.RECREATE
+    elsewhere: "pd.Series[str]" = field(default_factory=lambda: pd.Series(dtype="str"))
+    """Index: id of an account that belongs to another job of the same target; value: that job."""
+    reachable: pd.Index | None = None
+    """Anchors that references may point to; None until that is known."""
+
+    def as_written(self, rows: Rows) -> pd.DataFrame:
+        """Rows of the desired frame as they can be written now: without references to entries without an account.
+
+        The ledger's fingerprint is of these, so that an entry counts as changed when a reference can be set at last.
+        """
+        frame = self.desired.frame if len(rows) == len(self.desired.frame) else self.desired.frame.iloc[rows]
+        if self.reachable is None:
+            return frame
+        there = texts(self.reachable)
+        for path in sorted(referenced_paths(self.rules) & set(frame.columns)):
+            column = frame[path]
+            if column.dtype == object:
+                frame = frame.assign(**{path: _only(column, there)})
+            elif column.notna().any():
+                frame = frame.assign(**{path: column.where(is_among(column, there))})
+        return frame
 
     @property
     def disable_attribute(self) -> str | None:
@@ -184,7 +238,7 @@ class Situation:
 
     def written_as_desired(self, rows: Rows) -> Mask:
         """Rows of the desired frame whose state is the one last written, by the ledger's fingerprint."""
-        wanted = pd.Series(fingerprints(self.desired.frame.iloc[rows]), dtype="Int64")
+        wanted = pd.Series(fingerprints(self.as_written(rows)), dtype="Int64")
         return (self.written(rows) == wanted).fillna(False).to_numpy(dtype=bool)
 
     def active(self, rows: Rows) -> Mask:
@@ -193,3 +247,10 @@ class Situation:
         if path is None or path not in self.existing:
             return np.ones(len(rows), dtype=bool)
         return self.existing[path].take(rows).fillna(True).to_numpy(dtype=bool)
+
+
+def _only(cells: pd.Series, there: pa.Array) -> pd.Series:
+    """Lists of anchors without those that are not there; None where nothing is left."""
+    known = set(there.to_pylist())
+    kept = [[one for one in cell if one in known] or None if isinstance(cell, list) else None for cell in cells.array]
+    return pd.Series(kept, index=cells.index, dtype=object)

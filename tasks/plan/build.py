@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 
 import pandas as pd
@@ -12,9 +12,10 @@ from connectors.errors import ErrorCode
 from tasks.assignment import strangers
 from tasks.expressions import Context
 from tasks.extract import Facts
-from tasks.job import EntryRules, Job
+from tasks.job import EntryRules, Job, Nested
 from tasks.mapping import Held, map_entries
 from tasks.matching import match_entries
+from tasks.membership import flattened
 from tasks.plan.blocks import Block, EntryPlan, Situation
 from tasks.plan.entries import plan_entries
 from tasks.plan.memberships import plan_memberships
@@ -26,6 +27,11 @@ class Remembered:
     """The ledger's links per kind. Index: anchor; columns target_id, fingerprint, state, label, state_since."""
 
     links: Mapping[Kind, pd.DataFrame]
+    elsewhere: Mapping[Kind, "pd.Series[str]"] = field(default_factory=dict)
+    """Accounts of other jobs in the same target. Index: target id; value: the job."""
+
+
+_NOWHERE: "pd.Series[str]" = pd.Series(dtype="str", index=pd.Index([], dtype="str"))
 
 
 @dataclass(slots=True)
@@ -80,11 +86,11 @@ def build_plan(
     The same inputs in any order give the same plan. ``context.now`` is the moment the plan is made.
     """
     entries: dict[Kind, EntryPlan] = {}
-    people: pd.Series[str] | None = None
+    people: EntryPlan | None = None
     for kind, rules in _sections(job):
         situation = _situation(job, rules, kind, source, target, remembered, facts, context)
         entries[kind] = plan_entries(situation, people=people)
-        people = entries[kind].accounts
+        people = entries[kind]
     blocks = [block for plan in entries.values() for block in plan.blocks]
     held = [
         Held(
@@ -98,12 +104,12 @@ def build_plan(
     if job.groups is not None:
         added, missing = plan_memberships(
             job.groups,
-            source.members,
+            flattened(source) if job.groups.nested is Nested.FLATTEN else source.members,
             target.members,
             users=entries[Kind.USER],
             groups=entries[Kind.GROUP],
             people=source.users.index,
-            max_members=facts.capabilities.max_members_per_change,
+            max_members=min(facts.capabilities.max_members_per_change, job.load.members),
         )
         blocks += added
         notes += missing
@@ -154,6 +160,7 @@ def _situation(
         links,
         present=scoped.present.append(unreadable),
         exact=exact,
+        elsewhere=remembered.elsewhere.get(kind, _NOWHERE),
     )
     return Situation(
         rules=rules,
@@ -168,6 +175,9 @@ def _situation(
         protect=job.protect,
         exact=exact,
         now=context.now,
+        drift=job.drift,
+        vanished=job.vanished,
+        elsewhere=remembered.elsewhere.get(kind, _NOWHERE),
     )
 
 

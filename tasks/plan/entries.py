@@ -1,25 +1,28 @@
 """All changes to the entries of one kind: creates, updates, leavers. Pure."""
 
+from dataclasses import replace
 from functools import partial
 
 import numpy as np
 import pandas as pd
 
-from connectors.contract import Kind
-from tasks.keys import find, texts
-from tasks.mapping import Held
-from tasks.plan.blocks import Block, EntryPlan, Later, Situation
+from connectors.errors import ErrorCode
+from tasks.job import Vanished
+from tasks.keys import Rows, find, texts
+from tasks.mapping import Held, Mask
+from tasks.membership import is_among
+from tasks.plan.blocks import Block, Drifted, DriftKind, EntryPlan, Later, Situation
 from tasks.plan.creates import create_entries
 from tasks.plan.leavers import Leavers, spare_protected
 from tasks.plan.references import order_creates
 from tasks.plan.updates import settle_links, update_entries
 
 
-def plan_entries(s: Situation, *, people: "pd.Series[str] | None" = None) -> EntryPlan:
+def plan_entries(s: Situation, *, people: EntryPlan | None = None) -> EntryPlan:
     """All changes to entries of one kind.
 
-    ``people``: for groups, the accounts that references may point to (index target id, value anchor); for users None,
-    since they refer to each other.
+    ``people``: for groups, the plan of the users that references point to; for users None, since they refer to each
+    other.
     """
     has_account = s.matches.row >= 0
     rows = np.flatnonzero(has_account)
@@ -27,34 +30,98 @@ def plan_entries(s: Situation, *, people: "pd.Series[str] | None" = None) -> Ent
         s.desired.frame.index[has_account], index=s.existing.index.take(s.matches.row[rows]), dtype="str"
     )
     creatable = ~has_account & ~s.matches.blocked & ~s.desired.disabled & s.rules.actions.create
-    creates, exhausted = create_entries(s, np.flatnonzero(creatable))
+    deserted = s.matches.vanished & creatable if s.vanished is Vanished.LEAVE else np.zeros(len(creatable), dtype=bool)
+    creates, exhausted = create_entries(s, np.flatnonzero(creatable & ~deserted))
 
-    owners = accounts if people is None else people
-    reachable = pd.Index(owners.array, dtype="str")
-    if creates is not None and s.desired.kind is Kind.USER:
-        reachable = reachable.append(pd.Index(creates.table["anchor"]))
+    owners, coming = (accounts, _created(creates)) if people is None else (people.accounts, people.coming)
+    reachable = pd.Index(owners.array, dtype="str").append(coming)
+    s = replace(s, reachable=reachable)
     notes: list[Held] = []
-    blocks = order_creates(creates, reachable, notes) if creates is not None else []
-    updates, unchanged = update_entries(s, rows, owners=owners, reachable=reachable, notes=notes)
+    blocks = order_creates(_as_written(s, creates), reachable, notes) if creates is not None else []
+    updates, unchanged, drifted = update_entries(s, rows, owners=owners, notes=notes)
     leavers = Leavers(s)
     blocks, spared = spare_protected(s, [*blocks, *updates, *leavers.blocks()])
-    held = [*s.desired.held, *s.matches.held, *exhausted, *leavers.held, *spared]
+    held = [*s.desired.held, *s.matches.held, *exhausted, *leavers.held, *spared, *_deserted(s, deserted)]
+    known = _known(s, accounts)
     return EntryPlan(
         kind=s.desired.kind,
         blocks=[block for block in blocks if len(block)],
         held=sorted(held, key=_order),
         notes=sorted(notes, key=_order),
         unchanged=len(unchanged),
-        settling=Later(partial(settle_links, s, rows, unchanged)),
+        settling=Later(partial(_settle, s, rows, unchanged, leavers)),
         dropped=sorted({*leavers.vanished, *s.matches.released}),
         population=_population(s),
         accounts=accounts,
-        known=_known(s, accounts),
+        coming=_created(creates),
+        known=known,
         labels=_labels(s),
         leaving=leavers.ids,
         emptied=leavers.emptied(),
         joining=_joining(s, creates),
+        drifted=[*drifted, *_vanished(s, creatable & ~deserted)],
+        unmanaged=Later(partial(_unmanaged, s, known)),
+        passed_over=Later(partial(_passed_over, s)),
     )
+
+
+def _passed_over(s: Situation) -> "pd.Series[str]":
+    """Entries without an account that get none although nothing is wrong with them, and why."""
+    outside = s.scoped.out[~is_among(s.scoped.out.index, texts(s.links.index))]
+    skipped = s.desired.skipped[~is_among(s.desired.skipped, texts(s.links.index))]
+    idle = (s.matches.row < 0) & (s.matches.link < 0) & ~s.matches.blocked
+    disabled = idle & s.desired.disabled
+    others = idle & ~disabled & (not s.rules.actions.create)
+    anchors = s.desired.frame.index
+    why = {"disabled in the source": anchors[disabled], "the job creates no accounts": anchors[others]}
+    why["left out by a mapping (IgnoreObjectFlow)"] = skipped
+    parts = [outside, *(pd.Series(reason, index=index, dtype="str") for reason, index in why.items() if len(index))]
+    passed_over: pd.Series[str] = pd.concat(parts) if len(parts) > 1 else outside
+    return passed_over
+
+
+def _unmanaged(s: Situation, known: "pd.Series[str]") -> pd.Index:
+    return s.existing.index[~is_among(s.existing.index, texts(known.index.append(s.elsewhere.index)))]
+
+
+def _created(creates: Block | None) -> pd.Index:
+    return pd.Index(creates.table["anchor"] if creates is not None else [], dtype="str")
+
+
+def _as_written(s: Situation, creates: Block) -> Block:
+    """The creates with the desired state that they write, see ``Situation.as_written``."""
+    rows = find(texts(creates.table["anchor"]), texts(s.desired.frame.index))
+    return replace(creates, desired=s.as_written(rows).reset_index(drop=True))
+
+
+def _deserted(s: Situation, deserted: Mask) -> list[Held]:
+    """Entries whose account others have deleted, in a job that leaves it so."""
+    why = "Its account was deleted in the target by others, and the job leaves it so (vanished: leave)."
+    return [
+        Held(s.desired.kind, str(anchor), ErrorCode.INVALID_ANCHOR, why, label=str(label))
+        for anchor, label in zip(s.desired.frame.index[deserted], s.desired.labels[deserted], strict=True)
+    ]
+
+
+def _vanished(s: Situation, recreated: Mask) -> list[Drifted]:
+    """Linked accounts of entries in scope that are no longer in the target."""
+    return [
+        Drifted(
+            s.desired.kind,
+            str(s.desired.frame.index[row]),
+            str(s.desired.labels.iloc[row]),
+            DriftKind.DELETED,
+            corrected=bool(recreated[row] or s.matches.row[row] >= 0),
+        )
+        for row in np.flatnonzero(s.matches.vanished).tolist()
+    ]
+
+
+def _settle(s: Situation, rows: Rows, unchanged: Rows, leavers: Leavers) -> pd.DataFrame:
+    """Links to write before loading, as ``EntryPlan.settled``."""
+    left = leavers.settled()
+    settled = settle_links(s, rows, unchanged)
+    return pd.concat([settled, left]) if len(left) else settled
 
 
 def _joining(s: Situation, creates: Block | None) -> "dict[str, pd.Series[str]]":

@@ -55,6 +55,18 @@ class Leavers:
         delete = delete | (disable & self._grace_is_over())
         return [*self._disables(disable & active & ~delete), *self._deletes(delete)]
 
+    def settled(self) -> pd.DataFrame:
+        """Links of leavers whose account others have switched off already: from now on it counts as disabled.
+
+        Columns as ``EntryPlan.settled``.
+        """
+        off = self._policy(Removal.DISABLE) & ~self._s.active(self._row)
+        off &= (self._links["state"] != "disabled").to_numpy(dtype=bool)
+        if self._s.disable_attribute is None or not off.any():
+            return pd.DataFrame()
+        links = self._links.loc[off, ["target_id", "label", "fingerprint"]]
+        return links.assign(state="disabled", how="")[["target_id", "label", "state", "how", "fingerprint"]]
+
     def emptied(self) -> "pd.Series[str]":
         """Groups that end without being deleted: index target id, value anchor."""
         if self._s.desired.kind is not Kind.GROUP:

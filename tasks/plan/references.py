@@ -48,9 +48,16 @@ def order_creates(creates: Block, reachable: pd.Index, notes: list[Held]) -> lis
     deferred = {path: mask for path, mask in deferred.items() if mask.any()}
     late = _late_references(creates, deferred)
     if deferred:
-        creates = replace(creates, after=after.assign(**{path: after[path].mask(deferred[path]) for path in deferred}))
+        creates = replace(creates, after=_masked(after, deferred), desired=_masked(creates.desired, deferred))
     ordered = [replace(creates.take(level == depth), level=depth) for depth in range(int(level.max()) + 1)]
     return [*ordered, *late]
+
+
+def _masked(frame: pd.DataFrame | None, deferred: Mapping[str, Mask]) -> pd.DataFrame | None:
+    """A frame without the references that are set later: its fingerprint says what was written so far."""
+    if frame is None:
+        return None
+    return frame.assign(**{path: frame[path].mask(mask) for path, mask in deferred.items()})
 
 
 def levels(parents: Sequence[Rows]) -> tuple[Rows, Mask]:

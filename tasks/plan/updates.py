@@ -5,26 +5,29 @@ import pandas as pd
 
 from connectors.contract import Action, Kind, Value
 from connectors.errors import ErrorCode
-from tasks.job import Apply, Removal
+from tasks.job import Apply, Drift, Removal
 from tasks.keys import Rows, ascending, texts
 from tasks.mapping import Held, Mask, only_default, referenced_paths, with_defaults
 from tasks.matching import LINKED
-from tasks.plan.blocks import Block, Cause, Situation, Wave
+from tasks.plan.blocks import Block, Cause, Drifted, DriftKind, Situation, Wave
 from tasks.plan.compare import differs, differs_without_case, fingerprints
 from tasks.plan.elements import elements_of, same_elements, with_missing_elements
 from tasks.plan.references import as_anchors, as_lists, leave_out_unresolved, lists_of_anchors, with_unowned
 
 
 def update_entries(
-    s: Situation, rows: Rows, *, owners: "pd.Series[str]", reachable: pd.Index, notes: list[Held]
-) -> tuple[list[Block], Rows]:
-    """Blocks of updates, enables and disables of in-scope entries; and the rows that are as they should be.
+    s: Situation, rows: Rows, *, owners: "pd.Series[str]", notes: list[Held]
+) -> tuple[list[Block], Rows, list[Drifted]]:
+    """Blocks of updates, enables and disables of in-scope entries; the rows that are as they should be; and the
+    accounts that others have changed.
 
     ``rows``: positions in the desired frame of everybody who has an account. ``owners``: index target id, value anchor,
-    to read the target's references. ``reachable``: anchors that references may point to.
+    to read the target's references.
     """
     if not len(rows):
-        return [], rows
+        return [], rows, []
+    assert s.reachable is not None
+    reachable = s.reachable
     everybody = len(rows) == len(s.desired.frame)
     desired = s.desired.frame if everybody else s.desired.frame.iloc[rows]
     desired = with_defaults(s.rules, s.desired, desired, rows, creating=False)
@@ -74,7 +77,46 @@ def update_entries(
         touched[path], before[path] = different, held_now
     _forget_old_spellings(s, rows, touched, spelling)
     _note_impossible(s, rows, table, notes)
-    return _update_blocks(s, rows, table, desired, before, touched)
+    drifted = _leave_drift(s, rows, table, desired, touched)
+    return *_update_blocks(s, rows, table, desired, before, touched), drifted
+
+
+def _leave_drift(
+    s: Situation, rows: Rows, table: pd.DataFrame, desired: pd.DataFrame, touched: dict[str, Mask]
+) -> list[Drifted]:
+    """Finds the accounts that others have changed, and takes them out of what is written unless the job corrects them.
+
+    They are linked, and their desired state is the one that was written last. Whoever must not have access is switched
+    off again whatever the job says.
+    """
+    somewhere = np.logical_or.reduce([np.zeros(len(rows), dtype=bool), *touched.values()])
+    at = np.flatnonzero(somewhere & (s.matches.how[rows] == LINKED))
+    at = at[s.written_as_desired(rows[at])] if len(at) else at
+    if not len(at):
+        return []
+    corrected = np.full(len(rows), s.drift is Drift.CORRECT)
+    switch = s.disable_attribute
+    if switch in touched:
+        off = (desired[switch] == False).fillna(False).to_numpy(dtype=bool)  # noqa: E712 (a column, not a truth value)
+        corrected |= touched[switch] & off
+    names = {path: touched[path][at] for path in touched}
+    drifted = [
+        Drifted(
+            s.desired.kind,
+            str(table["anchor"].iloc[row]),
+            str(table["label"].iloc[row]),
+            DriftKind.CHANGED,
+            tuple(path for path in names if names[path][number]),
+            corrected=bool(corrected[row]),
+        )
+        for number, row in enumerate(at)
+    ]
+    if s.drift is Drift.REPORT:
+        left = np.zeros(len(rows), dtype=bool)
+        left[at] = True
+        for path in touched:
+            touched[path] = touched[path] & ~(left & ~corrected) if path == switch else touched[path] & ~left
+    return drifted
 
 
 def _write_unseen(
@@ -260,7 +302,7 @@ def _update_blocks(
                 action=action,
                 table=part,
                 after=desired[paths].iloc[at].reset_index(drop=True),
-                desired=s.desired.frame.iloc[rows[at]].reset_index(drop=True),
+                desired=s.as_written(rows[at]).reset_index(drop=True),
                 before=pd.DataFrame({path: before[path].iloc[at].array for path in paths}),
                 touched=matrix.iloc[at].reset_index(drop=True),
                 references=referenced_paths(s.rules) & frozenset(paths),
@@ -310,7 +352,7 @@ def settle_links(s: Situation, rows: Rows, unchanged: Rows) -> pd.DataFrame:
     Index: anchor; columns target_id, label, state, how, fingerprint (NA where changes are pending).
     """
     digests = pd.Series(pd.NA, index=range(len(s.desired.frame)), dtype="Int64")
-    digests.iloc[unchanged] = fingerprints(s.desired.frame.iloc[unchanged])
+    digests.iloc[unchanged] = fingerprints(s.as_written(unchanged))
     news = np.zeros(len(digests), dtype=bool)
     news[rows] = s.matches.how[rows] != LINKED
     news[unchanged] |= ~(s.written(unchanged) == digests.take(unchanged).array).fillna(False).to_numpy(dtype=bool)

@@ -145,6 +145,14 @@ def test_check_says_what_is_wrong_with_the_table(
     assert f"job.yaml:1: {said}" in found.err
 
 
+def test_a_plan_shows_references_by_key(assigned: Workplace, provisor: Callable[..., Said]) -> None:
+    """People read whom an account will refer to before anybody has an id."""
+    said = provisor("plan", assigned.job, "--all")
+    assert said.status == 0
+    assert 'entitlements.value  nothing → ["1","4"]' in said.out
+    assert "entitlements.value refers to 3, who has no account in the target" in said.out
+
+
 def test_an_entry_is_explained_with_its_roles(assigned: Workplace, provisor: Callable[..., Said]) -> None:
     """``explain`` knows the table: who is assigned, and the roles that expressions see."""
     words = ("explain", "AppRoleAssignments([appRoleAssignments])", "--job", assigned.job, "--json", "--entry")

@@ -34,6 +34,10 @@ def apart(workplace: Workplace, service: ScimService, source: ScimService, monke
             "matching": [{"source": "[userName]", "target": "userName"}],
             "attributes": {"userName": "[userName]", "active": "Not([IsSoftDeleted])", "title": "[title]"},
         },
+        "groups": {
+            "matching": [{"source": "[displayName]", "target": "displayName"}],
+            "attributes": {"displayName": "[displayName]"},
+        },
         "limits": {"removals": {"count": None, "fraction": 1.0}, "source": {"fraction": 1.0}},
     }
     workplace.save()

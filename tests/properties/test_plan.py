@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from connectors.contract import Action, Capabilities, Kind, Unreadable
 from flows.plan_json import write_plan
 from flows.preview import Decision
+from flows.sight import Sight
 from tasks.checks import check_plan
 from tasks.job import Job, Limit, Limits
 from tasks.plan import Cause
@@ -149,7 +150,9 @@ def drop_nulls(**values: object) -> dict:
 def as_bytes(world: World, random: Random | None) -> bytes:
     """The plan as it is written down for machines, guards included."""
     stream = io.BytesIO()
-    write_plan(stream, Decision(checked=check_plan(world.plan(random=random), world.job.limits), findings=[]))
+    checked = check_plan(world.plan(random=random), world.job.limits)
+    source, target = world.source(random), world.target(random)
+    write_plan(stream, Decision(checked, findings=[], sight=Sight(target, "listed", listing=target), source=source))
     return stream.getvalue()
 
 

@@ -1,7 +1,12 @@
 """Guards that look at more than one cycle's removals: history, updates, the source's size, administrators."""
 
-import pytest
+import re
+from pathlib import Path
 
+import pytest
+from ruamel.yaml import YAML
+
+import tasks
 from connectors.contract import Action, Kind
 from tasks.checks import Checked, History, check_plan, rosters
 from tasks.job import Limit, Limits
@@ -279,3 +284,13 @@ def test_limits_without_a_count() -> None:
     leave(world, 5)
     assert guards(judged(world, removals={"count": None})) == []
     assert Limit(count=None).count is None
+
+
+def test_limits_of_the_readme_are_the_defaults() -> None:
+    """Whoever copies them from there changes nothing."""
+    readme = (Path(tasks.__file__).parents[1] / "README.md").read_text(encoding="utf-8")
+    found = re.search(r"```yaml\n(limits:.*?)```", readme, re.DOTALL)
+    assert found
+    shown = YAML(typ="safe").load(found.group(1))["limits"]
+    assert Limits.model_validate(shown) == Limits()
+    assert set(shown) == set(Limits.model_fields)

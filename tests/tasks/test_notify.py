@@ -1,21 +1,17 @@
 """Notices: what people are told, once, by a real mail server; and what never leaves, whatever goes wrong."""
 
 import logging
-import socket
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
-from email import message_from_bytes, policy
-from email.message import EmailMessage
 from pathlib import Path
 
 import pytest
-from aiosmtpd.controller import Controller
-from aiosmtpd.smtp import SMTP, Envelope, Session
 
 from connectors.contract import Action, Kind
 from tasks import notify
 from tasks.job import Job
 from tasks.ledger import Ledger, Pause, Quarantine, Staged
+from tests.servers.mailbox import Mailbox, open_mailbox
 from tests.tasks.plan.worlds import make_job
 
 NOW = datetime(2026, 3, 15, 12, tzinfo=UTC)
@@ -23,46 +19,15 @@ HOUR = timedelta(hours=1)
 PRESENT = Quarantine("failures", "45,000 changes failed.", NOW, NOW, 0, NOW + 6 * HOUR)
 
 
-class Mailbox:
-    """What the mail server has taken; refuses while ``full``."""
-
-    def __init__(self) -> None:
-        self.mails: list[EmailMessage] = []
-        self.full = False
-
-    async def handle_DATA(self, server: SMTP, session: Session, envelope: Envelope) -> str:
-        if self.full:
-            return "452 mailbox full"
-        self.mails.append(message_from_bytes(envelope.content, policy=policy.default))
-        return "250 OK"
-
-    @property
-    def subjects(self) -> list[str]:
-        return [str(mail["Subject"]) for mail in self.mails]
-
-    def body(self, number: int = -1) -> str:
-        found = self.mails[number].get_body(("plain",))
-        assert found is not None
-        return str(found.get_content()).replace("\r\n", "\n")
+@pytest.fixture
+def mailbox() -> Iterator[Mailbox]:
+    with open_mailbox() as mailbox:
+        yield mailbox
 
 
 @pytest.fixture
-def mailbox() -> Mailbox:
-    return Mailbox()
-
-
-@pytest.fixture
-def address(mailbox: Mailbox) -> Iterator[str]:
-    """A mail server on this machine, as an address of a job."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    server = Controller(mailbox, hostname="127.0.0.1", port=port)
-    server.start()
-    try:
-        yield f"mailto://127.0.0.1:{port}?from=provisor@example.com&to=ops@example.com"
-    finally:
-        server.stop()
+def address(mailbox: Mailbox) -> str:
+    return mailbox.address
 
 
 @pytest.fixture

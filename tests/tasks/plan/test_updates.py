@@ -5,6 +5,9 @@ from datetime import timedelta
 import pytest
 
 from connectors.contract import Action, AttributeInfo, Capabilities, Kind, Unreadable
+from connectors.errors import ErrorCode
+from tasks.job import Vanished
+from tasks.plan.blocks import Drifted, DriftKind
 from tests.tasks.plan.worlds import MANAGER, NICKNAMES, OWNERS, ROLES, SCHEMA, World, changes, held, make_job, notes
 
 DEPARTMENT = "urn:ietf:params:scim:schemas:extension:enterprise:2.0:User:department"
@@ -406,6 +409,44 @@ def test_drift_is_put_right_and_named():
     assert world.plan().blocks[0].table["reason"].tolist() == ["changed in the target by others"]
     world.users["ann"]["a"] = "new"
     assert world.plan().blocks[0].table["reason"].tolist() == ["changed in the source"]
+
+
+def test_drift_is_only_reported_where_the_job_says_so():
+    """What others changed stays, and is named, until the source changes: then the whole entry is put right."""
+    world = world_of("[a]", "x", "y", drift="report")
+    world.apply(world.plan())
+    world.accounts[Kind.USER]["t1"]["title"] = "z"
+    plan = world.plan()
+    assert changes(plan) == []
+    drifted = plan.entries[Kind.USER].drifted
+    assert drifted == [Drifted(Kind.USER, "ann", "ann@x", DriftKind.CHANGED, ("title",), corrected=False)]
+    world.users["ann"]["a"] = "new"
+    world.apply(world.plan())
+    assert world.accounts[Kind.USER]["t1"]["title"] == "new"
+
+
+def test_whoever_must_not_have_access_is_switched_off_again_whatever_the_job_says_of_drift():
+    """Somebody who enables the account of a person the source disables must not get away with it; the rest stays."""
+    world = world_of("[a]", "x", "y", drift="report")
+    world.disabled = {"ann"}
+    world.apply(world.plan())
+    world.accounts[Kind.USER]["t1"] |= {"active": True, "title": "z"}
+    plan = world.plan()
+    assert changes(plan) == [(Action.DISABLE, Kind.USER, "ann", {"active": False})]
+    assert [one.corrected for one in plan.entries[Kind.USER].drifted] == [True]
+
+
+def test_an_account_that_others_deleted_is_left_alone_where_the_job_says_so():
+    """It is held with the reason, and counted as drift; by default it is created again."""
+    world = world_of("[a]", "x", "y", vanished="leave")
+    world.apply(world.plan())
+    del world.accounts[Kind.USER]["t1"]
+    plan = world.plan()
+    assert changes(plan) == []
+    assert [held.code for held in plan.held] == [ErrorCode.INVALID_ANCHOR]
+    assert [one.what for one in plan.entries[Kind.USER].drifted] == [DriftKind.DELETED]
+    world.job = world.job.model_copy(update={"vanished": Vanished.RECREATE})
+    assert [block.action for block in world.plan().blocks] == [Action.CREATE]
 
 
 def test_time_alone_changes_nothing():

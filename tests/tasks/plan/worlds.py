@@ -43,7 +43,8 @@ Entry = dict[str, Any]
 
 
 def make_job(users: Mapping[str, Any] | None = None, groups: Mapping[str, Any] | None = None, **sections: Any) -> Job:
-    """A job whose users are matched by userName; ``users`` and ``groups`` are the attributes that are mapped."""
+    """A job whose users are matched by userName, and that puts right what others change in the target; ``users`` and
+    ``groups`` are the attributes that are mapped."""
     user_rules = {
         "matching": [{"source": "[mail]", "target": "userName"}],
         "attributes": {"userName": "[mail]", "active": "Not([IsSoftDeleted])", **(users or {})},
@@ -61,6 +62,7 @@ def make_job(users: Mapping[str, Any] | None = None, groups: Mapping[str, Any] |
             "target": {"connector": "scim", "url": "http://127.0.0.1:1"},
             "users": user_rules,
             **({"groups": group_rules} if groups is not None else {}),
+            "drift": "correct",
             **sections,
         }
     )
@@ -99,14 +101,14 @@ class World:
         remembered = Remembered(links={kind: self._links(kind, random) for kind in Kind})
         facts = Facts(capabilities=self.capabilities, target=self.schema, source=dict.fromkeys(Kind))
         return build_plan(
-            self.job, self._source(random), self._target(random), remembered, facts, Context(now=self.now)
+            self.job, self.source(random), self.target(random), remembered, facts, Context(now=self.now)
         )
 
     def checked(self) -> Checked:
         """The plan after the guards."""
         return check_plan(self.plan(), self.job.limits)
 
-    def _source(self, random: Random | None) -> Snapshot:
+    def source(self, random: Random | None) -> Snapshot:
         return Snapshot(
             system="source",
             users=frame_of(self.users, random),
@@ -118,7 +120,7 @@ class World:
             disabled=frozenset(self.disabled),
         )
 
-    def _target(self, random: Random | None) -> Snapshot:
+    def target(self, random: Random | None) -> Snapshot:
         job = self.job
         paths = {
             Kind.USER: {*job.users.attributes, self.capabilities.disable_attribute, "userName"} - {None},

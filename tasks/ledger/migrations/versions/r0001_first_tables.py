@@ -1,4 +1,4 @@
-"""The first tables, and two views for people: ``changelog`` and ``runs``."""
+"""The first tables, and three views for people: ``changelog``, ``runs`` and ``snapshot``."""
 
 import sqlalchemy as sa
 from alembic import op
@@ -10,6 +10,7 @@ branch_labels = None
 depends_on = None
 
 OPEN_ATTEMPTS = sa.text("status IN ('sent', 'unknown')")
+PASSED_OVER = sa.text("error_code = 'EntrySynchronizationSkipped'")
 COUNTS = (
     "created",
     "updated",
@@ -179,13 +180,16 @@ def _log() -> None:
         _text("message"),
         _json("modified"),
         _whole("duration_ms", null=True),
-        _json("steps"),
         sa.PrimaryKeyConstraint("id", name="pk_log"),
+        sqlite_autoincrement=True,
     )
     op.create_index("ix_log_job_time_id", "log", ["job", "time", "id"])
     op.create_index("ix_log_cycle_id_id", "log", ["cycle_id", "id"])
     op.create_index("ix_log_job_anchor", "log", ["job", "anchor"])
     op.create_index("ix_log_job_identity", "log", ["job", "identity"])
+    op.create_index(
+        "ix_log_passed_over", "log", ["job", "kind", "anchor"], sqlite_where=PASSED_OVER, postgresql_where=PASSED_OVER
+    )
 
 
 def _waiting() -> None:
@@ -255,7 +259,8 @@ def _waiting() -> None:
 def _views() -> dict[str, str]:
     """``changelog``: one row per line of the provisioning log, with the number of its cycle; the newest id is highest.
 
-    ``runs``: one row per cycle, its counts as columns, its length in seconds.
+    ``runs``: one row per cycle, its counts as columns, its length in seconds. ``snapshot``: who has which account, in
+    which state, since when.
     """
     if op.get_bind().dialect.name == "postgresql":
         schema = "provisor."
@@ -269,7 +274,8 @@ def _views() -> dict[str, str]:
     return {
         f"{schema}changelog": (
             "SELECT l.id, l.time, l.job, c.number AS cycle, l.kind, l.action, l.status, l.label, l.anchor, l.target_id,"
-            " l.reason, l.error_code, l.message, l.modified, l.duration_ms, l.change_id"
+            " l.reason, l.error_code, l.message, l.modified, l.duration_ms, l.change_id,"
+            " c.initiator, c.source, c.target"
             f" FROM {schema}log l LEFT JOIN {schema}cycle c ON c.id = l.cycle_id"
         ),
         f"{schema}runs": (
@@ -277,5 +283,10 @@ def _views() -> dict[str, str]:
             " c.source_count, c.target_count, c.watermark, c.message, c.flow_run_id, c.initiator, c.source, c.target,"
             " c.id AS cycle_id"
             f" FROM {schema}cycle c"
+        ),
+        f"{schema}snapshot": (
+            "SELECT l.job, l.kind, l.anchor, l.label, l.target_id, l.state, l.state_since, l.how, l.linked_at,"
+            " l.changed_at, c.number AS cycle"
+            f" FROM {schema}link l LEFT JOIN {schema}cycle c ON c.id = l.cycle_id"
         ),
     }
