@@ -7,7 +7,7 @@
     │   ├── InvalidValueError       the system does not accept a value
     │   ├── GoneError               the entry no longer exists
     │   └── UnsupportedError        the system cannot do this at all
-    ├── FatalError              stop the cycle and quarantine the job
+    ├── FatalError              stop the cycle; quarantine the job, at once or when it goes on
     │   ├── CredentialsError        not signed in, or not allowed
     │   ├── SettingsError           the job's settings for this system are wrong
     │   ├── UnreachableError        nobody answers, or the connection cannot be trusted
@@ -106,11 +106,11 @@ class UnsupportedError(RejectedError):
 
 
 class FatalError(ProvisorError):
-    """The cycle must stop, and the job is quarantined until somebody acts or the cause goes away."""
+    """The cycle must stop; the job is quarantined when this goes on, until somebody acts or the cause goes away."""
 
 
 class CredentialsError(FatalError):
-    """The system does not know us, or does not let us do this."""
+    """The system does not know us, or does not let us do this. The job is quarantined at once."""
 
     code = ErrorCode.UNAUTHORIZED
 
@@ -126,7 +126,7 @@ class UnreachableError(FatalError):
 
 
 class SchemaMismatchError(FatalError):
-    """The system answers, but is not what it claims to be."""
+    """The system answers, but is not what it claims to be. The job is quarantined at once."""
 
     code = ErrorCode.SERVICE_INCOMPATIBLE
 

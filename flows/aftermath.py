@@ -82,8 +82,8 @@ def conclude(ledger: Ledger, ending: Ending) -> str:
 
     Raises: LeaseLostError.
     """
-    if isinstance(ending.error, LeaseLostError):
-        return ""
+    if isinstance(ending.error, LeaseLostError) or ending.cycle.kind is CycleKind.UNDO:
+        return ""  # an undo says nothing about what the source wants
     job, cycle = ending.job, ending.cycle
     known = ledger.escrows(job.name)
     present = ledger.quarantine(job.name)

@@ -336,28 +336,86 @@ def log(
     identity: Annotated[str | None, typer.Option(help="Only this entry: anchor, id in the target, or name.")] = None,
     status: Annotated[str | None, typer.Option(help="success, failure, skipped or warning.")] = None,
     action: Annotated[str | None, typer.Option(help="create, update, disable, StagedDisable, ...")] = None,
-    limit: Annotated[int, typer.Option(min=1, help="Lines at most, the newest first.")] = 100,
+    code: Annotated[str | None, typer.Option(help="Only lines with this code: Conflict, ExpressionFailed, ...")] = None,
+    since: Annotated[
+        str | None, typer.Option(metavar="WHEN", help="From then on: 24h, 7d, 30d ago, a date, or a moment.")
+    ] = None,
+    until: Annotated[str | None, typer.Option(metavar="WHEN", help="Up to then; a date counts to its end.")] = None,
+    change: Annotated[str | None, typer.Option(metavar="ID", help="Only this change.")] = None,
+    limit: Annotated[
+        int | None, typer.Option(min=1, help="Lines at most, the newest first; 100 in a table, else all.")
+    ] = None,
     form: Annotated[LogFormat, typer.Option("--format", help="How it is written.")] = LogFormat.TABLE,
+    out: Annotated[
+        Path | None,
+        typer.Option(metavar="DIR", help="Write log.csv, steps.csv and modified.csv into this folder, to be joined."),
+    ] = None,
 ) -> None:
     """Show the provisioning log: what was done, or not done, to whom, when and why."""
+    from connectors.errors import ErrorCode
+    from flows.log import MomentError, export_csv, parse_moment, show_log, write_csv, write_json
     from flows.show import console
-    from flows.status import show_log, write_log
-    from flows.systems import open_ledger
+    from flows.systems import now, open_ledger
     from tasks.ledger import LogAction, LogStatus
 
+    if out is not None and form is LogFormat.JSON:
+        raise typer.BadParameter("a folder is for CSV; JSON goes to standard output", param_hint="--out")
+    try:
+        moments = parse_moment(since, now=now()), parse_moment(until, now=now(), end=True)
+    except MomentError as error:
+        _complain(str(error), WRONG)
+    as_table = form is LogFormat.TABLE and out is None
     with open_ledger() as ledger:
-        lines = ledger.log(
+        chunks = ledger.log_chunks(
             _job_name(job),
             cycle=cycle,
             identity=identity,
             status=_one_of(LogStatus, status, "--status"),
             action=_one_of(LogAction, action, "--action"),
-            limit=limit,
+            code=_one_of(ErrorCode, code, "--code"),
+            since=moments[0],
+            until=moments[1],
+            change=change,
+            limit=limit or (100 if as_table else None),
         )
-    if form is LogFormat.TABLE:
-        show_log(console(), lines)
+        if out is not None:
+            print(f"{export_csv(out, chunks):,} lines written to {out}.")  # noqa: T201 (this is the command line)
+        elif form is LogFormat.JSON:
+            write_json(sys.stdout.buffer, chunks)
+        elif form is LogFormat.CSV:
+            write_csv(sys.stdout, chunks)
+        else:
+            show_log(console(), chunks)
+        sys.stdout.flush()
+
+
+@app.command()
+def why(
+    job: JobFile,
+    identity: Annotated[
+        str, typer.Argument(metavar="IDENTITY", help="Anchor, id in the target, or name.", show_default=False)
+    ],
+    as_json: Json = False,
+) -> None:
+    """Say why an entry has the account it has, or none: from the source to the target, with the log; nothing is written."""
+    import orjson
+
+    from flows.show import console
+    from flows.systems import now, open_ledger
+    from flows.why import AmbiguousError, gather
+    from flows.why_page import as_json as page
+    from flows.why_page import show
+
+    loaded = _load(job)
+    try:
+        with open_ledger() as ledger, console(stderr=True).status("reading both sides …"):
+            evidence = gather(loaded, identity, ledger, now=now())
+    except AmbiguousError as error:
+        _complain(str(error), WRONG)
+    if as_json:
+        _write(orjson.dumps(page(evidence), default=str))
     else:
-        _write(write_log(lines, form))
+        show(console(), evidence)
 
 
 @app.command()

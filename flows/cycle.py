@@ -35,6 +35,7 @@ from flows.preview import Decision
 from flows.sight import CycleChoice, base_of, kind_of_cycle, store_of
 from flows.systems import CLOCK, FINISHED, Systems, now, open_ledger, open_systems
 from tasks.checks import keep_books
+from tasks.drift import DriftReport, find_drift
 from tasks.escrow import Failed
 from tasks.expressions import Context
 from tasks.job import Job, load_job
@@ -51,6 +52,7 @@ from tasks.ledger import (
 from tasks.load import Loaded
 from tasks.mapping import Held
 from tasks.plan import EntryPlan
+from tasks.plan.blocks import Drifted
 from tasks.quarantine import Tally, refuse_paused
 from tasks.report import COUNT_OF, CycleReport, begin_progress, move_progress, publish_report
 from tasks.snapshots import Side
@@ -121,6 +123,7 @@ class Running:
     undone: dict[Kind, set[str]] = field(default_factory=lambda: {kind: set() for kind in Kind})
     """Anchors of entries that are not as the plan has them: a change failed, or was sent without a reference."""
     decision: Decision | None = None
+    drift: DriftReport | None = None
     progress: "Progress" = field(init=False)
     snapshots: dict[str, Snapshot] = field(default_factory=dict)
     marks: dict[str, datetime] = field(default_factory=dict)
@@ -219,6 +222,8 @@ class Running:
         books = keep_books(checked, self.ledger.staged(self.job.name), cycle_id=self.cycle.id)
         entries = [_held_entry(held, LogStatus.SKIPPED) for held in checked.plan.held]
         entries += [_held_entry(note, LogStatus.WARNING) for note in checked.plan.notes]
+        self.drift = self._find_drift(decision)
+        entries += [_drift_entry(one) for one in self.drift.entries] if self.drift is not None else []
         entries += [_waiting_entry(item, _STAGED_AS[item.action], item.guard) for item in books.announced]
         entries += [_waiting_entry(item, LogAction.LAPSE, "nothing of it is left to do") for item in books.lapsed]
         passed_over = (entry for plan in checked.plan.entries.values() for entry in self._passed_over(plan))
@@ -256,6 +261,16 @@ class Running:
         finally:
             self.progress.end()
             self.marks["load"] = self.clock()
+
+    def _find_drift(self, decision: Decision) -> DriftReport | None:
+        """What others did to the target, where it was listed; tells it."""
+        sight = decision.sight
+        if sight.listing is None:
+            return None
+        drift = find_drift(decision.checked.plan, sight.listing, sight.kept.snapshot if sight.kept else None)
+        for sentence in drift.sentences:
+            story().info("%s", sentence)
+        return drift
 
     def remember(self, decision: Decision) -> None:
         """Keeps what the target holds now, so that the next cycle need not list it."""
@@ -453,6 +468,8 @@ def _report(ending: Ending, running: Running | None) -> CycleReport:
         notes=list(decision.checked.plan.notes) if decision is not None else [],
         guards=[verdict.sentence for verdict in decision.checked.verdicts] if decision is not None else [],
         findings=[finding.sentence for finding in decision.findings] if decision is not None else [],
+        seen=decision.sight.how if decision is not None else "",
+        drift=running.drift if running is not None else None,
         seconds=running.seconds() if running is not None else {},
         error=_sentence(error),
     )
@@ -476,6 +493,20 @@ _STAGED_AS = {
     Action.REMOVE_MEMBERS: LogAction.STAGED_REMOVE_MEMBERS,
     Action.UPDATE: LogAction.STAGED_UPDATE,
 }
+
+
+def _drift_entry(drifted: Drifted) -> LogEntry:
+    attributes = f" ({', '.join(drifted.attributes)})" if drifted.attributes else ""
+    put_right = "it is put right" if drifted.corrected else "it is left so, as the job says"
+    return LogEntry(
+        kind=drifted.kind,
+        action=LogAction.DRIFT,
+        status=LogStatus.WARNING,
+        anchor=drifted.anchor,
+        label=drifted.label,
+        reason=drifted.what,
+        message=f"The account was {drifted.what}{attributes}; {put_right}.",
+    )
 
 
 def _held_entry(held: Held, status: LogStatus) -> LogEntry:

@@ -82,7 +82,7 @@ def read_entry(job: Job, key: str, *, now: dt.datetime, expression: str | None =
     scoped = select(rules, snapshot, kind, assignment=job.assignment, now=now)
     inside = found in scoped.entries.index
     frame = scoped.entries if inside else snapshot.entries(kind)
-    values = _row(frame, found)
+    values = row_of(frame, found)
     if not inside:
         values[SOFT_DELETED] = True
     names = known[kind]
@@ -111,7 +111,7 @@ def _wanted(job: Job, source: Source, expression: str | None) -> Wanted:
     return Wanted(users=with_named(wanted.users, Kind.USER), groups=groups)
 
 
-def _row(frame: pd.DataFrame, key: str) -> dict[str, Value]:
+def row_of(frame: pd.DataFrame, key: str) -> dict[str, Value]:
     place = frame.index.get_loc(key)
     assert isinstance(place, int), "keys are unique in a snapshot"
     return {str(name): frame[name].iloc[place] for name in frame.columns}
@@ -126,7 +126,7 @@ def _find(job: Job, snapshot: Snapshot, key: str, *, now: dt.datetime) -> tuple[
         (kind, match)
         for kind, rules in ((Kind.USER, job.users), (Kind.GROUP, job.groups))
         if rules is not None
-        for match in _with_matching_value(rules, snapshot.entries(kind), key, now)
+        for match in with_matching_value(rules, snapshot.entries(kind), key, now)
     ]
     if len(matches) == 1:
         return matches[0]
@@ -139,7 +139,7 @@ def _find(job: Job, snapshot: Snapshot, key: str, *, now: dt.datetime) -> tuple[
     raise WrongRequestError(f"{snapshot.system} has no entry {key}.{_similar_key(snapshot, key)}")
 
 
-def _with_matching_value(rules: EntryRules, frame: pd.DataFrame, value: str, now: dt.datetime) -> list[str]:
+def with_matching_value(rules: EntryRules, frame: pd.DataFrame, value: str, now: dt.datetime) -> list[str]:
     """Keys of entries whose value of some matching rule is this one, in any case."""
     found: dict[str, None] = {}
     for rule in rules.matching:

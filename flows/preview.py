@@ -38,6 +38,16 @@ class Decision:
     """The source as it was read."""
 
 
+@dataclass(slots=True)
+class Seen:
+    """Both sides as a cycle that starts now would see them, and what is remembered."""
+
+    facts: Facts
+    source: Snapshot
+    sight: Sight
+    recalled: Recalled
+
+
 def preview(
     job: Job,
     systems: Systems,
@@ -48,6 +58,20 @@ def preview(
     progress: Progress | None = None,
 ) -> Decision:
     """What a cycle that starts now would do. Raises: FatalError, JobError."""
+    seen = look(job, systems, ledger, context, choice=choice, progress=progress)
+    return decide(job, systems, seen.source, seen.sight, seen.recalled, seen.facts, context)
+
+
+def look(
+    job: Job,
+    systems: Systems,
+    ledger: Ledger,
+    context: Context,
+    *,
+    choice: CycleChoice = CycleChoice.AUTO,
+    progress: Progress | None = None,
+) -> Seen:
+    """What a cycle that starts now would decide by. Raises: FatalError, JobError."""
 
     def reading(what: str) -> Callable[[int], None] | None:
         return None if progress is None else lambda count: progress(what, count)
@@ -58,7 +82,7 @@ def preview(
     source = see_source(job, systems, ledger, facts, kind, progress=reading("source"))
     refuse_empty(source)
     sight = see_target(job, systems, ledger, facts, kind, progress=reading("target"))
-    return decide(job, systems, source, sight, recall(ledger, job, context.now), facts, context)
+    return Seen(facts, source, sight, recall(ledger, job, context.now, target=sight.snapshot.system))
 
 
 def decide(

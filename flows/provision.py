@@ -112,7 +112,7 @@ def plan(
 ) -> "Parcel[Decision]":
     """What has to be done, judged by the guards; see ``tasks.plan.build_plan``."""
     at = running.content
-    recalled = recall(at.ledger, at.job, at.clock(), at_once=at.at_once)
+    recalled = recall(at.ledger, at.job, at.clock(), target=target.content.snapshot.system, at_once=at.at_once)
     decision = decide(at.job, at.systems, source.content, target.content, recalled, facts.content, at.context())
     at.have_planned(decision)
     return Parcel(decision)

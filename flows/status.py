@@ -1,12 +1,8 @@
-"""What the ledger says about jobs: ``provisor status`` and ``provisor log``."""
+"""What the ledger says about jobs: ``provisor status``."""
 
-import csv
-import io
 from datetime import datetime
 from typing import Any
 
-import orjson
-import pandas as pd
 from rich.console import Console
 from rich.markup import escape
 
@@ -25,7 +21,6 @@ _COLOURS = {
     CycleState.CRASHED: "red",
     CycleState.RUNNING: "cyan",
 }
-_LOG_COLOURS = {"success": "green", "failure": "red", "skipped": "yellow", "warning": "yellow"}
 _CYCLES = 5
 
 
@@ -165,60 +160,3 @@ def _counts(counts: dict[str, int]) -> str:
 
 def _minute(moment: str) -> str:
     return moment[:16].replace("T", " ")
-
-
-def show_log(out: Console, lines: pd.DataFrame) -> None:
-    """The lines as a table, the newest first."""
-    if lines.empty:
-        out.print("Nothing in the log for this.")
-        return
-    listing = table("time", "cycle", "action", "entry", "status", "why")
-    for line in _records(lines):
-        colour = _LOG_COLOURS.get(line["status"], "default")
-        why = " · ".join(text for text in (line["reason"], line["code"], line["message"], _modified(line)) if text)
-        time = line["time"][:19].replace("T", " ")
-        name = f"{line['kind']} {line['label'] or line['anchor']}"
-        status = f"[{colour}]{line['status']}[/]"
-        listing.add_row(time, str(line["cycle"]), line["action"], escape(name), status, escape(why))
-    out.print(listing)
-
-
-def write_log(lines: pd.DataFrame, form: str) -> bytes:
-    """The lines as one JSON document or as CSV."""
-    records = _records(lines)
-    if form == "json":
-        return orjson.dumps(records, default=str)
-    text = io.StringIO(newline="")
-    writer = csv.DictWriter(text, fieldnames=list(lines.columns), lineterminator="\n")
-    writer.writeheader()
-    for record in records:
-        writer.writerow({name: _cell(value) for name, value in record.items()})
-    return text.getvalue().encode()
-
-
-def _records(lines: pd.DataFrame) -> list[dict[str, Any]]:
-    records = []
-    for row in lines.to_dict(orient="records"):
-        plain = {str(name): None if _null(value) else value for name, value in row.items()}
-        plain["time"] = row["time"].isoformat()
-        records.append(plain)
-    return records
-
-
-def _null(value: object) -> bool:
-    return value is None or value is pd.NA or (isinstance(value, float) and value != value)
-
-
-def _modified(line: dict[str, Any]) -> str:
-    if line["action"] == "create":
-        return ""  # everything
-    names = [change["name"] for change in line.get("modified") or []]
-    return f"changed {', '.join(names[:6])}{' …' if len(names) > 6 else ''}" if names else ""
-
-
-def _cell(value: Any) -> str:
-    """Text for a spreadsheet: nothing that it would take for a formula."""
-    if value is None:
-        return ""
-    text = value if isinstance(value, str) else orjson.dumps(value, default=str).decode()
-    return f"'{text}" if text.startswith(("=", "+", "-", "@", "\t", "\r")) else text

@@ -7,6 +7,8 @@ from contextvars import ContextVar
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
+import pandas as pd
+
 from connectors.contract import Kind, Pace, Source, Target
 from connectors.registry import open_source, open_target
 from flows.home import home
@@ -71,8 +73,10 @@ class Recalled:
     history: History = NOTHING_BEFORE
 
 
-def recall(ledger: Ledger, job: Job, moment: datetime, *, at_once: Collection[str] = ()) -> Recalled:
+def recall(ledger: Ledger, job: Job, moment: datetime, *, target: str = "", at_once: Collection[str] = ()) -> Recalled:
     """What is remembered of a job at a moment. ``at_once``: anchors of entries that do not wait in escrow.
+
+    ``target``: what the target calls itself; accounts that other jobs own there are remembered too.
 
     In quarantine the whole job waits, so that in a cycle that does begin no single entry has to.
     """
@@ -81,7 +85,10 @@ def recall(ledger: Ledger, job: Job, moment: datetime, *, at_once: Collection[st
         at_once = {*at_once, *(one.anchor for one in escrows if not given_up(one))}
     finished = ledger.last_cycle(job.name, states=FINISHED)
     return Recalled(
-        links=Remembered(links={kind: ledger.links(job.name, kind) for kind in Kind}),
+        links=Remembered(
+            links={kind: ledger.links(job.name, kind) for kind in Kind},
+            elsewhere=_elsewhere(ledger.links_elsewhere(job.name, target)),
+        ),
         escrows=escrows,
         at_once=frozenset(at_once),
         history=History(
@@ -93,3 +100,12 @@ def recall(ledger: Ledger, job: Job, moment: datetime, *, at_once: Collection[st
             settled=finished is not None and finished.fingerprint == job.fingerprint(),
         ),
     )
+
+
+def _elsewhere(links: pd.DataFrame) -> "dict[Kind, pd.Series[str]]":
+    """Jobs by the ids of accounts that they own."""
+    found = {}
+    for kind in Kind:
+        mine = links.loc[links["kind"] == kind]
+        found[kind] = pd.Series(mine["job"].array, index=pd.Index(mine["target_id"], dtype="str"), dtype="str")
+    return found

@@ -18,6 +18,7 @@ from connectors.contract import Action, AttributeInfo, Kind, Snapshot, Target, W
 from tasks.keys import find, pick, texts
 from tasks.ledger import Cycle
 from tasks.plan import Block, EntryPlan, Plan
+from tasks.plan.references import unowned_id
 from tasks.snapshots import Kept
 
 Ids = Mapping[Kind, "pd.Series[str]"]
@@ -115,6 +116,7 @@ def advance(
     doubtful = {
         kind: pd.Index(sorted(set(ids[kind].reindex(sorted(anchors)).dropna())), dtype="str")
         for kind, anchors in undone.items()
+        if kind in ids
     }
     for whole in blocks:
         failed = whole.table["anchor"].isin(sorted(undone.get(whole.kind, ()))).to_numpy(dtype=bool)
@@ -187,8 +189,8 @@ def _resolved(block: Block, path: str, ids: Ids) -> pd.Series:
     if path not in block.references:
         return column
     if column.dtype == object:
-        people = ids[Kind.USER]
-        return column.map(lambda many: [people[one] for one in many if one in people.index], na_action="ignore")
+        people = ids[Kind.USER].to_dict()
+        return column.map(lambda many: [people.get(one) or unowned_id(one) for one in many], na_action="ignore")
     return _ids_of(column, ids[Kind.USER])
 
 

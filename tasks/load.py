@@ -180,7 +180,7 @@ def _attributes(
     """Attribute values per row, before and after; references as target ids."""
     unresolved: dict[str, str] = {}
     if block.after is None:
-        return [], [], unresolved
+        return [], _what_goes(block), unresolved
     after: list[dict[str, Value]] = [{} for _ in anchors]
     before: list[dict[str, Value]] = [{} for _ in anchors]
     for path in block.after.columns:
@@ -209,6 +209,17 @@ def _attributes(
     return after, before, unresolved
 
 
+def _what_goes(block: Block) -> list[dict[str, Value]]:
+    """Everything that the accounts hold which are deleted; ids of the target stay ids."""
+    if block.before is None:
+        return []
+    columns = {path: _column(block.before[path]) for path in block.before.columns}
+    return [
+        {path: value for path, values in columns.items() if (value := values[row]) is not None}
+        for row in range(len(block))
+    ]
+
+
 def _ids_of(references: list[str], people: Mapping[str, str]) -> tuple[list[str], list[str]]:
     """Target ids of several references of one entry, and those that have none."""
     ids = [people.get(anchor) or unowned_id(anchor) for anchor in references]
@@ -223,7 +234,7 @@ def _members(
     anchors: list[str],
     unresolved: dict[str, str],
 ) -> list[tuple[str, ...]] | None:
-    if block.action is Action.REMOVE_MEMBERS:
+    if "member_ids" in block.table:
         return [tuple(ids) for ids in block.table["member_ids"]]
     if block.action is not Action.ADD_MEMBERS:
         return None

@@ -13,6 +13,7 @@ from uuid import UUID
 from connectors.contract import Action
 from tasks.advice import advice_for
 from tasks.checks import Checked, Verdict
+from tasks.drift import DriftReport
 from tasks.escrow import Failed
 from tasks.job import Limit
 from tasks.ledger import CycleKind, CycleState
@@ -58,8 +59,12 @@ class CycleReport:
     """Sentences of the guards that hold something back."""
     findings: Sequence[str] = ()
     """Sentences of the checks that did not hold."""
+    seen: str = ""
+    """How the target was seen, listed or as last known, and why."""
     seconds: Mapping[str, float] = field(default_factory=dict)
     """How long each part took."""
+    drift: DriftReport | None = None
+    """What others did to the target; None where it was not listed."""
     error: str = ""
     """What stopped the cycle; empty when it ran to its end."""
     standing: str = ""
@@ -122,6 +127,8 @@ class CycleReport:
             "notes": [_held_json(item) for item in self.notes],
             "guards": list(self.guards),
             "findings": list(self.findings),
+            "drift": self.drift.as_json() if self.drift is not None else None,
+            "target_seen": self.seen,
             "seconds": dict(self.seconds),
             "error": self.error or None,
             "standing": self.standing or None,

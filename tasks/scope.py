@@ -355,7 +355,7 @@ def explain_scope(
         by_key = key in (users.to_pylist() if kind is Kind.USER else listed_groups(snapshot, listed, Case.EXACT))
         if kind is Kind.USER or nested:
             by_groups = memberships(snapshot, kind, key, listed, nested=nested, case=Case.EXACT)
-    hidden = _hidden_attributes(rules)
+    hidden = hidden_attributes(rules)
     groups = tuple(
         tuple(_verdict(clause, frame, snapshot, kind, now, hidden) for clause in group) for group in rules.scope
     )
@@ -386,7 +386,7 @@ def _verdict(
     return ClauseVerdict(clause, holds, None if null else value)
 
 
-def _hidden_attributes(rules: EntryRules) -> set[str]:
+def hidden_attributes(rules: EntryRules) -> set[str]:
     """Source attributes that a redacted mapping reads."""
     hidden: set[str] = set()
     for mapping in rules.attributes.values():

@@ -688,7 +688,7 @@ class LogRules(Section):
     @model_validator(mode="after")
     def _guards_can_count(self) -> Self:
         if self.keep is not None and self.keep < _LOG_AT_LEAST:
-            raise finding("keep", "The guards count what was removed in the last seven days by the log: keep 7d or more.")
+            raise finding("keep", "The guards count the removals of the last seven days by the log: keep 7d or more.")
         return self
 
 

@@ -161,6 +161,7 @@ class LogAction(StrEnum):
     LAPSE = "lapse"
     """A held change of which nothing is left to do."""
     SKIP = "skip"
+    DRIFT = "drift"
 
 
 class LogStatus(StrEnum):
@@ -240,6 +241,21 @@ class Link:
     state: LinkState = LinkState.ACTIVE
     how: str | None = None
     """``created``, ``matched userName``; None keeps what is known."""
+
+
+@dataclass(frozen=True, slots=True)
+class Linked:
+    """One link as it is remembered."""
+
+    target_id: str
+    label: str
+    state: LinkState
+    how: str
+    """``created``, ``matched by userName``; empty where that is not known."""
+    linked_at: datetime
+    changed_at: datetime
+    state_since: datetime
+    """Since when the account is in its state, as far as Provisor knows."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -406,7 +422,11 @@ def modified_properties(change: Change, redacted: Collection[str] = frozenset())
         for path, new in change.attributes.items()
         for value in (change.before.get(path),)
     ]
-    if change.action is Action.ADD_MEMBERS:
+    if change.action is Action.DELETE:
+        properties += (
+            Modified(path, REDACTED if path in redacted else value, None) for path, value in change.before.items()
+        )
+    elif change.action is Action.ADD_MEMBERS:
         properties.append(Modified("members", None, list(change.members)))
     elif change.action is Action.REMOVE_MEMBERS:
         properties.append(Modified("members", list(change.members), None))

@@ -23,6 +23,7 @@ from tasks.ledger.records import (
     CycleState,
     Escrow,
     Link,
+    Linked,
     LinkState,
     LogEntry,
     LogLine,
@@ -216,6 +217,19 @@ def cycle_from(row: Any) -> Cycle:
         initiator=row.initiator,
         source=row.source,
         target=row.target,
+    )
+
+
+def linked_from(row: Any) -> Linked:
+    """A link as it is stored."""
+    return Linked(
+        target_id=row.target_id,
+        label=row.label,
+        state=LinkState(row.state),
+        how=row.how,
+        linked_at=row.linked_at,
+        changed_at=row.changed_at,
+        state_since=row.state_since,
     )
 
 

@@ -33,6 +33,7 @@ from tasks.ledger.records import (
     LeaseLostError,
     LedgerError,
     Link,
+    Linked,
     LinkTakenError,
     LogAction,
     LogEntry,
@@ -198,6 +199,12 @@ class Ledger:
             row = connection.execute(select(CYCLE).where(CYCLE.c.id == cycle_id, CYCLE.c.job == job)).one_or_none()
         return None if row is None else rows.cycle_from(row)
 
+    def cycle_numbered(self, job: str, number: int) -> Cycle | None:
+        """One cycle of the job by its number, as people call it."""
+        with self._database.reading() as connection:
+            row = connection.execute(select(CYCLE).where(CYCLE.c.job == job, CYCLE.c.number == number)).one_or_none()
+        return None if row is None else rows.cycle_from(row)
+
     def cycles(self, job: str, limit: int = 20) -> list[Cycle]:
         """The job's latest cycles, newest first."""
         return self._cycles(job, limit)
@@ -270,6 +277,13 @@ class Ledger:
         with self._database.reading() as connection:
             return self._bulk.links(connection, job, kind.value)
 
+    def link(self, job: str, kind: Kind, anchor: str) -> Linked | None:
+        """One link; None where the entry has no account that Provisor knows of."""
+        query = select(LINK).where(LINK.c.job == job, LINK.c.kind == kind.value, LINK.c.anchor == anchor)
+        with self._database.reading() as connection:
+            row = connection.execute(query).one_or_none()
+        return None if row is None else rows.linked_from(row)
+
     def target_ids(self, job: str, kind: Kind, anchors: Sequence[str]) -> dict[str, str]:
         """Anchor to target id, for those of the anchors that are linked."""
         with self._database.reading() as connection:
@@ -280,6 +294,19 @@ class Ledger:
         with self._database.reading() as connection:
             pairs = self._pairs(connection, job, kind, "target_id", target_ids)
         return {target_id: anchor for anchor, target_id in pairs.items()}
+
+    def links_elsewhere(self, job: str, target: str) -> pd.DataFrame:
+        """Accounts that other jobs own in the same target (as cycles name it); columns kind, target_id, job."""
+        others = select(CYCLE.c.job).where(CYCLE.c.target == target, CYCLE.c.job != job).distinct()
+        with self._database.reading() as connection:
+            jobs = sorted(connection.scalars(others))
+            frames = [
+                self._bulk.links(connection, other, kind.value).assign(kind=kind.value, job=other)
+                for other in jobs
+                for kind in Kind
+            ]
+        columns = ["kind", "target_id", "job"]
+        return pd.concat(frames)[columns] if frames else pd.DataFrame(columns=columns, dtype="str")
 
     def put_links(
         self, job: str, kind: Kind, frame: pd.DataFrame, *, cycle_id: int, now: datetime, under: Cycle | None = None

@@ -7,7 +7,7 @@ import pyarrow as pa
 from connectors.contract import Action, Kind
 from connectors.errors import ErrorCode
 from tasks.job import Removal
-from tasks.keys import ascending, find, pick, texts
+from tasks.keys import Rows, ascending, find, pick, texts
 from tasks.mapping import Held, Mask
 from tasks.membership import is_among
 from tasks.plan.blocks import Block, Cause, Situation, Wave
@@ -123,13 +123,25 @@ class Leavers:
         if not s.capabilities.delete:
             self._hold(mask, "The target cannot delete accounts; set deprovision to disable or keep.")
             return []
-        table = self._table.loc[mask].reset_index(drop=True)
-        return [Block(wave=Wave.DELETE, kind=s.desired.kind, action=Action.DELETE, table=table)]
+        return [deletes_of(s, self._table.loc[mask].reset_index(drop=True), self._row[mask])]
 
     def _hold(self, mask: Mask, why: str) -> None:
         for position in np.flatnonzero(mask):
             anchor, label = str(self._table["anchor"].iloc[position]), str(self._table["label"].iloc[position])
             self.held.append(Held(self._s.desired.kind, anchor, ErrorCode.NOT_PERMITTED, why, label=label))
+
+
+def deletes_of(s: Situation, table: pd.DataFrame, rows: Rows) -> Block:
+    """Deletes, with what goes with the accounts (``rows`` of the target's frame), for the log and for an undo."""
+    mapped = [path for path in s.existing.columns if path in s.desired.frame or path == s.disable_attribute]
+    return Block(
+        wave=Wave.DELETE,
+        kind=s.desired.kind,
+        action=Action.DELETE,
+        table=table,
+        before=s.existing[mapped].iloc[rows].reset_index(drop=True),
+        redacted=s.desired.redacted,
+    )
 
 
 def spare_protected(s: Situation, blocks: list[Block]) -> tuple[list[Block], list[Held]]:

@@ -50,7 +50,7 @@ def plan_memberships(
     there = existing.rename(columns={"group": "group_id", "member": "member_id"})
     there = there.assign(group=_anchor_of(there["group_id"], pd.concat([groups.accounts, groups.emptied])))
     there = there.loc[there["group"].notna()]
-    wanted, found = _edge_numbers(own, there)
+    wanted, found = edge_numbers(own, there)
     joining_groups = _joining(groups)
     joining = _joining(users).append(joining_groups[_not_among(joining_groups, people)])
     missing = ~np.isin(wanted, found) & is_among(own["member"], texts(joining))
@@ -103,7 +103,7 @@ def _coming(plan: EntryPlan) -> pd.Index:
     return coming
 
 
-def _edge_numbers(wanted: pd.DataFrame, found: pd.DataFrame) -> tuple[Rows, Rows]:
+def edge_numbers(wanted: pd.DataFrame, found: pd.DataFrame) -> tuple[Rows, Rows]:
     """A number for each edge between target ids, the same for the same edge; -1 where only one frame has its ends."""
     groups = texts(found["group_id"]).dictionary_encode()
     members = texts(found["member_id"]).dictionary_encode()

@@ -12,6 +12,7 @@ from tasks.matching import LINKED
 from tasks.plan.blocks import Block, Cause, Drifted, DriftKind, Situation, Wave
 from tasks.plan.compare import differs, differs_without_case, fingerprints
 from tasks.plan.elements import elements_of, same_elements, with_missing_elements
+from tasks.plan.leavers import deletes_of
 from tasks.plan.references import as_anchors, as_lists, leave_out_unresolved, lists_of_anchors, with_unowned
 
 
@@ -310,13 +311,9 @@ def _update_blocks(
             )
         )
     if deleting.any():
-        gone = (
-            table.loc[deleting]
-            .sort_values("anchor")
-            .reset_index(drop=True)
-            .assign(reason=Cause.DISABLED.value, cause=Cause.DISABLED)
-        )
-        blocks.append(Block(wave=Wave.DELETE, kind=s.desired.kind, action=Action.DELETE, table=gone))
+        gone = table.loc[deleting].sort_values("anchor").assign(reason=Cause.DISABLED.value, cause=Cause.DISABLED)
+        held_now = s.matches.row[rows[gone.index]]
+        blocks.append(deletes_of(s, gone.reset_index(drop=True), held_now))
     return blocks, rows[~changed & ~deleting]
 
 
