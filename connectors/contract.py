@@ -105,11 +105,12 @@ class Snapshot:
     """Cursor for the next incremental read, opaque; None where the source has no notion of change."""
     requests: int = 0
     """Requests (or files, or statements) it took."""
-    everybody: Mapping[Kind, pd.Index] = field(default_factory=dict)
-    """Of the kinds whose frame holds only what changed since a watermark: the keys of all entries that are there.
-
-    No key of it is in the system twice. Kinds that are not in it were read whole.
+    everybody: Mapping[Kind, pd.Index | int] = field(default_factory=dict)
+    """Of the kinds whose frame holds only what changed since a watermark: the keys of all entries that are there, none
+    of them twice, or how many these are. Kinds that are not in it were read whole.
     """
+    all_members: bool = True
+    """False where ``members`` has only the memberships of the groups that are in ``groups``."""
 
     @property
     def complete(self) -> bool:

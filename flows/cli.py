@@ -19,6 +19,7 @@ from connectors.errors import FatalError, ProvisorError
 if TYPE_CHECKING:
     from datetime import timedelta
 
+    from flows.preview import Decision
     from tasks.job import Job
     from tasks.ledger import Ledger
 
@@ -138,9 +139,7 @@ def plan(
     ] = "24h",
 ) -> None:
     """Show what a cycle would do now; nothing is written to any system."""
-    from flows.plan_json import write_plan
     from flows.running import decide_now
-    from flows.show import console, show_plan
 
     loaded = _load(job)
     life = _length(expires, "--expires")
@@ -152,12 +151,19 @@ def plan(
         made = write_plan_file(out, decision, loaded, job_file=job, life=life, now=now())
         until = f"until {made.expires_at:%Y-%m-%d %H:%M} UTC"
         print(f"The plan is in {out}. Apply it {until}: provisor apply {out}", file=sys.stderr)  # noqa: T201
+    _show_decision(decision, as_json=as_json, limit=None if full else 5)
+    raise typer.Exit(3 if decision.checked.waiting else 0)
+
+
+def _show_decision(decision: "Decision", *, as_json: bool, limit: int | None) -> None:
+    from flows.plan_json import write_plan
+    from flows.show import console, show_plan
+
     if as_json:
         write_plan(sys.stdout.buffer, decision)
         sys.stdout.buffer.flush()
     else:
-        show_plan(console(), decision, limit=None if full else 5)
-    raise typer.Exit(3 if decision.checked.waiting else 0)
+        show_plan(console(), decision, limit=limit)
 
 
 @app.command()
@@ -238,6 +244,60 @@ def apply(
 
         _write(orjson.dumps(report.as_json(), default=str))
     raise typer.Exit(report.exit_status)
+
+
+@app.command()
+def undo(
+    job: JobFile,
+    cycle: Annotated[int, typer.Argument(metavar="CYCLE", help="Its number, as the log has it.", show_default=False)],
+    plan_only: Annotated[bool, typer.Option("--plan-only", help="Show what would be done, and do nothing.")] = False,
+    recreate: Annotated[
+        bool, typer.Option("--recreate", help="Create deleted accounts again, under another id.")
+    ] = False,
+    delete_created: Annotated[
+        bool, typer.Option("--delete-created", help="Delete created accounts instead of disabling them.")
+    ] = False,
+    leave_alone: Annotated[
+        bool,
+        typer.Option("--leave-alone", help="Leave alone what cannot be taken back, instead of refusing everything."),
+    ] = False,
+    no_pause: Annotated[
+        bool, typer.Option("--no-pause", help="Do not pause the job; its next cycle does it all again.")
+    ] = False,
+    as_json: Json = False,
+) -> None:
+    """Take a cycle back, as far as the target is still as it left it; the job is paused by that."""
+    from flows import local_api
+    from flows.home import home
+    from flows.running import decide_undo_now, run_undo
+    from flows.undo import Wishes
+
+    wishes = Wishes(recreate=recreate, delete_created=delete_created, leave_alone=leave_alone)
+    loaded = _load(job)
+    if plan_only:
+        decision = decide_undo_now(loaded, cycle, wishes)
+        _show_decision(decision, as_json=as_json, limit=None)
+        raise typer.Exit(3 if decision.checked.waiting else 0)
+    with _standard_output_for(as_json), local_api.serving(home()) as api_ready:
+        report = run_undo(job, cycle, wishes, pause=not no_pause, api_ready=api_ready, quiet=as_json)
+    if as_json:
+        import orjson
+
+        _write(orjson.dumps(report.as_json(), default=str))
+    else:
+        _say_paused(loaded.name)
+    raise typer.Exit(report.exit_status)
+
+
+def _say_paused(job: str) -> None:
+    """How a paused job goes on."""
+    from flows.systems import open_ledger
+    from tasks.quarantine import pause_sentence
+
+    with open_ledger() as ledger:
+        pause = ledger.paused(job)
+    if pause is not None:
+        print(pause_sentence(job, pause))  # noqa: T201 (this is the command line)
 
 
 @app.command()

@@ -42,6 +42,7 @@ from tasks.job import Job, load_job
 from tasks.knowledge import advance, created_anchors, ids_after
 from tasks.ledger import (
     Cycle,
+    CycleKind,
     CycleState,
     Ledger,
     LogAction,
@@ -154,7 +155,7 @@ class Running:
             return
         key = refuse_unfit(self.approved, self.job, self.ledger, now=self.clock())
         refuse_moved(self.approved, decision, self.job, key)
-        self.ledger.name_initiator(self.cycle, self.approved.initiator)
+        self.ledger.begin_plan(self.cycle, self.approved.id)
         forget_key(self.approved.id)
 
     def reading(self, side: str) -> Callable[[int], None]:
@@ -213,13 +214,19 @@ class Running:
     def may_go_on(self) -> None:
         """Passes when the next batch may be sent. Raises: LeaseLostError, JobPausedError."""
         self.lease.check()
+        if self.cycle.kind is CycleKind.UNDO:
+            return
         refuse_paused(self.job.name, self.ledger.paused(self.job.name))
 
     def stage(self, decision: Decision) -> None:
         """Writes down what is not done, and why: entries held, and what guards hold back; announces what is new."""
         checked = decision.checked
         moment = self.clock()
-        books = keep_books(checked, self.ledger.staged(self.job.name), cycle_id=self.cycle.id)
+        known = self.ledger.staged(self.job.name)
+        if self.cycle.kind is CycleKind.UNDO:  # what waits for other reasons, it has nothing to say about
+            mine = {item.key for item in (*checked.waiting, *checked.approved, *checked.rejected)}
+            known = [item for item in known if item.key in mine]
+        books = keep_books(checked, known, cycle_id=self.cycle.id)
         entries = [_held_entry(held, LogStatus.SKIPPED) for held in checked.plan.held]
         entries += [_held_entry(note, LogStatus.WARNING) for note in checked.plan.notes]
         self.drift = self._find_drift(decision)
@@ -349,11 +356,17 @@ class Progress:
 
 @contextmanager
 def running_cycle(
-    path: Path, choice: CycleChoice, *, flow_run_id: str | None, at_once: Collection[str] = ()
+    path: Path,
+    choice: CycleChoice,
+    *,
+    flow_run_id: str | None,
+    at_once: Collection[str] = (),
+    kind: CycleKind | None = None,
 ) -> Iterator[Running]:
     """A cycle of the job from its first look to its report; closes it in the ledger whatever happens.
 
-    ``at_once``: anchors of entries in escrow that do not wait.
+    ``at_once``: anchors of entries in escrow that do not wait. ``kind``: what it evaluates, whatever the choice; an
+    undo begins also while the job is paused or in quarantine, and counts as one with the last cycle's configuration.
 
     Raises: JobError, JobBusyError, JobPausedError, JobQuarantinedError, and whatever happens inside, after what was
     done has been written down.
@@ -364,12 +377,17 @@ def running_cycle(
     with ExitStack() as stack:
         ledger = stack.enter_context(open_ledger())
         lease = stack.enter_context(holding(ledger, job.name, clock=clock))
-        let_begin(ledger, job, now=began)
-        kind = kind_of_cycle(ledger, job, choice, now=began)
+        fingerprint = job.fingerprint()
+        if kind is CycleKind.UNDO:
+            last = ledger.last_cycle(job.name)
+            fingerprint = last.fingerprint if last is not None else fingerprint
+        else:
+            let_begin(ledger, job, now=began)
+            kind = kind or kind_of_cycle(ledger, job, choice, now=began)
         cycle = ledger.begin_cycle(
             job.name,
             kind,
-            fingerprint=job.fingerprint(),
+            fingerprint=fingerprint,
             now=began,
             flow_run_id=flow_run_id,
             initiator=initiator(),

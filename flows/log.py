@@ -132,8 +132,13 @@ def why(line: LogLine) -> str:
 def _changed(line: LogLine) -> str:
     if line.action == "create":
         return ""  # everything
-    names = [change["name"] for change in line.modified or []]
+    names = [short(change["name"]) for change in line.modified or []]
     return f"changed {', '.join(names[:6])}{' …' if len(names) > 6 else ''}" if names else ""
+
+
+def short(path: str) -> str:
+    """A path as people say it: an extension's attribute without the extension's long name."""
+    return path.rpartition(":")[2] if path.startswith("urn:") else path
 
 
 # --- for machines --------------------------------------------------------------------------------------------------

@@ -97,11 +97,6 @@ class PlanFile:
         """Where the job's file was, seen from the plan's."""
         return self.path.parent / str(self.header["job_file"])
 
-    @property
-    def initiator(self) -> str:
-        """What the cycle that carries it out says about who began it."""
-        return f"plan {self.id}"
-
 
 # --- the key -------------------------------------------------------------------------------------------------------
 
@@ -427,7 +422,7 @@ def refuse_unfit(plan: PlanFile, job: Job, ledger: Ledger, *, now: datetime) -> 
     where = f"The plan {plan.path}"
     if plan.header["job"] != job.name:
         raise PlanRefusedError(f"{where} is of the job {plan.header['job']}, not of {job.name}.")
-    done = ledger.cycle_begun_by(job.name, plan.initiator)
+    done = ledger.cycle_of_plan(job.name, plan.id)
     if done is not None:
         forget_key(plan.id)
         raise PlanRefusedError(

@@ -1,18 +1,24 @@
 """Runs and previews a cycle in this process: what the command line and the demo share."""
 
 from collections.abc import Callable, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from random import SystemRandom
+from typing import TYPE_CHECKING, Any
 
 from connectors.errors import FatalError, ProvisorError
 from flows.preview import Decision, preview
 from flows.show import console
 from flows.sight import CycleChoice, kind_of_cycle
 from flows.systems import now, open_ledger, open_systems
+from flows.undo import Wishes, decide_undo
 from tasks.expressions import Context
 from tasks.job import Job, JobError, load_job
 from tasks.ledger import CycleKind, Ledger
 from tasks.report import CycleReport
+
+if TYPE_CHECKING:
+    from prefect.client.schemas.objects import State
 
 
 def listing_cycle(ledger: Ledger, job: Job) -> CycleChoice:
@@ -38,6 +44,12 @@ def decide_now(job: Job, *, listing: bool = False) -> Decision:
         )
 
 
+def decide_undo_now(job: Job, cycle: int, wishes: Wishes) -> Decision:
+    """What an undo that starts now would do. Raises: FatalError, UndoRefusedError."""
+    with open_ledger() as ledger, open_systems(job) as systems:
+        return decide_undo(job, systems, ledger, cycle, wishes, now=now())
+
+
 def run_cycle(
     job: Path,
     cycle: str,
@@ -55,16 +67,31 @@ def run_cycle(
     Raises: JobError, JobBusyError, JobPausedError, JobQuarantinedError, and FatalError where no cycle is to
     be reported about.
     """
+    from flows.provision import provision
+
+    choice = CycleChoice(cycle)
+    return _run(job, lambda: provision(job, choice, tuple(at_once), plan_file, return_state=True), api_ready, quiet)
+
+
+def run_undo(
+    job: Path, cycle: int, wishes: Wishes, *, pause: bool, api_ready: Callable[[], None], quiet: bool = False
+) -> CycleReport:
+    """As :func:`run_cycle`, for a cycle that takes an earlier one back. ``pause``: the job is paused by it."""
+    from flows.undo_run import undo
+
+    return _run(job, lambda: undo(job, cycle, **asdict(wishes), pause=pause, return_state=True), api_ready, quiet)
+
+
+def _run(job: Path, flow: "Callable[[], State[Any]]", api_ready: Callable[[], None], quiet: bool) -> CycleReport:
     from prefect import tags
     from prefect.logging.handlers import APILogHandler
 
-    from flows.provision import provision
     from flows.terminal import TerminalWatcher, watching
 
     api_ready()
     watcher = TerminalWatcher(quiet=quiet)
     with watching(watcher), tags(f"job:{load_job(job).name}"):
-        state = provision(job, CycleChoice(cycle), tuple(at_once), plan_file, return_state=True)
+        state = flow()
     APILogHandler().flush()  # before a local API ends
     error = state.result(raise_on_failure=False) if state.is_failed() else None
     if watcher.report is not None and not isinstance(error, JobError):  # a wrong job is the person's to put right

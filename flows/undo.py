@@ -115,9 +115,10 @@ def decide_undo(job: Job, systems: Systems, ledger: Ledger, number: int, wishes:
     if not deeds:
         raise UndoRefusedError(f"Cycle {number} of {job.name} changed nothing in the target: there is nothing to undo.")
     facts = survey(systems.source, systems.target)
-    current = _look(job, systems, facts, deeds)
+    groups = ledger.anchors(job.name, Kind.GROUP, [id_ for deed in deeds for id_ in deed.removed])
+    current = _look(job, systems, facts, _ids(deeds, groups))
     undo = _Undo(job, ledger, facts, current, wishes)
-    for deed in deeds:
+    for deed in sorted(deeds, key=lambda deed: Action.DELETE not in deed.actions):  # groups ask who comes back
         undo.take_back(deed)
     if undo.refused and not wishes.leave_alone:
         raise UndoRefusedError(_refusal(number, job.name, undo.refused))
@@ -155,20 +156,22 @@ def _name(label: str, anchor: str) -> str:
     return f"{label} ({anchor})" if label and label != anchor else anchor
 
 
-def _ids(deeds: Iterable[Deed]) -> dict[Kind, list[str]]:
-    ids: dict[Kind, list[str]] = {kind: [] for kind in Kind}
+def _ids(deeds: Iterable[Deed], groups: Collection[str]) -> dict[Kind, list[str]]:
+    """Ids of everybody to look at: whoever was changed, and members who are to come back, ``groups`` among them."""
+    ids: dict[Kind, set[str]] = {kind: set() for kind in Kind}
     for deed in deeds:
         if Action.DELETE not in deed.actions:
-            ids[deed.kind].append(deed.target_id)
-    return ids
+            ids[deed.kind].add(deed.target_id)
+        for member in deed.removed:
+            ids[Kind.GROUP if member in groups else Kind.USER].add(member)
+    return {kind: sorted(some) for kind, some in ids.items()}
 
 
-def _look(job: Job, systems: Systems, facts: Facts, deeds: Sequence[Deed]) -> Snapshot:
-    """The entries that were changed, as they are now; the whole target where a guard counts who is left in a group."""
+def _look(job: Job, systems: Systems, facts: Facts, ids: Mapping[Kind, Sequence[str]]) -> Snapshot:
+    """These entries as they are now; the whole target where a guard counts who is left in a group."""
     wanted = needs_of(job, facts.capabilities).target
     if job.limits.administrators.groups:
         return systems.target.read(wanted)
-    ids = _ids(deeds)
     users = systems.target.fetch(Kind.USER, ids[Kind.USER], wanted)
     if wanted.groups is None or not ids[Kind.GROUP]:
         return users
@@ -347,6 +350,10 @@ class _Undo:
         members = self._members.get(deed.target_id, set())
         surplus = [id_ for id_ in deed.added if id_ in members]
         missing = [id_ for id_ in deed.removed if id_ not in members]
+        lost = [id_ for id_ in missing if not self._comes_back(id_)]
+        if lost:
+            missing = [id_ for id_ in missing if id_ not in set(lost)]
+            self._leave(deed, f"{len(lost)} of the members that were removed have no account in the target any more.")
         for wave, action, ids in (
             (Wave.REMOVE_MEMBERS, Action.REMOVE_MEMBERS, surplus),
             (Wave.ADD_MEMBERS, Action.ADD_MEMBERS, missing),
@@ -354,6 +361,11 @@ class _Undo:
             size = self._facts.capabilities.max_members_per_change
             for start in range(0, len(ids), size):
                 self.steps.append(Step(wave, action, deed, members=ids[start : start + size]))
+
+    def _comes_back(self, id_: str) -> bool:
+        """True for an account that is there, or is created again."""
+        there = any(id_ in self._current.entries(kind).index for kind in Kind)
+        return there or any(id_ in again for again in self._gone.values())
 
     # -- the plan ------------------------------------------------------------------------------------------------------
 

@@ -22,7 +22,7 @@ from flows.systems import Systems, open_systems
 from tasks.expressions import Context
 from tasks.job import EntryRules, Job
 from tasks.ledger import REDACTED, Attempt, Cycle, Escrow, Ledger, Linked, LogLine, Pause, Quarantine, Staged
-from tasks.mapping import Held, redacted_paths
+from tasks.mapping import Held, redacted_paths, referenced_paths
 from tasks.plan import Block
 from tasks.plan.blocks import Drifted
 from tasks.scope import ScopeDecision, explain_scope, hidden_attributes, select
@@ -104,6 +104,8 @@ class Evidence:
     outage: str = ""
     """Why the systems could not be read; then there is nothing but what the ledger remembers."""
     label: str = ""
+    names: dict[str, str] = field(default_factory=dict)
+    """What people call the entries that it refers to, by anchor and by target id."""
     source: InSource | None = None
     scope: ScopeDecision | None = None
     link: Linked | None = None
@@ -281,6 +283,7 @@ def _present(evidence: Evidence, seen: Seen, decision: Decision, who: Who, conte
     evidence.protected = _is_listed(job, rules, who.anchor, evidence.target_id, evidence.account or {})
     if who.anchor is not None and evidence.scope is not None and evidence.scope.in_scope:
         _map(evidence, seen, rules, who, context)
+    _name_references(evidence, decision, rules)
 
 
 def _look_at_source(evidence: Evidence, seen: Seen, rules: EntryRules, kind: Kind, anchor: str) -> None:
@@ -325,6 +328,26 @@ def _map(evidence: Evidence, seen: Seen, rules: EntryRules, who: Who, context: C
     mapped = [attribute(one.target, one) for one in explain_mappings(evidence.job, entry, context)]
     paths = {one.path for one in mapped}
     evidence.attributes = mapped + [attribute(path, None) for path in changed if path not in paths]
+
+
+def _name_references(evidence: Evidence, decision: Decision, rules: EntryRules) -> None:
+    """Looks up whom the entry refers to, now and in the log: the log holds ids, the source anchors."""
+    paths, people = referenced_paths(rules), decision.checked.plan.entries[Kind.USER]
+    values = [value for path, value in (evidence.account or {}).items() if path in paths]
+    values += [value for one in evidence.attributes if one.path in paths for value in (one.after, *_given(one))]
+    for line in evidence.log:
+        values += [one[side] for one in line.modified or () if one["name"] in paths for side in ("old", "new")]
+    for value in values:
+        for name in value if isinstance(value, list) else [value]:
+            if isinstance(name, str):
+                label = people.labels.get(people.known.get(name, name))
+                if label is not None:
+                    evidence.names[name] = str(label)
+
+
+def _given(one: Attribute) -> list[Value]:
+    explanation = one.mapped.explanation if one.mapped is not None else None
+    return [explanation.trace.value] if explanation is not None else []
 
 
 def _only(seen: Seen, kind: Kind, anchor: str) -> Snapshot:

@@ -9,10 +9,10 @@ from rich.text import Text
 
 from connectors.contract import Value
 from flows.explain import LONGEST_VALUE, result
-from flows.log import record_of, why
+from flows.log import record_of, short, why
 from flows.show import table
 from flows.why import LINES, Attribute, Evidence
-from flows.why_sentence import clause_text, sentence, short, shown
+from flows.why_sentence import clause_text, sentence, shown
 from tasks.advice import advice_for
 from tasks.escrow import given_up
 from tasks.job import Schedule
@@ -354,8 +354,10 @@ def _show_attributes(out: Console, evidence: Evidence) -> None:
                 gives = result(mapped.explanation, limit=LONGEST_VALUE)
             else:
                 gives = Text(REDACTED if mapped.hidden else shown(mapped.mapping.constant))
-        writes = shown(one.after) if one.written else ""
-        listing.add_row(escape(short(one.path)), gives, escape(shown(one.now)), escape(writes), escape(origin))
+        writes = shown(one.after, evidence.names) if one.written else ""
+        listing.add_row(
+            escape(short(one.path)), gives, escape(shown(one.now, evidence.names)), escape(writes), escape(origin)
+        )
     out.print(listing)
 
 

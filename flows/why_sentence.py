@@ -1,10 +1,12 @@
 """The one sentence that answers why: what happened to an entry, or will, and what decided it. Pure."""
 
+from collections.abc import Mapping
 from typing import Any
 
 import orjson
 
 from connectors.contract import Action, Value
+from flows.log import short
 from flows.why import Evidence
 from tasks.job import Clause, Operator
 from tasks.ledger import LinkState, LogLine, LogStatus, StagedState
@@ -20,6 +22,7 @@ _DONE = {
 }
 _TAKES = frozenset({Action.DISABLE, Action.DELETE})
 _VALUES_SHOWN = 4
+NO_NAMES: Mapping[str, str] = {}
 _NOTHING = "nothing"
 _NO_VALUE = frozenset({Operator.IS_NULL, Operator.IS_NOT_NULL, Operator.IS_TRUE, Operator.IS_FALSE})
 
@@ -78,7 +81,7 @@ def _pending(evidence: Evidence) -> str:
     action, why = change["action"], change["reason"]
     if action in _TAKES:
         why = cause(evidence) or why
-    values = _after(change) if action in (Action.UPDATE, Action.ENABLE) else ""
+    values = _after(change, evidence.names) if action in (Action.UPDATE, Action.ENABLE) else ""
     tried = _failed_before(evidence)
     return f"The next cycle will {action} it: {why}{f' ({values})' if values else ''}.{tried}"
 
@@ -145,7 +148,7 @@ def _settled(evidence: Evidence) -> str:
         case Action.CREATE:
             why = _admitted(evidence) or last.reason
         case Action.UPDATE:
-            why = f"{last.reason} ({_modified(last)})" if last.modified else last.reason
+            why = f"{last.reason} ({_modified(last, evidence.names)})" if last.modified else last.reason
         case _:
             why = last.reason
     return f"{what}: {why}. Since then everything is as it should be."
@@ -245,29 +248,28 @@ def _when(line: LogLine, what: str) -> str:
     return f"{what}{cycle} on {line.time:%Y-%m-%d}"
 
 
-def _after(change: dict[str, Any]) -> str:
+def _after(change: dict[str, Any], names: Mapping[str, str]) -> str:
     before = change.get("before") or {}
-    return _listed([(path, before.get(path), new) for path, new in (change.get("after") or {}).items()])
+    return _listed([(path, before.get(path), new) for path, new in (change.get("after") or {}).items()], names)
 
 
-def _modified(line: LogLine) -> str:
-    return _listed([(one["name"], one["old"], one["new"]) for one in line.modified or ()])
+def _modified(line: LogLine, names: Mapping[str, str]) -> str:
+    return _listed([(one["name"], one["old"], one["new"]) for one in line.modified or ()], names)
 
 
-def _listed(values: list[tuple[str, Value, Value]]) -> str:
-    said = [f"{short(path)}: {shown(old)} → {shown(new)}" for path, old, new in values[:_VALUES_SHOWN]]
+def _listed(values: list[tuple[str, Value, Value]], names: Mapping[str, str]) -> str:
+    said = [f"{short(path)}: {shown(old, names)} → {shown(new, names)}" for path, old, new in values[:_VALUES_SHOWN]]
     more = len(values) - _VALUES_SHOWN
     return ", ".join([*said, f"{more} more"] if more > 0 else said)
 
 
-def short(path: str) -> str:
-    """A path as people say it: an extension's attribute without the extension's long name."""
-    return path.rpartition(":")[2] if path.startswith("urn:") else path
-
-
-def shown(value: Value) -> str:
-    """A value as JSON spells it."""
-    return _NOTHING if value is None else orjson.dumps(value, default=str).decode()
+def shown(value: Value, names: Mapping[str, str] = NO_NAMES) -> str:
+    """A value as JSON spells it; a reference with the name of whom it refers to."""
+    if value is None:
+        return _NOTHING
+    if isinstance(value, str) and value in names:
+        return f"{names[value]} ({value})"
+    return orjson.dumps(value, default=str).decode()
 
 
 def _day(moment: Any) -> str:

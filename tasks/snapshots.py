@@ -199,6 +199,8 @@ def merge_delta(kept: Snapshot, delta: Snapshot) -> Snapshot | None:
 
     None where the two do not fit together, as when a column has other types now; then the source is read whole.
     """
+    if not all(kind in delta.everybody for kind in Kind) and not delta.all_members:
+        return None
     frames: dict[str, pd.DataFrame] = {}
     for kind, frame in ((Kind.USER, "users"), (Kind.GROUP, "groups")):
         merged = delta.entries(kind)
@@ -207,9 +209,17 @@ def merge_delta(kept: Snapshot, delta: Snapshot) -> Snapshot | None:
             if fitting is None:
                 return None
             merged = _merged(*fitting, delta.everybody[kind], _unreadable_keys(delta, kind))
+            if isinstance(everybody := delta.everybody[kind], int) and len(merged) != everybody:
+                return None  # somebody is gone
         frames[frame] = merged
+    members = delta.members
+    if not delta.all_members:
+        others = kept.members.loc[find(texts(kept.members["group"]), texts(delta.groups.index)) < 0]
+        members = pd.concat([others, members], ignore_index=True)
     return replace(
         delta,
+        members=members,
+        all_members=True,
         users=frames["users"],
         groups=frames["groups"],
         unreadable=(*delta.unreadable, *(row for row in kept.unreadable if _still_unreadable(row, delta))),
@@ -225,7 +235,9 @@ def _unreadable_keys(snapshot: Snapshot, kind: Kind) -> set[str]:
 def _still_unreadable(row: Unreadable, delta: Snapshot) -> bool:
     """True for an entry that could not be read before, is there, and has not changed since."""
     everybody = delta.everybody.get(row.kind)
-    if everybody is None or row.key is None or row.key not in everybody:
+    if everybody is None or row.key is None:
+        return False
+    if not isinstance(everybody, int) and row.key not in everybody:
         return False
     return row.key not in delta.entries(row.kind).index and row.key not in _unreadable_keys(delta, row.kind)
 
@@ -234,7 +246,8 @@ def _still_disabled(kept: Snapshot, delta: Snapshot) -> frozenset[str]:
     everybody = delta.everybody.get(Kind.USER)
     if everybody is None:
         return frozenset()
-    return kept.disabled.difference(delta.users.index, _unreadable_keys(delta, Kind.USER)).intersection(everybody)
+    unchanged = kept.disabled.difference(delta.users.index, _unreadable_keys(delta, Kind.USER))
+    return unchanged if isinstance(everybody, int) else unchanged.intersection(everybody)
 
 
 def _alike(kept: pd.DataFrame, delta: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame] | None:
@@ -253,10 +266,11 @@ def _alike(kept: pd.DataFrame, delta: pd.DataFrame) -> tuple[pd.DataFrame, pd.Da
     return kept, delta[list(kept.columns)]
 
 
-def _merged(kept: pd.DataFrame, delta: pd.DataFrame, everybody: pd.Index, unreadable: set[str]) -> pd.DataFrame:
-    gone = find(texts(kept.index), texts(everybody)) < 0
+def _merged(kept: pd.DataFrame, delta: pd.DataFrame, everybody: pd.Index | int, unreadable: set[str]) -> pd.DataFrame:
     fresh = delta.index.append(pd.Index(sorted(unreadable), dtype="str"))
-    stays = kept.loc[~gone & (find(texts(kept.index), texts(fresh)) < 0)]
+    stays = kept.loc[find(texts(kept.index), texts(fresh)) < 0]
+    if not isinstance(everybody, int):
+        stays = stays.loc[find(texts(stays.index), texts(everybody)) >= 0]
     merged: pd.DataFrame = pd.concat([stays, delta]) if len(delta) else stays
     merged.index.name = "key"
     return merged.sort_index()

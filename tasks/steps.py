@@ -42,7 +42,7 @@ _IN_SCOPE = (Step(StepName.IMPORT, LogStatus.SUCCESS), Step(StepName.SCOPING, Lo
 
 
 def steps_of(line: LogLine) -> list[Step]:
-    """The steps that the line's entry went through, in order; none for what a person decided."""
+    """The steps that the line's entry went through, in order; none for what people decided, or others did."""
     if line.action in _CHANGES:
         return _of_change(line)
     if line.action == LogAction.SKIP:

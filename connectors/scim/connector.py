@@ -2,6 +2,7 @@
 
 import threading
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -21,6 +22,7 @@ from connectors.contract import (
 )
 from connectors.errors import RejectedError, RetryableError
 from connectors.scim.applying import Applier
+from connectors.scim.delta import marks_of, read_delta, watermark_of, with_moments
 from connectors.scim.requests import CONFORMING, Dialect
 from connectors.scim.schema import AttributeInfos
 from connectors.scim.service import Content, ScimService, as_fatal, bad_paths_as_settings, for_each
@@ -28,6 +30,10 @@ from connectors.scim.settings import ScimSourceSettings, ScimTargetSettings
 from connectors.throttle import Clock
 
 ResultT = TypeVar("ResultT")
+
+
+def _nobody(count: int) -> None:
+    """Listens to the progress of a read that nobody watches."""
 
 
 class _Reader:
@@ -87,22 +93,35 @@ class ScimSource:
     def read(
         self, wanted: Wanted, *, since: str | None = None, progress: Callable[[int], None] | None = None
     ) -> Snapshot:
-        """Everything in the service; ``since`` is not understood, no watermark is ever given out."""
-        del since
+        """Everything in the service, or what changed since: see ``connectors.scim.delta``.
+
+        Users known by another attribute than their id are always read whole: who they refer to is known by id.
+        """
         asked = Wanted((*wanted.users, "active", *(() if self._key == "id" else (self._key,))), wanted.groups)
-        content = self._reader.read(asked, progress)
+        if since is not None and self._key == "id":
+            delta = self._reader.run(read_delta, self._reader.service, asked, marks_of(since), progress or _nobody)
+            if delta is not None:
+                mark = watermark_of(delta.content, wanted, before=marks_of(since))
+                found = self._snapshot(delta.content, wanted, watermark=mark)
+                return replace(found, everybody=dict(delta.counts), all_members=wanted.groups is None)
+        content = self._reader.read(with_moments(asked), progress)
+        mark = watermark_of(content, wanted) if self._key == "id" else None
         if self._key != "id":
             _rekey(content, self._key, references=self._references(wanted.users))
+        return self._snapshot(content, wanted, watermark=mark)
+
+    def _snapshot(self, content: Content, wanted: Wanted, *, watermark: str | None) -> Snapshot:
         active = content.users["active"]
         return Snapshot(
             system=self._reader.system(),
             users=content.users[list(dict.fromkeys(wanted.users))],
-            groups=content.groups,
+            groups=content.groups[list(dict.fromkeys(wanted.groups or ()))],
             members=content.members,
             read_at=content.read_at,
             incomplete=tuple(content.doubts),
             unreadable=tuple(content.unreadable),
             disabled=frozenset(content.users.index[(~active).fillna(False).to_numpy(dtype=bool)]),
+            watermark=watermark,
             requests=content.requests,
         )
 

@@ -5,7 +5,7 @@ Everything here runs on one event loop.
 
 import asyncio
 import uuid
-from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -197,16 +197,26 @@ class ScimService:
 
     # -- who is there --------------------------------------------------------------------------------------------
 
-    async def read(self, wanted: Wanted, progress: Callable[[int], None]) -> Content:
-        """All users, and all groups with their members where groups are wanted. Raises: FatalError, RetryableError."""
+    async def read(
+        self, wanted: Wanted, progress: Callable[[int], None], *, filters: Mapping[Kind, str] | None = None
+    ) -> Content:
+        """All users, and all groups with their members where groups are wanted; or those that the filters let pass.
+
+        Raises: FatalError, RetryableError.
+        """
+        asked = filters or {}
         before, read_at = self.session.requests, datetime.now(UTC)
         codecs = await self.codecs()
-        users, findings = await self._list(codecs[Kind.USER], wanted.users, progress)
+        users, findings = await self._list(codecs[Kind.USER], wanted.users, progress, expression=asked.get(Kind.USER))
         groups, edges = no_entries(), no_members()
         if wanted.groups is not None:
             told = users.count
             collector, more = await self._list(
-                codecs[Kind.GROUP], wanted.groups, lambda count: progress(told + count), members=True
+                codecs[Kind.GROUP],
+                wanted.groups,
+                lambda count: progress(told + count),
+                members=True,
+                expression=asked.get(Kind.GROUP),
             )
             groups, edges = collector.frame(), collector.edges()
             if len(groups) and not collector.groups_with_members:
@@ -215,14 +225,30 @@ class ScimService:
         requests = self.session.requests - before
         return Content(read_at, users.frame(), groups, edges, findings.doubts, findings.unreadable, requests)
 
+    async def count(self, kind: Kind) -> int | None:
+        """How many entries of a kind the service says it has; None where it does not say.
+
+        Raises: FatalError, RejectedError, RetryableError.
+        """
+        answer = await self._get(ENDPOINTS[kind], f"count the {kind}s", {"startIndex": 1, "count": 1})
+        return page_of(answer.json(), what=f"{kind}s").total
+
     async def _list(
-        self, codec: Codec, paths: Sequence[str], progress: Callable[[int], None], *, members: bool = False
+        self,
+        codec: Codec,
+        paths: Sequence[str],
+        progress: Callable[[int], None],
+        *,
+        members: bool = False,
+        expression: str | None = None,
     ) -> tuple[Collector, Findings]:
         with bad_paths_as_settings():
             collector = Collector(codec, paths, members=members)
         params: dict[str, str | int] = {}
         if codec.kind is Kind.GROUP and not members:
             params["excludedAttributes"] = "members"
+        if expression is not None:
+            params["filter"] = expression
         listing = Listing(self.session, codec.kind, page_size=self.settings.page_size, params=params, progress=progress)
         return collector, await listing.read_into(collector)
 

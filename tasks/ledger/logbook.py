@@ -13,8 +13,8 @@ from connectors.contract import Kind
 from connectors.errors import ErrorCode
 from tasks.ledger.bulk import FETCH, clean
 from tasks.ledger.database import Database
-from tasks.ledger.records import LogAction, LogLine, LogStatus
-from tasks.ledger.tables import ATTEMPT, CYCLE, LINK, LOG, OPEN_ATTEMPTS
+from tasks.ledger.records import AttemptStatus, LogAction, LogLine, LogStatus
+from tasks.ledger.tables import ATTEMPT, CYCLE, LINK, LOG, PASSED_OVER
 
 FORGOTTEN_AT_ONCE = 5_000
 """Rows deleted by one transaction, so that nobody waits long for the database."""
@@ -62,13 +62,9 @@ class Logbook:
 
     def passed_over(self, job: str, kind: Kind) -> set[str]:
         """Anchors of entries about which the log says already that they get no account."""
-        query = select(LOG.c.anchor).where(
-            LOG.c.job == job, LOG.c.kind == kind.value, LOG.c.error_code == ErrorCode.SKIPPED.value
-        )
+        query = select(LOG.c.anchor).where(LOG.c.job == job, LOG.c.kind == kind.value, PASSED_OVER)
         with self._database.reading() as connection:
-            # The value as text: with a parameter SQLite does not see that the partial index is meant.
-            text = query.compile(connection, compile_kwargs={"literal_binds": True})
-            return set(connection.exec_driver_sql(str(text)).scalars())
+            return set(connection.scalars(query))
 
     def forget(self, job: str, before: datetime, *, at_most: int) -> int:
         """Deletes lines, and ended attempts, of a job from before a moment; gives how many rows that were.
@@ -90,7 +86,7 @@ class Logbook:
                 ATTEMPT.c.change_id >= f"{first:08d}",
                 ATTEMPT.c.change_id < f"{last + 1:08d}",
                 ATTEMPT.c.ended_at < before,
-                ~OPEN_ATTEMPTS.self_group(),
+                ATTEMPT.c.status.not_in([AttemptStatus.SENT.value, AttemptStatus.UNKNOWN.value]),
             )
             forgotten += self._delete(ATTEMPT.c.change_id, old_attempts, at_most - forgotten)
         return forgotten

@@ -227,15 +227,19 @@ class Ledger:
         with self._database.reading() as connection:
             return [rows.cycle_from(row) for row in connection.execute(query)]
 
-    def name_initiator(self, cycle: Cycle, initiator: str) -> None:
-        """Say who or what began a running cycle; survives a power cut. Raises: LeaseLostError."""
+    def begin_plan(self, cycle: Cycle, plan: str) -> None:
+        """Write down, with its initiator, that a running cycle carries out a plan file; survives a power cut.
+
+        Raises: LeaseLostError.
+        """
+        initiator = f"{cycle.initiator}, {_by_plan(plan)}" if cycle.initiator else _by_plan(plan)
         with self._database.writing(durable=True) as connection:
             _check_fence(connection, cycle)
-            connection.execute(update(CYCLE).where(CYCLE.c.id == cycle.id).values(initiator=clean(initiator)))
+            connection.execute(update(CYCLE).where(CYCLE.c.id == cycle.id).values(initiator=initiator))
 
-    def cycle_begun_by(self, job: str, initiator: str) -> Cycle | None:
-        """The job's latest cycle that somebody or something began; None when there is none."""
-        query = select(CYCLE).where(CYCLE.c.job == job, CYCLE.c.initiator == initiator)
+    def cycle_of_plan(self, job: str, plan: str) -> Cycle | None:
+        """The job's cycle that carried out, or began to carry out, a plan file; None when there is none."""
+        query = select(CYCLE).where(CYCLE.c.job == job, CYCLE.c.initiator.endswith(_by_plan(plan), autoescape=True))
         with self._database.reading() as connection:
             row = connection.execute(query.order_by(CYCLE.c.number.desc()).limit(1)).one_or_none()
         return None if row is None else rows.cycle_from(row)
@@ -688,6 +692,10 @@ class Ledger:
         """Pass when nobody has taken the job over. Raises: LeaseLostError."""
         with self._database.reading() as connection:
             leases.check(connection, lease.job, lease.fence)
+
+
+def _by_plan(plan: str) -> str:
+    return f"by plan {plan}"
 
 
 class _InTheWayError(Exception):

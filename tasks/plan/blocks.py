@@ -26,6 +26,19 @@ from tasks.scope import Scoped
 ResultT = TypeVar("ResultT")
 
 
+STANDING = "provisor:standing"
+"""Column of ``EntryPlan.wanted`` that holds a ``Standing``; no attribute has such a name."""
+
+
+class Standing(StrEnum):
+    """How an entry stands in the desired state."""
+
+    IN_SCOPE = "in scope"
+    DISABLED = "disabled"
+    HELD = "held"
+    """In the source, but what it should be cannot be told: it could not be read or mapped."""
+
+
 class Wave(IntEnum):
     """When a block is carried out: people, then groups, then memberships, removals last."""
 
@@ -171,6 +184,10 @@ class EntryPlan:
     """Gives the ids of accounts in the target that belong to nobody, neither of this job nor of another one."""
     passed_over: "Later[pd.Series[str]]" = field(default_factory=lambda: Later(lambda: pd.Series(dtype="str")))
     """Gives the entries of the source that have no account and get none: index anchor, value why."""
+
+    wanted: "Later[pd.DataFrame]" = field(default_factory=lambda: Later(pd.DataFrame))
+    """Gives the desired state of everybody in scope as it can be written now: index anchor; columns the mapped paths,
+    with values that must not be shown, and ``STANDING``."""
 
     @property
     def settled(self) -> pd.DataFrame:

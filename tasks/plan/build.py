@@ -4,19 +4,21 @@ from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
+from functools import partial
 
 import pandas as pd
 
-from connectors.contract import Action, AttributeInfo, Kind, Snapshot
+from connectors.contract import Action, AttributeInfo, Kind, Snapshot, no_members
 from connectors.errors import ErrorCode
 from tasks.assignment import strangers
 from tasks.expressions import Context
 from tasks.extract import Facts
 from tasks.job import EntryRules, Job, Nested
+from tasks.keys import texts
 from tasks.mapping import Held, map_entries
 from tasks.matching import match_entries
-from tasks.membership import flattened
-from tasks.plan.blocks import Block, EntryPlan, Situation
+from tasks.membership import flattened, is_among
+from tasks.plan.blocks import Block, EntryPlan, Later, Situation
 from tasks.plan.entries import plan_entries
 from tasks.plan.memberships import plan_memberships
 from tasks.scope import select
@@ -58,6 +60,8 @@ class Plan:
     """Index: target id of a group; value: members it has in the target now."""
     incomplete: tuple[str, ...]
     """Why absence from the source proves nothing; empty when the source's snapshot is complete."""
+    wanted_members: "Later[pd.DataFrame]" = field(default_factory=lambda: Later(no_members))
+    """Gives the memberships that the target should have: columns group and member, both anchors."""
 
     def counts(self) -> dict[Action, int]:
         """Changes by action; a membership change counts every member."""
@@ -92,6 +96,7 @@ def build_plan(
         entries[kind] = plan_entries(situation, people=people)
         people = entries[kind]
     blocks = [block for plan in entries.values() for block in plan.blocks]
+    wanted_members: Later[pd.DataFrame] = Later(no_members)
     held = [
         Held(
             row.kind, row.key or "", ErrorCode.IMPORT_SKIPPED, f"{row.place}: {row.reason}", label=row.key or row.place
@@ -102,9 +107,11 @@ def build_plan(
     notes = [_stranger(kind, key) for kind, key in strangers(job.assignment, source)]
     notes += [entry for plan in entries.values() for entry in plan.notes]
     if job.groups is not None:
+        edges = flattened(source) if job.groups.nested is Nested.FLATTEN else source.members
+        wanted_members = Later(partial(_wanted_members, edges, entries))
         added, missing = plan_memberships(
             job.groups,
-            flattened(source) if job.groups.nested is Nested.FLATTEN else source.members,
+            edges,
             target.members,
             users=entries[Kind.USER],
             groups=entries[Kind.GROUP],
@@ -127,7 +134,17 @@ def build_plan(
         target_count={kind: len(target.entries(kind)) for kind in Kind},
         group_sizes=target.members["group"].value_counts(),
         incomplete=source.incomplete,
+        wanted_members=wanted_members,
     )
+
+
+def _wanted_members(edges: pd.DataFrame, entries: Mapping[Kind, EntryPlan]) -> pd.DataFrame:
+    """The source's edges between groups and members that have an account, or get one."""
+    owners = {kind: plan.accounts.array for kind, plan in entries.items()}
+    there = {kind: pd.Index(owners[kind], dtype="str").append(plan.coming) for kind, plan in entries.items()}
+    groups = texts(there[Kind.GROUP])
+    member = is_among(edges["member"], texts(there[Kind.USER])) | is_among(edges["member"], groups)
+    return edges.loc[is_among(edges["group"], groups) & member]
 
 
 def _sections(job: Job) -> Iterator[tuple[Kind, EntryRules]]:

@@ -11,7 +11,7 @@ from tasks.job import Vanished
 from tasks.keys import Rows, find, texts
 from tasks.mapping import Held, Mask
 from tasks.membership import is_among
-from tasks.plan.blocks import Block, Drifted, DriftKind, EntryPlan, Later, Situation
+from tasks.plan.blocks import STANDING, Block, Drifted, DriftKind, EntryPlan, Later, Situation, Standing
 from tasks.plan.creates import create_entries
 from tasks.plan.leavers import Leavers, spare_protected
 from tasks.plan.references import order_creates
@@ -62,7 +62,15 @@ def plan_entries(s: Situation, *, people: EntryPlan | None = None) -> EntryPlan:
         drifted=[*drifted, *_vanished(s, creatable & ~deserted)],
         unmanaged=Later(partial(_unmanaged, s, known)),
         passed_over=Later(partial(_passed_over, s)),
+        wanted=Later(partial(_wanted, s)),
     )
+
+
+def _wanted(s: Situation) -> pd.DataFrame:
+    """The desired state of everybody in scope, as ``EntryPlan.wanted``."""
+    frame = s.as_written(np.arange(len(s.desired.frame)))
+    standing = np.where(s.desired.disabled, Standing.DISABLED.value, Standing.IN_SCOPE.value)
+    return frame.assign(**{STANDING: pd.Series(standing, index=frame.index, dtype="str")})
 
 
 def _passed_over(s: Situation) -> "pd.Series[str]":

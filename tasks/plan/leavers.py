@@ -8,6 +8,7 @@ from connectors.contract import Action, Kind
 from connectors.errors import ErrorCode
 from tasks.job import Removal
 from tasks.keys import Rows, ascending, find, pick, texts
+from tasks.ledger import REDACTED
 from tasks.mapping import Held, Mask
 from tasks.membership import is_among
 from tasks.plan.blocks import Block, Cause, Situation, Wave
@@ -132,14 +133,19 @@ class Leavers:
 
 
 def deletes_of(s: Situation, table: pd.DataFrame, rows: Rows) -> Block:
-    """Deletes, with what goes with the accounts (``rows`` of the target's frame), for the log and for an undo."""
+    """Deletes, with what goes with the accounts (``rows`` of the target's frame), for the log and for an undo.
+
+    A redacted attribute that is not known goes as well, whatever its value is.
+    """
     mapped = [path for path in s.existing.columns if path in s.desired.frame or path == s.disable_attribute]
+    unseen = sorted((s.desired.redacted & set(s.desired.frame.columns)) - set(mapped))
+    held_now = s.existing[mapped].iloc[rows].reset_index(drop=True)
     return Block(
         wave=Wave.DELETE,
         kind=s.desired.kind,
         action=Action.DELETE,
         table=table,
-        before=s.existing[mapped].iloc[rows].reset_index(drop=True),
+        before=held_now.assign(**{path: pd.Series(REDACTED, index=held_now.index, dtype="str") for path in unseen}),
         redacted=s.desired.redacted,
     )
 

@@ -284,8 +284,8 @@ def print_stages(job_file: Path, env: dict[str, str]) -> None:
 
         setattr(module, function, timed)
 
-    watch(flows.preview, "read_source", "reading source")
-    watch(flows.preview, "read_target", "reading target")
+    watch(flows.preview, "see_source", "reading source")
+    watch(flows.preview, "see_target", "reading target")
     watch(flows.preview, "recall", "ledger")
     watch(tasks.plan.build, "select", "scope")
     watch(tasks.plan.build, "map_entries", "mapping")

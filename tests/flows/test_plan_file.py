@@ -193,7 +193,7 @@ def test_exactly_the_plan_is_carried_out(
     with open_ledger() as ledger:
         last = ledger.last_cycle(JOB)
         assert last is not None
-        assert last.initiator == f"plan {document['plan']}"
+        assert last.initiator.endswith(f"by plan {document['plan']}")
     assert not list((small.home / "plans").iterdir())
     service.reset_counts()
     assert small.cycle().exit_status == 0

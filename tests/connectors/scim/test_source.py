@@ -1,5 +1,7 @@
 """A SCIM service as source."""
 
+import json
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -55,7 +57,7 @@ def test_by_id(service: ScimService) -> None:
     assert snapshot.disabled == {"i2"}
     assert snapshot.users.loc["i2", MANAGER] == "i1"
     assert snapshot.members.to_numpy().tolist() == [["g1", "i1"], ["g1", "i2"], ["g1", "i4"], ["g2", "g1"]]
-    assert snapshot.watermark is None
+    assert json.loads(snapshot.watermark or "").keys() == {"user", "group"}
 
 
 def test_by_another_key(service: ScimService) -> None:
@@ -85,3 +87,60 @@ def test_settings_are_cheap(tmp_path: Path) -> None:
     assert isinstance(source, ScimSource)
     with pytest.raises(SettingsError, match=r"absent\.pem"):
         source.check()
+
+
+@pytest.fixture
+def source(service: ScimService) -> Iterator[Source]:
+    """A source with ann and bob, and a group of them, last changed at known moments."""
+    service.seed(
+        users=[{"id": name, "userName": name, "active": True} for name in ("ann", "bob")],
+        groups=[
+            {"id": "g1", "displayName": "Sales", "members": [{"value": "ann"}]},
+            {"id": "g2", "displayName": "All"},
+        ],
+    )
+    chosen = find("scim").source_settings
+    assert chosen is not None
+    settings = chosen.model_validate({"url": service.url, "auth": {"bearer": "${env:SCIM_TOKEN}"}})
+    opened = open_source("scim", settings, folder=Path())
+    yield opened
+    opened.close()
+
+
+def test_a_delta_holds_what_changed_and_says_how_many_there_are(service: ScimService, source: Source) -> None:
+    """By meta.lastModified; with the memberships of changed groups only. Two more requests for the counts."""
+    wanted = Wanted(("userName",), ("displayName",))
+    first = source.read(wanted)
+    assert first.watermark is not None
+    service.users["bob"] = service.users["bob"] | {"userName": "bobby"}
+    service.groups["g2"] = service.groups["g2"] | {"members": [{"value": "bob"}]}
+    user, group = (
+        shelf[key]["meta"]["lastModified"] for shelf, key in ((service.users, "bob"), (service.groups, "g2"))
+    )
+    delta = source.read(wanted, since=json.dumps({"user": user, "group": group}))
+    assert delta.users["userName"].to_dict() == {"bob": "bobby"}
+    assert delta.groups.index.to_list() == ["g2"]
+    assert delta.members.to_numpy().tolist() == [["g2", "bob"]]
+    assert delta.everybody == {Kind.USER: 2, Kind.GROUP: 2}
+    assert not delta.all_members
+    assert json.loads(delta.watermark or "") == {"user": user, "group": group}
+
+
+@pytest.mark.parametrize("filters", ["ignored", "refused", "silent_empty"])
+def test_a_service_that_cannot_filter_is_read_whole_or_found_out(filters: str) -> None:
+    """Entries that did not change since, and refusals, show that the delta is none; an empty answer adds up with what
+    is known, and what changed shows at the next whole read.
+    """
+    with ScimService(quirks={"filter": filters}) as service:
+        service.seed(users=[{"id": name, "userName": name, "active": True} for name in ("ann", "bob")])
+        chosen = find("scim").source_settings
+        assert chosen is not None
+        settings = chosen.model_validate({"url": service.url, "auth": {"bearer": "${env:SCIM_TOKEN}"}})
+        opened = open_source("scim", settings, folder=Path())
+        snapshot = opened.read(Wanted(("userName",)), since=json.dumps({"user": "2099-01-01T00:00:00Z"}))
+        opened.close()
+    if filters == "silent_empty":
+        assert snapshot.everybody == {Kind.USER: 2}
+    else:
+        assert not snapshot.everybody
+        assert sorted(snapshot.users.index) == ["ann", "bob"]

@@ -1,0 +1,642 @@
+"""Everything that can happen to a job in its life, in any order; after it all, the target is what the model says.
+
+The rules of the machine are the events of the model's world: the source changes, others change the target, the job is
+edited, time passes, cycles run, and some die half-way. After each cycle, whatever became of it, every attribute, account
+and membership is as it was or as the model wants it, and nothing else has changed anywhere. After a cycle that sees the
+whole target and is let finish, everything is as the model wants it, and the next plan is empty.
+
+Events are kept out that no cycle can put right in one go, because the target refuses them: a user name that somebody
+else has.
+"""
+
+import csv
+import os
+import shutil
+import sqlite3
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from contextlib import closing
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from tempfile import mkdtemp
+from typing import Any, TypeVar
+
+import orjson
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, rule
+
+from tests.model.driver import Driver, Ended, Moment, Power
+from tests.model.reference import Rules, World, settle, why_outside
+from tests.servers.scim_service import ScimService
+
+ENTERPRISE = "urn:ietf:params:scim:schemas:extension:enterprise:2.0:User"
+JOB = "model"
+PEOPLE = [f"p{number}" for number in range(8)]
+GROUPS = [f"g{number}" for number in range(4)]
+WORDS = ("", "a", "b", "c")
+WIDE = {"count": None, "fraction": 1.0}
+ROUNDS = 4
+"""Cycles in a row after which nothing may be left to do; more than one only where somebody waits for a name."""
+
+T = TypeVar("T")
+NUMBERS = st.integers(0, 1000)
+FEW = st.integers(0, 3)
+WORD = st.sampled_from(WORDS)
+POLICY = st.sampled_from(["disable", "delete", "keep"])
+MAPPED = st.sampled_from(["leave", "clear", None])
+CHOICE = st.sampled_from(["auto", "incremental", "incremental", "reconcile"])
+
+RULES: dict[str, st.SearchStrategy[Any]] = {
+    "title": MAPPED,
+    "nick": st.sampled_from(["on_create", "leave", "clear", None]),
+    "manager": MAPPED,
+    "scope": st.booleans(),
+    "assigned": st.none() | st.sets(st.sampled_from([*PEOPLE, *GROUPS])).map(lambda chosen: tuple(sorted(chosen))),
+    "groups": st.booleans(),
+    "members": st.sampled_from(["authoritative", "additive"]),
+    "nested": st.sampled_from(["keep", "flatten"]),
+    "unassigned": POLICY,
+    "out_of_scope": POLICY,
+    "disabled": POLICY,
+    "deleted": POLICY,
+    "delete_after": st.none() | st.just(timedelta(days=1)),
+    "drift": st.sampled_from(["correct", "report"]),
+    "vanished": st.sampled_from(["recreate", "leave"]),
+    "by_anchor": st.booleans(),
+}
+
+counted: Counter[str] = Counter()
+"""Runs, steps, cycles, deaths and requests so far, in this process."""
+
+
+class Lifecycle(RuleBasedStateMachine):
+    """One job and its two systems, from its first day."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        counted["runs"] += 1
+        self.folder = Path(mkdtemp(prefix="provisor-model-"))
+        self.environment = {name: os.environ.get(name) for name in ("PROVISOR_HOME", "SCIM_TOKEN")}
+        os.environ |= {"PROVISOR_HOME": str(self.folder / "state"), "SCIM_TOKEN": "a-token"}
+        self.service = ScimService(max_page_size=3)
+        self.service.__enter__()
+        self.driver = Driver(self.folder / "job.yaml")
+        self.world = World()
+        """The source and the job as they are; the rest of it as ``look`` found it last."""
+        self.gone: dict[str, dict[str, str]] = {}
+        """People who left, as they were."""
+        self.off_since: dict[str, datetime] = {}
+        """Ids of accounts that are not active, and when that was first seen."""
+        self.sound = True
+
+    # -- beginning and end -----------------------------------------------------------------------------------------
+
+    @initialize(people=st.integers(0, 4), groups=st.integers(0, 2), number=NUMBERS)
+    def first_day(self, people: int, groups: int, number: int) -> None:
+        for anchor in PEOPLE[:people]:
+            self._join(anchor, self._free_name(), "a", "b", "")
+        for anchor in GROUPS[:groups]:
+            self.world.groups[anchor] = self._free_team_name()
+        if people and groups:
+            self.world.members.add((GROUPS[0], PEOPLE[number % people]))
+
+    def teardown(self) -> None:
+        try:
+            if self.sound:
+                self._settle()
+        finally:
+            self.driver.close()
+            self.service.__exit__()
+            for name, value in self.environment.items():
+                if value is None:
+                    os.environ.pop(name, None)
+                else:
+                    os.environ[name] = value
+            shutil.rmtree(self.folder)
+
+    # -- the source ------------------------------------------------------------------------------------------------
+
+    @rule(number=NUMBERS, title=WORD, nick=WORD, manager=NUMBERS)
+    def joins(self, number: int, title: str, nick: str, manager: int) -> None:
+        """Somebody new, under a name that is free, or that an account without an owner has."""
+        if new := [one for one in PEOPLE if one not in self.world.people and one not in self.gone]:
+            self.look()
+            names = [self._free_name(), *self._ownerless_names()]
+            self._join(new[0], pick(names, number), title, nick, pick(["", *PEOPLE], manager))
+
+    @rule(number=NUMBERS, path=st.sampled_from(["title", "nick", "department"]), word=WORD)
+    def moves(self, number: int, path: str, word: str) -> None:
+        for anchor in self._somebody(number):
+            self.world.people[anchor][path] = word
+
+    @rule(number=NUMBERS)
+    def leaves_scope(self, number: int) -> None:
+        for anchor in self._somebody(number):
+            self.world.people[anchor]["department"] = "out"
+            self.world.rules.scope = True
+
+    @rule(number=NUMBERS, back=st.booleans())
+    def is_renamed(self, number: int, back: bool) -> None:
+        """Another user name: a free one, or the one that the account still has."""
+        for anchor in self._somebody(number):
+            self.look()
+            own = self.world.accounts.get(self.world.owns.get(anchor, ""), {}).get("userName")
+            taken = {one["userName"] for one in self.world.people.values()}
+            self.world.people[anchor]["userName"] = own if back and own and own not in taken else self._free_name()
+
+    @rule(number=NUMBERS, manager=NUMBERS)
+    def gets_a_manager(self, number: int, manager: int) -> None:
+        """Or loses one; circles, somebody who is not there, and oneself included."""
+        for anchor in self._somebody(number):
+            self.world.people[anchor]["manager"] = pick(["", *PEOPLE, "nobody"], manager)
+
+    @rule(number=NUMBERS, status=st.sampled_from(["active", "terminated"]))
+    def changes_status(self, number: int, status: str) -> None:
+        for anchor in self._somebody(number):
+            self.world.people[anchor]["status"] = status
+
+    @rule(number=NUMBERS)
+    def leaves_the_export(self, number: int) -> None:
+        for anchor in self._somebody(number):
+            self._leave(anchor)
+
+    @rule(number=NUMBERS, same_name=st.booleans())
+    def returns(self, number: int, same_name: bool) -> None:
+        """With the same anchor."""
+        self.look()
+        for anchor in pick_one(sorted(self.gone), number):
+            person = self.gone.pop(anchor)
+            account = self.world.accounts.get(self.world.owns.get(anchor, ""), {})
+            free = person["userName"] not in self._taken() or person["userName"] == account.get("userName")
+            free = free and person["userName"] not in {one["userName"] for one in self.world.people.values()}
+            self.world.people[anchor] = person | ({} if same_name and free else {"userName": self._free_name()})
+
+    @rule(number=NUMBERS)
+    def returns_with_a_new_anchor(self, number: int) -> None:
+        """The same person, as the HR system sees it somebody else."""
+        new = [one for one in PEOPLE if one not in self.world.people and one not in self.gone]
+        for anchor in self._somebody(number) if new else ():
+            person = self._leave(anchor)
+            self.world.people[new[0]] = dict(person)
+
+    # -- groups ----------------------------------------------------------------------------------------------------
+
+    @rule(number=NUMBERS)
+    def a_group_is_made(self, number: int) -> None:
+        self.look()
+        for anchor in pick_one([one for one in GROUPS if one not in self.world.groups], number):
+            self.world.groups[anchor] = self._free_team_name()
+
+    @rule(number=NUMBERS)
+    def a_group_is_renamed(self, number: int) -> None:
+        self.look()
+        for anchor in pick_one(sorted(self.world.groups), number):
+            self.world.groups[anchor] = self._free_team_name()
+
+    @rule(number=NUMBERS)
+    def a_group_is_deleted(self, number: int) -> None:
+        for anchor in pick_one(sorted(self.world.groups), number):
+            del self.world.groups[anchor]
+            self.world.members = {edge for edge in self.world.members if anchor not in edge}
+
+    @rule(group=NUMBERS, member=NUMBERS)
+    def a_member_comes_or_goes(self, group: int, member: int) -> None:
+        for anchor in pick_one(sorted(self.world.groups), group):
+            one = pick([*PEOPLE, *(other for other in sorted(self.world.groups) if other != anchor)], member)
+            self.world.members ^= {(anchor, one)}
+
+    # -- others who work in the target -----------------------------------------------------------------------------
+
+    @rule(number=NUMBERS, path=st.sampled_from(["title", "nickName", "active", "manager"]), word=FEW)
+    def others_change_an_account(self, number: int, path: str, word: int) -> None:
+        self.look()
+        for id in pick_one(sorted(self.world.accounts), number):
+            resource = self.service.users[id]
+            if path == "manager":
+                boss = pick([None, *sorted(self.world.accounts)], word)
+                resource[ENTERPRISE] = {} if boss is None else {"manager": {"value": boss}}
+            else:
+                resource[path] = bool(word % 2) if path == "active" else WORDS[word]
+            self.service.users[id] = {name: value for name, value in resource.items() if value not in ("", {})}
+
+    @rule(number=NUMBERS)
+    def others_delete_an_account(self, number: int) -> None:
+        self.look()
+        for id in pick_one(sorted(self.world.accounts), number):
+            del self.service.users[id]
+
+    @rule(number=NUMBERS)
+    def others_delete_a_group(self, number: int) -> None:
+        self.look()
+        for id in pick_one(sorted(self.world.teams), number):
+            del self.service.groups[id]
+
+    @rule(group=NUMBERS, member=NUMBERS)
+    def others_change_members(self, group: int, member: int) -> None:
+        self.look()
+        for id in pick_one(sorted(self.world.teams), group):
+            resource = self.service.groups[id]
+            members = {one["value"] for one in resource.get("members", ())}
+            members ^= set(pick_one([*sorted(self.world.accounts), *sorted(self.world.teams.keys() - {id})], member))
+            self.service.groups[id] = resource | {"members": [{"value": one} for one in sorted(members)]}
+
+    @rule(number=NUMBERS, title=WORD)
+    def others_make_an_account(self, number: int, title: str) -> None:
+        """Under a name that nobody has, or that somebody of the source without an account has."""
+        self.look()
+        waiting = [
+            person["userName"]
+            for anchor, person in sorted(self.world.people.items())
+            if self.world.owns.get(anchor) not in self.world.accounts
+        ]
+        taken = {one["userName"] for one in self.world.accounts.values()}
+        name = pick([self._free_name(), *(one for one in waiting if one not in taken)], number)
+        self.service.seed(users=[{"userName": name, "active": True} | ({"title": title} if title else {})])
+
+    @rule(number=NUMBERS)
+    def others_make_a_group(self, number: int) -> None:
+        self.look()
+        taken = {team.get("displayName") for team in self.world.teams.values()}
+        waiting = [
+            name
+            for anchor, name in sorted(self.world.groups.items())
+            if self.world.owns_team.get(anchor) not in self.world.teams and name not in taken
+        ]
+        self.service.seed(groups=[{"displayName": pick([self._free_team_name(), *waiting], number)}])
+
+    # -- the job, and time -----------------------------------------------------------------------------------------
+
+    @rule(change=st.sampled_from(sorted(RULES)).flatmap(lambda name: st.tuples(st.just(name), RULES[name])))
+    def the_job_is_edited(self, change: tuple[str, Any]) -> None:
+        name, value = change
+        setattr(self.world.rules, name, value)
+
+    @rule(hours=st.sampled_from([1, 7, 25, 60]))
+    def time_passes(self, hours: int) -> None:
+        self.driver.now += timedelta(hours=hours)
+
+    # -- cycles ----------------------------------------------------------------------------------------------------
+
+    @rule(choice=CHOICE)
+    def a_cycle_runs(self, choice: str) -> None:
+        self._cycle(choice)
+
+    @rule(choice=CHOICE, moment=st.sampled_from(Moment), nth=st.integers(0, 25))
+    def a_cycle_dies(self, choice: str, moment: Moment, nth: int) -> None:
+        if moment not in (Moment.BEFORE_REQUEST, Moment.AFTER_REQUEST, Moment.BEFORE_WRITE, Moment.AFTER_WRITE):
+            nth %= 4
+        self._cycle(choice, Power(moment, nth))
+
+    @rule()
+    def everything_is_settled(self) -> None:
+        self._settle()
+
+    # -- what must hold --------------------------------------------------------------------------------------------
+
+    def _cycle(self, choice: str, power: Power | None = None, *, exact: bool = False) -> Ended:
+        """One cycle, and what holds after any cycle; with ``exact`` also what holds when nothing was in its way."""
+        self.sound = False
+        before = self.look()
+        untouched = {**dict(self.service.users), **dict(self.service.groups)}
+        self._write()
+        everybody = tuple([*PEOPLE, *GROUPS]) if exact else ()
+        self.driver.now += timedelta(minutes=1)
+        before.now = self.driver.now + timedelta(minutes=1)
+        wanted = settle(before)
+        ended = self.driver.cycle(choice, power=power, at_once=everybody)
+        counted.update(cycles=1, deaths=ended.killed, requests=ended.requests)
+        found = renamed(self.look(), before)
+        self._nothing_else_has_changed(untouched, before, wanted, found)
+        check_between(before, found, wanted)
+        self._nobody_is_deleted_early(before, found)
+        check_owners(before, found, wanted)
+        if exact:
+            report = ended.report
+            assert report is not None
+            assert not report.failures, [(one.anchor, one.action, one.message) for one in report.failures]
+            assert not report.error, report.error
+            check_equal(found, wanted)
+        self.sound = True
+        return ended
+
+    def _settle(self) -> None:
+        """A cycle that sees everything and puts everything right; afterwards nothing is left to do."""
+        if self.world.rules.drift == "report":
+            self._cycle("reconcile")
+            self._nothing_left("what others have done is left so")
+            self.world.rules.drift = "correct"
+        for _ in range(ROUNDS):
+            self._cycle("reconcile", exact=True)
+            world = self.look()
+            world.now = self.driver.now
+            if not differences(settle(world), world):
+                break
+        else:
+            raise AssertionError("the model itself does not come to rest")
+        self._nothing_left("everything is settled")
+
+    def _nothing_left(self, when: str) -> None:
+        self.sound = False
+        for choice in ("reconcile", "incremental"):
+            plan = self.driver.preview(choice)
+            left = [(block.action, block.table.to_dict("records")) for block in plan.blocks]
+            assert plan.empty, f"{when}, and the next {choice} plan is not empty: {left}"
+        self.sound = True
+
+    def _nothing_else_has_changed(
+        self, untouched: dict[str, Any], before: World, wanted: World, found: World
+    ) -> None:
+        """What the model does not change is the very same resource, with the same date of its last change."""
+        now = {**dict(self.service.users), **dict(self.service.groups)}
+        changed = {id for id in before.accounts if before.accounts[id] != wanted.accounts.get(id)}
+        changed |= {id for id in before.teams if before.teams[id] != wanted.teams.get(id)}
+        changed |= {one for edge in before.edges ^ wanted.edges for one in edge}
+        owned = {*wanted.owns.values(), *wanted.owns_team.values(), *before.owns.values(), *before.owns_team.values()}
+        for id in untouched.keys() - changed - owned:
+            assert without_groups(untouched[id]) == without_groups(now.get(id)), f"{id} is nobody's, and was touched"
+
+    def _nobody_is_deleted_early(self, before: World, found: World) -> None:
+        """With a grace period and no policy that deletes, only who was seen disabled for so long is deleted."""
+        rules = self.world.rules
+        ids = {id: anchor for anchor, id in before.owns.items()}
+        for id in before.accounts.keys() - found.accounts.keys():
+            anchor = ids.get(id)
+            assert anchor is not None, f"{id} belongs to nobody, and was deleted"
+            policy = rules.disabled if (why := why_outside(before, anchor)) is None else getattr(rules, why)
+            if policy == "delete":
+                continue
+            assert policy == "disable" and rules.delete_after is not None, f"{anchor} is deleted under {policy}"
+            assert why == "deleted"
+            assert self.off_since[id] + rules.delete_after <= self.driver.now, f"{anchor} is deleted too early"
+        for id, account in found.accounts.items():
+            if account.get("active", True):
+                self.off_since.pop(id, None)
+        for id, account in self.world.accounts.items():
+            if not account.get("active", True):
+                self.off_since.setdefault(id, self.driver.now)
+
+    # -- looking ---------------------------------------------------------------------------------------------------
+
+    def look(self) -> World:
+        """The world as it is: the target's own content, and the links, read from the database as anybody could."""
+        world = self.world
+        world.now = self.driver.now
+        world.accounts = {id: account_of(resource) for id, resource in self.service.users.items()}
+        teams = dict(self.service.groups.items())
+        world.teams = {
+            id: {path: team[path] for path in ("displayName", "externalId") if path in team}
+            for id, team in teams.items()
+        }
+        world.edges = {(id, one["value"]) for id, team in teams.items() for one in team.get("members", ())}
+        world.owns, world.owns_team, world.off_since = {}, {}, {}
+        for kind, anchor, id, state, since in self._links():
+            owns = world.owns if kind == "user" else world.owns_team
+            owns[anchor] = id
+            if state == "disabled":
+                world.off_since[anchor] = datetime.fromisoformat(since).replace(tzinfo=UTC)
+        for id, account in world.accounts.items():
+            if not account.get("active", True):
+                self.off_since.setdefault(id, self.driver.now)
+        return world.copy()
+
+    def _links(self) -> Iterable[tuple[str, ...]]:
+        ledger = self.folder / "state" / "ledger.sqlite"
+        if not ledger.is_file():
+            return []
+        with closing(sqlite3.connect(f"file:{ledger}?mode=ro", uri=True)) as connection:
+            query = "SELECT kind, anchor, target_id, state, state_since FROM link WHERE job = ?"
+            return connection.execute(query, [JOB]).fetchall()
+
+    # -- writing ---------------------------------------------------------------------------------------------------
+
+    def _write(self) -> None:
+        """The export and the job file."""
+        world = self.world
+        paths = ("userName", "title", "nick", "department", "manager", "status")
+        people = [{"id": anchor, **person} for anchor, person in world.people.items()]
+        write_csv(self.folder / "people.csv", ("id", *paths), people)
+        write_csv(self.folder / "groups.csv", ("id", "name"), [{"id": one, "name": world.groups[one]} for one in world.groups])
+        members = [{"group": group, "member": member} for group, member in sorted(world.members)]
+        write_csv(self.folder / "members.csv", ("group", "member"), members)
+        (self.folder / "job.yaml").write_bytes(orjson.dumps(job_of(world.rules, self.service.url)))  # JSON is YAML
+
+    def _join(self, anchor: str, name: str, title: str, nick: str, manager: str) -> None:
+        self.world.people[anchor] = {
+            "userName": name,
+            "title": title,
+            "nick": nick,
+            "department": "in",
+            "manager": manager,
+            "status": "active",
+        }
+
+    def _leave(self, anchor: str) -> dict[str, str]:
+        self.gone[anchor] = self.world.people.pop(anchor)
+        self.world.members = {edge for edge in self.world.members if anchor not in edge}
+        return self.gone[anchor]
+
+    def _somebody(self, number: int) -> Sequence[str]:
+        return pick_one(sorted(self.world.people), number)
+
+    def _taken(self) -> set[str]:
+        names = {person["userName"] for person in self.world.people.values()}
+        return names | {account["userName"] for account in self.world.accounts.values()}
+
+    def _free_name(self) -> str:
+        """A user name that nobody has, in the source or in the target."""
+        taken = self._taken()
+        return next(name for number in range(1000) if (name := f"n{number}") not in taken)
+
+    def _free_team_name(self) -> str:
+        taken = {*self.world.groups.values(), *(team.get("displayName") for team in self.world.teams.values())}
+        return next(name for number in range(1000) if (name := f"team {number}") not in taken)
+
+    def _ownerless_names(self) -> list[str]:
+        """Names of accounts that belong to nobody, or to somebody who has left, and that the source does not have."""
+        owners = {id: anchor for anchor, id in self.world.owns.items()}
+        taken = {person["userName"] for person in self.world.people.values()}
+        return sorted(
+            account["userName"]
+            for id, account in self.world.accounts.items()
+            if owners.get(id) not in self.world.people and account["userName"] not in taken
+        )
+
+
+def pick(choices: Sequence[T], number: int) -> T:
+    """One of them."""
+    return choices[number % len(choices)]
+
+
+def pick_one(choices: Sequence[T], number: int) -> Sequence[T]:
+    """One of them, or none where there is none."""
+    return [pick(choices, number)] if choices else []
+
+
+# --- what the model and the target say to each other ------------------------------------------------------------------
+
+
+def job_of(rules: Rules, url: str) -> dict[str, Any]:
+    """The job file's content."""
+
+    def mapped(how: str | None, path: str, origin: str, column: str) -> dict[str, Any]:
+        match how:
+            case None:
+                return {}
+            case "on_create":
+                return {path: {origin: f"[{column}]", "apply": "on_create"}}
+            case _:
+                return {path: {origin: f"[{column}]", "clear": how == "clear"}}
+
+    users: dict[str, Any] = {
+        "matching": [{"source": "[userName]", "target": "userName"}],
+        "attributes": {"userName": "[userName]", "externalId": "[id]", "active": "Not([IsSoftDeleted])"}
+        | mapped(rules.title, "title", "expression", "title")
+        | mapped(rules.nick, "nickName", "expression", "nick")
+        | mapped(rules.manager, f"{ENTERPRISE}:manager", "reference", "manager"),
+    }
+    if rules.by_anchor:
+        users["matching"].append({"source": "[id]", "target": "externalId"})
+    if rules.scope:
+        users["scope"] = [[{"attribute": "department", "operator": "NOT EQUALS", "value": "out"}]]
+    enabled = {"column": "status", "values": ["active"]}
+    days = {} if rules.delete_after is None else {"delete_after": f"{rules.delete_after.days}d"}
+    ways = ("unassigned", "out_of_scope", "disabled", "deleted")
+    document: dict[str, Any] = {
+        "name": JOB,
+        "source": {
+            "connector": "csv",
+            "users": {"path": "people.csv", "key": "id", "enabled": enabled},
+            "groups": {"path": "groups.csv", "key": "id"},
+            "members": {"path": "members.csv", "group": "group", "member": "member"},
+        },
+        "target": {"connector": "scim", "url": url, "auth": {"bearer": "${env:SCIM_TOKEN}"}, "page_size": 3},
+        "users": users,
+        "deprovision": {way: getattr(rules, way) for way in ways} | days,
+        "limits": {"removals": WIDE, "members": WIDE, "attribute": WIDE, "updates": WIDE, "source": WIDE}
+        | {"budget": {"per_day": WIDE, "per_week": WIDE}},
+        "quarantine": {"floor": 1_000_000, "all_of": 1_000_000, "stops": 1_000_000},
+        "load": {"batch_size": 2, "concurrency": 1, "members": 2},
+        "drift": rules.drift,
+        "vanished": rules.vanished,
+    }
+    if rules.groups:
+        document["groups"] = {
+            "matching": [{"source": "[name]", "target": "displayName"}],
+            "attributes": {"displayName": "[name]", "externalId": "[id]"},
+            "members": rules.members,
+            "nested": rules.nested,
+        }
+    if rules.assigned is not None:
+        document["assignment"] = {
+            "mode": "assigned",
+            "users": [one for one in rules.assigned if one in PEOPLE],
+            "groups": [one for one in rules.assigned if one in GROUPS],
+        }
+    return document
+
+
+def account_of(resource: dict[str, Any]) -> dict[str, Any]:
+    """A user as the model says it."""
+    account = {path: resource[path] for path in ("userName", "externalId", "title", "nickName", "active") if path in resource}
+    if boss := resource.get(ENTERPRISE, {}).get("manager"):
+        account["manager"] = boss["value"]
+    return account
+
+
+def without_groups(resource: dict[str, Any] | None) -> dict[str, Any] | None:
+    """A resource without what the target works out from others."""
+    return None if resource is None else {name: value for name, value in resource.items() if name != "groups"}
+
+
+def renamed(found: World, before: World) -> World:
+    """The world with accounts and groups that are new since ``before`` named as the model names them."""
+    names: dict[str, str] = {}
+    for now, then in ((found.accounts, before.accounts), (found.teams, before.teams)):
+        for id in sorted(now.keys() - then.keys()):
+            anchor = now[id].get("externalId")
+            assert anchor is not None, f"somebody without an anchor was created: {now[id]}"
+            assert f"new {anchor}" not in names.values(), f"{anchor} was created twice"
+            names[id] = f"new {anchor}"
+
+    def name(id: str) -> str:
+        return names.get(id, id)
+
+    world = found.copy()
+    world.accounts = {name(id): account for id, account in world.accounts.items()}
+    for account in world.accounts.values():
+        if "manager" in account:
+            account["manager"] = name(account["manager"])
+    world.teams = {name(id): team for id, team in world.teams.items()}
+    world.edges = {(name(group), name(member)) for group, member in world.edges}
+    world.owns = {anchor: name(id) for anchor, id in world.owns.items()}
+    world.owns_team = {anchor: name(id) for anchor, id in world.owns_team.items()}
+    return world
+
+
+def values_of(world: World, id: str) -> dict[str, Any] | None:
+    """What an account or a group says; a manager who is no longer there counts as none."""
+    entry = world.accounts.get(id, world.teams.get(id))
+    if entry is None:
+        return None
+    return {path: value for path, value in entry.items() if path != "manager" or value in world.accounts}
+
+
+def check_between(before: World, found: World, wanted: World) -> None:
+    """After any cycle, dead or alive: everything is as it was, or as it is to be."""
+    everything = {*before.accounts, *before.teams, *found.accounts, *found.teams, *wanted.accounts, *wanted.teams}
+    for id in sorted(everything):
+        was, now, to_be = (values_of(world, id) for world in (before, found, wanted))
+        if now is None:
+            assert None in (was, to_be), f"{id} is gone, and should not be"
+            continue
+        assert (was, to_be) != (None, None), f"{id} is there, and should not be: {now}"
+        for path in {*now, *(was or ()), *(to_be or ())}:
+            allowed = {(was or {}).get(path), (to_be or {}).get(path)}
+            assert now.get(path) in allowed, f"{id}: {path} is {now.get(path)!r}; it was, or is to be {allowed}"
+    wrong = (before.edges ^ found.edges) - (before.edges ^ wanted.edges)
+    wrong = {edge for edge in wrong if all(values_of(found, one) is not None for one in edge)}
+    assert not wrong, f"memberships have changed that should not: {sorted(wrong)}"
+
+
+def check_owners(before: World, found: World, wanted: World) -> None:
+    """Who owns what, after any cycle: as before, or as it is to be; and nobody's account is somebody else's too."""
+    for kind in ("owns", "owns_team"):
+        was, now, to_be = (getattr(world, kind) for world in (before, found, wanted))
+        source = before.people if kind == "owns" else before.groups
+        owner_was = {id: anchor for anchor, id in was.items()}
+        for anchor in {*was, *now, *to_be}:
+            if anchor not in now:
+                lost = was.get(anchor)
+                assert anchor not in to_be or anchor not in was or lost in now.values(), f"the link of {anchor} is lost"
+            elif now[anchor] not in (was.get(anchor), to_be.get(anchor)):
+                owner = owner_was.get(now[anchor])
+                assert owner is not None and owner not in source, f"{anchor} has got {now[anchor]}, which is {owner}'s"
+
+
+def check_equal(found: World, wanted: World) -> None:
+    """After a cycle in which nothing was in the way."""
+    assert not (lines := differences(found, wanted)), "\n".join(lines)
+
+
+def differences(found: World, wanted: World) -> list[str]:
+    """Where the target or its owners are not what they should be, a line each."""
+    lines = []
+    for id in sorted({*found.accounts, *found.teams, *wanted.accounts, *wanted.teams}):
+        now, to_be = values_of(found, id), values_of(wanted, id)
+        if now != to_be:
+            lines.append(f"{id} is {now} and should be {to_be}")
+    lines += [f"member {edge} is missing" for edge in sorted(wanted.edges - found.edges)]
+    lines += [f"member {edge} should not be there" for edge in sorted(found.edges - wanted.edges)]
+    for kind in ("owns", "owns_team"):
+        now, to_be = getattr(found, kind), getattr(wanted, kind)
+        if now != to_be:
+            lines.append(f"links are {now} and should be {to_be}")
+    return lines
+
+
+def write_csv(path: Path, columns: Sequence[str], rows: Iterable[dict[str, str]]) -> None:
+    """A file of the export."""
+    with path.open("w", encoding="utf-8", newline="") as file:
+        writer = csv.DictWriter(file, fieldnames=columns, lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(rows)
