@@ -17,6 +17,7 @@ import pyarrow as pa
 from connectors.contract import Action, AttributeInfo, Kind, Snapshot, Target, Wanted
 from tasks.keys import find, pick, texts
 from tasks.ledger import Cycle
+from tasks.membership import is_among
 from tasks.plan import Block, EntryPlan, Plan
 from tasks.plan.references import unowned_id
 from tasks.snapshots import Kept
@@ -114,7 +115,7 @@ def advance(
     """
     users, groups, edges = kept.snapshot.users, kept.snapshot.groups, kept.snapshot.members
     doubtful = {
-        kind: pd.Index(sorted(set(ids[kind].reindex(sorted(anchors)).dropna())), dtype="str")
+        kind: pd.Index(sorted(set(ids[kind][is_among(ids[kind].index, sorted(anchors))])), dtype="str")
         for kind, anchors in undone.items()
         if kind in ids
     }
@@ -152,8 +153,9 @@ def created_anchors(blocks: Iterable[Block], kind: Kind) -> list[str]:
 def ids_after(entries: EntryPlan, created: Mapping[str, str]) -> "pd.Series[str]":
     """Ids by anchor of everybody who is linked after a load; ``created``: ids of those who got their account by it."""
     known = entries.known
-    anchors = pa.concat_arrays([texts(known), _text(created)])
-    ids = pa.concat_arrays([texts(known.index), _text(created.values())])
+    # Who is created again had another account before: the first one found is the one that counts.
+    anchors = pa.concat_arrays([_text(created), texts(known)])
+    ids = pa.concat_arrays([_text(created.values()), texts(known.index)])
     return pd.Series(pd.array(ids, dtype="str"), index=pd.Index(pd.array(anchors, dtype="str")))
 
 
@@ -189,7 +191,7 @@ def _resolved(block: Block, path: str, ids: Ids) -> pd.Series:
     if path not in block.references:
         return column
     if column.dtype == object:
-        people = ids[Kind.USER].to_dict()
+        people = ids[Kind.USER][~ids[Kind.USER].index.duplicated()].to_dict()
         return column.map(lambda many: [people.get(one) or unowned_id(one) for one in many], na_action="ignore")
     return _ids_of(column, ids[Kind.USER])
 

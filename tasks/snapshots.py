@@ -21,6 +21,7 @@ from typing import Any
 import orjson
 import pandas as pd
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from connectors.contract import Kind, Snapshot, Unreadable
@@ -96,9 +97,12 @@ class SnapshotStore:
         (self._folder / side / _CURRENT).unlink(missing_ok=True)
 
 
-def write_frame(path: Path, frame: pd.DataFrame) -> None:
+def write_frame(path: Path, frame: pd.DataFrame, *, group: int | None = None) -> None:
     """A frame as a Parquet file that its owner alone may read. Lists and dicts are kept as JSON, for their elements
-    need not look alike."""
+    need not look alike.
+
+    ``group``: rows that can be read without the others.
+    """
     arrays, fields = [], []
     if not isinstance(frame.index, pd.RangeIndex):
         frame = frame.reset_index(names="")
@@ -110,12 +114,27 @@ def write_frame(path: Path, frame: pd.DataFrame) -> None:
         fields.append(pa.field(str(name), array.type, metadata={"dtype": str(column.dtype)}))
     table = pa.Table.from_arrays(arrays, schema=pa.schema(fields))
     path.touch(mode=FILE_MODE)
-    pq.write_table(table, path, compression="zstd", compression_level=1)
+    pq.write_table(table, path, compression="zstd", compression_level=1, row_group_size=group)
 
 
 def read_frame(path: Path) -> pd.DataFrame:
     """What :func:`write_frame` wrote. Raises: OSError, pyarrow.ArrowException, ValueError."""
-    table = pq.read_table(path, memory_map=False)
+    return _frame(pq.read_table(path, memory_map=False))
+
+
+def read_rows(path: Path, column: str, key: str) -> pd.DataFrame:
+    """The rows of a file that have a key in a text column; that of the index is called "". Raises: OSError,
+    pyarrow.ArrowException, ValueError."""
+    with pq.ParquetFile(path, memory_map=False) as file:
+        found = []
+        for group in range(file.num_row_groups):
+            rows = pc.indices_nonzero(pc.equal(file.read_row_group(group, columns=[column]).column(0), key))
+            if len(rows):
+                found.append(file.read_row_group(group).take(rows))
+        return _frame(pa.concat_tables(found) if found else file.schema_arrow.empty_table())
+
+
+def _frame(table: pa.Table) -> pd.DataFrame:
     columns: dict[str, Any] = {}
     for name in table.column_names:
         dtype = table.schema.field(name).metadata[b"dtype"].decode()

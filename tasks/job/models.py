@@ -692,6 +692,13 @@ class LogRules(Section):
         return self
 
 
+class History(Section):
+    """What is kept of what cycles wanted the target to be, for ``provisor diff`` and ``provisor history``."""
+
+    snapshots: Annotated[int, Field(strict=True, ge=0, le=1000)] = 20
+    """How many different desired states are kept, the oldest goes first; 0 keeps none."""
+
+
 class Schedule(Section):
     """When cycles start by themselves: ``every`` so often, or by ``cron``."""
 
@@ -765,6 +772,8 @@ class Job(Section):
     """An account that others have deleted in the target: ``recreate`` it or adopt one that matches; or ``leave`` it."""
     log: LogRules = LogRules()
     """How long the provisioning log is kept."""
+    history: History = History()
+    """How many desired states of the target are kept."""
     schedule: Schedule | None = None
     """When cycles start by themselves; only by hand where this is left out."""
     notify: tuple[Address, ...] = ()

@@ -14,7 +14,7 @@ import pandas as pd
 from connectors.contract import Action, Kind
 from connectors.errors import ErrorCode
 from tasks.keys import texts
-from tasks.mapping import Held
+from tasks.mapping import Held, Mask
 from tasks.membership import is_among
 from tasks.plan.blocks import Block, EntryPlan, Later, Wave
 from tasks.plan.build import Plan
@@ -51,7 +51,7 @@ def _not_created(plan: Plan, kind: Kind, anchors: Collection[str]) -> dict[Kind,
 def _entries(entries: EntryPlan, mine: set[str]) -> EntryPlan:
     settling, passed_over = entries.settling, entries.passed_over
 
-    def among(index: pd.Index) -> "np.ndarray[tuple[int], np.dtype[np.bool_]]":
+    def among(index: pd.Index) -> Mask:
         return is_among(index, texts(pd.Index(sorted(mine), dtype="str")))
 
     def settled() -> pd.DataFrame:
@@ -134,9 +134,7 @@ def _without_references(block: Block, missing: frozenset[str], notes: list[Held]
     return narrowed if something.all() else narrowed.take(something)
 
 
-def _left_out(
-    column: pd.Series, missing: frozenset[str]
-) -> tuple[pd.Series, "np.ndarray[tuple[int], np.dtype[np.bool_]]"]:
+def _left_out(column: pd.Series, missing: frozenset[str]) -> tuple[pd.Series, Mask]:
     """A column of anchors without the missing ones; and the rows that lost some."""
     if column.dtype != object:
         lost = column.isin(list(missing)).to_numpy(dtype=bool)
