@@ -82,8 +82,8 @@ def conclude(ledger: Ledger, ending: Ending) -> str:
 
     Raises: LeaseLostError.
     """
-    if isinstance(ending.error, LeaseLostError) or ending.cycle.kind is CycleKind.UNDO:
-        return ""  # an undo says nothing about what the source wants
+    if isinstance(ending.error, LeaseLostError) or ending.cycle.kind.partial:
+        return ""  # it says nothing about how the job stands
     job, cycle = ending.job, ending.cycle
     known = ledger.escrows(job.name)
     present = ledger.quarantine(job.name)

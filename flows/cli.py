@@ -457,7 +457,7 @@ def why(
     ],
     as_json: Json = False,
 ) -> None:
-    """Say why an entry has the account it has, or none: from the source to the target, with the log; nothing is written."""
+    """Say why an entry has the account it has, or none: from the source to the target, with the log. Writes nothing."""
     import orjson
 
     from flows.show import console

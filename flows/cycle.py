@@ -28,6 +28,7 @@ from prefect.states import Failed as FailedState
 from connectors.contract import Action, Kind, Snapshot
 from connectors.errors import ErrorCode, ProvisorError
 from flows.aftermath import STOPS, Ending, conclude, count_stops, let_begin, tell
+from flows.history import history_of
 from flows.initiator import initiator
 from flows.lease import HeldLease, holding
 from flows.plan_file import PlanFile, forget_key, read_plan_file, refuse_moved, refuse_unfit
@@ -214,7 +215,7 @@ class Running:
     def may_go_on(self) -> None:
         """Passes when the next batch may be sent. Raises: LeaseLostError, JobPausedError."""
         self.lease.check()
-        if self.cycle.kind is CycleKind.UNDO:
+        if self.cycle.kind.partial:
             return
         refuse_paused(self.job.name, self.ledger.paused(self.job.name))
 
@@ -223,7 +224,7 @@ class Running:
         checked = decision.checked
         moment = self.clock()
         known = self.ledger.staged(self.job.name)
-        if self.cycle.kind is CycleKind.UNDO:  # what waits for other reasons, it has nothing to say about
+        if self.cycle.kind.partial:  # what waits for other reasons, it has nothing to say about
             mine = {item.key for item in (*checked.waiting, *checked.approved, *checked.rejected)}
             known = [item for item in known if item.key in mine]
         books = keep_books(checked, known, cycle_id=self.cycle.id)
@@ -291,6 +292,18 @@ class Running:
         known = advance(base_of(self.job, self.cycle, sight), blocks, self.undone, ids, cycle=self.cycle)
         store_of(self.job.name).keep(Side.TARGET, known)
         self.marks["remember"] = self.clock()
+
+    def keep_desired(self, decision: Decision) -> None:
+        """Keeps what this cycle wanted the target to be, for ``provisor diff`` and ``provisor history``.
+
+        Everything is done by then: that it cannot be kept fails no cycle.
+        """
+        plan = decision.checked.plan
+        try:
+            history_of(self.job.name).keep(self.job, self.cycle, plan, planned=bool(plan.blocks))
+        except OSError as error:
+            story().warning("What was wanted of the target cannot be kept for later: %s", error)
+        self.marks["keep"] = self.clock()
 
     def _forget_approved(self, decision: Decision) -> None:
         """What was approved is done; what failed stays approved, and so does what an incomplete source still holds."""
@@ -365,8 +378,9 @@ def running_cycle(
 ) -> Iterator[Running]:
     """A cycle of the job from its first look to its report; closes it in the ledger whatever happens.
 
-    ``at_once``: anchors of entries in escrow that do not wait. ``kind``: what it evaluates, whatever the choice; an
-    undo begins also while the job is paused or in quarantine, and counts as one with the last cycle's configuration.
+    ``at_once``: anchors of entries in escrow that do not wait. ``kind``: what it evaluates, whatever the choice; a
+    partial one begins also while the job is paused or in quarantine, and counts as one with the last cycle's
+    configuration.
 
     Raises: JobError, JobBusyError, JobPausedError, JobQuarantinedError, and whatever happens inside, after what was
     done has been written down.
@@ -378,7 +392,7 @@ def running_cycle(
         ledger = stack.enter_context(open_ledger())
         lease = stack.enter_context(holding(ledger, job.name, clock=clock))
         fingerprint = job.fingerprint()
-        if kind is CycleKind.UNDO:
+        if kind is not None and kind.partial:
             last = ledger.last_cycle(job.name)
             fingerprint = last.fingerprint if last is not None else fingerprint
         else:

@@ -30,7 +30,7 @@ def history_of(job: str) -> History:
     return History(home() / "snapshots" / job / "desired")
 
 
-# --- two cycles --------------------------------------------------------------------------------------------------------
+# --- two cycles ------------------------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,9 +125,7 @@ def _entries(frame: pd.DataFrame, hidden: set[str]) -> Iterator[dict[str, Any]]:
     columns = [frame[path].tolist() for path in paths]
     for row, (anchor, label, standing) in enumerate(zip(frame.index, frame[LABEL], frame[STANDING], strict=True)):
         cells = {path: plain(column[row]) for path, column in zip(paths, columns, strict=True)}
-        values = {
-            path: REDACTED if path in hidden else value for path, value in cells.items() if value is not None
-        }
+        values = {path: REDACTED if path in hidden else value for path, value in cells.items() if value is not None}
         yield {"anchor": anchor, "label": label, "standing": standing, "attributes": values}
 
 
@@ -193,7 +191,7 @@ def _say_more(out: Console, count: int, limit: int | None) -> None:
         out.print(f"    [dim]… and {count - limit:,} more of these[/]")
 
 
-# --- one entry through time --------------------------------------------------------------------------------------------
+# --- one entry through time ------------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True, slots=True)
@@ -263,9 +261,9 @@ def life_of(ledger: Ledger, job: str, identity: str) -> Life:
 def _meant(ledger: Ledger, history: History, job: str, identity: str) -> tuple[Kind, str]:
     found = set(history.find(identity))
     for anchor in ledger.identities(job, identity):
-        kinds = {kind for kind in Kind if ledger.link(job, kind, anchor) is not None}
+        found |= {(kind, anchor) for kind in Kind if ledger.link(job, kind, anchor) is not None}
         lines = (line for chunk in ledger.log_chunks(job, identity=anchor, limit=50) for line in chunk)
-        found |= {(kind, anchor) for kind in kinds} | {(Kind(one.kind), anchor) for one in lines if one.anchor == anchor}
+        found |= {(Kind(line.kind), anchor) for line in lines if line.anchor == anchor}
     exact = {one for one in found if one[1] == identity}
     candidates = sorted(exact or found, key=lambda one: (list(Kind).index(one[0]), one[1]))
     if not candidates:
@@ -291,12 +289,10 @@ def _wanted(history: History, kind: Kind, anchor: str) -> Iterator[Event]:
         state = history.read_entry(kept, kind, anchor)
         if state is None:
             continue
+        first = before is None
         if before is None:
             nothing = {one: frame.iloc[:0] for one, frame in state.entries.items()}
             before = DesiredState(nothing, state.members.iloc[:0], state.redacted)
-            first = True
-        else:
-            first = False
         yield from _step(compare(before, state), kind, kept, first=first)
         before = state
 

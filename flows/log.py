@@ -156,7 +156,7 @@ def write_json(stream: BinaryIO, chunks: Chunks) -> None:
 
 def write_csv(stream: TextIO, chunks: Chunks) -> None:
     """The lines alone, without their steps and modified properties, as one CSV table."""
-    writer = csv.writer(stream, lineterminator="\n")
+    writer = csv.writer(stream)  # lines end with CR LF: with LF alone a CR inside of a cell would not be quoted
     writer.writerow(_LINE)
     for chunk in chunks:
         writer.writerows(_line_row(line) for line in chunk)
@@ -193,7 +193,7 @@ def _replacing(folder: Path) -> Iterator[Sequence[_Writer]]:
             for path, columns in zip(unfinished, FILES.values(), strict=True):
                 descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, FILE_MODE)
                 file = stack.enter_context(os.fdopen(descriptor, "w", encoding="utf-8", newline=""))
-                writer = csv.writer(file, lineterminator="\n")
+                writer = csv.writer(file)
                 writer.writerow(columns)
                 writers.append(writer)
             yield writers

@@ -81,6 +81,7 @@ def provision(
             running.stage(decision)
             load(running, decision)
             running.remember(decision)
+            running.keep_desired(decision)
     except STOPS as error:
         return stopped(error)
     return final_state(running.report)

@@ -114,8 +114,8 @@ def _show_values(out: Console, change: dict[str, Any]) -> None:
     width = max(map(len, names.values()), default=0)
     for path, value in after.items():
         name = escape(names[path].ljust(width))
-        new = f"[green]{_shown(value)}[/]"
-        old = "" if before is None else f"[red]{_shown(before.get(path))}[/] → "
+        new = f"[green]{shown(value)}[/]"
+        old = "" if before is None else f"[red]{shown(before.get(path))}[/] → "
         out.print(f"      {name}  {old}{new}")
     if members := change.get("members"):
         names_shown = ", ".join(escape(member) for member in members[:8])
@@ -128,7 +128,7 @@ def _short(path: str) -> str:
     return f"…:{path.rpartition(':')[2]}" if path.startswith("urn:") else path
 
 
-def _shown(value: Value) -> str:
+def shown(value: Value) -> str:
     match value:
         case None:
             return "[dim]nothing[/]"

@@ -13,7 +13,7 @@ from enum import StrEnum
 from connectors.contract import Kind, Snapshot
 from connectors.errors import SchemaMismatchError
 from flows.home import home
-from flows.systems import FINISHED, Systems
+from flows.systems import EVALUATING, FINISHED, Systems
 from tasks.assignment import with_assignments
 from tasks.extract import Facts, needs_of, read_source, read_target
 from tasks.job import Job, Reconcile
@@ -69,7 +69,7 @@ def kind_of_cycle(ledger: Ledger, job: Job, choice: CycleChoice, *, now: datetim
     """
     if choice is not CycleChoice.AUTO:
         return CycleKind(choice)
-    last = ledger.last_cycle(job.name, states=FINISHED)
+    last = ledger.last_cycle(job.name, states=FINISHED, kinds=EVALUATING)
     if last is None or last.fingerprint != job.fingerprint() or ledger.watermark(job.name) is None:
         return CycleKind.INITIAL
     match job.reconcile:

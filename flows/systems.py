@@ -15,7 +15,7 @@ from flows.home import home
 from tasks.checks import NOTHING_BEFORE, History
 from tasks.escrow import given_up
 from tasks.job import Job
-from tasks.ledger import CycleState, Escrow, Ledger
+from tasks.ledger import CycleKind, CycleState, Escrow, Ledger
 from tasks.plan import Remembered
 
 
@@ -31,6 +31,9 @@ COUNTED_CYCLES = 20
 
 FINISHED = (CycleState.DONE, CycleState.DONE_WITH_FAILURES, CycleState.STAGED)
 """States of cycles that ran to their end."""
+
+EVALUATING = tuple(kind for kind in CycleKind if not kind.partial)
+"""Kinds of cycles that evaluate everybody, or everybody who has changed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +86,7 @@ def recall(ledger: Ledger, job: Job, moment: datetime, *, target: str = "", at_o
     escrows = tuple(ledger.escrows(job.name))
     if ledger.quarantine(job.name) is not None:
         at_once = {*at_once, *(one.anchor for one in escrows if not given_up(one))}
-    finished = ledger.last_cycle(job.name, states=FINISHED)
+    finished = ledger.last_cycle(job.name, states=FINISHED, kinds=EVALUATING)
     return Recalled(
         links=Remembered(
             links={kind: ledger.links(job.name, kind) for kind in Kind},

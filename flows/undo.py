@@ -395,7 +395,7 @@ class _Undo:
         """Steps that go into one block: one action on one kind, with references that are known the same way."""
         alike: dict[tuple[Any, ...], list[Step]] = {}
         for step in self.steps:
-            key = (step.wave, step.deed.kind, step.action, self._by_anchor(step))
+            key = (step.wave, step.deed.kind, step.action, step.action is Action.CREATE or self._by_anchor(step))
             alike.setdefault(key, []).append(step)
         return [alike[key] for key in sorted(alike)]
 
@@ -439,7 +439,7 @@ class _Undo:
             return [replace(block, after=None, touched=None)]
         if not creating:
             return [block]
-        reachable = pd.Index([*self._links[Kind.USER].index, *table["anchor"]], dtype="str")
+        reachable = pd.Index([*self._links[Kind.USER].index, *self._gone[Kind.USER].values()], dtype="str")
         return order_creates(block, reachable, notes)
 
     def _written(self, step: Step, by_anchor: Collection[str]) -> dict[str, Value]:

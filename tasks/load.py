@@ -367,14 +367,18 @@ _LOST = {
 }
 
 
-def settle_attempts(ledger: Ledger, cycle: Cycle, plan: Plan, *, now: datetime) -> int:
+def settle_attempts(
+    ledger: Ledger, cycle: Cycle, plan: Plan, *, now: datetime, about: tuple[Kind, str] | None = None
+) -> int:
     """Closes attempts whose answers were lost by what the target shows now; gives how many there were.
 
     To be called with a plan made from a complete listing, before anything is sent: what the plan does not want again
-    has taken effect. About an entry that is held the plan says nothing: its attempts stay open.
+    has taken effect. About an entry that is held the plan says nothing: its attempts stay open. A plan of one entry, the
+    kind and anchor in ``about``, says nothing about the others.
     """
     held = {(one.kind, one.anchor) for one in plan.held}
     attempts = [one for one in ledger.open_attempts(cycle.job) if (one.kind, one.anchor) not in held]
+    attempts = [one for one in attempts if about in (None, (one.kind, one.anchor))]
     if not attempts:
         return 0
     wanted = {(block.kind, block.action, anchor) for block in plan.blocks for anchor in block.table["anchor"]}

@@ -110,6 +110,13 @@ class CycleKind(StrEnum):
     RECONCILE = "reconcile"
     UNDO = "undo"
     """Nothing of the source: it takes back what an earlier cycle did."""
+    ON_DEMAND = "on demand"
+    """One entry, because somebody asked for it."""
+
+    @property
+    def partial(self) -> bool:
+        """True for a cycle that says nothing about how the job stands: it looks at a few entries only."""
+        return self in (CycleKind.UNDO, CycleKind.ON_DEMAND)
 
 
 class CycleState(StrEnum):

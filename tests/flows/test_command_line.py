@@ -186,7 +186,7 @@ def test_run_is_a_flow_run_of_the_configured_api(
     assert run.state.message.startswith("Done: ")
     tasks = prefect.read_task_runs(task_run_filter=TaskRunFilter(flow_run_id=TaskRunFilterFlowRunId(any_=[run.id])))
     titles = {task.name for task in tasks}
-    assert {"read source", "read target", "plan"} <= titles
+    assert {"read the source", "see the target", "plan"} <= titles
     assert any(title.startswith("create ") and title.endswith(" users") for title in titles)
     assert any(title.startswith("add members in ") for title in titles)
     assert all(task.state is not None and task.state.is_completed() for task in tasks)

@@ -169,7 +169,10 @@ def test_created_accounts_are_deleted_if_asked(
 def test_the_first_cycle_is_taken_back(
     small: Workplace, service: ScimService, before: State, provisor: Command
 ) -> None:
-    """Everything that was created goes again, groups and all."""
+    """Everything that was created goes again, groups and all; somebody has to approve that nobody is left."""
+    assert provisor("undo", small.job, "1", "--delete-created").status == 3
+    assert writes(service) == {}
+    assert provisor("approve", JOB).status == 0
     said = provisor("undo", small.job, "1", "--delete-created")
     assert said.status == 0, said.out + said.err
     assert not service.users
@@ -194,9 +197,11 @@ def test_deleted_accounts_are_created_again_if_asked(
     report = small.cycle()
     assert report.counts["deleted"] == 2
 
+    service.reset_counts()
     said = provisor("undo", small.job, str(report.cycle), "--no-pause")
     assert said.status == 1
     assert "It was deleted; --recreate creates it again, under another id." in said.out
+    assert writes(service) == {}
     said = provisor("undo", small.job, str(report.cycle), "--recreate")
     assert said.status == 0, said.out + said.err
     assert asdict(read_back(service.url)) == asdict(target)
@@ -231,7 +236,7 @@ def test_what_is_as_before_already_is_left_alone(
 
 
 def test_guards_judge_an_undo(small: Workplace, service: ScimService, before: State, provisor: Command) -> None:
-    """It takes away from people like any other cycle: what is too much waits, is approved, and goes with the next try."""
+    """It takes away from people like any cycle: what is too much waits, is approved, and goes with the next try."""
     small.document["limits"]["removals"] = {"count": 3, "fraction": 1.0}
     small.save()
     service.reset_counts()

@@ -52,8 +52,8 @@ class Moment(StrEnum):
     AFTER_KEEP = "after the snapshot is kept, before the cycle is closed"
 
 
-class Killed(BaseException):  # noqa: N818 (a process does not fail, it dies)
-    """The process is dead."""
+class Killed(BaseException):
+    """The process is dead; it does not fail, so no handler of exceptions takes it for a failure."""
 
 
 class _GoneError(Exception):

@@ -1,9 +1,9 @@
 """Everything that can happen to a job in its life, in any order; after it all, the target is what the model says.
 
 The rules of the machine are the events of the model's world: the source changes, others change the target, the job is
-edited, time passes, cycles run, and some die half-way. After each cycle, whatever became of it, every attribute, account
-and membership is as it was or as the model wants it, and nothing else has changed anywhere. After a cycle that sees the
-whole target and is let finish, everything is as the model wants it, and the next plan is empty.
+edited, time passes, cycles run, and some die half-way. After each cycle, whatever became of it, every attribute,
+account and membership is as it was or as the model wants it, and nothing else has changed anywhere. After a cycle that
+sees the whole target and is let finish, everything is as the model wants it, and the next plan is empty.
 
 Events are kept out that no cycle can put right in one go, because the target refuses them: a user name that somebody
 else has.
@@ -23,7 +23,7 @@ from typing import Any, TypeVar
 
 import orjson
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, initialize, rule
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
 from tests.model.driver import Driver, Ended, Moment, Power
 from tests.model.reference import Rules, World, settle, why_outside
@@ -116,27 +116,23 @@ class Lifecycle(RuleBasedStateMachine):
 
     # -- the source ------------------------------------------------------------------------------------------------
 
-    @rule(number=NUMBERS, title=WORD, nick=WORD, manager=NUMBERS)
-    def joins(self, number: int, title: str, nick: str, manager: int) -> None:
+    def joins(self, number: int, other: int) -> None:
         """Somebody new, under a name that is free, or that an account without an owner has."""
         if new := [one for one in PEOPLE if one not in self.world.people and one not in self.gone]:
             self.look()
             names = [self._free_name(), *self._ownerless_names()]
             self._join(new[0], pick(names, number), title, nick, pick(["", *PEOPLE], manager))
 
-    @rule(number=NUMBERS, path=st.sampled_from(["title", "nick", "department"]), word=WORD)
-    def moves(self, number: int, path: str, word: str) -> None:
+    def moves(self, number: int, other: int) -> None:
         for anchor in self._somebody(number):
             self.world.people[anchor][path] = word
 
-    @rule(number=NUMBERS)
-    def leaves_scope(self, number: int) -> None:
+    def leaves_scope(self, number: int, other: int) -> None:
         for anchor in self._somebody(number):
             self.world.people[anchor]["department"] = "out"
             self.world.rules.scope = True
 
-    @rule(number=NUMBERS, back=st.booleans())
-    def is_renamed(self, number: int, back: bool) -> None:
+    def is_renamed(self, number: int, other: int) -> None:
         """Another user name: a free one, or the one that the account still has."""
         for anchor in self._somebody(number):
             self.look()
@@ -144,24 +140,20 @@ class Lifecycle(RuleBasedStateMachine):
             taken = {one["userName"] for one in self.world.people.values()}
             self.world.people[anchor]["userName"] = own if back and own and own not in taken else self._free_name()
 
-    @rule(number=NUMBERS, manager=NUMBERS)
-    def gets_a_manager(self, number: int, manager: int) -> None:
+    def gets_a_manager(self, number: int, other: int) -> None:
         """Or loses one; circles, somebody who is not there, and oneself included."""
         for anchor in self._somebody(number):
             self.world.people[anchor]["manager"] = pick(["", *PEOPLE, "nobody"], manager)
 
-    @rule(number=NUMBERS, status=st.sampled_from(["active", "terminated"]))
-    def changes_status(self, number: int, status: str) -> None:
+    def changes_status(self, number: int, other: int) -> None:
         for anchor in self._somebody(number):
             self.world.people[anchor]["status"] = status
 
-    @rule(number=NUMBERS)
-    def leaves_the_export(self, number: int) -> None:
+    def leaves_the_export(self, number: int, other: int) -> None:
         for anchor in self._somebody(number) if len(self.world.people) > 1 else ():
             self._leave(anchor)
 
-    @rule(number=NUMBERS, same_name=st.booleans())
-    def returns(self, number: int, same_name: bool) -> None:
+    def returns(self, number: int, other: int) -> None:
         """With the same anchor."""
         self.look()
         for anchor in pick_one(sorted(self.gone), number):
@@ -171,8 +163,7 @@ class Lifecycle(RuleBasedStateMachine):
             free = free and person["userName"] not in {one["userName"] for one in self.world.people.values()}
             self.world.people[anchor] = person | ({} if same_name and free else {"userName": self._free_name()})
 
-    @rule(number=NUMBERS)
-    def returns_with_a_new_anchor(self, number: int) -> None:
+    def returns_with_a_new_anchor(self, number: int, other: int) -> None:
         """The same person, as the HR system sees it somebody else."""
         new = [one for one in PEOPLE if one not in self.world.people and one not in self.gone]
         for anchor in self._somebody(number) if new else ():
@@ -181,34 +172,29 @@ class Lifecycle(RuleBasedStateMachine):
 
     # -- groups ----------------------------------------------------------------------------------------------------
 
-    @rule(number=NUMBERS)
-    def a_group_is_made(self, number: int) -> None:
+    def a_group_is_made(self, number: int, other: int) -> None:
         self.look()
         for anchor in pick_one([one for one in GROUPS if one not in self.world.groups], number):
             self.world.groups[anchor] = self._free_team_name()
 
-    @rule(number=NUMBERS)
-    def a_group_is_renamed(self, number: int) -> None:
+    def a_group_is_renamed(self, number: int, other: int) -> None:
         self.look()
         for anchor in pick_one(sorted(self.world.groups), number):
             self.world.groups[anchor] = self._free_team_name()
 
-    @rule(number=NUMBERS)
-    def a_group_is_deleted(self, number: int) -> None:
+    def a_group_is_deleted(self, number: int, other: int) -> None:
         for anchor in pick_one(sorted(self.world.groups), number):
             del self.world.groups[anchor]
             self.world.members = {edge for edge in self.world.members if anchor not in edge}
 
-    @rule(group=NUMBERS, member=NUMBERS)
-    def a_member_comes_or_goes(self, group: int, member: int) -> None:
+    def a_member_comes_or_goes(self, number: int, other: int) -> None:
         for anchor in pick_one(sorted(self.world.groups), group):
             one = pick([*PEOPLE, *(other for other in sorted(self.world.groups) if other != anchor)], member)
             self.world.members ^= {(anchor, one)}
 
     # -- others who work in the target -----------------------------------------------------------------------------
 
-    @rule(number=NUMBERS, path=st.sampled_from(["title", "nickName", "active", "manager"]), word=FEW)
-    def others_change_an_account(self, number: int, path: str, word: int) -> None:
+    def others_change_an_account(self, number: int, other: int) -> None:
         self.look()
         for id in pick_one(sorted(self.world.accounts), number):
             resource = self.service.users[id]
@@ -219,20 +205,17 @@ class Lifecycle(RuleBasedStateMachine):
                 resource[path] = bool(word % 2) if path == "active" else WORDS[word]
             self.service.users[id] = {name: value for name, value in resource.items() if value not in ("", {})}
 
-    @rule(number=NUMBERS)
-    def others_delete_an_account(self, number: int) -> None:
+    def others_delete_an_account(self, number: int, other: int) -> None:
         self.look()
         for id in pick_one(sorted(self.world.accounts), number):
             del self.service.users[id]
 
-    @rule(number=NUMBERS)
-    def others_delete_a_group(self, number: int) -> None:
+    def others_delete_a_group(self, number: int, other: int) -> None:
         self.look()
         for id in pick_one(sorted(self.world.teams), number):
             del self.service.groups[id]
 
-    @rule(group=NUMBERS, member=NUMBERS)
-    def others_change_members(self, group: int, member: int) -> None:
+    def others_change_members(self, number: int, other: int) -> None:
         self.look()
         for id in pick_one(sorted(self.world.teams), group):
             resource = self.service.groups[id]
@@ -240,8 +223,7 @@ class Lifecycle(RuleBasedStateMachine):
             members ^= set(pick_one([*sorted(self.world.accounts), *sorted(self.world.teams.keys() - {id})], member))
             self.service.groups[id] = resource | {"members": [{"value": one} for one in sorted(members)]}
 
-    @rule(number=NUMBERS, title=WORD)
-    def others_make_an_account(self, number: int, title: str) -> None:
+    def others_make_an_account(self, number: int, other: int) -> None:
         """Under a name that nobody has, or that somebody of the source without an account has."""
         self.look()
         waiting = [
@@ -253,8 +235,7 @@ class Lifecycle(RuleBasedStateMachine):
         name = pick([self._free_name(), *(one for one in waiting if one not in taken)], number)
         self.service.seed(users=[{"userName": name, "active": True} | ({"title": title} if title else {})])
 
-    @rule(number=NUMBERS)
-    def others_make_a_group(self, number: int) -> None:
+    def others_make_a_group(self, number: int, other: int) -> None:
         self.look()
         taken = {team.get("displayName") for team in self.world.teams.values()}
         waiting = [
@@ -266,13 +247,11 @@ class Lifecycle(RuleBasedStateMachine):
 
     # -- the job, and time -----------------------------------------------------------------------------------------
 
-    @rule(change=st.sampled_from(sorted(RULES)).flatmap(lambda name: st.tuples(st.just(name), RULES[name])))
-    def the_job_is_edited(self, change: tuple[str, Any]) -> None:
+    def the_job_is_edited(self, number: int, other: int) -> None:
         name, value = change
         setattr(self.world.rules, name, value)
 
-    @rule(hours=st.sampled_from([1, 7, 25, 60]))
-    def time_passes(self, hours: int) -> None:
+    def time_passes(self, number: int, other: int) -> None:
         self.driver.now += timedelta(hours=hours)
 
     # -- cycles ----------------------------------------------------------------------------------------------------
@@ -291,6 +270,11 @@ class Lifecycle(RuleBasedStateMachine):
     def everything_is_settled(self) -> None:
         self._settle()
 
+    @invariant()
+    def counts(self) -> None:
+        """Nothing holds here: it counts the steps."""
+        counted["steps"] += 1
+
     # -- what must hold --------------------------------------------------------------------------------------------
 
     def _cycle(self, choice: str, power: Power | None = None, *, exact: bool = False) -> Ended:
@@ -299,7 +283,7 @@ class Lifecycle(RuleBasedStateMachine):
         before = self.look()
         untouched = {**dict(self.service.users), **dict(self.service.groups)}
         self._write()
-        everybody = tuple([*PEOPLE, *GROUPS]) if exact else ()
+        everybody = (*PEOPLE, *GROUPS) if exact else ()
         self.driver.now += timedelta(minutes=1)
         before.now = self.driver.now + timedelta(minutes=1)
         wanted = settle(before)
@@ -343,9 +327,7 @@ class Lifecycle(RuleBasedStateMachine):
             assert plan.empty, f"{when}, and the next {choice} plan is not empty: {left}"
         self.sound = True
 
-    def _nothing_else_has_changed(
-        self, untouched: dict[str, Any], before: World, wanted: World, found: World
-    ) -> None:
+    def _nothing_else_has_changed(self, untouched: dict[str, Any], before: World, wanted: World, found: World) -> None:
         """What the model does not change is the very same resource, with the same date of its last change."""
         now = {**dict(self.service.users), **dict(self.service.groups)}
         changed = {id for id in before.accounts if before.accounts[id] != wanted.accounts.get(id)}
@@ -365,8 +347,9 @@ class Lifecycle(RuleBasedStateMachine):
             policy = rules.disabled if (why := why_outside(before, anchor)) is None else getattr(rules, why)
             if policy == "delete":
                 continue
-            assert policy == "disable" and rules.delete_after is not None, f"{anchor} is deleted under {policy}"
-            assert why == "deleted"
+            assert policy == "disable", f"{anchor} is deleted under {policy}"
+            assert why == "deleted", f"{anchor} is {why}, and was deleted"
+            assert rules.delete_after is not None, f"{anchor} is deleted, and the job does not say after how long"
             assert self.off_since[id] + rules.delete_after <= self.driver.now, f"{anchor} is deleted too early"
         for id, account in found.accounts.items():
             if account.get("active", True):
@@ -415,7 +398,8 @@ class Lifecycle(RuleBasedStateMachine):
         paths = ("userName", "title", "nick", "department", "manager", "status")
         people = [{"id": anchor, **person} for anchor, person in world.people.items()]
         write_csv(self.folder / "people.csv", ("id", *paths), people)
-        write_csv(self.folder / "groups.csv", ("id", "name"), [{"id": one, "name": world.groups[one]} for one in world.groups])
+        groups = [{"id": anchor, "name": name} for anchor, name in world.groups.items()]
+        write_csv(self.folder / "groups.csv", ("id", "name"), groups)
         members = [{"group": group, "member": member} for group, member in sorted(world.members)]
         write_csv(self.folder / "members.csv", ("group", "member"), members)
         (self.folder / "job.yaml").write_bytes(orjson.dumps(job_of(world.rules, self.service.url)))  # JSON is YAML
@@ -537,7 +521,8 @@ def job_of(rules: Rules, url: str) -> dict[str, Any]:
 
 def account_of(resource: dict[str, Any]) -> dict[str, Any]:
     """A user as the model says it."""
-    account = {path: resource[path] for path in ("userName", "externalId", "title", "nickName", "active") if path in resource}
+    paths = ("userName", "externalId", "title", "nickName", "active")
+    account = {path: resource[path] for path in paths if path in resource}
     if boss := resource.get(ENTERPRISE, {}).get("manager"):
         account["manager"] = boss["value"]
     return account
@@ -610,7 +595,8 @@ def check_owners(before: World, found: World, wanted: World) -> None:
                 assert anchor not in to_be or anchor not in was or lost in now.values(), f"the link of {anchor} is lost"
             elif now[anchor] not in (was.get(anchor), to_be.get(anchor)):
                 owner = owner_was.get(now[anchor])
-                assert owner is not None and owner not in source, f"{anchor} has got {now[anchor]}, which is {owner}'s"
+                assert owner is not None, f"{anchor} has got {now[anchor]}, which nobody is to have"
+                assert owner not in source, f"{anchor} has got {now[anchor]}, which is {owner}'s"
 
 
 def check_equal(found: World, wanted: World) -> None:

@@ -1,7 +1,7 @@
 """What the target must be after one cycle in which nothing goes wrong, said in plain dictionaries.
 
-A model of the product's promises, not of its code: nothing of the product is imported, entries are taken one by one, and
-everything is as slow and as obvious as it likes. Its words are those of the design.
+A model of the product's promises, not of its code: nothing of the product is imported, entries are taken one by one,
+and everything is as slow and as obvious as it likes. Its words are those of the design.
 
 ``settle`` takes the world as it is (source, job, target, and who owns what) and gives the world as it must be. Entries
 that the cycle creates have ids of their own, ``new p1``, since only the target knows the real ones.
@@ -9,7 +9,7 @@ that the cycle creates have ids of their own, ``new p1``, since only the target 
 
 from copy import deepcopy
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 Entry = dict[str, Any]
@@ -52,7 +52,7 @@ class World:
     """Both sides, and what Provisor is to remember."""
 
     rules: Rules = field(default_factory=Rules)
-    now: datetime = datetime.min
+    now: datetime = datetime.min.replace(tzinfo=UTC)
     # the source
     people: dict[str, dict[str, str]] = field(default_factory=dict)
     """Anchor to userName, title, nick, department, manager, status; empty text for null."""

@@ -1,11 +1,11 @@
 """The life of a job in random order, dying included, against a model in plain dictionaries.
 
-The short form runs the same cases every time; the long form, with ``PROVISOR_LONG=1``, new ones.
+The short form runs the same cases every time; the long form, with ``PROVISOR_LONG=1``, new and longer ones.
+``python -m tests.benchmarks.model --minutes N`` looks for as long as it is told, and prints what it has run.
 """
 
 import os
 
-import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis.stateful import run_state_machine_as_test
 
@@ -13,7 +13,7 @@ from tests.model.machine import Lifecycle
 
 LONG = bool(os.environ.get("PROVISOR_LONG"))
 CASES = settings(
-    max_examples=int(os.environ.get("EX","20")),
+    max_examples=200 if LONG else 20,
     stateful_step_count=40 if LONG else 16,
     derandomize=not LONG,
     database=None,

@@ -239,7 +239,7 @@ def test_an_empty_source_is_refused():
     """Nobody at all is a fault, not an organisation without people."""
     world = world_of(3, 3)
     with pytest.raises(SettingsError, match="no users at all"):
-        refuse_empty(world._source(None))
+        refuse_empty(world.source(None))
 
 
 def test_a_plan_within_the_limits_is_what_runs():

@@ -93,7 +93,7 @@ _OWN: dict[FaultKind, frozenset[str]] = {
     FaultKind.LATENCY: frozenset({"seconds", "jitter_s"}),
     FaultKind.TOO_MANY_REQUESTS: frozenset({"retry_after", "seconds"}),
     FaultKind.TOKEN_BUCKET: frozenset({"rate_per_s", "burst", "headers", "retry_after", "seconds"}),
-    FaultKind.ERROR: frozenset({"status", "commit", "page", "retry_after", "seconds"}),
+    FaultKind.ERROR: frozenset({"detail", "status", "commit", "page", "retry_after", "seconds"}),
     FaultKind.RESET: frozenset({"commit"}),
     FaultKind.TRUNCATED: frozenset(),
     FaultKind.HANG: frozenset({"commit", "seconds"}),
@@ -138,6 +138,8 @@ class Fault:
     commit: Commit = Commit.BEFORE
     status: int | None = None
     page: bool = False
+    detail: str = "Error"
+    """What an error says in words."""
     rate_per_s: float = 10.0
     burst: int = 10
     headers: HeaderForm = HeaderForm.FIELDS
@@ -301,7 +303,7 @@ class Faults:
                 verdict.response = ScimError(429, "Too many requests", headers=headers).response()
             case FaultKind.ERROR:
                 status = fault.status or 500
-                verdict.response = html(status, "Error") if fault.page else ScimError(status, "Error").response()
+                verdict.response = html(status, "Error") if fault.page else ScimError(status, fault.detail).response()
                 verdict.response.headers += retry_after
             case FaultKind.HTML:
                 verdict.response = html(200, "Please sign in")

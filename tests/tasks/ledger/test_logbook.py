@@ -1,7 +1,9 @@
 """The provisioning log as it is asked for long after: filters, chunks, views, and how it is forgotten."""
 
+import re
 from collections.abc import Callable
 from datetime import datetime, timedelta
+from pathlib import Path
 
 import pytest
 import sqlalchemy as sa
@@ -14,6 +16,7 @@ from tasks.ledger.logbook import FORGOTTEN_AT_ONCE
 from tasks.ledger.tables import SCHEMA
 
 DAY = timedelta(days=1)
+ROOT = Path(__file__).parents[3]
 
 
 def entry(anchor: str, **options: object) -> LogEntry:
@@ -202,6 +205,27 @@ def test_the_view_changelog_names_initiator_and_systems(
     ended(ledger, cycle, now)
     (row,) = sql("SELECT initiator, source, target FROM changelog")
     assert row == {"initiator": "eve@laptop", "source": "csv people.csv", "target": "scim here"}
+
+
+def readme_queries() -> list[str]:
+    """The queries that the README shows."""
+    found = re.search(r"```sql\n(.*?)```", (ROOT / "README.md").read_text(encoding="utf-8"), re.DOTALL)
+    assert found is not None
+    return [query.strip() for query in found[1].split(";") if query.strip()]
+
+
+@pytest.mark.parametrize("query", readme_queries(), ids=["changelog", "runs", "snapshot"])
+def test_the_queries_of_the_readme_work(
+    ledger: Ledger, now: datetime, sql: Callable[[str], list[dict[str, object]]], query: str
+) -> None:
+    """As they stand, on both databases; each gives the one row that there is."""
+    cycle = begun(ledger, now, "hr-to-app")
+    line = entry("a1", status=LogStatus.FAILURE, code=ErrorCode.CONFLICT)
+    ledger.record(cycle, [], [], now=now, links=[Link(Kind.USER, "a1", "t1", label="ann")], log=[line])
+    ledger.end_cycle(cycle, CycleState.DONE, {"disabled": 2, "deleted": 1}, message="", now=now)
+    (row,) = sql(query)
+    wanted = {"entries": 1, "error_code": "Conflict", "removed": 3, "initiator": "eve@laptop", "label": "ann"}
+    assert {name: value for name, value in wanted.items() if name in row}.items() <= row.items()
 
 
 def _attempts(ledger: Ledger) -> set[str]:
