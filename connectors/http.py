@@ -466,6 +466,7 @@ class _Wire:
 
         credentials = reveal_credentials(settings, folder=folder)
         self.url = credentials.url
+        self._secrets = [secret.encode() for secret in credentials.secrets]
         self._transport = _transport(settings, credentials, folder=folder, pace=pace)
         common = {"accept": media_type, "user-agent": "Provisor/0.1", **credentials.headers}
         self._headers = httpx.Headers(common)
@@ -505,6 +506,9 @@ class _Wire:
             raise no_answer from None  # the cause's text may hold addresses, which hold names of persons
         if _log.isEnabledFor(logging.DEBUG):
             self._note(call, str(response.status_code), started)
+        if response.status_code >= 400:  # some systems repeat what they refuse, and what they say is told to people
+            for secret in self._secrets:
+                body = body.replace(secret, "…".encode())
         return Answer(response.status_code, response.headers, body)
 
     def _address(self, call: Call) -> "httpx.URL":

@@ -75,6 +75,10 @@ class HttpSettings(Settings):
     """Seconds to wait for a connection."""
 
 
+_SHORTEST_SECRET = 4
+"""Characters; anything shorter would be found everywhere."""
+
+
 @dataclass(frozen=True, slots=True)
 class Credentials:
     """Settings with their references replaced; never printed."""
@@ -82,6 +86,17 @@ class Credentials:
     url: str
     headers: dict[str, str] = field(repr=False)
     proxy: str | None = field(repr=False, default=None)
+
+    @property
+    def secrets(self) -> tuple[str, ...]:
+        """What must not come back in any text, the longest first: the header as a whole, the token or password alone."""
+        found: set[str] = set()
+        for value in self.headers.values():
+            scheme, _, rest = value.partition(" ")
+            found |= {value, rest}
+            if scheme == "Basic":
+                found.add(base64.b64decode(rest).decode().partition(":")[2])
+        return tuple(sorted((one for one in found if len(one) >= _SHORTEST_SECRET), key=len, reverse=True))
 
 
 def reveal_credentials(settings: HttpSettings, *, folder: Path) -> Credentials:

@@ -479,6 +479,56 @@ def why(
 
 
 @app.command()
+def diff(
+    job: JobName,
+    first: Annotated[int, typer.Argument(metavar="CYCLE", help="Number of the earlier cycle.", show_default=False)],
+    second: Annotated[int, typer.Argument(metavar="CYCLE", help="Number of the later cycle.", show_default=False)],
+    full: Annotated[bool, typer.Option("--all", help="Show everybody, not only the first of each kind.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Show what one cycle wanted of the target otherwise than another: who joined, left and changed how."""
+    import orjson
+
+    from flows.history import HistoryError, diff_cycles, show_diff
+    from flows.show import console
+
+    try:
+        found = diff_cycles(_job_name(job), first, second)
+    except HistoryError as error:
+        _complain(str(error), WRONG)
+    if as_json:
+        _write(orjson.dumps(found.as_json(), default=str))
+    else:
+        show_diff(console(), found, limit=None if full else 20)
+
+
+@app.command()
+def history(
+    job: JobName,
+    identity: Annotated[
+        str, typer.Argument(metavar="IDENTITY", help="Anchor, id in the target, or name.", show_default=False)
+    ],
+    as_json: Json = False,
+) -> None:
+    """Show one entry through time: what it should have been, cycle by cycle, and what was done about it."""
+    import orjson
+
+    from flows.history import HistoryError, life_of, show_life
+    from flows.show import console
+    from flows.systems import open_ledger
+
+    with open_ledger() as ledger:
+        try:
+            life = life_of(ledger, _known_job(ledger, job), identity)
+        except HistoryError as error:
+            _complain(str(error), WRONG)
+    if as_json:
+        _write(orjson.dumps(life.as_json(), default=str))
+    else:
+        show_life(console(), life)
+
+
+@app.command()
 def restart(
     job: JobName,
     scope: Annotated[

@@ -1,11 +1,12 @@
 """One cycle of one job, top to bottom: read both sides, decide, judge, load, report.
 
     source ─ read ─┐                                                        ┌─ accounts in the target
-                   ├─ check ─ scope ─ map ─ match ─ plan ─ guard ─ load ────┼─ ledger
-    target ─ read ─┘                                                        └─ artifacts
+                   ├─ check ─ scope ─ map ─ match ─ plan ─ guard ─ load ────┼─ ledger, snapshots
+    target ─ see ──┘                                                        └─ artifacts
 
 Every stage is one hop away in ``tasks``. A stage that reads, writes or takes long runs as a Prefect task; the thinking
-is plain functions. A run that dies is not resumed: the next one reads both sides again and plans from what is there.
+is plain functions. The target is seen as ``flows.sight`` says: listed, or as last known. A run that dies is not resumed:
+the next one looks at both sides again and plans from what is there.
 """
 
 from pathlib import Path

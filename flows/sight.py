@@ -5,18 +5,21 @@ target as last known and looks at single entries where it may be wrong. Should t
 the target is listed. ``Sight.how`` says which it was, and why.
 """
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from enum import StrEnum
 
-from connectors.contract import Kind, Snapshot
+import pandas as pd
+
+from connectors.contract import Kind, Snapshot, Wanted, no_entries
 from connectors.errors import SchemaMismatchError
 from flows.home import home
 from flows.systems import EVALUATING, FINISHED, Systems
 from tasks.assignment import with_assignments
 from tasks.extract import Facts, needs_of, read_source, read_target
 from tasks.job import Job, Reconcile
+from tasks.keys import find, texts
 from tasks.knowledge import Question, answer, questions, refresh
 from tasks.ledger import Cycle, CycleKind, Escrow, Ledger
 from tasks.mapping import redacted_paths
@@ -241,3 +244,93 @@ def _without_redacted(job: Job, snapshot: Snapshot) -> Snapshot:
     if job.groups is not None:
         groups = groups.drop(columns=redacted_paths(job.groups), errors="ignore")
     return replace(snapshot, users=users, groups=groups)
+
+
+# --- one entry -------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Hits:
+    """What the target answered when it was asked for accounts with one value."""
+
+    attribute: str
+    value: str | None
+    """None where the entry has no value for it; then nobody was asked."""
+    accounts: pd.DataFrame
+    """Index: id; columns as ``Target.find`` gives them."""
+
+
+def see_entry(
+    job: Job,
+    systems: Systems,
+    ledger: Ledger,
+    facts: Facts,
+    kind: Kind,
+    *,
+    linked: str | None,
+    sought: Sequence[tuple[str, str | None]],
+    links: Mapping[Kind, pd.DataFrame],
+) -> tuple[Sight, list[Hits]]:
+    """The target as known, with one entry of it as it is now; never a listing.
+
+    ``linked``: id of the entry's account, where it has one. ``sought``: attributes and values by which an account of
+    it would be recognised. ``links``: the ledger's, by kind. Of others, what is not known is null: nothing can be
+    planned for them. Raises: FatalError.
+    """
+    target, wanted = systems.target, needs_of(job, facts.capabilities).target
+    hits = [
+        Hits(path, value, no_entries() if value is None else target.find(kind, path, [value], wanted))
+        for path, value in sought
+    ]
+    kept = None if _matches_by_redacted(job) else _believed(job, ledger, Side.TARGET)
+    base = kept if kept is not None else _blank(job, systems, wanted)
+    # Who had such a value when the target was last seen may have it no more.
+    ids = {linked} if linked is not None else set()
+    for one in hits:
+        ids |= {*one.accounts.index, *_holders(base.snapshot.entries(kind), one)}
+    asked = {one: set[str]() for one in Kind} | {kind: ids}
+    if kept is None and kind is Kind.USER and linked is not None:
+        asked[Kind.GROUP] = _guarded_groups(job, systems, wanted, links)
+    snapshot = refresh(base, asked, target, wanted)
+    snapshot = _with_linked(snapshot, links, asked)
+    how = f"The target was asked about this {kind} alone."
+    return Sight(snapshot, how, looked_at=sum(map(len, asked.values())) + len(hits)), hits
+
+
+def _blank(job: Job, systems: Systems, wanted: Wanted) -> Kept:
+    """A target of which nothing is known but its attributes."""
+    empty = systems.target.fetch(Kind.USER, [], wanted)
+    groups = systems.target.fetch(Kind.GROUP, [], wanted).groups if job.groups is not None else no_entries()
+    return Kept(replace(empty, groups=groups), 0, empty.read_at, job.fingerprint(), empty.read_at, 0)
+
+
+def _holders(frame: pd.DataFrame, one: Hits) -> list[str]:
+    if one.value is None or one.attribute not in frame:
+        return []
+    held = (frame[one.attribute].astype("str").str.lower() == one.value.lower()).fillna(False)
+    return [str(id_) for id_ in frame.index[held.to_numpy(dtype=bool)]]
+
+
+def _guarded_groups(job: Job, systems: Systems, wanted: Wanted, links: Mapping[Kind, pd.DataFrame]) -> set[str]:
+    """Ids of the groups that must keep an active member, by anchor, id, or value of a matching attribute."""
+    names = job.limits.administrators.groups
+    if not names or job.groups is None:
+        return set()
+    known = links[Kind.GROUP]["target_id"]
+    ids = {*(str(known[name]) for name in names if name in known.index)}
+    for rule in job.groups.matching:
+        ids |= {str(id_) for id_ in systems.target.find(Kind.GROUP, rule.target, list(names), wanted).index}
+    return ids
+
+
+def _with_linked(
+    snapshot: Snapshot, links: Mapping[Kind, pd.DataFrame], asked: Mapping[Kind, Collection[str]]
+) -> Snapshot:
+    """The snapshot with a row of nulls for every linked account that it lacks, but for those that were looked at."""
+    frames = {}
+    for kind in Kind:
+        frame = snapshot.entries(kind)
+        ids = pd.Index(links[kind]["target_id"], dtype="str")
+        missing = ids[(find(texts(ids), texts(frame.index)) < 0) & ~ids.isin(list(asked[kind]))]
+        frames[kind] = frame.reindex(frame.index.append(missing).rename(frame.index.name)) if len(missing) else frame
+    return replace(snapshot, users=frames[Kind.USER], groups=frames[Kind.GROUP])

@@ -373,8 +373,8 @@ def settle_attempts(
     """Closes attempts whose answers were lost by what the target shows now; gives how many there were.
 
     To be called with a plan made from a complete listing, before anything is sent: what the plan does not want again
-    has taken effect. About an entry that is held the plan says nothing: its attempts stay open. A plan of one entry, the
-    kind and anchor in ``about``, says nothing about the others.
+    has taken effect. About an entry that is held the plan says nothing: its attempts stay open. ``about``: kind and
+    anchor of the only entry that the plan is about.
     """
     held = {(one.kind, one.anchor) for one in plan.held}
     attempts = [one for one in ledger.open_attempts(cycle.job) if (one.kind, one.anchor) not in held]

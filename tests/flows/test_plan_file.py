@@ -223,8 +223,9 @@ def test_what_is_staged_stays_staged(
     small.write_rows([row for row in small.rows() if row["employeeId"] not in leavers])
     assert provisor("plan", small.job, "--out", plan).status == 3
     document = orjson.loads(plan.read_bytes())
-    assert {change["anchor"] for change in document["staged"] if change["kind"] == "user"} == set(leavers)
-    assert all(change["guards"] == ["removals"] for change in document["staged"])
+    staged = [change for change in document["staged"] if change["kind"] == "user"]  # their memberships go with them
+    assert {change["anchor"] for change in staged} == set(leavers)
+    assert all(change["guards"] == ["removals"] for change in staged)
     assert document["guards"][0]["guard"] == "removals"
     service.reset_counts()
     assert provisor("apply", plan).status == 3

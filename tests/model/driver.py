@@ -40,8 +40,9 @@ from tasks.snapshots import SnapshotStore
 class Moment(StrEnum):
     """Between which two calls the process dies."""
 
-    BEFORE_REQUEST = "before a request is sent"
-    AFTER_REQUEST = "after the target has done it, before the answer is seen"
+    BEFORE_LOOK = "before something is read of the target"
+    BEFORE_CHANGE = "before a change is sent"
+    AFTER_CHANGE = "after the target has made a change, before the answer is seen"
     BEFORE_WRITE = "before the ledger writes"
     AFTER_WRITE = "after the ledger has written"
     AFTER_JOURNAL = "after the ledger has journalled, before anything is sent"
@@ -275,11 +276,12 @@ def _orchestrated_by_nobody(ledger: Ledger, power: Power, onlooker: _Onlooker) -
     keep = SnapshotStore.keep
 
     async def mortal_exchange(wire: Any, call: Call) -> Answer:
-        if power.dead or power.reach(Moment.BEFORE_REQUEST):
+        looks = call.method == "GET"
+        if power.reach(Moment.BEFORE_LOOK if looks else Moment.BEFORE_CHANGE) or power.dead:
             raise _GoneError
         power.requests += 1
         answer = await exchange(wire, call)
-        if power.dead or power.reach(Moment.AFTER_REQUEST):
+        if (not looks and power.reach(Moment.AFTER_CHANGE)) or power.dead:
             raise _GoneError
         return answer
 

@@ -40,8 +40,6 @@ ROUNDS = 4
 
 T = TypeVar("T")
 NUMBERS = st.integers(0, 1000)
-FEW = st.integers(0, 3)
-WORD = st.sampled_from(WORDS)
 POLICY = st.sampled_from(["disable", "delete", "keep"])
 MAPPED = st.sampled_from(["leave", "clear", None])
 CHOICE = st.sampled_from(["auto", "incremental", "incremental", "reconcile"])
@@ -64,6 +62,16 @@ RULES: dict[str, st.SearchStrategy[Any]] = {
     "vanished": st.sampled_from(["recreate", "leave"]),
     "by_anchor": st.booleans(),
 }
+
+SOURCE_EVENTS = (
+    *("joins", "moves", "leaves_scope", "is_renamed", "gets_a_manager", "changes_status", "leaves_the_export"),
+    *("returns", "returns_as_somebody_else", "makes_a_group", "renames_a_group", "deletes_a_group"),
+    "member_comes_or_goes",
+)
+TARGET_EVENTS = (
+    *("changes_an_account", "deletes_an_account", "makes_an_account", "makes_a_team", "deletes_a_team"),
+    "changes_members",
+)
 
 counted: Counter[str] = Counter()
 """Runs, steps, cycles, deaths and requests so far, in this process."""
@@ -114,144 +122,156 @@ class Lifecycle(RuleBasedStateMachine):
                     os.environ[name] = value
             shutil.rmtree(self.folder)
 
-    # -- the source ------------------------------------------------------------------------------------------------
+    # -- what happens in the source --------------------------------------------------------------------------------
 
-    def joins(self, number: int, other: int) -> None:
+    @rule(event=st.sampled_from(SOURCE_EVENTS), number=NUMBERS, other=NUMBERS)
+    def the_source_changes(self, event: str, number: int, other: int) -> None:
+        """One of ``SOURCE_EVENTS``, to somebody or something that two numbers choose."""
+        self.look()
+        getattr(self, f"_{event}")(number, other)
+
+    def _joins(self, number: int, other: int) -> None:
         """Somebody new, under a name that is free, or that an account without an owner has."""
-        if new := [one for one in PEOPLE if one not in self.world.people and one not in self.gone]:
-            self.look()
+        if new := self._newcomers():
             names = [self._free_name(), *self._ownerless_names()]
-            self._join(new[0], pick(names, number), title, nick, pick(["", *PEOPLE], manager))
+            word = pick(WORDS, other)
+            self._join(new[0], pick(names, number), word, word, pick(["", *PEOPLE], other))
 
-    def moves(self, number: int, other: int) -> None:
+    def _moves(self, number: int, other: int) -> None:
         for anchor in self._somebody(number):
-            self.world.people[anchor][path] = word
+            path = pick(["title", "nick", "department"], other)
+            self.world.people[anchor][path] = pick(WORDS, other // 3)
 
-    def leaves_scope(self, number: int, other: int) -> None:
+    def _leaves_scope(self, number: int, other: int) -> None:
+        del other
         for anchor in self._somebody(number):
             self.world.people[anchor]["department"] = "out"
             self.world.rules.scope = True
 
-    def is_renamed(self, number: int, other: int) -> None:
+    def _is_renamed(self, number: int, other: int) -> None:
         """Another user name: a free one, or the one that the account still has."""
         for anchor in self._somebody(number):
-            self.look()
             own = self.world.accounts.get(self.world.owns.get(anchor, ""), {}).get("userName")
-            taken = {one["userName"] for one in self.world.people.values()}
-            self.world.people[anchor]["userName"] = own if back and own and own not in taken else self._free_name()
+            names = [self._free_name()] if own is None or own in self._names() else [self._free_name(), own]
+            self.world.people[anchor]["userName"] = pick(names, other)
 
-    def gets_a_manager(self, number: int, other: int) -> None:
+    def _gets_a_manager(self, number: int, other: int) -> None:
         """Or loses one; circles, somebody who is not there, and oneself included."""
         for anchor in self._somebody(number):
-            self.world.people[anchor]["manager"] = pick(["", *PEOPLE, "nobody"], manager)
+            self.world.people[anchor]["manager"] = pick(["", *PEOPLE, "nobody"], other)
 
-    def changes_status(self, number: int, other: int) -> None:
+    def _changes_status(self, number: int, other: int) -> None:
         for anchor in self._somebody(number):
-            self.world.people[anchor]["status"] = status
+            self.world.people[anchor]["status"] = pick(["terminated", "active"], other)
 
-    def leaves_the_export(self, number: int, other: int) -> None:
+    def _leaves_the_export(self, number: int, other: int) -> None:
+        """Anybody but the last one: an empty source is no measure of anything."""
+        del other
         for anchor in self._somebody(number) if len(self.world.people) > 1 else ():
             self._leave(anchor)
 
-    def returns(self, number: int, other: int) -> None:
+    def _returns(self, number: int, other: int) -> None:
         """With the same anchor."""
-        self.look()
         for anchor in pick_one(sorted(self.gone), number):
             person = self.gone.pop(anchor)
-            account = self.world.accounts.get(self.world.owns.get(anchor, ""), {})
-            free = person["userName"] not in self._taken() or person["userName"] == account.get("userName")
-            free = free and person["userName"] not in {one["userName"] for one in self.world.people.values()}
-            self.world.people[anchor] = person | ({} if same_name and free else {"userName": self._free_name()})
+            own = self.world.accounts.get(self.world.owns.get(anchor, ""), {}).get("userName")
+            old = person["userName"]
+            keeps = old not in self._names() and (old == own or old not in self._taken())
+            name = pick([old, self._free_name()], other) if keeps else self._free_name()
+            self.world.people[anchor] = person | {"userName": name}
 
-    def returns_with_a_new_anchor(self, number: int, other: int) -> None:
-        """The same person, as the HR system sees it somebody else."""
-        new = [one for one in PEOPLE if one not in self.world.people and one not in self.gone]
+    def _returns_as_somebody_else(self, number: int, other: int) -> None:
+        """The same person with the same user name, under a new anchor."""
+        del other
+        new = self._newcomers()
         for anchor in self._somebody(number) if new else ():
-            person = self._leave(anchor)
-            self.world.people[new[0]] = dict(person)
+            self.world.people[new[0]] = dict(self._leave(anchor))
 
-    # -- groups ----------------------------------------------------------------------------------------------------
-
-    def a_group_is_made(self, number: int, other: int) -> None:
-        self.look()
+    def _makes_a_group(self, number: int, other: int) -> None:
         for anchor in pick_one([one for one in GROUPS if one not in self.world.groups], number):
             self.world.groups[anchor] = self._free_team_name()
+            self._member_comes_or_goes(number, other)
 
-    def a_group_is_renamed(self, number: int, other: int) -> None:
-        self.look()
+    def _renames_a_group(self, number: int, other: int) -> None:
+        del other
         for anchor in pick_one(sorted(self.world.groups), number):
             self.world.groups[anchor] = self._free_team_name()
 
-    def a_group_is_deleted(self, number: int, other: int) -> None:
+    def _deletes_a_group(self, number: int, other: int) -> None:
+        del other
         for anchor in pick_one(sorted(self.world.groups), number):
             del self.world.groups[anchor]
             self.world.members = {edge for edge in self.world.members if anchor not in edge}
 
-    def a_member_comes_or_goes(self, number: int, other: int) -> None:
-        for anchor in pick_one(sorted(self.world.groups), group):
-            one = pick([*PEOPLE, *(other for other in sorted(self.world.groups) if other != anchor)], member)
-            self.world.members ^= {(anchor, one)}
+    def _member_comes_or_goes(self, number: int, other: int) -> None:
+        """A user, somebody who is not there, or another group."""
+        for anchor in pick_one(sorted(self.world.groups), number):
+            groups = sorted(self.world.groups.keys() - {anchor})
+            self.world.members ^= {(anchor, pick([*sorted(self.world.people), *groups, *PEOPLE], other))}
 
-    # -- others who work in the target -----------------------------------------------------------------------------
+    # -- what others do in the target ------------------------------------------------------------------------------
 
-    def others_change_an_account(self, number: int, other: int) -> None:
+    @rule(event=st.sampled_from(TARGET_EVENTS), number=NUMBERS, other=NUMBERS)
+    def others_work_in_the_target(self, event: str, number: int, other: int) -> None:
+        """One of ``TARGET_EVENTS``, to an account or a group that two numbers choose."""
         self.look()
+        getattr(self, f"_{event}")(number, other)
+
+    def _changes_an_account(self, number: int, other: int) -> None:
         for id in pick_one(sorted(self.world.accounts), number):
-            resource = self.service.users[id]
+            resource, path = self.service.users[id], pick(["active", "title", "nickName", "manager"], other)
             if path == "manager":
-                boss = pick([None, *sorted(self.world.accounts)], word)
+                boss = pick([None, *sorted(self.world.accounts)], other // 4)
                 resource[ENTERPRISE] = {} if boss is None else {"manager": {"value": boss}}
             else:
-                resource[path] = bool(word % 2) if path == "active" else WORDS[word]
+                resource[path] = bool(other // 4 % 2) if path == "active" else pick(WORDS, other // 4)
             self.service.users[id] = {name: value for name, value in resource.items() if value not in ("", {})}
 
-    def others_delete_an_account(self, number: int, other: int) -> None:
-        self.look()
+    def _deletes_an_account(self, number: int, other: int) -> None:
+        del other
         for id in pick_one(sorted(self.world.accounts), number):
             del self.service.users[id]
 
-    def others_delete_a_group(self, number: int, other: int) -> None:
-        self.look()
+    def _deletes_a_team(self, number: int, other: int) -> None:
+        del other
         for id in pick_one(sorted(self.world.teams), number):
             del self.service.groups[id]
 
-    def others_change_members(self, number: int, other: int) -> None:
-        self.look()
-        for id in pick_one(sorted(self.world.teams), group):
+    def _changes_members(self, number: int, other: int) -> None:
+        for id in pick_one(sorted(self.world.teams), number):
             resource = self.service.groups[id]
             members = {one["value"] for one in resource.get("members", ())}
-            members ^= set(pick_one([*sorted(self.world.accounts), *sorted(self.world.teams.keys() - {id})], member))
+            members ^= set(pick_one([*sorted(self.world.accounts), *sorted(self.world.teams.keys() - {id})], other))
             self.service.groups[id] = resource | {"members": [{"value": one} for one in sorted(members)]}
 
-    def others_make_an_account(self, number: int, other: int) -> None:
+    def _makes_an_account(self, number: int, other: int) -> None:
         """Under a name that nobody has, or that somebody of the source without an account has."""
-        self.look()
-        waiting = [
-            person["userName"]
-            for anchor, person in sorted(self.world.people.items())
-            if self.world.owns.get(anchor) not in self.world.accounts
-        ]
         taken = {one["userName"] for one in self.world.accounts.values()}
-        name = pick([self._free_name(), *(one for one in waiting if one not in taken)], number)
-        self.service.seed(users=[{"userName": name, "active": True} | ({"title": title} if title else {})])
+        names = [self._free_name()]
+        for anchor, person in sorted(self.world.people.items()):
+            if self.world.owns.get(anchor) not in self.world.accounts and person["userName"] not in taken:
+                names.append(person["userName"])
+        title = {"title": word} if (word := pick(WORDS, other)) else {}
+        self.service.seed(users=[{"userName": pick(names, number), "active": bool(other % 3)} | title])
 
-    def others_make_a_group(self, number: int, other: int) -> None:
-        self.look()
+    def _makes_a_team(self, number: int, other: int) -> None:
         taken = {team.get("displayName") for team in self.world.teams.values()}
-        waiting = [
-            name
-            for anchor, name in sorted(self.world.groups.items())
-            if self.world.owns_team.get(anchor) not in self.world.teams and name not in taken
-        ]
-        self.service.seed(groups=[{"displayName": pick([self._free_team_name(), *waiting], number)}])
+        names = [self._free_team_name()]
+        for anchor, name in sorted(self.world.groups.items()):
+            if self.world.owns_team.get(anchor) not in self.world.teams and name not in taken:
+                names.append(name)
+        members = [{"value": id} for id in pick_one(sorted(self.world.accounts), other)]
+        self.service.seed(groups=[{"displayName": pick(names, number), "members": members}])
 
     # -- the job, and time -----------------------------------------------------------------------------------------
 
-    def the_job_is_edited(self, number: int, other: int) -> None:
+    @rule(change=st.sampled_from(sorted(RULES)).flatmap(lambda name: st.tuples(st.just(name), RULES[name])))
+    def the_job_is_edited(self, change: tuple[str, Any]) -> None:
         name, value = change
         setattr(self.world.rules, name, value)
 
-    def time_passes(self, number: int, other: int) -> None:
+    @rule(hours=st.sampled_from([1, 7, 25, 60]))
+    def time_passes(self, hours: int) -> None:
         self.driver.now += timedelta(hours=hours)
 
     # -- cycles ----------------------------------------------------------------------------------------------------
@@ -260,10 +280,13 @@ class Lifecycle(RuleBasedStateMachine):
     def a_cycle_runs(self, choice: str) -> None:
         self._cycle(choice)
 
-    @rule(choice=CHOICE, moment=st.sampled_from(Moment), nth=st.integers(0, 25))
+    @rule(choice=CHOICE, moment=st.sampled_from(Moment), nth=st.integers(0, 5))
     def a_cycle_dies(self, choice: str, moment: Moment, nth: int) -> None:
-        if moment not in (Moment.BEFORE_REQUEST, Moment.AFTER_REQUEST, Moment.BEFORE_WRITE, Moment.AFTER_WRITE):
-            nth %= 4
+        """It ends properly where it comes to no such moment."""
+        self._cycle(choice, Power(moment, nth))
+
+    @rule(choice=CHOICE, moment=st.sampled_from([Moment.AFTER_CHANGE, Moment.BEFORE_RECORD]), nth=st.integers(0, 2))
+    def a_cycle_dies_while_it_loads(self, choice: str, moment: Moment, nth: int) -> None:
         self._cycle(choice, Power(moment, nth))
 
     @rule()
@@ -422,9 +445,16 @@ class Lifecycle(RuleBasedStateMachine):
     def _somebody(self, number: int) -> Sequence[str]:
         return pick_one(sorted(self.world.people), number)
 
+    def _newcomers(self) -> list[str]:
+        """Anchors that nobody has had so far."""
+        return [one for one in PEOPLE if one not in self.world.people and one not in self.gone]
+
+    def _names(self) -> set[str]:
+        """User names of the source."""
+        return {person["userName"] for person in self.world.people.values()}
+
     def _taken(self) -> set[str]:
-        names = {person["userName"] for person in self.world.people.values()}
-        return names | {account["userName"] for account in self.world.accounts.values()}
+        return self._names() | {account["userName"] for account in self.world.accounts.values()}
 
     def _free_name(self) -> str:
         """A user name that nobody has, in the source or in the target."""
@@ -438,7 +468,7 @@ class Lifecycle(RuleBasedStateMachine):
     def _ownerless_names(self) -> list[str]:
         """Names of accounts that belong to nobody, or to somebody who has left, and that the source does not have."""
         owners = {id: anchor for anchor, id in self.world.owns.items()}
-        taken = {person["userName"] for person in self.world.people.values()}
+        taken = self._names()
         return sorted(
             account["userName"]
             for id, account in self.world.accounts.items()

@@ -1,0 +1,92 @@
+"""What cycles write into the provisioning log besides what they send: who began them, whom they pass over, what is old."""
+
+import socket
+from datetime import UTC, datetime, timedelta
+from getpass import getuser
+from uuid import uuid4
+
+import pytest
+from prefect.client.schemas.objects import FlowRun
+
+from connectors.contract import Kind
+from connectors.errors import ErrorCode
+from flows.initiator import started_by
+from flows.systems import CLOCK, open_ledger
+from tasks.ledger import LogLine
+from tests.data.expected import desired_state
+from tests.flows.workplace import Workplace
+
+JOB = "hr-to-scim"
+
+
+def lines(**filters: object) -> list[LogLine]:
+    with open_ledger() as ledger:
+        return [line for chunk in ledger.log_chunks(JOB, **filters) for line in chunk]  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("scheduled", "who", "said"),
+    [
+        (True, None, "schedule of hr"),
+        (True, {"type": "SCHEDULE", "display_value": "every 20m"}, "schedule of hr"),
+        (False, {"type": "USER", "display_value": "eve"}, "eve, by the deployment hr"),
+        (False, None, "the deployment hr"),
+    ],
+)
+def test_a_run_of_a_deployment_says_what_began_it(scheduled: bool, who: dict[str, str] | None, said: str) -> None:
+    """Its schedule, or whoever asked for it, as far as the API knows."""
+    run = FlowRun.model_validate(
+        {"flow_id": uuid4(), "deployment_id": uuid4(), "auto_scheduled": scheduled, "created_by": who}
+    )
+    assert started_by(run, "hr") == said
+
+
+@pytest.mark.xdist_group("prefect")
+@pytest.mark.usefixtures("prefect_api")
+def test_lines_name_login_and_systems_and_who_is_passed_over_is_told_once(small: Workplace) -> None:
+    """On the command line it is the person's login on the machine. People out of scope and people whom the source has
+    disabled get one line in the first cycle, and none in the next; somebody who comes later gets theirs then."""
+    small.cycle()
+    wanted = desired_state(small.export)
+    rows = {row["employeeId"]: row for row in small.rows()}
+    found = {line.anchor: line for line in lines(code=ErrorCode.SKIPPED)}
+    without = rows.keys() - wanted.users.keys()
+    assert without, "everybody in the export has an account"
+    assert set(found) == without
+    for anchor, line in found.items():
+        expected = "out of scope" if anchor in wanted.out_of_scope else "disabled in the source"
+        assert line.reason.startswith(expected), anchor
+    assert {(line.initiator, line.source, line.target) for line in lines()} == {
+        (
+            f"{getuser()}@{socket.gethostname()}",
+            "csv hr-to-scim/people.csv, hr-to-scim/groups.csv",
+            f"scim {small.document['target']['url']}",
+        )
+    }
+    newcomer = next(row for row in rows.values() if row["employeeType"] == "contractor") | {
+        "employeeId": "777777",
+        "userPrincipalName": "late@example.com",
+        "department": "Legal",
+    }
+    small.write_rows([*rows.values(), newcomer])
+    small.cycle()
+    assert [line.anchor for line in lines(cycle=2, code=ErrorCode.SKIPPED)] == ["777777"]
+
+
+@pytest.mark.xdist_group("prefect")
+@pytest.mark.usefixtures("prefect_api")
+def test_what_is_older_than_the_job_keeps_is_forgotten(small: Workplace) -> None:
+    """At the end of a cycle that came to its end; accounts, links and younger lines stay, and nothing is sent again."""
+    began = datetime(2026, 3, 1, tzinfo=UTC)
+    small.save(log={"keep": "30d"})
+    for days, left in ((0, {1}), (29, {1, 2}), (31, {2, 3})):
+        small.change(small.rows()[0]["employeeId"], lambda row, days=days: row | {"city": f"Town {days}"})  # type: ignore[misc]
+        token = CLOCK.set(lambda days=days: began + timedelta(days=days))  # type: ignore[misc]
+        try:
+            assert small.cycle().exit_status == 0
+        finally:
+            CLOCK.reset(token)
+        assert {line.cycle for line in lines() if line.code != ErrorCode.SKIPPED} == left
+    with open_ledger() as ledger:
+        assert set(ledger.links(JOB, Kind.USER).index) == set(desired_state(small.export).users)
+        assert ledger.open_attempts(JOB) == []
