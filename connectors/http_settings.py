@@ -89,7 +89,7 @@ class Credentials:
 
     @property
     def secrets(self) -> tuple[str, ...]:
-        """What must not come back in any text, the longest first: the header as a whole, the token or password alone."""
+        """What must not come back in any text, the longest first: whole headers, the token or password alone."""
         found: set[str] = set()
         for value in self.headers.values():
             scheme, _, rest = value.partition(" ")

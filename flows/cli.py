@@ -478,6 +478,47 @@ def why(
         show(console(), evidence)
 
 
+@app.command(name="on-demand")
+def on_demand(
+    job: JobFile,
+    identity: Annotated[
+        str,
+        typer.Argument(
+            metavar="IDENTITY",
+            help="Anchor, value of a matching attribute, id in the target, or name.",
+            show_default=False,
+        ),
+    ],
+    plan_only: Annotated[bool, typer.Option("--plan-only", help="Show what would be done, and do nothing.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Provision one user, or one group with its members, now, and show every step of it."""
+    import orjson
+
+    from flows import local_api
+    from flows.home import home
+    from flows.on_demand_page import preview_on_demand, show_page
+    from flows.on_demand_steps import UnknownEntryError
+    from flows.show import console
+
+    loaded = _load(job)
+    try:
+        if plan_only:
+            page = preview_on_demand(loaded, identity)
+        else:
+            with _standard_output_for(as_json), local_api.serving(home()) as api_ready:
+                from flows.on_demand import run_on_demand
+
+                page = run_on_demand(job, identity, api_ready=api_ready)
+    except UnknownEntryError as error:
+        _complain(str(error), WRONG)
+    if as_json:
+        _write(orjson.dumps(page.as_json(), default=str))
+    else:
+        show_page(console(), page)
+    raise typer.Exit(page.exit_status)
+
+
 @app.command()
 def diff(
     job: JobName,

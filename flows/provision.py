@@ -5,8 +5,8 @@
     target ─ see ──┘                                                        └─ artifacts
 
 Every stage is one hop away in ``tasks``. A stage that reads, writes or takes long runs as a Prefect task; the thinking
-is plain functions. The target is seen as ``flows.sight`` says: listed, or as last known. A run that dies is not resumed:
-the next one looks at both sides again and plans from what is there.
+is plain functions. How the target is seen, listed or as last known, is ``flows.sight``'s part. A run that dies is not
+resumed: the next one looks at both sides again and plans from what is there.
 """
 
 from pathlib import Path

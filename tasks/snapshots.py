@@ -203,7 +203,8 @@ def _kept(about: Mapping[str, Any], frames: Mapping[str, pd.DataFrame]) -> Kept:
 
 
 def _make_private(folder: Path) -> Path:
-    folder.mkdir(parents=True, mode=FOLDER_MODE, exist_ok=True)
+    for made in reversed([folder, *folder.parents]):
+        made.mkdir(mode=FOLDER_MODE, exist_ok=True)  # with parents=True those get what the umask leaves
     folder.chmod(FOLDER_MODE)
     return folder
 

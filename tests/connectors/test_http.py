@@ -420,6 +420,28 @@ def test_ways_to_sign_in(auth: dict[str, Any], name: str, value: str) -> None:
     assert all("cookie" not in headers for headers in seen)
 
 
+@pytest.mark.parametrize(
+    "auth",
+    [
+        {"bearer": "${env:SCIM_TOKEN}"},
+        {"basic": {"username": "me", "password": "${env:SCIM_TOKEN}"}},
+        {"header": {"name": "X-API-Key", "value": "${env:SCIM_TOKEN}"}},
+    ],
+)
+def test_a_system_that_repeats_the_credentials_is_not_quoted(
+    service: ScimService, auth: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What a refusal says goes into logs: the secret is struck out of it before anybody reads it."""
+    monkeypatch.setenv("SCIM_TOKEN", "a-token")
+    monkeypatch.setattr(service.application, "token", None)
+    detail = "Not with a-token, Bearer a-token or Basic bWU6YS10b2tlbg==" if "basic" in auth else "Not with a-token"
+    service.set_fault("error", status=400, method="POST", detail=detail)
+    [answer], _, _ = exchange(HttpSettings.model_validate({"url": service.url, "auth": auth}), create())
+    assert answer.json()["detail"].startswith("Not with …")
+    assert b"a-token" not in answer.body
+    assert b"bWU6YS10b2tlbg" not in answer.body
+
+
 def test_a_token_that_is_missing_or_cannot_be_sent(monkeypatch: pytest.MonkeyPatch, service: ScimService) -> None:
     """The reference is named, the value never."""
     monkeypatch.setenv("SCIM_TOKEN", "secret\nvalue")

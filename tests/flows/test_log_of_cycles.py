@@ -1,4 +1,4 @@
-"""What cycles write into the provisioning log besides what they send: who began them, whom they pass over, what is old."""
+"""What cycles write into the log besides what they send: who began them, who is passed over, what is old."""
 
 import socket
 from datetime import UTC, datetime, timedelta

@@ -245,10 +245,11 @@ class Driver:
         onlooker = _Onlooker()
         try:
             with self._clock(), _orchestrated_by_nobody(self._opened(), power, onlooker):
-                flows.provision.provision.fn(self.job, CycleChoice(choice), at_once)
+                state = flows.provision.provision.fn(self.job, CycleChoice(choice), at_once)
+                assert onlooker.report is not None, f"a living process ended without a report: {state.message}"
         except Killed:
             onlooker.report = None
-        assert power.dead == (onlooker.report is None), "a dead process goes on, or a living one ended without a report"
+        assert power.dead == (onlooker.report is None), "a dead process went on"
         if power.dead:
             self.now += LEASE + timedelta(minutes=1)
         return Ended(onlooker.report, onlooker.plan, power.requests)

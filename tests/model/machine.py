@@ -49,7 +49,8 @@ RULES: dict[str, st.SearchStrategy[Any]] = {
     "nick": st.sampled_from(["on_create", "leave", "clear", None]),
     "manager": MAPPED,
     "scope": st.booleans(),
-    "assigned": st.none() | st.sets(st.sampled_from([*PEOPLE, *GROUPS])).map(lambda chosen: tuple(sorted(chosen))),
+    "assigned": st.none()
+    | st.sets(st.sampled_from([*PEOPLE, *GROUPS]), min_size=1).map(lambda chosen: tuple(sorted(chosen))),
     "groups": st.booleans(),
     "members": st.sampled_from(["authoritative", "additive"]),
     "nested": st.sampled_from(["keep", "flatten"]),
@@ -71,6 +72,22 @@ SOURCE_EVENTS = (
 TARGET_EVENTS = (
     *("changes_an_account", "deletes_an_account", "makes_an_account", "makes_a_team", "deletes_a_team"),
     "changes_members",
+)
+
+EVENTS = st.lists(st.tuples(st.sampled_from(SOURCE_EVENTS), NUMBERS, NUMBERS), max_size=4)
+OCCASIONS = {
+    Moment.BEFORE_LOOK: 4,
+    Moment.BEFORE_CHANGE: 4,
+    Moment.AFTER_CHANGE: 4,
+    Moment.BEFORE_WRITE: 10,
+    Moment.AFTER_WRITE: 10,
+    Moment.AFTER_JOURNAL: 3,
+    Moment.BEFORE_RECORD: 3,
+    Moment.IN_TRANSACTION: 3,
+}
+"""How many of each a small cycle comes to, about; one where nothing is said."""
+DEATH = st.sampled_from(Moment).flatmap(
+    lambda moment: st.tuples(st.just(moment), st.integers(0, OCCASIONS.get(moment, 1) - 1))
 )
 
 counted: Counter[str] = Counter()
@@ -280,14 +297,12 @@ class Lifecycle(RuleBasedStateMachine):
     def a_cycle_runs(self, choice: str) -> None:
         self._cycle(choice)
 
-    @rule(choice=CHOICE, moment=st.sampled_from(Moment), nth=st.integers(0, 5))
-    def a_cycle_dies(self, choice: str, moment: Moment, nth: int) -> None:
-        """It ends properly where it comes to no such moment."""
-        self._cycle(choice, Power(moment, nth))
-
-    @rule(choice=CHOICE, moment=st.sampled_from([Moment.AFTER_CHANGE, Moment.BEFORE_RECORD]), nth=st.integers(0, 2))
-    def a_cycle_dies_while_it_loads(self, choice: str, moment: Moment, nth: int) -> None:
-        self._cycle(choice, Power(moment, nth))
+    @rule(events=EVENTS, choice=CHOICE, death=DEATH)
+    def a_cycle_dies(self, events: list[tuple[str, int, int]], choice: str, death: tuple[Moment, int]) -> None:
+        """After some more events, so that it has something to do; it ends properly where it comes to no such moment."""
+        for event, number, other in events:
+            self.the_source_changes(event, number, other)
+        self._cycle(choice, Power(*death))
 
     @rule()
     def everything_is_settled(self) -> None:

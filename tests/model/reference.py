@@ -14,8 +14,7 @@ from typing import Any
 
 Entry = dict[str, Any]
 
-USER_PATHS = ("userName", "externalId", "active", "title", "nickName", "manager")
-GROUP_PATHS = ("displayName", "externalId")
+LONG_AGO = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 @dataclass(slots=True)
@@ -52,7 +51,7 @@ class World:
     """Both sides, and what Provisor is to remember."""
 
     rules: Rules = field(default_factory=Rules)
-    now: datetime = datetime.min.replace(tzinfo=UTC)
+    now: datetime = LONG_AGO
     # the source
     people: dict[str, dict[str, str]] = field(default_factory=dict)
     """Anchor to userName, title, nick, department, manager, status; empty text for null."""

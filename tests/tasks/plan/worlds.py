@@ -100,9 +100,7 @@ class World:
         """What would be done now; with ``random`` the inputs come in another order."""
         remembered = Remembered(links={kind: self._links(kind, random) for kind in Kind})
         facts = Facts(capabilities=self.capabilities, target=self.schema, source=dict.fromkeys(Kind))
-        return build_plan(
-            self.job, self.source(random), self.target(random), remembered, facts, Context(now=self.now)
-        )
+        return build_plan(self.job, self.source(random), self.target(random), remembered, facts, Context(now=self.now))
 
     def checked(self) -> Checked:
         """The plan after the guards."""

@@ -1,0 +1,122 @@
+"""One identity on demand: whoever asks for an entry by name has it provisioned now, and sees every step.
+
+It is a cycle of its own kind under the job's lease: what is sent is written down before and after, guards apply. But it
+says nothing about how the job stands, so that neither the watermark moves nor a quarantine begins or ends, and it may
+run while the job is paused or in quarantine: that is when people try whether something is right now. The next cycle
+looks at the entry again by itself, since something was sent to it.
+"""
+
+from collections.abc import Callable
+from contextvars import ContextVar
+from pathlib import Path
+from random import SystemRandom
+from typing import Any
+
+from prefect import flow
+from prefect.artifacts import create_markdown_artifact
+from prefect.client.schemas.objects import State
+from prefect.runtime import flow_run
+from prefect.task_runners import ThreadPoolTaskRunner
+
+from flows.cycle import Running, running_cycle, stopped
+from flows.on_demand_steps import Asked, Page, Result, UnknownEntryError, act, decide_entry, look_up
+from flows.preview import Decision
+from flows.provision import BATCHES_AT_ONCE, STOPS, load
+from flows.sight import CycleChoice
+from flows.systems import now, open_ledger
+from tasks.escrow import after_load
+from tasks.expressions import Context
+from tasks.job import load_job
+from tasks.ledger import CycleKind
+from tasks.load import settle_attempts, write_links
+from tasks.report import final_state
+
+LISTENER: ContextVar[Callable[[Page], None] | None] = ContextVar("listener", default=None)
+"""Whoever wants to see the page when it is complete: the terminal."""
+
+
+def _run_name() -> str:
+    parameters: dict[str, Any] = flow_run.parameters
+    return f"{Path(parameters['job']).stem} · on demand"
+
+
+@flow(
+    name="provision-on-demand",
+    flow_run_name=_run_name,
+    task_runner=ThreadPoolTaskRunner(max_workers=BATCHES_AT_ONCE),  # type: ignore[arg-type]
+)
+def provision_on_demand(job: Path, identity: str) -> State:
+    """Provision one user, or one group with its members, now.
+
+    Args:
+        job: The job file.
+        identity: Anchor, value of a matching attribute, id in the target, or name.
+    """
+    loaded = load_job(job)
+    page = Page(loaded.name, identity)
+    try:
+        with open_ledger() as ledger:
+            asked = look_up(loaded, ledger, page, now=now())
+        with running_cycle(job, CycleChoice.AUTO, flow_run_id=flow_run.id, kind=CycleKind.ON_DEMAND) as running:
+            page.cycle = running.cycle.number
+            context = Context(now=running.marks["began"], random=SystemRandom())
+            decision = decide_entry(running.job, running.systems, running.ledger, asked, page, context)
+            carry_out(running, asked, decision, page)
+    except (*STOPS, UnknownEntryError) as error:
+        _publish(page)
+        return stopped(error)
+    _publish(page)
+    return final_state(running.report)
+
+
+def carry_out(running: Running, asked: Asked, decision: Decision, page: Page) -> None:
+    """Does what was decided about the entry, and notes what came of it."""
+    plan, key = decision.checked.plan, (asked.entry.kind, asked.entry.anchor)
+    ledger, cycle, job = running.ledger, running.cycle, running.job
+    running.have_planned(decision)
+    settle_attempts(ledger, cycle, plan, now=running.clock(), about=key)
+    write_links(ledger, cycle, plan, now=running.clock())
+    running.stage(decision)
+    load(running, decision)
+    waiting = [one for one in ledger.escrows(job.name) if (one.kind, one.anchor) == key]
+    settled = after_load(waiting, running.failures, plan, job, now=running.clock(), carried_out=True)
+    ledger.put_escrows(job.name, settled.put, under=cycle)
+    for kind, anchors in settled.drop.items():
+        ledger.drop_escrows(job.name, kind, anchors, under=cycle)
+    lines = [line for chunk in ledger.log_chunks(job.name, cycle=cycle.number) for line in chunk]
+    act(page, decision, lines[::-1])
+
+
+def _publish(page: Page) -> None:
+    """The steps as an artifact of the run, without anybody's values; and to whoever listens."""
+    if (listener := LISTENER.get()) is not None:
+        listener(page)
+    if not page.steps:
+        return
+    rows = [f"| {step.name} | {step.status} |" for step in page.steps]
+    who = f"{page.entry.kind} {page.entry.anchor}" if page.entry is not None else page.asked
+    lines = [f"# On demand: {who}", "", "| step | status |", "| --- | --- |", *rows, "", f"Result: {page.result}."]
+    create_markdown_artifact("\n".join(lines), key="on-demand", description=f"{page.job}: {page.result}")
+
+
+def run_on_demand(job: Path, identity: str, *, api_ready: Callable[[], None]) -> Page:
+    """One flow run in this process; gives its page. ``api_ready`` waits until the Prefect API answers.
+
+    Raises: UnknownEntryError, JobError, JobBusyError, and FatalError where no step was taken.
+    """
+    from prefect import tags
+    from prefect.logging.handlers import APILogHandler
+
+    api_ready()
+    pages: list[Page] = []
+    token = LISTENER.set(pages.append)
+    try:
+        with tags(f"job:{load_job(job).name}"):
+            state = provision_on_demand(job, identity, return_state=True)
+    finally:
+        LISTENER.reset(token)
+    APILogHandler().flush()  # before a local API ends
+    failed_step = bool(pages and pages[0].steps)
+    if state.is_failed() and not (failed_step and pages[0].result is Result.STOPPED):
+        state.result()
+    return pages[0]
