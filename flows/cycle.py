@@ -24,6 +24,7 @@ from prefect.exceptions import MissingContextError, TerminationSignal
 from prefect.futures import PrefectFuture
 from prefect.runtime import flow_run
 from prefect.states import Failed as FailedState
+from pyarrow import ArrowException
 
 from connectors.contract import Action, Kind, Snapshot
 from connectors.errors import ErrorCode, ProvisorError
@@ -301,7 +302,7 @@ class Running:
         plan = decision.checked.plan
         try:
             history_of(self.job.name).keep(self.job, self.cycle, plan, planned=bool(plan.blocks))
-        except OSError as error:
+        except (OSError, ValueError, ArrowException) as error:
             story().warning("What was wanted of the target cannot be kept for later: %s", error)
         self.marks["keep"] = self.clock()
 

@@ -29,7 +29,7 @@ from connectors.errors import ErrorCode
 from tasks.job import Job
 from tasks.keys import Rows, find, texts
 from tasks.ledger import Cycle
-from tasks.mapping import redacted_paths
+from tasks.mapping import Mask, redacted_paths
 from tasks.plan import Plan
 from tasks.plan.blocks import STANDING, Standing
 from tasks.plan.compare import canonical, differs
@@ -69,8 +69,9 @@ class Kept:
     began: datetime
     """When the first one began."""
     configuration: str
-    """Fingerprint of the job then."""
-    digest: str
+    """Fingerprint of the job in the last one."""
+    digests: Mapping[str, str]
+    """Of its frames, see :func:`digests_of`."""
     redacted: Mapping[str, Sequence[str]]
 
     def covers(self, cycle: int) -> bool:
@@ -90,8 +91,8 @@ def desired_state(job: Job, plan: Plan, key: str) -> DesiredState:
         frame = mine.wanted.result()
         hidden = {path: _marks(frame[path], key) for path in sorted(redacted[kind] & set(frame.columns))}
         frame = frame.assign(**{LABEL: _labels(frame.index, mine.labels), **hidden})
-        held = [one.anchor for one in plan.held if one.kind is kind and one.anchor and one.code in _UNTOLD]
-        entries[kind] = _with_held(frame, sorted(set(held)), mine.labels)
+        held = {one.anchor: one.label for one in plan.held if one.kind is kind and one.code in _UNTOLD and one.anchor}
+        entries[kind] = _with_held(frame, held)
     return DesiredState(entries, plan.wanted_members.result().reset_index(drop=True), redacted)
 
 
@@ -101,14 +102,15 @@ def _labels(anchors: pd.Index, labels: "pd.Series[str]") -> "pd.Series[str]":
     return pd.Series(pd.array(pc.coalesce(found, texts(anchors)), dtype="str"), index=anchors)
 
 
-def _with_held(frame: pd.DataFrame, anchors: list[str], labels: "pd.Series[str]") -> pd.DataFrame:
-    """The frame with a row for everybody who is in the source, but of whom nothing can be told."""
-    fresh = pd.Index(anchors, dtype="str")
+def _with_held(frame: pd.DataFrame, held: Mapping[str, str]) -> pd.DataFrame:
+    """The frame with a row for everybody (anchor to label) who is in the source, but of whom nothing can be told."""
+    fresh = pd.Index(sorted(held), dtype="str")
     fresh = fresh[find(texts(fresh), texts(frame.index)) < 0]
     if not len(fresh):
         return frame
-    held = pd.Series(Standing.HELD.value, index=fresh, dtype="str")
-    more = frame.iloc[:0].reindex(fresh).assign(**{STANDING: held, LABEL: _labels(fresh, labels)})
+    standing = pd.Series(Standing.HELD.value, index=fresh, dtype="str")
+    labels = pd.Series([held[anchor] or anchor for anchor in fresh], index=fresh, dtype="str")
+    more = frame.iloc[:0].reindex(fresh).assign(**{STANDING: standing, LABEL: labels})
     return pd.concat([frame, more])
 
 
@@ -135,25 +137,31 @@ def _as_texts(values: pd.Series) -> pa.Array:
     )
 
 
-def digest_of(state: DesiredState) -> str:
-    """Says whether two states are the same, as far as their rows come in the same order."""
-    digest = hashlib.blake2b(digest_size=16)
-    frames = {**{_FRAMES[kind]: frame for kind, frame in state.entries.items()}, "members": state.members}
-    for name, frame in sorted(frames.items()):
-        digest.update(f"{name} {len(frame)}".encode())
-        for path in sorted(map(str, frame.columns)):
-            digest.update(f"\x1e{path}\x1e{path in _OWN}".encode())
-            _feed(digest, _as_texts(frame[path]))
-        if name != "members":
-            _feed(digest, texts(frame.index))
+def digests_of(state: DesiredState) -> dict[str, str]:
+    """Says whether two states are the same: a digest of each frame, and of its anchors, in the order of rows."""
+    digests = {"members": _digest(state.members)}
+    for kind, frame in state.entries.items():
+        digests[_FRAMES[kind]] = _digest(frame)
+        digests[f"anchors of {_FRAMES[kind]}"] = _digest(pd.DataFrame({"anchor": pd.Series(frame.index, dtype="str")}))
+    return digests
+
+
+def _digest(frame: pd.DataFrame) -> str:
+    digest = hashlib.blake2b(str(len(frame)).encode(), digest_size=16)
+    for path in sorted(map(str, frame.columns)):
+        cells = _as_texts(frame[path]).fill_null("\x00")
+        joined = pc.binary_join(pa.ListArray.from_arrays([0, len(cells)], cells), pa.scalar("\x1f", pa.large_string()))
+        digest.update(f"\x1e{path}\x1e".encode())
+        digest.update(memoryview(joined[0].as_buffer()))
     return digest.hexdigest()
 
 
-def _feed(digest: "hashlib.blake2b", cells: pa.Array) -> None:
-    joined = pc.binary_join(
-        pa.ListArray.from_arrays([0, len(cells)], cells.fill_null("\x00")), pa.scalar("\x1f", pa.large_string())
+def _surely_differ(earlier: Mapping[str, str], later: Mapping[str, str]) -> bool:
+    """True where the same anchors in the same order have other values; otherwise only the order may be another one."""
+    return any(
+        earlier.get(f"anchors of {name}") == later.get(f"anchors of {name}") and earlier.get(name) != later.get(name)
+        for name in _FRAMES.values()
     )
-    digest.update(memoryview(joined[0].as_buffer()))
 
 
 # --- comparing -------------------------------------------------------------------------------------------------------
@@ -245,7 +253,7 @@ def _compare_entries(before: pd.DataFrame, after: pd.DataFrame, hidden: frozense
     )
 
 
-def _is_told(frame: pd.DataFrame) -> "np.ndarray[tuple[int], np.dtype[np.bool_]]":
+def _is_told(frame: pd.DataFrame) -> Mask:
     return (frame[STANDING] != Standing.HELD.value).to_numpy(dtype=bool)
 
 
@@ -311,11 +319,11 @@ class History:
         if last is not None and not planned and last.configuration == cycle.fingerprint:
             return self._seen_again(last, cycle)
         state = desired_state(job, plan, self._key())
-        digest = digest_of(state)
-        if last is not None and (last.digest == digest or self._same(last, state)):
+        digests = digests_of(state)
+        if last is not None and (last.digests == digests or self._same(last, state, digests)):
             return self._seen_again(last, cycle)
         redacted = {str(kind): sorted(paths) for kind, paths in state.redacted.items() if paths}
-        kept = Kept(cycle.number, cycle.number, cycle.began, cycle.fingerprint, digest, redacted)
+        kept = Kept(cycle.number, cycle.number, cycle.began, cycle.fingerprint, digests, redacted)
         place = _private(self.folder / str(cycle.number))
         for kind, frame in state.entries.items():
             write_frame(place / f"{_FRAMES[kind]}.parquet", _writable(frame), group=_ROWS_TOGETHER)
@@ -360,15 +368,14 @@ class History:
             found += [(kind, str(anchor)) for anchor in frame.index[named]]
         return found
 
-    def _same(self, last: Kept, state: DesiredState) -> bool:
+    def _same(self, last: Kept, state: DesiredState, digests: Mapping[str, str]) -> bool:
         """Whether a state that looks otherwise only comes in another order."""
-        before = self.read(last)
-        return (
-            before is not None and dict(before.redacted) == dict(_told(state.redacted)) and compare(before, state).empty
-        )
+        if _surely_differ(last.digests, digests) or (before := self.read(last)) is None:
+            return False
+        return dict(before.redacted) == dict(_told(state.redacted)) and compare(before, state).empty
 
     def _seen_again(self, last: Kept, cycle: Cycle) -> Kept:
-        again = Kept(last.cycle, cycle.number, last.began, last.configuration, last.digest, last.redacted)
+        again = Kept(last.cycle, cycle.number, last.began, cycle.fingerprint, last.digests, last.redacted)
         self._write_index([*self.kept[:-1], again])
         return again
 
@@ -400,7 +407,7 @@ class History:
 
 
 def _about(kept: Kept) -> dict[str, Any]:
-    names = ("cycle", "until", "configuration", "digest", "redacted")
+    names = ("cycle", "until", "configuration", "digests", "redacted")
     return {**{name: getattr(kept, name) for name in names}, "began": kept.began.isoformat()}
 
 

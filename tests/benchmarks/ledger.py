@@ -192,7 +192,7 @@ class BareSqlite:
                 [
                     ("UPDATE attempt SET status = ?, ended_at = ?, target_id = ? WHERE change_id = ?", ends),
                     (f"INSERT INTO link VALUES (?,?,?,?,?,?,?,?,?,?,?) {BARE_CONFLICT}", links),
-                    (f"INSERT INTO log ({BARE_LOG}) VALUES ({', '.join('?' * 17)})", lines),
+                    (f"INSERT INTO log ({BARE_LOG}) VALUES ({', '.join('?' * 16)})", lines),
                 ],
             ):
                 self.connection.execute("BEGIN IMMEDIATE")
@@ -265,7 +265,7 @@ CREATE TABLE attempt (change_id text PRIMARY KEY, job text, cycle_id bigint, kin
 CREATE INDEX a1 ON attempt (job) WHERE status IN ('sent', 'unknown');
 CREATE TABLE log (id INTEGER PRIMARY KEY, job text, cycle_id bigint, time text, change_id text, kind text, action text,
   status text, anchor text, target_id text, label text, identity text, reason text, error_code text, message text,
-  modified text, duration_ms bigint, steps text);
+  modified text, duration_ms bigint);
 CREATE INDEX l1 ON log (job, time, id);
 CREATE INDEX l2 ON log (cycle_id, id);
 CREATE INDEX l3 ON log (job, anchor);
@@ -273,7 +273,7 @@ CREATE INDEX l4 ON log (job, identity);
 """
 BARE_LOG = (
     "job, cycle_id, time, change_id, kind, action, status, anchor, target_id, label, identity, reason, error_code, "
-    "message, modified, duration_ms, steps"
+    "message, modified, duration_ms"
 )
 BARE_CONFLICT = (
     "ON CONFLICT (job, kind, anchor) DO UPDATE SET target_id = excluded.target_id, label = excluded.label, "

@@ -97,6 +97,9 @@ counted: Counter[str] = Counter()
 class Lifecycle(RuleBasedStateMachine):
     """One job and its two systems, from its first day."""
 
+    spares_unseen = True
+    """Whether accounts may stay nobody's that a dead run made without seeing it."""
+
     def __init__(self) -> None:
         super().__init__()
         counted["runs"] += 1
@@ -112,6 +115,8 @@ class Lifecycle(RuleBasedStateMachine):
         """People who left, as they were."""
         self.off_since: dict[str, datetime] = {}
         """Ids of accounts that are not active, and when that was first seen."""
+        self.unseen: set[str] = set()
+        """Ids of accounts that were made by a run that died before it knew: see ``_nothing_made_is_lost``."""
         self.sound = True
 
     # -- beginning and end -----------------------------------------------------------------------------------------
@@ -327,7 +332,10 @@ class Lifecycle(RuleBasedStateMachine):
         wanted = settle(before)
         ended = self.driver.cycle(choice, power=power, at_once=everybody)
         counted.update(cycles=1, deaths=ended.killed, requests=ended.requests)
-        found = renamed(self.look(), before)
+        after = self.look()
+        if ended.killed and self.spares_unseen:
+            self.unseen |= after.accounts.keys() - before.accounts.keys() - set(after.owns.values())
+        found = renamed(after, before)
         self._nothing_else_has_changed(untouched, before, wanted, found)
         check_between(before, found, wanted)
         self._nobody_is_deleted_early(before, found)
@@ -356,6 +364,17 @@ class Lifecycle(RuleBasedStateMachine):
         else:
             raise AssertionError("the model itself does not come to rest")
         self._nothing_left("everything is settled")
+        self._nothing_made_is_lost()
+
+    def _nothing_made_is_lost(self) -> None:
+        """Every account that Provisor has made is somebody's: it would be nobody's task to switch it off.
+
+        Left out are those of which a dead run did not see that they were made: see the test of what is known to fail.
+        """
+        world = self.look()
+        owned = self.unseen | set(world.owns.values())
+        lost = [one for id, one in world.accounts.items() if "externalId" in one and id not in owned]
+        assert not lost, f"accounts were made, and belong to nobody: {lost}"
 
     def _nothing_left(self, when: str) -> None:
         self.sound = False
