@@ -11,10 +11,13 @@ from sqlalchemy import Connection, Select, delete, select
 
 from connectors.contract import Kind
 from connectors.errors import ErrorCode
-from tasks.ledger.bulk import FETCH, clean
+from tasks.ledger.bulk import clean
 from tasks.ledger.database import Database
 from tasks.ledger.records import AttemptStatus, LogAction, LogLine, LogStatus
 from tasks.ledger.tables import ATTEMPT, CYCLE, LINK, LOG, PASSED_OVER
+
+READ_AT_ONCE = 2_000
+"""Lines in one list: what a reader of a long log has in memory, old and new values included."""
 
 FORGOTTEN_AT_ONCE = 5_000
 """Rows deleted by one transaction, so that nobody waits long for the database."""
@@ -45,12 +48,12 @@ class Logbook:
         self._database = database
 
     def chunks(self, job: str, filters: LogFilters, limit: int | None) -> Iterator[list[LogLine]]:
-        """The lines, newest first, in lists of at most ``FETCH``: a log of any length needs little memory."""
+        """The lines, newest first, in lists of at most ``READ_AT_ONCE``: a log of any length needs little memory."""
         cycles: dict[int, _Cycle] = {}
         with self._database.reading() as connection:
             query = _query(connection, job, filters).limit(limit)
-            found = connection.execution_options(stream_results=True, yield_per=FETCH).execute(query)
-            for rows in found.partitions(FETCH):
+            found = connection.execution_options(stream_results=True, yield_per=READ_AT_ONCE).execute(query)
+            for rows in found.partitions(READ_AT_ONCE):
                 with self._database.reading() as beside:
                     _learn(beside, cycles, {row.cycle_id for row in rows})
                 yield [_line(row, cycles) for row in rows]

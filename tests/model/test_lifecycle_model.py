@@ -52,6 +52,12 @@ def a_member_leaves(life: Lifecycle) -> None:
     life.the_source_changes("leaves_the_export", 0, 0)
 
 
+def a_member_leaves_the_scope(life: Lifecycle) -> None:
+    """The source's group still has the person."""
+    life.everything_is_settled()
+    life.the_source_changes("leaves_scope", 0, 0)
+
+
 def a_grace_period_passes(life: Lifecycle) -> None:
     life.the_job_is_edited(("delete_after", timedelta(days=1)))
     life.everything_is_settled()
@@ -85,6 +91,7 @@ def others_change_what_is_ours(life: Lifecycle) -> None:
     "life",
     [
         a_member_leaves,
+        a_member_leaves_the_scope,
         a_grace_period_passes,
         somebody_has_a_new_anchor,
         an_account_is_made_again,

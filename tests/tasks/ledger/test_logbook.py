@@ -11,8 +11,7 @@ import sqlalchemy as sa
 from connectors.contract import Action, Change, Kind, Outcome, Status
 from connectors.errors import ErrorCode
 from tasks.ledger import Cycle, CycleKind, CycleState, Ledger, Link, LinkState, LogAction, LogEntry, LogStatus
-from tasks.ledger.bulk import FETCH
-from tasks.ledger.logbook import FORGOTTEN_AT_ONCE
+from tasks.ledger.logbook import FORGOTTEN_AT_ONCE, READ_AT_ONCE
 from tasks.ledger.tables import SCHEMA
 
 DAY = timedelta(days=1)
@@ -60,12 +59,12 @@ def test_the_log_is_asked_by_code_end_and_change(ledger: Ledger, cycle: Cycle, n
 
 def test_a_long_log_comes_in_chunks(ledger: Ledger, cycle: Cycle, now: datetime) -> None:
     """No list is longer than what is fetched at once, and nothing is lost or twice."""
-    count = 2 * FETCH + 5
+    count = 2 * READ_AT_ONCE + 5
     ledger.log_entries(cycle, (entry(f"{number}") for number in range(count)), now=now)
     chunks = [[line.anchor for line in chunk] for chunk in ledger.log_chunks("hr")]
-    assert [len(chunk) for chunk in chunks] == [FETCH, FETCH, 5]
+    assert [len(chunk) for chunk in chunks] == [READ_AT_ONCE, READ_AT_ONCE, 5]
     assert [anchor for chunk in chunks for anchor in chunk] == [f"{number}" for number in reversed(range(count))]
-    assert sum(map(len, ledger.log_chunks("hr", limit=FETCH + 1))) == FETCH + 1
+    assert sum(map(len, ledger.log_chunks("hr", limit=READ_AT_ONCE + 1))) == READ_AT_ONCE + 1
 
 
 def test_a_line_knows_who_began_its_cycle_and_both_systems(ledger: Ledger, now: datetime) -> None:
