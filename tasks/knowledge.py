@@ -46,9 +46,11 @@ def _replaced(snapshot: Snapshot, kind: Kind, ids: Sequence[str], fetched: Snaps
     frame = snapshot.entries(kind)
     others = frame.loc[find(texts(frame.index), asked) < 0]
     fresh = _appended(others, fetched.entries(kind))
+    gone = asked.filter(pa.array(find(asked, texts(fetched.entries(kind).index)) < 0))
+    edges = snapshot.members.loc[find(texts(snapshot.members["member"]), gone) < 0]
     if kind is Kind.USER:
-        return replace(snapshot, users=fresh)
-    edges = snapshot.members.loc[find(texts(snapshot.members["group"]), asked) < 0]
+        return replace(snapshot, users=fresh, members=edges.reset_index(drop=True))
+    edges = edges.loc[find(texts(edges["group"]), asked) < 0]
     return replace(snapshot, groups=fresh, members=pd.concat([edges, fetched.members], ignore_index=True))
 
 

@@ -273,6 +273,8 @@ def _record(
     digests: dict[str, int] = {}
     if block.desired is not None:
         digests = dict(zip(block.table["anchor"], fingerprints(block.desired).tolist(), strict=True))
+        for anchor in unresolved:  # written in part: the next cycle compares it again
+            digests.pop(anchor, None)
     states: dict[str, str] = {}
     if "state" in block.table:
         states = dict(zip(block.table["anchor"], block.table["state"], strict=True))
