@@ -137,7 +137,7 @@ def deletes_of(s: Situation, table: pd.DataFrame, rows: Rows) -> Block:
 
     A redacted attribute that is not known goes as well, whatever its value is.
     """
-    mapped = [path for path in s.existing.columns if path in s.desired.frame or path == s.disable_attribute]
+    mapped = sorted(path for path in s.existing.columns if path in s.desired.frame or path == s.disable_attribute)
     unseen = sorted((s.desired.redacted & set(s.desired.frame.columns)) - set(mapped))
     held_now = s.existing[mapped].iloc[rows].reset_index(drop=True)
     return Block(
