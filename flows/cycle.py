@@ -52,7 +52,8 @@ from tasks.ledger import (
     LogStatus,
     Staged,
 )
-from tasks.load import Loaded
+from tasks.load import Loaded, write_links
+from tasks.lost import settle_attempts
 from tasks.mapping import Held
 from tasks.plan import EntryPlan
 from tasks.plan.blocks import Drifted
@@ -159,6 +160,15 @@ class Running:
         refuse_moved(self.approved, decision, self.job, key)
         self.ledger.begin_plan(self.cycle, self.approved.id)
         forget_key(self.approved.id)
+
+    def settle(self, decision: Decision, *, about: tuple[Kind, str] | None = None) -> None:
+        """Writes down what the target shows of requests whose answers were lost, and what matching found.
+
+        ``about``: kind and anchor of the only entry that the plan is about.
+        """
+        plan, moment = decision.checked.plan, self.clock()
+        settle_attempts(self.ledger, self.cycle, plan, decision.regained, now=moment, about=about)
+        write_links(self.ledger, self.cycle, plan, now=moment)
 
     def reading(self, side: str) -> Callable[[int], None]:
         """A listener for a connector that reads."""

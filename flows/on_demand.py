@@ -28,7 +28,6 @@ from tasks.escrow import after_load
 from tasks.expressions import Context
 from tasks.job import load_job
 from tasks.ledger import CycleKind
-from tasks.load import settle_attempts, write_links
 from tasks.report import final_state
 
 LISTENER: ContextVar[Callable[[Page], None] | None] = ContextVar("listener", default=None)
@@ -74,8 +73,7 @@ def carry_out(running: Running, asked: Asked, decision: Decision, page: Page) ->
     plan, key = decision.checked.plan, (asked.entry.kind, asked.entry.anchor)
     ledger, cycle, job = running.ledger, running.cycle, running.job
     running.have_planned(decision)
-    settle_attempts(ledger, cycle, plan, now=running.clock(), about=key)
-    write_links(ledger, cycle, plan, now=running.clock())
+    running.settle(decision, about=key)
     running.stage(decision)
     load(running, decision)
     waiting = [one for one in ledger.escrows(job.name) if (one.kind, one.anchor) == key]

@@ -4,7 +4,7 @@ Nothing is written anywhere, and no orchestrator is needed: this is ``provisor p
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from connectors.contract import Snapshot
 from flows.sight import CycleChoice, Sight, kind_of_cycle, make_sure, see_source, see_target
@@ -17,6 +17,7 @@ from tasks.expressions import Context
 from tasks.extract import Facts, survey
 from tasks.job import Job
 from tasks.ledger import Ledger
+from tasks.lost import Regained, regain, with_regained
 from tasks.plan import Plan, build_plan
 
 Progress = Callable[[str, int], None]
@@ -36,6 +37,8 @@ class Decision:
     """What was seen of the target, and how."""
     source: Snapshot
     """The source as it was read."""
+    regained: list[Regained] = field(default_factory=list)
+    """Accounts that creates have made whose answers were lost; the plan takes them as linked."""
 
 
 @dataclass(slots=True)
@@ -93,13 +96,16 @@ def decide(
     Who gets an account is looked up in a target that was not listed. Raises: FatalError.
     """
     findings: list[Finding] = []
+    regained: list[Regained] = []
 
     def make_plan(target: Snapshot) -> Plan:
         checked_source, checked_target, findings[:] = check_snapshots(job, source, target)
-        plan = build_plan(job, checked_source, checked_target, recalled.links, facts, context)
+        regained[:] = regain(recalled.lost, job, recalled.links, target, facts.target)
+        links = with_regained(recalled.links, regained)
+        plan = build_plan(job, checked_source, checked_target, links, facts, context)
         return withhold(plan, recalled.escrows, job, now=context.now, at_once=recalled.at_once)
 
     plan, sight = make_sure(job, systems, recalled.escrows, facts, sight, make_plan)
     administrators = rosters(job, plan, sight.snapshot, disable_attribute=facts.capabilities.disable_attribute)
     checked = check_plan(plan, job.limits, recalled.history, administrators)
-    return Decision(checked=checked, findings=findings, sight=sight, source=source)
+    return Decision(checked=checked, findings=findings, sight=sight, source=source, regained=regained)

@@ -30,7 +30,7 @@ from tasks.checks import refuse_empty
 from tasks.extract import Facts, survey
 from tasks.job import JobError
 from tasks.ledger import JobBusyError, JobPausedError, JobQuarantinedError
-from tasks.load import Batch, Loaded, load_batch, settle_attempts, waves, write_links
+from tasks.load import Batch, Loaded, load_batch, waves
 from tasks.report import final_state, publish_plan
 
 BATCHES_AT_ONCE = 3
@@ -77,8 +77,7 @@ def provision(
             running.keep_to_plan(decision)
             publish_plan(decision.checked)
 
-            settle_attempts(running.ledger, running.cycle, decision.checked.plan, now=running.clock())
-            write_links(running.ledger, running.cycle, decision.checked.plan, now=running.clock())
+            running.settle(decision)
             running.stage(decision)
             load(running, decision)
             running.remember(decision)

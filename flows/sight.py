@@ -22,6 +22,7 @@ from tasks.job import Job, Reconcile
 from tasks.keys import find, texts
 from tasks.knowledge import Question, answer, questions, refresh
 from tasks.ledger import Cycle, CycleKind, Escrow, Ledger
+from tasks.lost import lost_creates, whereabouts
 from tasks.mapping import redacted_paths
 from tasks.plan import Plan
 from tasks.snapshots import Kept, Side, SnapshotStore
@@ -132,11 +133,17 @@ def see_target(
         why = "nothing is known of it from earlier cycles"
         return list_target(job, systems, facts, why=why, kept=None, progress=progress)
     doubtful = _doubtful(job, ledger, kept)
-    count = sum(map(len, doubtful.values()))
+    lost = whereabouts(lost_creates(ledger, job.name))
+    count = sum(map(len, doubtful.values())) + sum(len(question.values) for question in lost)
     if count > kept.listing_requests:
         why = f"looking at {count:,} doubtful entries one by one would take more requests"
         return list_target(job, systems, facts, why=why, kept=kept, progress=progress)
-    snapshot = refresh(kept, doubtful, systems.target, needs_of(job, facts.capabilities).target)
+    wanted = needs_of(job, facts.capabilities).target
+    try:
+        snapshot, _ = answer(refresh(kept, doubtful, systems.target, wanted), lost, systems.target, wanted)
+    except SchemaMismatchError as error:
+        why = f"it cannot be asked for single accounts ({error})"
+        return list_target(job, systems, facts, why=why, kept=kept, progress=progress)
     how = f"The target was not listed: it is as known from {kept.listed_at:%Y-%m-%d %H:%M} UTC and what was done since"
     how += f", {count:,} doubtful entries were looked at." if count else "."
     return Sight(snapshot, how, kept=kept, looked_at=count)

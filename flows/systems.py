@@ -15,7 +15,8 @@ from flows.home import home
 from tasks.checks import NOTHING_BEFORE, History
 from tasks.escrow import given_up
 from tasks.job import Job
-from tasks.ledger import CycleKind, CycleState, Escrow, Ledger
+from tasks.ledger import Attempt, CycleKind, CycleState, Escrow, Ledger
+from tasks.lost import lost_creates
 from tasks.plan import Remembered
 
 
@@ -74,6 +75,8 @@ class Recalled:
     at_once: frozenset[str] = frozenset()
     """Anchors of entries in escrow that are tried now, however long they would have to wait."""
     history: History = NOTHING_BEFORE
+    lost: tuple[Attempt, ...] = ()
+    """Creates whose answers were lost: there may be an account that nobody knows of."""
 
 
 def recall(ledger: Ledger, job: Job, moment: datetime, *, target: str = "", at_once: Collection[str] = ()) -> Recalled:
@@ -102,6 +105,7 @@ def recall(ledger: Ledger, job: Job, moment: datetime, *, target: str = "", at_o
             source_counts=ledger.source_counts(job.name, limit=COUNTED_CYCLES),
             settled=finished is not None and finished.fingerprint == job.fingerprint(),
         ),
+        lost=tuple(lost_creates(ledger, job.name)),
     )
 
 

@@ -17,8 +17,6 @@ from connectors.contract import Action, Change, Kind, Outcome, Status, Target, V
 from connectors.errors import ErrorCode
 from tasks.escrow import Failed
 from tasks.ledger import (
-    READ_BACK,
-    AttemptStatus,
     Clash,
     Cycle,
     Ledger,
@@ -102,7 +100,7 @@ def load_batch(
     """
     block = batch.block
     changes, unresolved = changes_of(batch, cycle, ledger)
-    ledger.journal(cycle, changes, now=clock())
+    ledger.journal(cycle, changes, now=clock(), known_by=block.known_by)
     outcomes: list[Outcome] = []
 
     def done(outcome: Outcome) -> None:
@@ -361,53 +359,6 @@ def is_reference(change: Change, references: Collection[str]) -> bool:
     if change.action in (Action.ADD_MEMBERS, Action.REMOVE_MEMBERS):
         return True
     return change.action is Action.UPDATE and set(change.attributes) <= set(references)
-
-
-_LOST = {
-    AttemptStatus.SENT: "The run died before the answer came",
-    AttemptStatus.UNKNOWN: "The answer was lost",
-}
-
-
-def settle_attempts(
-    ledger: Ledger, cycle: Cycle, plan: Plan, *, now: datetime, about: tuple[Kind, str] | None = None
-) -> int:
-    """Closes attempts whose answers were lost by what the target shows now; gives how many there were.
-
-    To be called with a plan made from a complete listing, before anything is sent: what the plan does not want again
-    has taken effect. About an entry that is held the plan says nothing: its attempts stay open. ``about``: kind and
-    anchor of the only entry that the plan is about.
-    """
-    held = {(one.kind, one.anchor) for one in plan.held}
-    attempts = [one for one in ledger.open_attempts(cycle.job) if (one.kind, one.anchor) not in held]
-    attempts = [one for one in attempts if about in (None, (one.kind, one.anchor))]
-    if not attempts:
-        return 0
-    wanted = {(block.kind, block.action, anchor) for block in plan.blocks for anchor in block.table["anchor"]}
-    changes, outcomes, log = [], [], []
-    for attempt in attempts:
-        took_effect = (attempt.kind, attempt.action, attempt.anchor) not in wanted
-        change = Change(
-            id=attempt.change_id,
-            kind=attempt.kind,
-            action=attempt.action,
-            anchor=attempt.anchor,
-            target_id=attempt.target_id,
-            label=attempt.label,
-        )
-        found = "it had taken effect" if took_effect else "it had not taken effect, and is done again"
-        outcome = Outcome(
-            change_id=attempt.change_id,
-            status=Status.DONE if took_effect else Status.REJECTED,
-            target_id=attempt.target_id,
-            code=None if took_effect else ErrorCode.UNKNOWN_OUTCOME,
-            message=f"{_LOST[attempt.status]}; the target shows that {found}.",
-        )
-        changes.append(change)
-        outcomes.append(outcome)
-        log.append(log_outcome(change, outcome, reason=READ_BACK))
-    ledger.record(cycle, changes, outcomes, now=now, log=log)
-    return len(attempts)
 
 
 def write_links(ledger: Ledger, cycle: Cycle, plan: Plan, *, now: datetime) -> None:

@@ -1,10 +1,14 @@
-"""What all tests share: golden files, and no skipped test where CI is set."""
+"""What all tests share: golden files, no skipped test where CI is set, and no test that fails by being slow."""
 
 import os
 from collections.abc import Callable, Generator
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
+
+settings.register_profile("untimed", deadline=None)
+settings.load_profile("untimed")
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

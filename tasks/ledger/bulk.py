@@ -96,7 +96,7 @@ def time_text(moment: datetime) -> str:
     return moment.astimezone(UTC).replace(tzinfo=None).isoformat(" ", "microseconds")
 
 
-def json_text(value: Sequence[Any] | None) -> str | None:
+def json_text(value: Sequence[Any] | Mapping[str, Any] | None) -> str | None:
     """JSON of anything attributes can hold; None for nothing, so that the column is null."""
     if not value:
         return None

@@ -279,6 +279,8 @@ class Attempt:
     label: str
     sent_at: datetime
     status: AttemptStatus
+    known_by: Mapping[str, str] = field(default_factory=dict)
+    """Of a create: attributes and values by which its account can be found again."""
 
 
 @dataclass(frozen=True, slots=True)

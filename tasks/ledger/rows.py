@@ -9,6 +9,7 @@ from datetime import datetime
 from itertools import repeat
 from typing import Any, TypeAlias
 
+import orjson
 import pandas as pd
 import pyarrow as pa
 
@@ -47,8 +48,9 @@ _NOT_TEXT: dict[str, Any] = {
 }
 
 
-def attempt_row(cycle: Cycle, change: Change, moment: str) -> Values:
-    """A change about to be sent."""
+def attempt_row(cycle: Cycle, change: Change, moment: str, known_by: Sequence[str]) -> Values:
+    """A change about to be sent; ``known_by``: attributes by which the account of a create can be found again."""
+    values = {path: value for path in known_by if isinstance(value := change.attributes.get(path), str)}
     return (
         change.id,
         cycle.job,
@@ -58,6 +60,7 @@ def attempt_row(cycle: Cycle, change: Change, moment: str) -> Values:
         change.anchor,
         change.target_id or None,
         clean(change.label),
+        json_text(values) if change.action is Action.CREATE else None,
         moment,
         AttemptStatus.SENT.value,
         None,
@@ -246,6 +249,7 @@ def attempt_from(row: Any) -> Attempt:
         label=row.label,
         sent_at=row.sent_at,
         status=AttemptStatus(row.status),
+        known_by=orjson.loads(row.known_by) if row.known_by else {},
     )
 
 

@@ -383,14 +383,18 @@ class Ledger:
 
     # -- attempts and outcomes ------------------------------------------------------------------------------------
 
-    def journal(self, cycle: Cycle, changes: Sequence[Change], now: datetime) -> None:
+    def journal(self, cycle: Cycle, changes: Sequence[Change], now: datetime, *, known_by: Sequence[str] = ()) -> None:
         """Write down what is about to be sent; send only after this returned. Survives a power cut.
+
+        ``known_by``: attributes by which an account that is created can be found again, should the answer be lost.
 
         Raises: LeaseLostError when another run took the job over; LedgerError when one of the changes was already
         sent, because a change is sent once in its life. Nothing is written in both cases.
         """
         moment = self._bulk.time(now)
-        attempts = [rows.attempt_row(cycle, change, moment) for change in sorted(changes, key=lambda one: one.id)]
+        attempts = [
+            rows.attempt_row(cycle, change, moment, known_by) for change in sorted(changes, key=lambda one: one.id)
+        ]
         with self._database.writing(durable=True) as connection:
             _check_fence(connection, cycle)
             try:

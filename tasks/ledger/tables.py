@@ -146,6 +146,8 @@ class AttemptTable(LedgerModel, table=True):
     anchor: str = _text()
     target_id: str | None = _text(null=True)
     label: str = _text()
+    known_by: str | None = _text(null=True)
+    """Of a create: JSON of attributes and values by which its account can be found again."""
     sent_at: datetime = _time()
     status: str = _text()
     ended_at: datetime | None = _time(null=True)

@@ -89,6 +89,8 @@ class Block:
     """Columns of ``after`` that hold anchors."""
     redacted: frozenset[str] = frozenset()
     """Columns whose values must not be shown."""
+    known_by: tuple[str, ...] = ()
+    """On create: columns of ``after`` by which the account can be found again, should the answer be lost."""
     level: int = 0
     """Order among blocks of the same wave: creates that others refer to come first."""
 

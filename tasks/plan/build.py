@@ -165,7 +165,7 @@ def _situation(
 ) -> Situation:
     """Scope, mapping and matching of one kind."""
     schema = facts.target.get(kind)
-    exact = _exact_paths(rules, schema)
+    exact = exact_paths(rules, schema)
     scoped = select(rules, source, kind, assignment=job.assignment, now=context.now)
     desired = map_entries(rules, scoped, context, schema=schema)
     unreadable = pd.Index([row.key for row in source.unreadable if row.kind is kind and row.key], dtype="str")
@@ -203,7 +203,7 @@ def _stranger(kind: Kind, key: str) -> Held:
     return Held(kind, key, ErrorCode.UNRESOLVED_REFERENCE, why, label=key)
 
 
-def _exact_paths(rules: EntryRules, schema: Mapping[str, AttributeInfo] | None) -> frozenset[str]:
+def exact_paths(rules: EntryRules, schema: Mapping[str, AttributeInfo] | None) -> frozenset[str]:
     """Target paths where another case is another value: as the target's schema or the job says."""
     paths = {*rules.attributes, *(rule.target for rule in rules.matching)}
     by_schema = {path for path in paths if schema and (info := schema.get(path)) is not None and info.case_exact}

@@ -45,6 +45,7 @@ def create_entries(s: Situation, rows: Rows) -> tuple[Block | None, list[Held]]:
         desired=desired.reset_index(drop=True),
         references=referenced_paths(s.rules),
         redacted=s.desired.redacted,
+        known_by=_known_by(s),
     )
     if not problems:
         return block, nameless
@@ -55,6 +56,12 @@ def create_entries(s: Situation, rows: Rows) -> tuple[Block | None, list[Held]]:
     kept = np.ones(len(rows), dtype=bool)
     kept[list(problems)] = False
     return block.take(kept), held
+
+
+def _known_by(s: Situation) -> tuple[str, ...]:
+    """Attributes by which an account can be found again: values that are never kept are of no use."""
+    paths = dict.fromkeys((*(rule.target for rule in s.rules.matching), *s.desired.candidates))
+    return tuple(path for path in paths if path not in s.desired.redacted)
 
 
 def _recognisable(s: Situation, rows: Rows) -> tuple[Rows, list[Held]]:

@@ -96,11 +96,15 @@ class World:
 
     # Planning
 
-    def plan(self, *, random: Random | None = None) -> Plan:
+    def plan(self, *, random: Random | None = None, remembered: Remembered | None = None) -> Plan:
         """What would be done now; with ``random`` the inputs come in another order."""
-        remembered = Remembered(links={kind: self._links(kind, random) for kind in Kind})
+        remembered = remembered or self.remembered(random)
         facts = Facts(capabilities=self.capabilities, target=self.schema, source=dict.fromkeys(Kind))
         return build_plan(self.job, self.source(random), self.target(random), remembered, facts, Context(now=self.now))
+
+    def remembered(self, random: Random | None = None) -> Remembered:
+        """What the ledger remembers."""
+        return Remembered(links={kind: self._links(kind, random) for kind in Kind})
 
     def checked(self) -> Checked:
         """The plan after the guards."""
@@ -118,7 +122,7 @@ class World:
             disabled=frozenset(self.disabled),
         )
 
-    def target(self, random: Random | None) -> Snapshot:
+    def target(self, random: Random | None = None) -> Snapshot:
         job = self.job
         paths = {
             Kind.USER: {*job.users.attributes, self.capabilities.disable_attribute, "userName"} - {None},

@@ -152,6 +152,7 @@ def _links_and_attempts() -> None:
         _text("anchor"),
         _text("target_id", null=True),
         _text("label"),
+        _text("known_by", null=True),
         _time("sent_at"),
         _text("status"),
         _time("ended_at", null=True),
