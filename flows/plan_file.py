@@ -26,7 +26,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from connectors.contract import Action, Kind, Snapshot
+from connectors.contract import Action, Snapshot
 from connectors.errors import ProvisorError
 from flows.home import home
 from flows.plan_json import NAMES, Conceal, Side, details_of, object_of
@@ -292,8 +292,7 @@ def drawn_paths(rules: EntryRules) -> frozenset[str]:
 
 def _concealment(job: Job, key: Key) -> Conceal:
     """Shows redacted values as digests that differ from person to person, and of drawn ones that there is one."""
-    drawn = {Kind.USER: drawn_paths(job.users)}
-    drawn[Kind.GROUP] = drawn_paths(job.groups) if job.groups is not None else frozenset()
+    drawn = {kind: drawn_paths(rules) for kind, rules in job.rules.items()}
 
     def conceal(block: Block, path: str, side: Side, values: pd.Series) -> pd.Series:
         if side is Side.AFTER and path in drawn[block.kind]:

@@ -84,8 +84,7 @@ class Kept:
 
 def desired_state(job: Job, plan: Plan, key: str) -> DesiredState:
     """What a plan wants, with marks instead of redacted values; ``key``: 16 characters."""
-    rules = {Kind.USER: job.users, Kind.GROUP: job.groups}
-    redacted = {kind: redacted_paths(rule) if rule is not None else frozenset[str]() for kind, rule in rules.items()}
+    redacted = {kind: redacted_paths(rules) for kind, rules in job.rules.items()}
     entries = {}
     for kind, mine in plan.entries.items():
         frame = mine.wanted.result()
