@@ -90,7 +90,7 @@ def conclude(ledger: Ledger, ending: Ending) -> str:
     finding = _finding(ending, known, again=present is not None)
     if finding is not None and ending.error is None and cycle.kind is CycleKind.INITIAL:
         return _pause(ledger, ending, known, finding)
-    _settle_escrows(ledger, ending, known)
+    settle_escrows(ledger, ending, known)
     if finding is None and not is_stop(ending.error):
         if ending.error is None and present is not None:
             ledger.put_quarantine(job.name, None, under=cycle)
@@ -122,7 +122,8 @@ def _finding(ending: Ending, known: Sequence[Escrow], *, again: bool) -> Finding
     return judge_tally(replace(ending.tally, retried=retried), rules, again=again)
 
 
-def _settle_escrows(ledger: Ledger, ending: Ending, known: Sequence[Escrow]) -> None:
+def settle_escrows(ledger: Ledger, ending: Ending, known: Sequence[Escrow]) -> None:
+    """Writes down who waits from now on, and who of the ``known`` need not any more."""
     if ending.plan is None:
         return
     carried_out = ending.error is None

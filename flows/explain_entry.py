@@ -2,7 +2,7 @@
 
 import datetime as dt
 import difflib
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -33,6 +33,7 @@ from tasks.assignment import with_assignments
 from tasks.expressions import Context, State, check_expression, compile_expression
 from tasks.expressions.rows import kind_of
 from tasks.extract import Facts, computed_attributes, needs_of
+from tasks.history import plain
 from tasks.job import AttributeMapping, EntryRules, Job, load_job
 from tasks.job.problems import did_you_mean
 from tasks.ledger import REDACTED
@@ -77,9 +78,7 @@ def read_entry(job: Job, key: str, *, now: dt.datetime, expression: str | None =
         check_agreement(job, Facts(capabilities=Capabilities(), target=dict.fromkeys(Kind), source=known))
         snapshot = with_assignments(job, source.read(_wanted(job, source, expression)))
     kind, found = _find(job, snapshot, key, now=now)
-    rules = job.users if kind is Kind.USER else job.groups
-    assert rules is not None
-    scoped = select(rules, snapshot, kind, assignment=job.assignment, now=now)
+    scoped = select(job.rules[kind], snapshot, kind, assignment=job.assignment, now=now)
     inside = found in scoped.entries.index
     frame = scoped.entries if inside else snapshot.entries(kind)
     values = row_of(frame, found)
@@ -117,6 +116,12 @@ def row_of(frame: pd.DataFrame, key: str) -> dict[str, Value]:
     return {str(name): frame[name].iloc[place] for name in frame.columns}
 
 
+def shown_row(frame: pd.DataFrame, key: str, hidden: Collection[str] = ()) -> dict[str, Value]:
+    """One row as plain values, None for null, with a mark in place of what is in hidden columns."""
+    cells = {name: plain(value) for name, value in row_of(frame, key).items()}
+    return {name: REDACTED if value is not None and name in hidden else value for name, value in cells.items()}
+
+
 def _find(job: Job, snapshot: Snapshot, key: str, *, now: dt.datetime) -> tuple[Kind, str]:
     """Kind and key of the entry that a person means."""
     for kind in Kind:
@@ -124,8 +129,7 @@ def _find(job: Job, snapshot: Snapshot, key: str, *, now: dt.datetime) -> tuple[
             return kind, key
     matches = [
         (kind, match)
-        for kind, rules in ((Kind.USER, job.users), (Kind.GROUP, job.groups))
-        if rules is not None
+        for kind, rules in job.rules.items()
         for match in with_matching_value(rules, snapshot.entries(kind), key, now)
     ]
     if len(matches) == 1:
@@ -209,10 +213,8 @@ class MappedAttribute:
 
 def explain_mappings(job: Job, entry: SourceEntry, context: Context) -> list[MappedAttribute]:
     """What every mapping of the job gives for the entry, in the order of the job file."""
-    rules = job.users if entry.kind is Kind.USER else job.groups
-    assert rules is not None
     explained = []
-    for target, mapping in rules.attributes.items():
+    for target, mapping in job.rules[entry.kind].attributes.items():
         text = mapping.expression if mapping.expression is not None else mapping.reference
         explanation = None
         if text is not None:

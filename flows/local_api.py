@@ -18,6 +18,7 @@ from importlib.metadata import version
 from pathlib import Path
 
 from connectors.errors import UnreachableError
+from tasks.private import make_folder
 
 START_S = 180.0
 """Seconds that the local API may take to answer; the first start makes its database."""
@@ -76,9 +77,7 @@ def serving(home: Path) -> Iterator[Callable[[], None]]:
     if is_configured():
         yield lambda: None
         return
-    folder = home / "prefect"
-    for made in (home, folder):
-        made.mkdir(mode=0o700, parents=True, exist_ok=True)
+    folder = make_folder(home / "prefect")
     port = _free_port()
     url = f"http://127.0.0.1:{port}/api"
     os.environ |= {"PREFECT_HOME": str(folder), "PREFECT_API_URL": url}

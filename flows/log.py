@@ -4,7 +4,6 @@ What is not stored is added when a line is read: the advice for its code and the
 """
 
 import csv
-import os
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from datetime import UTC, date, datetime, time, timedelta
@@ -21,9 +20,8 @@ from flows.show import table
 from tasks.advice import advice_for
 from tasks.job.values import Duration
 from tasks.ledger import LogLine
+from tasks.private import make_file, make_folder
 from tasks.steps import steps_of
-
-FOLDER_MODE, FILE_MODE = 0o700, 0o600
 
 _COLOURS = {"success": "green", "failure": "red", "skipped": "yellow", "warning": "yellow"}
 _LINE = (
@@ -167,8 +165,7 @@ def export_csv(folder: Path, chunks: Chunks) -> int:
 
     Files of these names that are there are replaced once all three are complete. Only their owner may read them.
     """
-    if not folder.exists():
-        folder.mkdir(mode=FOLDER_MODE, parents=True)
+    make_folder(folder)
     count = 0
     with _replacing(folder) as (lines, steps, modified):
         for chunk in chunks:
@@ -191,8 +188,7 @@ def _replacing(folder: Path) -> Iterator[Sequence[_Writer]]:
         with ExitStack() as stack:
             writers = []
             for path, columns in zip(unfinished, FILES.values(), strict=True):
-                descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, FILE_MODE)
-                file = stack.enter_context(os.fdopen(descriptor, "w", encoding="utf-8", newline=""))
+                file = stack.enter_context(make_file(path).open("w", encoding="utf-8", newline=""))
                 writer = csv.writer(file)
                 writer.writerow(columns)
                 writers.append(writer)

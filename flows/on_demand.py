@@ -18,13 +18,13 @@ from prefect.client.schemas.objects import State
 from prefect.runtime import flow_run
 from prefect.task_runners import ThreadPoolTaskRunner
 
+from flows.aftermath import Ending, settle_escrows
 from flows.cycle import Running, running_cycle, stopped
 from flows.on_demand_steps import Asked, Page, Result, UnknownEntryError, act, decide_entry, look_up
 from flows.preview import Decision
 from flows.provision import BATCHES_AT_ONCE, STOPS, load
 from flows.sight import CycleChoice
 from flows.systems import now, open_ledger
-from tasks.escrow import after_load
 from tasks.expressions import Context
 from tasks.job import load_job
 from tasks.ledger import CycleKind
@@ -77,10 +77,7 @@ def carry_out(running: Running, asked: Asked, decision: Decision, page: Page) ->
     running.stage(decision)
     load(running, decision)
     waiting = [one for one in ledger.escrows(job.name) if (one.kind, one.anchor) == key]
-    settled = after_load(waiting, running.failures, plan, job, now=running.clock(), carried_out=True)
-    ledger.put_escrows(job.name, settled.put, under=cycle)
-    for kind, anchors in settled.drop.items():
-        ledger.drop_escrows(job.name, kind, anchors, under=cycle)
+    settle_escrows(ledger, Ending(job, cycle, running.clock(), plan=plan, failed=running.failures), waiting)
     lines = [line for chunk in ledger.log_chunks(job.name, cycle=cycle.number) for line in chunk]
     act(page, decision, lines[::-1])
 

@@ -10,7 +10,7 @@ be provisioned, a group takes five members, and there is no dry run.
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from enum import StrEnum
 from typing import Any
@@ -20,22 +20,23 @@ import pandas as pd
 from connectors.contract import AttributeInfo, Capabilities, Kind, Snapshot, Unreadable, Value
 from connectors.errors import FatalError, ProvisorError
 from connectors.registry import open_source
-from flows.explain_entry import row_of, with_matching_value
+from flows.explain_entry import shown_row, with_matching_value
 from flows.plan_json import changes_of
-from flows.preview import Decision
-from flows.sight import Hits, Sight, see_entry
+from flows.preview import Decision, judge
+from flows.sight import Hits, Sight, make_sure, see_entry
 from flows.systems import Recalled, Systems, recall
 from flows.why_sentence import clause_text
 from tasks.agreement import check_agreement
 from tasks.assignment import with_assignments
-from tasks.checks import check_plan, refuse_empty, rosters
+from tasks.checks import refuse_empty
 from tasks.expectations import Finding, check_snapshots
 from tasks.expressions import Context, compile_expression
 from tasks.extract import Facts, needs_of, read_source
 from tasks.history import plain
-from tasks.job import EntryRules, Job
-from tasks.knowledge import Question, answer, questions
+from tasks.job import Job
+from tasks.knowledge import Question
 from tasks.ledger import REDACTED, Ledger, LogLine, LogStatus
+from tasks.lost import Regained, regain, whereabouts, with_regained
 from tasks.mapping import convert, redacted_paths
 from tasks.plan import Plan, build_plan
 from tasks.plan.narrow import only
@@ -182,7 +183,7 @@ def _notices(job: Job, ledger: Ledger) -> Iterator[str]:
 
 def _find(job: Job, source: Snapshot, ledger: Ledger, asked: str, now: datetime) -> Entry:
     """Users come before groups, and an anchor before everything else."""
-    rules = {kind: rule for kind, rule in ((Kind.USER, job.users), (Kind.GROUP, job.groups)) if rule is not None}
+    rules = job.rules
     for kind in rules:
         if asked in source.entries(kind).index or any(_is(row, kind, asked) for row in source.unreadable):
             return Entry(kind, asked)
@@ -212,13 +213,6 @@ def _is(row: Unreadable, kind: Kind, key: str) -> bool:
     return row.kind is kind and row.key == key
 
 
-def rules_of(job: Job, kind: Kind) -> EntryRules:
-    """The job's rules for entries of a kind that it provisions."""
-    rules = job.users if kind is Kind.USER else job.groups
-    assert rules is not None
-    return rules
-
-
 # --- import and scope ----------------------------------------------------------------------------------------------
 
 
@@ -226,9 +220,7 @@ def _import(job: Job, asked: Asked, page: Page) -> None:
     kind, anchor = asked.entry.kind, asked.entry.anchor
     frame = asked.source.entries(kind)
     if anchor in frame.index:
-        hidden = hidden_attributes(rules_of(job, kind))
-        cells = {name: plain(value) for name, value in row_of(frame, anchor).items()}
-        shown = {name: REDACTED if value is not None and name in hidden else value for name, value in cells.items()}
+        shown = shown_row(frame, anchor, hidden_attributes(job.rules[kind]))
         page.add(StepName.IMPORT, LogStatus.SUCCESS, f"{asked.source.system} has the {kind}.", properties=shown)
         return
     unreadable = next((row for row in asked.source.unreadable if _is(row, kind, anchor)), None)
@@ -242,7 +234,7 @@ def _import(job: Job, asked: Asked, page: Page) -> None:
 
 def _scope(job: Job, asked: Asked, page: Page, *, now: datetime) -> ScopeDecision:
     kind, anchor = asked.entry.kind, asked.entry.anchor
-    decision = explain_scope(rules_of(job, kind), asked.source, kind, anchor, assignment=job.assignment, now=now)
+    decision = explain_scope(job.rules[kind], asked.source, kind, anchor, assignment=job.assignment, now=now)
     if not decision.present:
         page.add(StepName.SCOPE, LogStatus.SKIPPED, "Whoever is not in the source is not in scope.")
         return decision
@@ -279,7 +271,7 @@ def _clause(verdict: ClauseVerdict) -> dict[str, Any]:
 def _sought(job: Job, asked: Asked, context: Context) -> list[tuple[str, str | None]]:
     """Matching attributes of the target, in order, with the entry's value; nothing where it is not in scope."""
     kind, anchor = asked.entry.kind, asked.entry.anchor
-    rules = rules_of(job, kind)
+    rules = job.rules[kind]
     inside = select(rules, asked.source, kind, assignment=job.assignment, now=context.now).entries
     if anchor not in inside.index:
         return []
@@ -294,7 +286,7 @@ def _sought(job: Job, asked: Asked, context: Context) -> list[tuple[str, str | N
 
 def _match(job: Job, asked: Asked, linked: str | None, hits: Sequence[Hits], sight: Sight, page: Page) -> None:
     kind = asked.entry.kind
-    hidden = redacted_paths(rules_of(job, kind))
+    hidden = redacted_paths(job.rules[kind])
     attributes = [
         {
             "attribute": one.attribute,
@@ -321,9 +313,8 @@ def _match(job: Job, asked: Asked, linked: str | None, hits: Sequence[Hits], sig
 
 
 def _account(frame: pd.DataFrame, id_: str, hidden: frozenset[str]) -> dict[str, Value]:
-    cells = {name: plain(value) for name, value in row_of(frame, id_).items()}
-    shown = {name: REDACTED if name in hidden else value for name, value in cells.items() if value is not None}
-    return {"id": id_, "properties": shown}
+    shown = shown_row(frame, id_, hidden)
+    return {"id": id_, "properties": {name: value for name, value in shown.items() if value is not None}}
 
 
 # --- deciding ------------------------------------------------------------------------------------------------------
@@ -344,6 +335,8 @@ def decide_entry(job: Job, systems: Systems, ledger: Ledger, asked: Asked, page:
     _scope(job, asked, page, now=context.now)
     recalled = recall(ledger, job, context.now, target=name)
     linked = _linked(recalled, entry)
+    lost = [one for one in recalled.lost if (one.kind, one.anchor) == (entry.kind, entry.anchor)]
+    also = [(question.attribute, value) for question in whereabouts(lost) for value in question.values]
     with page.doing(StepName.MATCH):
         sight, hits = see_entry(
             job,
@@ -352,12 +345,15 @@ def decide_entry(job: Job, systems: Systems, ledger: Ledger, asked: Asked, page:
             facts,
             entry.kind,
             linked=linked,
-            sought=_sought(job, asked, context),
+            sought=list(dict.fromkeys([*_sought(job, asked, context), *also])),
             links=recalled.links.links,
         )
+        regained = regain(lost, job, recalled.links, sight.snapshot, facts.target)
+        recalled = replace(recalled, links=with_regained(recalled.links, regained))
+        linked = _linked(recalled, entry)
     _match(job, asked, linked, hits, sight, page)
     with page.doing(StepName.ACTION):
-        decision = _decide(job, systems, asked, facts, recalled, sight, hits, context)
+        decision = _decide(job, systems, asked, facts, recalled, sight, hits, regained, context)
     page.label = str(decision.checked.plan.entries[entry.kind].labels.get(entry.anchor, entry.anchor))
     return decision
 
@@ -375,9 +371,10 @@ def _decide(
     recalled: Recalled,
     sight: Sight,
     hits: Sequence[Hits],
+    regained: Sequence[Regained],
     context: Context,
 ) -> Decision:
-    entry, wanted = asked.entry, needs_of(job, facts.capabilities).target
+    entry = asked.entry
     checking = job.model_copy(
         update={"checks": {name: some for name, some in job.checks.items() if name.startswith("source.")}}
     )
@@ -388,18 +385,19 @@ def _decide(
         plan = build_plan(job, source, known, recalled.links, facts, context)
         return only(plan, entry.kind, [entry.anchor])
 
-    plan = make_plan(sight.snapshot)
     known = [Question(entry.kind, one.attribute, (one.value,)) for one in hits if one.value is not None]
-    while new := questions(plan, facts.target, refused={(entry.kind, entry.anchor)}, asked=known):
-        known += new
-        sight.snapshot, found = answer(sight.snapshot, new, systems.target, wanted)
-        sight.looked_at += sum(len(question.values) for question in new)
-        if not found:
-            break
-        plan = make_plan(sight.snapshot)
-    administrators = rosters(job, plan, sight.snapshot, disable_attribute=facts.capabilities.disable_attribute)
-    checked = check_plan(plan, job.limits, recalled.history, administrators)
-    return Decision(checked=checked, findings=findings, sight=sight, source=asked.source)
+    refused = {(entry.kind, entry.anchor)}
+    plan, sight = make_sure(job, systems, facts, sight, make_plan, refused=refused, asked=known)
+    return judge(
+        job,
+        plan,
+        facts,
+        recalled.history,
+        sight=sight,
+        source=asked.source,
+        findings=findings,
+        regained=regained,
+    )
 
 
 # --- action --------------------------------------------------------------------------------------------------------

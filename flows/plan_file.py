@@ -26,7 +26,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from connectors.contract import Action, Kind, Snapshot
+from connectors.contract import Action, Snapshot
 from connectors.errors import ProvisorError
 from flows.home import home
 from flows.plan_json import NAMES, Conceal, Side, details_of, object_of
@@ -39,8 +39,8 @@ from tasks.ledger import Ledger
 from tasks.mapping import expression_of
 from tasks.plan import Block, EntryPlan
 from tasks.plan.compare import canonical, fingerprints
+from tasks.private import own_folder, replace_file
 from tasks.report import verdict_json
-from tasks.snapshots import FILE_MODE, FOLDER_MODE
 
 FORMAT = 1
 MOST_IN_JSON = 20_000
@@ -122,9 +122,9 @@ def _key_path(plan_id: str) -> Path:
 
 def _keep_key(plan_id: str, key: Key, expires_at: datetime) -> None:
     path = _key_path(plan_id)
-    path.parent.mkdir(parents=True, mode=FOLDER_MODE, exist_ok=True)
+    own_folder(path.parent)
     content = {"key": key.secret.hex(), "expires_at": expires_at.isoformat()}
-    _write_private(path, orjson.dumps(content))
+    replace_file(path, orjson.dumps(content))
 
 
 def _recall_key(plan_id: str) -> Key | None:
@@ -166,7 +166,7 @@ def write_plan_file(
     beside = path.with_suffix(".changes.parquet" if path.suffix == ".parquet" else ".parquet")
     if len(changes) > MOST_IN_JSON:
         content = _as_parquet(changes)
-        _write_private(beside, content)
+        replace_file(beside, content)
         header["changes_in"] = {
             "file": beside.name,
             "rows": len(changes),
@@ -178,7 +178,7 @@ def write_plan_file(
     header["checksum"] = _checksum({**header, **lists})
     header["seal"] = key.digest(header["checksum"].encode())
     _keep_key(plan_id, key, datetime.fromisoformat(header["expires_at"]))
-    _write_private(path, b"".join(_json_lines(header, lists)))
+    replace_file(path, b"".join(_json_lines(header, lists)))
     return PlanFile(path, header, changes)
 
 
@@ -237,14 +237,6 @@ def _as_parquet(changes: pa.Table) -> bytes:
     return content
 
 
-def _write_private(path: Path, content: bytes) -> None:
-    """Replaces a file at once or not at all, readable by its owner alone from its first byte on."""
-    new = path.with_name(f"{path.name}.{secrets.token_hex(4)}.new")
-    with os.fdopen(os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL, FILE_MODE), "wb") as file:
-        file.write(content)
-    new.replace(path)
-
-
 def _checksum(document: Mapping[str, Any]) -> str:
     """SHA-256 over the document without its checksum and seal, whatever its white space and order of keys."""
     content = {name: value for name, value in document.items() if name not in ("checksum", "seal")}
@@ -292,8 +284,7 @@ def drawn_paths(rules: EntryRules) -> frozenset[str]:
 
 def _concealment(job: Job, key: Key) -> Conceal:
     """Shows redacted values as digests that differ from person to person, and of drawn ones that there is one."""
-    drawn = {Kind.USER: drawn_paths(job.users)}
-    drawn[Kind.GROUP] = drawn_paths(job.groups) if job.groups is not None else frozenset()
+    drawn = {kind: drawn_paths(rules) for kind, rules in job.rules.items()}
 
     def conceal(block: Block, path: str, side: Side, values: pd.Series) -> pd.Series:
         if side is Side.AFTER and path in drawn[block.kind]:

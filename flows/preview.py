@@ -3,14 +3,14 @@
 Nothing is written anywhere, and no orchestrator is needed: this is ``provisor plan`` and the numbers of ``check``.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from connectors.contract import Snapshot
 from flows.sight import CycleChoice, Sight, kind_of_cycle, make_sure, see_source, see_target
 from flows.systems import Recalled, Systems, recall
 from tasks.agreement import check_agreement
-from tasks.checks import Checked, check_plan, refuse_empty, rosters
+from tasks.checks import Checked, History, check_plan, refuse_empty, rosters
 from tasks.escrow import withhold
 from tasks.expectations import Finding, check_snapshots
 from tasks.expressions import Context
@@ -105,7 +105,23 @@ def decide(
         plan = build_plan(job, checked_source, checked_target, links, facts, context)
         return withhold(plan, recalled.escrows, job, now=context.now, at_once=recalled.at_once)
 
-    plan, sight = make_sure(job, systems, recalled.escrows, facts, sight, make_plan)
+    refused = {(one.kind, one.anchor) for one in recalled.escrows}
+    plan, sight = make_sure(job, systems, facts, sight, make_plan, refused=refused)
+    return judge(job, plan, facts, recalled.history, sight=sight, source=source, findings=findings, regained=regained)
+
+
+def judge(
+    job: Job,
+    plan: Plan,
+    facts: Facts,
+    history: History,
+    *,
+    sight: Sight,
+    source: Snapshot,
+    findings: Sequence[Finding] = (),
+    regained: Sequence[Regained] = (),
+) -> Decision:
+    """The plan after its guards, with what it was made from."""
     administrators = rosters(job, plan, sight.snapshot, disable_attribute=facts.capabilities.disable_attribute)
-    checked = check_plan(plan, job.limits, recalled.history, administrators)
-    return Decision(checked=checked, findings=findings, sight=sight, source=source, regained=regained)
+    checked = check_plan(plan, job.limits, history, administrators)
+    return Decision(checked=checked, findings=[*findings], sight=sight, source=source, regained=[*regained])

@@ -21,7 +21,7 @@ from tasks.extract import Facts, needs_of, read_source, read_target
 from tasks.job import Job, Reconcile
 from tasks.keys import find, texts
 from tasks.knowledge import Question, answer, questions, refresh
-from tasks.ledger import Cycle, CycleKind, Escrow, Ledger
+from tasks.ledger import Cycle, CycleKind, Ledger
 from tasks.lost import lost_creates, whereabouts
 from tasks.mapping import redacted_paths
 from tasks.plan import Plan
@@ -55,7 +55,7 @@ class Sight:
     listing: Snapshot | None = None
     """The target's own listing, where one was made."""
     kept: Kept | None = None
-    """What was known before; None where nothing was."""
+    """What was known before; None where nothing was, or where one entry alone is seen."""
     looked_at: int = 0
     """Entries that were looked at one by one."""
 
@@ -160,41 +160,41 @@ def list_target(
 def make_sure(
     job: Job,
     systems: Systems,
-    escrows: Collection[Escrow],
     facts: Facts,
     sight: Sight,
     make_plan: Callable[[Snapshot], Plan],
     *,
-    progress: Progress | None = None,
+    refused: Collection[tuple[Kind, str]],
+    asked: Sequence[Question] = (),
 ) -> tuple[Plan, Sight]:
     """A plan whose joiners have been looked up in the target, and the sight it was made from. Raises: FatalError.
 
     An account that turns up is taken into the sight and the plan made again, which may ask for other values. A target
-    that cannot be asked, or only with more requests than a listing takes, is listed.
+    that cannot be asked, or only with more requests than a listing takes, is listed; never where one entry alone is
+    seen. ``refused``: kind and anchor of entries that the target refused before; ``asked``: what has been asked.
     """
-    plan = make_plan(sight.snapshot)
-    refused = {(one.kind, one.anchor) for one in escrows}
-    asked: list[Question] = []
-    while sight.kept is not None and not sight.listed:
-        new = questions(plan, facts.target, refused=refused, asked=asked)
-        if not new:
-            break
-        asked += new
+    wanted = needs_of(job, facts.capabilities).target
+    plan, known = make_plan(sight.snapshot), list(asked)
+    while not sight.listed and (new := questions(plan, facts.target, refused=refused, asked=known)):
+        known += new
         count = sum(len(question.values) for question in new)
         why = f"looking up {count:,} values of joiners one by one would take more requests"
-        if sight.looked_at + count <= sight.kept.listing_requests:
+        if sight.kept is None or sight.looked_at + count <= sight.kept.listing_requests:
             try:
-                snapshot, found = answer(sight.snapshot, new, systems.target, needs_of(job, facts.capabilities).target)
+                snapshot, found = answer(sight.snapshot, new, systems.target, wanted)
             except SchemaMismatchError as error:
+                if sight.kept is None:
+                    raise
                 why = f"it cannot be asked for single accounts ({error})"
             else:
-                how = f"{sight.how} Joiners were looked up: {count:,} values, {found:,} unknown accounts found."
-                sight = replace(sight, snapshot=snapshot, looked_at=sight.looked_at + count, how=how)
+                sight = replace(sight, snapshot=snapshot, looked_at=sight.looked_at + count)
+                if sight.kept is not None:
+                    sight.how += f" Joiners were looked up: {count:,} values, {found:,} unknown accounts found."
                 if not found:
                     break
                 plan = make_plan(sight.snapshot)
                 continue
-        sight = list_target(job, systems, facts, why=why, kept=sight.kept, progress=progress)
+        sight = list_target(job, systems, facts, why=why, kept=sight.kept)
         plan = make_plan(sight.snapshot)
     return plan, sight
 
@@ -233,24 +233,19 @@ def _doubtful(job: Job, ledger: Ledger, kept: Kept) -> Mapping[Kind, set[str]]:
 
 
 def _redacts(job: Job) -> bool:
-    return any(redacted_paths(rules) for rules in (job.users, job.groups) if rules is not None)
+    return any(redacted_paths(rules) for rules in job.rules.values())
 
 
 def _matches_by_redacted(job: Job) -> bool:
-    return any(
-        rule.target in redacted_paths(rules)
-        for rules in (job.users, job.groups)
-        if rules is not None
-        for rule in rules.matching
-    )
+    return any(rule.target in redacted_paths(rules) for rules in job.rules.values() for rule in rules.matching)
 
 
 def _without_redacted(job: Job, snapshot: Snapshot) -> Snapshot:
-    users = snapshot.users.drop(columns=redacted_paths(job.users), errors="ignore")
-    groups = snapshot.groups
-    if job.groups is not None:
-        groups = groups.drop(columns=redacted_paths(job.groups), errors="ignore")
-    return replace(snapshot, users=users, groups=groups)
+    kept = {
+        kind: snapshot.entries(kind).drop(columns=redacted_paths(rules), errors="ignore")
+        for kind, rules in job.rules.items()
+    }
+    return replace(snapshot, users=kept[Kind.USER], groups=kept.get(Kind.GROUP, snapshot.groups))
 
 
 # --- one entry -------------------------------------------------------------------------------------------------------

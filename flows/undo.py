@@ -15,12 +15,11 @@ import pandas as pd
 
 from connectors.contract import Action, Kind, Snapshot, Value, no_entries, no_members
 from connectors.errors import ErrorCode, ProvisorError
-from flows.preview import Decision
+from flows.preview import Decision, judge
 from flows.sight import Sight
 from flows.systems import Systems, recall
-from tasks.checks import check_plan, rosters
 from tasks.extract import Facts, needs_of, survey
-from tasks.job import EntryRules, Job
+from tasks.job import Job
 from tasks.ledger import REDACTED, Cycle, CycleState, Ledger, LinkState, LogStatus
 from tasks.mapping import Held, redacted_paths, referenced_paths
 from tasks.plan import Block, Cause, EntryPlan, Plan, Wave
@@ -124,11 +123,9 @@ def decide_undo(job: Job, systems: Systems, ledger: Ledger, number: int, wishes:
         raise UndoRefusedError(_refusal(number, job.name, undo.refused))
     plan = undo.plan(cycle, now)
     history = replace(recall(ledger, job, now).history, source_counts=())
-    administrators = rosters(job, plan, current, disable_attribute=facts.capabilities.disable_attribute)
     nobody = Snapshot(plan.source, no_entries(), no_entries(), no_members(), read_at=now)
     how = f"Of the target, the {sum(map(len, undo.ids.values())):,} entries that cycle {number} changed were looked at."
-    checked = check_plan(plan, job.limits, history, administrators)
-    return Decision(checked=checked, findings=[], sight=Sight(current, how), source=nobody)
+    return judge(job, plan, facts, history, sight=Sight(current, how), source=nobody)
 
 
 def _finished(ledger: Ledger, job: Job, number: int) -> Cycle:
@@ -189,7 +186,7 @@ class _Undo:
             str(group): set(members) for group, members in current.members.groupby("group")["member"]
         }
         self._links = {kind: ledger.links(job.name, kind) for kind in Kind}
-        self._rules: dict[Kind, EntryRules | None] = {Kind.USER: job.users, Kind.GROUP: job.groups}
+        self._rules = job.rules
         self._anchors = {
             kind: dict(zip(links["target_id"], links.index, strict=True)) for kind, links in self._links.items()
         }
@@ -242,7 +239,7 @@ class _Undo:
 
     def _unknown(self, deed: Deed) -> str | None:
         """Why nobody knows what the entry was like before, None where the log says it."""
-        rules = self._rules[deed.kind]
+        rules = self._rules.get(deed.kind)
         hidden = sorted(path for path in deed.new if REDACTED in (deed.old[path], deed.new[path]))
         if hidden and Action.CREATE not in deed.actions:
             return f"the log has no value of {', '.join(hidden)}, because the job redacts it."
@@ -266,7 +263,7 @@ class _Undo:
         return bool(_plain(now) == _plain(value))
 
     def _references(self, kind: Kind) -> frozenset[str]:
-        rules = self._rules[kind]
+        rules = self._rules.get(kind)
         return referenced_paths(rules) if rules is not None else frozenset()
 
     def _as_ids(self, value: Value) -> list[str]:
@@ -382,7 +379,7 @@ class _Undo:
             source=f"cycle {cycle.number} of {cycle.began:%Y-%m-%d %H:%M} UTC, taken back",
             target=self._current.system,
             blocks=sorted(blocks, key=lambda block: (block.wave, block.level, block.kind, block.action)),
-            entries={kind: self._entries(kind) for kind, rules in self._rules.items() if rules is not None},
+            entries={kind: self._entries(kind) for kind in self._rules},
             held=held,
             notes=notes,
             source_count=dict.fromkeys(Kind, 0),
@@ -422,7 +419,7 @@ class _Undo:
             return [self._member_block(steps, table)]
         if first.action in (Action.DISABLE, Action.DELETE):
             table["cause"] = Cause.DISABLED
-        rules = self._rules[first.deed.kind]
+        rules = self._rules.get(first.deed.kind)
         references = self._references(first.deed.kind) if creating or self._by_anchor(first) else frozenset()
         block = Block(
             wave=first.wave,

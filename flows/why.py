@@ -11,11 +11,16 @@ from datetime import datetime
 from random import SystemRandom
 from typing import Any
 
-import pandas as pd
-
 from connectors.contract import Kind, Snapshot, Unreadable, Value
 from connectors.errors import FatalError, ProvisorError
-from flows.explain_entry import MappedAttribute, SourceEntry, explain_mappings, row_of, with_matching_value
+from flows.explain_entry import (
+    MappedAttribute,
+    SourceEntry,
+    explain_mappings,
+    row_of,
+    shown_row,
+    with_matching_value,
+)
 from flows.plan_json import changes_of
 from flows.preview import Decision, Seen, decide, look
 from flows.systems import Systems, open_systems
@@ -206,7 +211,7 @@ def _owner(decision: Decision, kind: Kind, target_id: str) -> Who:
 
 def _by_name(job: Job, asked: str, seen: Seen, decision: Decision, now: datetime) -> list[Who]:
     found = []
-    for kind, rules in _sections(job):
+    for kind, rules in job.rules.items():
         source, target = seen.source.entries(kind), seen.sight.snapshot.entries(kind)
         found += [Who(kind, anchor) for anchor in with_matching_value(rules, source, asked, now)]
         labels = decision.checked.plan.entries[kind].labels
@@ -225,12 +230,6 @@ def _by_past(job: Job, asked: str, ledger: Ledger) -> list[Who]:
         for chunk in ledger.log_chunks(job.name, identity=anchor, limit=_LINES_READ):
             found += [Who(Kind(line.kind), anchor) for line in chunk if line.anchor == anchor]
     return found
-
-
-def _sections(job: Job) -> Iterator[tuple[Kind, EntryRules]]:
-    yield Kind.USER, job.users
-    if job.groups is not None:
-        yield Kind.GROUP, job.groups
 
 
 # --- what the ledger remembers -------------------------------------------------------------------------------------
@@ -262,7 +261,7 @@ def _name(evidence: Evidence) -> str:
 
 def _present(evidence: Evidence, seen: Seen, decision: Decision, who: Who, context: Context) -> None:
     job, kind = evidence.job, who.kind
-    rules = job.users if kind is Kind.USER else job.groups
+    rules = job.rules.get(kind)
     plan = decision.checked.plan.entries.get(kind)
     if rules is None or plan is None:
         return
@@ -275,7 +274,7 @@ def _present(evidence: Evidence, seen: Seen, decision: Decision, who: Who, conte
         _look_at_source(evidence, seen, rules, kind, who.anchor)
     target = seen.sight.snapshot.entries(kind)
     if evidence.target_id is not None and evidence.target_id in target.index:
-        evidence.account = {name: _plain(value) for name, value in row_of(target, evidence.target_id).items()}
+        evidence.account = shown_row(target, evidence.target_id)
     if evidence.target_id is not None:
         elsewhere = seen.recalled.links.elsewhere.get(kind)
         if elsewhere is not None and evidence.target_id in elsewhere.index:
@@ -292,12 +291,7 @@ def _look_at_source(evidence: Evidence, seen: Seen, rules: EntryRules, kind: Kin
     frame = seen.source.entries(kind)
     source.present = anchor in frame.index
     if source.present:
-        hidden = hidden_attributes(rules)
-        source.values = {
-            name: REDACTED if name in hidden and value is not None else value
-            for name, found in row_of(frame, anchor).items()
-            for value in (_plain(found),)
-        }
+        source.values = shown_row(frame, anchor, hidden_attributes(rules))
     evidence.scope = explain_scope(
         rules, seen.source, kind, anchor, assignment=evidence.job.assignment, now=evidence.now
     )
@@ -401,10 +395,3 @@ def _is_listed(
     names = {name.lower() for name in job.protect}
     values = [anchor, target_id, *(account.get(rule.target) for rule in rules.matching)]
     return any(str(value).lower() in names for value in values if value is not None)
-
-
-def _plain(value: Value) -> Value:
-    """A cell as a plain value, None for null."""
-    if value is None or value is pd.NA or (isinstance(value, float) and value != value):
-        return None
-    return value.item() if hasattr(value, "item") else value

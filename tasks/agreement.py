@@ -8,7 +8,7 @@ what the target does not know would be refused a thousand times in the night. Bo
 
 from collections.abc import Iterator, Mapping
 
-from connectors.contract import AttributeInfo, Kind
+from connectors.contract import AttributeInfo
 from tasks.assignment import table_problems
 from tasks.expressions import check_expression
 from tasks.extract import Facts, computed_attributes, expressions_of
@@ -32,9 +32,8 @@ def _problems(job: Job, facts: Facts) -> Iterator[Problem]:
     if job.assignment.table is not None:
         for key, message in table_problems(job.assignment.table, job.folder):
             yield _problem(job, document, ("assignment", "table", key), message)
-    for kind, section, rules in ((Kind.USER, "users", job.users), (Kind.GROUP, "groups", job.groups)):
-        if rules is None:
-            continue
+    for kind, rules in job.rules.items():
+        section = f"{kind}s"
         source, target = facts.source.get(kind), facts.target.get(kind)
         if source is not None:
             known = {*source, *computed_attributes(job, kind)}

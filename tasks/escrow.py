@@ -158,7 +158,6 @@ def _digest(state: int | None, members: Collection[str]) -> int:
 
 def _made_up(job: Job) -> Mapping[Kind, frozenset[str]]:
     """Paths whose value may be another one in every cycle, by kind."""
-    sections = {Kind.USER: job.users} | ({} if job.groups is None else {Kind.GROUP: job.groups})
     return {
         kind: frozenset(
             path
@@ -169,7 +168,7 @@ def _made_up(job: Job) -> Mapping[Kind, frozenset[str]]:
                 for node in walk(compile_expression(mapping.expression).tree)
             )
         )
-        for kind, rules in sections.items()
+        for kind, rules in job.rules.items()
     }
 
 

@@ -33,7 +33,8 @@ from tasks.mapping import Mask, redacted_paths
 from tasks.plan import Plan
 from tasks.plan.blocks import STANDING, Standing
 from tasks.plan.compare import canonical, differs
-from tasks.snapshots import FILE_MODE, FOLDER_MODE, read_frame, read_rows, write_frame
+from tasks.private import own_folder, write_file
+from tasks.snapshots import read_frame, read_rows, write_frame
 
 LABEL = "provisor:label"
 """Column of a desired state's frames: what people call the entry."""
@@ -84,8 +85,7 @@ class Kept:
 
 def desired_state(job: Job, plan: Plan, key: str) -> DesiredState:
     """What a plan wants, with marks instead of redacted values; ``key``: 16 characters."""
-    rules = {Kind.USER: job.users, Kind.GROUP: job.groups}
-    redacted = {kind: redacted_paths(rule) if rule is not None else frozenset[str]() for kind, rule in rules.items()}
+    redacted = {kind: redacted_paths(rules) for kind, rules in job.rules.items()}
     entries = {}
     for kind, mine in plan.entries.items():
         frame = mine.wanted.result()
@@ -324,7 +324,7 @@ class History:
             return self._seen_again(last, cycle)
         redacted = {str(kind): sorted(paths) for kind, paths in state.redacted.items() if paths}
         kept = Kept(cycle.number, cycle.number, cycle.began, cycle.fingerprint, digests, redacted)
-        place = _private(self.folder / str(cycle.number))
+        place = own_folder(self.folder / str(cycle.number))
         for kind, frame in state.entries.items():
             write_frame(place / f"{_FRAMES[kind]}.parquet", _writable(frame), group=_ROWS_TOGETHER)
         write_frame(place / "members.parquet", state.members, group=_ROWS_TOGETHER)
@@ -380,12 +380,12 @@ class History:
         return again
 
     def _key(self) -> str:
-        path = _private(self.folder) / "key"
+        path = own_folder(self.folder) / "key"
         try:
             return path.read_text(encoding="ascii")
         except FileNotFoundError:
             key = secrets.token_urlsafe(12)
-            _write(path, key.encode())
+            write_file(path, key.encode())
             return key
 
     def _read_index(self) -> list[Kept]:
@@ -396,8 +396,8 @@ class History:
             return []
 
     def _write_index(self, index: list[Kept]) -> None:
-        new = _private(self.folder) / "index.json.new"
-        _write(new, orjson.dumps([_about(one) for one in index]))
+        new = own_folder(self.folder) / "index.json.new"
+        write_file(new, orjson.dumps([_about(one) for one in index]))
         new.replace(self.folder / "index.json")
         self._index = index
         current = {str(one.cycle) for one in index}
@@ -427,14 +427,3 @@ def _writable(frame: pd.DataFrame) -> pd.DataFrame:
 
 def _keeps_type(column: pd.Series) -> bool:
     return isinstance(column.dtype, pd.StringDtype) or column.dtype == "boolean" or column.dtype == object
-
-
-def _private(folder: Path) -> Path:
-    folder.mkdir(parents=True, mode=FOLDER_MODE, exist_ok=True)
-    folder.chmod(FOLDER_MODE)
-    return folder
-
-
-def _write(path: Path, content: bytes) -> None:
-    path.touch(mode=FILE_MODE)
-    path.write_bytes(content)

@@ -64,6 +64,7 @@ def regain(
         if linked is not None and linked in there.index:
             continue
         rules = job.users if attempt.kind is Kind.USER else job.groups
+        rules = job.rules.get(attempt.kind)
         exact = exact_paths(rules, schemas.get(attempt.kind)) if rules is not None else frozenset[str]()
         ids = _with_values(there, attempt.known_by, exact)
         elsewhere = remembered.elsewhere.get(attempt.kind)

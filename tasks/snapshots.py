@@ -26,8 +26,8 @@ import pyarrow.parquet as pq
 
 from connectors.contract import Kind, Snapshot, Unreadable
 from tasks.keys import find, texts
+from tasks.private import make_file, own_folder, write_file
 
-FOLDER_MODE, FILE_MODE = 0o700, 0o600
 _CURRENT = "current"
 _FORMAT = 1
 _FRAMES = ("users", "groups", "members")
@@ -67,13 +67,13 @@ class SnapshotStore:
 
     def keep(self, side: Side, kept: Kept) -> None:
         """Replaces what is kept of a side, at once or not at all."""
-        place = _make_private(self._folder / side)
+        place = own_folder(self._folder / side)
         name = f"{kept.cycle_id:08d}-{secrets.token_hex(4)}"
-        _make_private(place / name)
+        own_folder(place / name)
         for frame in _FRAMES:
             write_frame(place / name / f"{frame}.parquet", getattr(kept.snapshot, frame))
-        _write(place / name / "about.json", orjson.dumps(_about(kept)))
-        _write(place / f"{_CURRENT}.new", name.encode())
+        write_file(place / name / "about.json", orjson.dumps(_about(kept)))
+        write_file(place / f"{_CURRENT}.new", name.encode())
         (place / f"{_CURRENT}.new").replace(place / _CURRENT)
         for old in place.iterdir():
             if old.is_dir() and old.name != name:
@@ -113,8 +113,7 @@ def write_frame(path: Path, frame: pd.DataFrame, *, group: int | None = None) ->
         arrays.append(array)
         fields.append(pa.field(str(name), array.type, metadata={"dtype": str(column.dtype)}))
     table = pa.Table.from_arrays(arrays, schema=pa.schema(fields))
-    path.touch(mode=FILE_MODE)
-    pq.write_table(table, path, compression="zstd", compression_level=1, row_group_size=group)
+    pq.write_table(table, make_file(path), compression="zstd", compression_level=1, row_group_size=group)
 
 
 def read_frame(path: Path) -> pd.DataFrame:
@@ -200,18 +199,6 @@ def _kept(about: Mapping[str, Any], frames: Mapping[str, pd.DataFrame]) -> Kept:
         listing_requests=about["listing_requests"],
         doubtful={Kind(kind): pd.Index(ids, dtype="str") for kind, ids in about["doubtful"].items()},
     )
-
-
-def _make_private(folder: Path) -> Path:
-    for made in reversed([folder, *folder.parents]):
-        made.mkdir(mode=FOLDER_MODE, exist_ok=True)  # with parents=True those get what the umask leaves
-    folder.chmod(FOLDER_MODE)
-    return folder
-
-
-def _write(path: Path, content: bytes) -> None:
-    path.touch(mode=FILE_MODE)
-    path.write_bytes(content)
 
 
 def merge_delta(kept: Snapshot, delta: Snapshot) -> Snapshot | None:

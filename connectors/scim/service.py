@@ -260,13 +260,9 @@ class ScimService:
         found: dict[str, list[str]] = {}
 
         async def read_members(group_id: str) -> None:
-            call = Call("GET", entry_address(ENDPOINTS[Kind.GROUP], group_id), "read a group", known=True)
-            answer = await self.session.send(call)
-            if answer.status != 200:
-                error = error_of(answer, call, address=self.session.address)
-                if isinstance(error, GoneError):
-                    return
-                raise error
+            answer = await self._entry(Kind.GROUP, group_id)
+            if answer is None:
+                return
             group = answer.json()
             found[group_id] = member_ids(group) if isinstance(group, dict) else []
 
@@ -316,13 +312,9 @@ class ScimService:
         found: dict[str, Resource] = {}
 
         async def look_at(entry_id: str) -> None:
-            call = Call("GET", entry_address(ENDPOINTS[kind], entry_id), f"read a {kind}", known=True)
-            answer = await self.session.send(call)
-            if answer.status != 200:
-                error = error_of(answer, call, address=self.session.address)
-                if isinstance(error, GoneError):
-                    return
-                raise error
+            answer = await self._entry(kind, entry_id)
+            if answer is None:
+                return
             entry = answer.json()
             if not isinstance(entry, dict) or str(entry.get("id")) != entry_id:
                 raise SchemaMismatchError(f"Asked for one {kind} by its id, the service gave something else.")
@@ -334,6 +326,17 @@ class ScimService:
         if kind is Kind.USER:
             return Content(read_at, frame, no_entries(), no_members(), [], [], requests)
         return Content(read_at, no_entries(), frame, collector.edges(), [], [], requests)
+
+    async def _entry(self, kind: Kind, entry_id: str) -> Answer | None:
+        """The answer about one entry by its id, None where it is gone. Raises: ProvisorError."""
+        call = Call("GET", entry_address(ENDPOINTS[kind], entry_id), f"read a {kind}", known=True)
+        answer = await self.session.send(call)
+        if answer.status == 200:
+            return answer
+        error = error_of(answer, call, address=self.session.address)
+        if isinstance(error, GoneError):
+            return None
+        raise error
 
     async def _matching(self, codec: Codec, expression: str) -> list[Resource]:
         params: dict[str, str | int] = {"filter": expression}

@@ -378,12 +378,12 @@ def _doubts(document: Document, job: Job) -> Iterator[Problem]:
     if job.groups is not None and assignment.mode is AssignmentMode.ASSIGNED and not by_group:
         message = "The job provisions groups, but assigns none, so no group is in scope: list them under assignment."
         yield document.problem(("groups",), message, node=document.key_node(("groups",)))
-    for kind, rules in (("users", job.users), ("groups", job.groups)):
-        for group_number, group in enumerate(rules.scope if rules is not None else ()):
+    for kind, rules in job.rules.items():
+        for group_number, group in enumerate(rules.scope):
             for number, clause in enumerate(group):
                 warning = regex_warning(str(clause.value)) if clause.operator in REGEXES else None
                 if warning is not None:
-                    yield document.problem((kind, "scope", group_number, number, "value"), warning)
+                    yield document.problem((f"{kind}s", "scope", group_number, number, "value"), warning)
 
 
 def _credential_problems(document: Document) -> Iterator[Problem]:

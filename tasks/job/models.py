@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from datetime import timedelta
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self, TypeAlias
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Self, TypeAlias
 
 from pydantic import (
     AfterValidator,
@@ -41,6 +41,9 @@ from tasks.job.values import (
     regex_problem,
     time_zone_problem,
 )
+
+if TYPE_CHECKING:
+    from connectors.contract import Kind
 
 Flag = Annotated[bool, Field(strict=True)]
 Text = Annotated[str, Field(min_length=1)]
@@ -795,6 +798,13 @@ class Job(Section):
         if self.limits.administrators.groups and self.groups is None:
             raise finding("limits", "The groups of administrators are not read: the job needs a section groups.")
         return self
+
+    @property
+    def rules(self) -> "dict[Kind, EntryRules]":
+        """The rules of each kind that the job provisions; users come first."""
+        from connectors.contract import Kind  # here: a job is described without pandas
+
+        return {Kind.USER: self.users} | ({} if self.groups is None else {Kind.GROUP: self.groups})
 
     @property
     def folder(self) -> Path:

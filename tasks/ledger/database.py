@@ -19,10 +19,9 @@ from connectors.errors import SettingsError, UnreachableError
 from tasks.ledger.migrations import HEAD, VERSION_TABLE
 from tasks.ledger.records import LedgerError
 from tasks.ledger.tables import SCHEMA
+from tasks.private import make_file, make_folder
 
 FILE = "ledger.sqlite"
-FOLDER_MODE = 0o700
-FILE_MODE = 0o600
 
 SQLITE_PRAGMAS = (
     "PRAGMA busy_timeout = 60000",
@@ -204,12 +203,8 @@ def _sqlite(address: URL, **pool: int) -> Engine:
 def _make_private(path: Path) -> None:
     """Make the folder and the file for their owner alone; SQLite gives its side files the mode of the main one."""
     try:
-        if not path.parent.exists():
-            path.parent.mkdir(parents=True, mode=FOLDER_MODE, exist_ok=True)
-            path.parent.chmod(FOLDER_MODE)
-        path.touch(mode=FILE_MODE)
-        if path.stat().st_mode & 0o777 != FILE_MODE:
-            path.chmod(FILE_MODE)
+        make_folder(path.parent)
+        make_file(path)
     except OSError as error:
         raise SettingsError(f"The ledger cannot be kept at {path}: {error.strerror}.") from error
 

@@ -1,7 +1,7 @@
 """One plan out of two snapshots and what the ledger remembers: every pure stage, in order."""
 
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from functools import partial
@@ -91,7 +91,7 @@ def build_plan(
     """
     entries: dict[Kind, EntryPlan] = {}
     people: EntryPlan | None = None
-    for kind, rules in _sections(job):
+    for kind, rules in job.rules.items():
         situation = _situation(job, rules, kind, source, target, remembered, facts, context)
         entries[kind] = plan_entries(situation, people=people)
         people = entries[kind]
@@ -145,12 +145,6 @@ def _wanted_members(edges: pd.DataFrame, entries: Mapping[Kind, EntryPlan]) -> p
     groups = texts(there[Kind.GROUP])
     member = is_among(edges["member"], texts(there[Kind.USER])) | is_among(edges["member"], groups)
     return edges.loc[is_among(edges["group"], groups) & member]
-
-
-def _sections(job: Job) -> Iterator[tuple[Kind, EntryRules]]:
-    yield Kind.USER, job.users
-    if job.groups is not None:
-        yield Kind.GROUP, job.groups
 
 
 def _situation(

@@ -9,14 +9,13 @@ from typing import Any
 
 import pytest
 
-from tests.flows.workplace import EXPORT, Said, Workplace
+from tests.flows.workplace import EXPORT, Command, Workplace, writes
 from tests.servers.scim_service import ScimService
 from tests.servers.starting import dead_port, html_server, tls_scim_service
 
 WRONG, STOPPED = 2, 4
 
 Spoil = Callable[[Workplace, pytest.MonkeyPatch, ExitStack], None]
-Command = Callable[..., Said]
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,7 +134,7 @@ def test_bad_input_is_a_sentence(
     assert re.search(bad.says, " ".join(words.split())), words
     assert "Traceback" not in words
     assert "fault in Provisor" not in words
-    assert not [line for line in service.requests if not line.startswith("GET")]
+    assert not writes(service)
     assert len(service.users) == len(service.groups) == 0
 
 

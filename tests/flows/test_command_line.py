@@ -4,7 +4,7 @@ import csv
 import io
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from uuid import UUID
 
 import pytest
@@ -21,10 +21,9 @@ from prefect.client.schemas.objects import Artifact, FlowRun
 
 from connectors.registry import names
 from tests.data.expected import State, desired_state
-from tests.flows.workplace import Said, Workplace
+from tests.flows.workplace import Command, Workplace, writes
 from tests.servers.scim_service import ScimService
 
-Command = Callable[..., Said]
 PREFECT = pytest.mark.xdist_group("prefect")
 
 
@@ -71,7 +70,7 @@ def test_looking_writes_nothing_to_the_target(small: Workplace, service: ScimSer
     """check and plan read; the ledger does not learn of any cycle."""
     assert provisor("check", small.job).status == 0
     assert provisor("plan", small.job).status == 0
-    assert not [line for line in service.requests if not line.startswith("GET")]
+    assert not writes(service)
     assert provisor("status", "--json").document == []
 
 

@@ -1,29 +1,15 @@
 """Killing the process in the middle of a load, and running again: no duplicate, and nobody lost."""
 
-import subprocess
-
 import pytest
 
 from connectors.contract import Kind
 from flows.systems import open_ledger
 from tests.data.expected import desired_state
 from tests.flows.reading_back import differences, read_back
-from tests.flows.workplace import Workplace
+from tests.flows.workplace import Workplace, kill_hanging, writes
 from tests.servers.scim_service import ScimService
 
 pytestmark = [pytest.mark.xdist_group("prefect"), pytest.mark.usefixtures("prefect_api")]
-
-KILLED = -9
-
-
-def kill_once(process: "subprocess.Popen[str]", service: ScimService, label: str) -> None:
-    """Kills a run with no warning once the service holds back its answer."""
-    while not service.faults[label].struck:
-        with pytest.raises(subprocess.TimeoutExpired):  # a run that ends by itself fails the test here
-            process.wait(0.01)
-    process.kill()
-    process.communicate()
-    assert process.returncode == KILLED
 
 
 @pytest.mark.parametrize(
@@ -46,12 +32,7 @@ def test_kill_in_the_middle_of_a_load(
     method, path = request_line.split()
     service.set_fault("hang", method=method, path=f"^{path}", after=after, commit=commit, seconds=600)
     process = small.start("run", str(small.job), PREFECT_API_URL=prefect_api)
-    try:
-        kill_once(process, service, "hang")
-    finally:
-        process.kill()
-    service.clear_fault()
-    service.drop_connections()
+    kill_hanging(process, service)
     there = len(service.users)
     with open_ledger() as ledger:
         unanswered = ledger.open_attempts("hr-to-scim")
@@ -81,4 +62,4 @@ def test_kill_in_the_middle_of_a_load(
 
     service.reset_counts()
     assert small.cycle().exit_status == 0
-    assert not [request for request in service.requests if not request.startswith("GET")]
+    assert not writes(service)

@@ -1,6 +1,5 @@
 """What people decide about what guards hold, end to end: approve, reject, run out, lapse; and guards over time."""
 
-from collections.abc import Callable
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
@@ -11,12 +10,11 @@ from connectors.contract import Action
 from flows.systems import now, open_ledger
 from tasks.ledger import LogAction, Staged, StagedState
 from tests.data.expected import State, desired_state
-from tests.flows.workplace import Row, Said, Workplace
+from tests.flows.workplace import Command, Row, Workplace, without_reports
 from tests.servers.scim_service import ScimService
 
 pytestmark = [pytest.mark.xdist_group("prefect"), pytest.mark.usefixtures("prefect_api")]
 
-Command = Callable[..., Said]
 JOB = "hr-to-scim"
 
 
@@ -33,12 +31,6 @@ def before(small: Workplace, service: ScimService) -> State:
 def active(service: ScimService) -> set[str]:
     """Anchors of the accounts that are switched on."""
     return {str(user["externalId"]) for user in service.users.values() if user["active"]}
-
-
-def staff(small: Workplace, before: State) -> list[str]:
-    """Anchors of people with an account to whom nobody reports, in order."""
-    managers = {row["manager"] for row in small.rows()}
-    return [anchor for anchor in sorted(before.users) if anchor not in managers]
 
 
 def without(small: Workplace, gone: list[str]) -> list[Row]:
@@ -62,7 +54,7 @@ def test_four_wait_and_go_when_they_are_approved(
     small: Workplace, service: ScimService, before: State, provisor: Command
 ) -> None:
     """One big legitimate change needs nothing but an approval; then nothing is left of it, and the log says who."""
-    leavers = staff(small, before)[:4]
+    leavers = without_reports(small, before)[:4]
     without(small, leavers)
     assert small.cycle().exit_status == 3
     assert active(service) == set(before.users)
@@ -100,7 +92,7 @@ def test_what_is_rejected_stays_until_the_plan_changes(
     small: Workplace, service: ScimService, before: State, provisor: Command
 ) -> None:
     """Held with the reason, announced once, exit 1; back in the export, the decision lapses."""
-    leavers = staff(small, before)[:4]
+    leavers = without_reports(small, before)[:4]
     everybody = without(small, leavers)
     assert small.cycle().exit_status == 3
     said = provisor("reject", JOB, "--why", "they are on parental leave", "--by", "eve", "--json")
@@ -126,7 +118,7 @@ def test_what_is_rejected_stays_until_the_plan_changes(
 
 def test_a_rejection_runs_out(small: Workplace, service: ScimService, before: State, provisor: Command) -> None:
     """From then on the change waits again, since it first did."""
-    leavers = staff(small, before)[:4]
+    leavers = without_reports(small, before)[:4]
     without(small, leavers)
     assert small.cycle().exit_status == 3
     assert provisor("reject", JOB, "--until", "2200-01-31").status == 0
@@ -144,7 +136,7 @@ def test_a_rejection_runs_out(small: Workplace, service: ScimService, before: St
 
 def test_one_of_many_may_be_decided(small: Workplace, service: ScimService, before: State, provisor: Command) -> None:
     """By anchor, id in the target, or name in any case; each may be decided differently, the others are judged anew."""
-    one, two, three, *others = leavers = staff(small, before)[:6]
+    one, two, three, *others = leavers = without_reports(small, before)[:6]
     without(small, leavers)
     assert small.cycle().exit_status == 3
     by_anchor = {item.anchor: item for item in waiting()}
@@ -161,7 +153,7 @@ def test_commands_that_decide_nothing(small: Workplace, before: State, provisor:
     said = provisor("approve", JOB)
     assert (said.status, said.out) == (2, "")
     assert said.err == f"Nothing of {JOB} waits for approval.\n"
-    without(small, staff(small, before)[:4])
+    without(small, without_reports(small, before)[:4])
     assert small.cycle().exit_status == 3
     for words in (("--only", "nobody"), ("--until", "2001-01-31"), ("--until", "soon")):
         said = provisor("reject", JOB, *words)
@@ -178,7 +170,7 @@ def test_slow_bleeding_is_stopped(small: Workplace, service: ScimService, before
     """Three a cycle are allowed, and five a day; what was approved was no bleeding and does not count later."""
     small.document["limits"]["budget"] = {"per_day": {"count": 5, "fraction": 1.0}}
     small.save()
-    leavers = staff(small, before)[:8]
+    leavers = without_reports(small, before)[:8]
     without(small, leavers[:3])
     assert small.cycle().exit_status == 0
     without(small, leavers[3:6])
@@ -196,7 +188,7 @@ def test_slow_bleeding_is_stopped(small: Workplace, service: ScimService, before
 def test_a_lost_column_clears_nothing(small: Workplace, service: ScimService, before: State, provisor: Command) -> None:
     """Titles that are gone for everybody wait; another change of the same people is carried out."""
     titled = {anchor for anchor, user in before.users.items() if user.get("title")}
-    renamed = staff(small, before)[0]
+    renamed = without_reports(small, before)[0]
     small.document["users"]["attributes"]["title"] = {"expression": "[jobTitle]", "clear": True}
     small.save()
     small.write_rows(
@@ -229,7 +221,7 @@ def test_approved_removals_wait_for_a_complete_source(
     small: Workplace, service: ScimService, before: State, provisor: Command
 ) -> None:
     """A torn file holds them; they stay approved, and the next whole file carries them out."""
-    leavers = staff(small, before)[:4]
+    leavers = without_reports(small, before)[:4]
     without(small, leavers)
     assert small.cycle().exit_status == 3
     assert provisor("approve", JOB).status == 0
@@ -247,7 +239,7 @@ def test_approved_removals_wait_for_a_complete_source(
 
 def test_plans_show_the_numbers_of_guards(small: Workplace, before: State, provisor: Command) -> None:
     """For people in words, for machines as numbers; every held change names its guards."""
-    leavers = staff(small, before)[:4]
+    leavers = without_reports(small, before)[:4]
     without(small, leavers)
     said = provisor("plan", small.job, "--json")
     assert said.status == 3

@@ -1,16 +1,13 @@
 """What cycles wanted, kept and compared: ``provisor diff`` and ``provisor history``, against a real service."""
 
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from tests.flows.workplace import Row, Said, Workplace
+from tests.flows.workplace import Command, Workplace, staff
 from tests.servers.scim_service import ScimService
 
 pytestmark = [pytest.mark.xdist_group("prefect"), pytest.mark.usefixtures("prefect_api")]
-
-Command = Callable[..., Said]
 
 
 @pytest.fixture
@@ -18,11 +15,6 @@ def settled(small: Workplace) -> Workplace:
     """A workplace after its first cycle."""
     assert small.cycle().exit_status == 0
     return small
-
-
-def staff(workplace: Workplace) -> list[Row]:
-    """People who have an account, in the order of the export."""
-    return [row for row in workplace.rows() if row["employeeType"] != "contractor" and row["status"] == "active"]
 
 
 def states(workplace: Workplace) -> list[int]:

@@ -2,12 +2,11 @@
 
 from collections import Counter
 from collections.abc import Callable
-from typing import Any
 
 import pandas as pd
 import pytest
 
-from tests.flows.workplace import Row, Workplace
+from tests.flows.workplace import Row, Workplace, account, staff
 from tests.servers.scim_service import ScimService
 
 pytestmark = [pytest.mark.xdist_group("prefect"), pytest.mark.usefixtures("prefect_api")]
@@ -29,26 +28,15 @@ def asked(service: ScimService) -> Counter[str]:
     return service.requests - Counter(ASKED_ALWAYS)
 
 
-def in_scope(workplace: Workplace) -> list[Row]:
-    """People who have an account, in the order of the export."""
-    return [row for row in workplace.rows() if row["employeeType"] != "contractor" and row["status"] == "active"]
-
-
 def with_values(**values: str) -> Callable[[Row], Row]:
     return lambda row: row | values
-
-
-def account_of(service: ScimService, anchor: str) -> dict[str, Any]:
-    """The account of one person."""
-    (found,) = [user for user in map(service.users.__getitem__, service.users) if user.get("externalId") == anchor]
-    return found
 
 
 def test_one_change_is_one_request(settled: Workplace, service: ScimService) -> None:
     """A mover costs a PATCH, a leaver a PATCH, a joiner a POST; nobody is looked up and nothing is listed, since the
     service itself says that it refuses a user name twice.
     """
-    mover, leaver, model = in_scope(settled)[:3]
+    mover, leaver, model = staff(settled)[:3]
     settled.change(mover["employeeId"], with_values(jobTitle="Chief of Staff"))
     settled.change(leaver["employeeId"], with_values(status="terminated"))
     joiner = model | {"employeeId": "99001", "userPrincipalName": "joiner@example.com", "mail": "joiner@example.com"}
@@ -57,8 +45,8 @@ def test_one_change_is_one_request(settled: Workplace, service: ScimService) -> 
     assert report.exit_status == 0, report.message
     assert report.kind == "incremental"
     assert asked(service) == {"PATCH /Users": 2, "POST /Users": 1}
-    assert account_of(service, mover["employeeId"])["title"] == "Chief of Staff"
-    assert account_of(service, leaver["employeeId"])["active"] is False
+    assert account(service, mover["employeeId"])["title"] == "Chief of Staff"
+    assert account(service, leaver["employeeId"])["active"] is False
 
     service.reset_counts()
     assert settled.cycle("reconcile").exit_status == 0
@@ -70,7 +58,7 @@ def test_joiners_are_looked_up_where_the_target_does_not_refuse_doubles(small: W
     last listing is found by that and adopted, not doubled.
     """
     assert small.cycle().exit_status == 0
-    model = in_scope(small)[0]
+    model = staff(small)[0]
     for number in ("99001", "99002"):
         row = model | {"employeeId": number, "userPrincipalName": f"u{number}@example.com", "mail": f"{number}@e.com"}
         small.write_rows([*small.rows(), row])
@@ -80,7 +68,7 @@ def test_joiners_are_looked_up_where_the_target_does_not_refuse_doubles(small: W
     assert report.exit_status == 0, report.message
     assert report.counts["created"] == 1
     assert asked(service)["POST /Users"] == 1
-    assert account_of(service, "99001")["userName"] == "u99001@example.com"
+    assert account(service, "99001")["userName"] == "u99001@example.com"
     assert "1 unknown accounts found" in report.seen
 
 
@@ -88,7 +76,7 @@ def test_an_account_made_by_others_meanwhile_is_adopted_after_the_refusal(
     settled: Workplace, service: ScimService
 ) -> None:
     """The service refuses the second account; the next cycle looks the person up and takes the first one over."""
-    model = in_scope(settled)[0]
+    model = staff(settled)[0]
     joiner = model | {"employeeId": "99001", "userPrincipalName": "joiner@example.com", "mail": "joiner@example.com"}
     settled.write_rows([*settled.rows(), joiner])
     service.seed(users=[{"userName": "JOINER@example.com", "active": True}])
@@ -107,7 +95,7 @@ def test_what_failed_is_looked_at_first(settled: Workplace, service: ScimService
     """The answer to a change was no answer: in the next cycle the account is read before it is changed, and after that
     it is as known as any other.
     """
-    person = in_scope(settled)[0]
+    person = staff(settled)[0]
     settled.change(person["employeeId"], with_values(jobTitle="First"))
     service.set_fault("html", commit="before", method="PATCH")  # however often it is repeated
     assert settled.cycle().exit_status == 1
@@ -116,7 +104,7 @@ def test_what_failed_is_looked_at_first(settled: Workplace, service: ScimService
     report = settled.cycle()
     assert report.exit_status == 0, report.message
     assert asked(service) == {"GET /Users": 1, "PATCH /Users": 1}
-    assert account_of(service, person["employeeId"])["title"] == "First"
+    assert account(service, person["employeeId"])["title"] == "First"
     service.reset_counts()
     assert settled.cycle().exit_status == 0
     assert asked(service) == {}
@@ -124,25 +112,25 @@ def test_what_failed_is_looked_at_first(settled: Workplace, service: ScimService
 
 def test_an_account_that_others_deleted_comes_back(settled: Workplace, service: ScimService) -> None:
     """The refusal of a change shows it; the next cycle creates the account again, once."""
-    person = in_scope(settled)[0]
-    del service.users[account_of(service, person["employeeId"])["id"]]
+    person = staff(settled)[0]
+    del service.users[account(service, person["employeeId"])["id"]]
     settled.change(person["employeeId"], with_values(jobTitle="Gone"))
     assert settled.cycle().exit_status == 1
     service.reset_counts()
     report = settled.cycle()
     assert report.exit_status == 0, report.message
     assert asked(service)["POST /Users"] == 1
-    assert account_of(service, person["employeeId"])["title"] == "Gone"
+    assert account(service, person["employeeId"])["title"] == "Gone"
 
 
 def test_drift_is_reported_and_put_right_only_where_the_job_says_so(settled: Workplace, service: ScimService) -> None:
     """What others changed shows at the next listing; a leaver whom others let in again is out again at once."""
-    person, leaver = in_scope(settled)[:2]
+    person, leaver = staff(settled)[:2]
     settled.change(leaver["employeeId"], with_values(status="terminated"))
     assert settled.cycle().exit_status == 0
     for anchor, change in ((person["employeeId"], {"title": "Emperor"}), (leaver["employeeId"], {"active": True})):
-        account = account_of(service, anchor)
-        service.users[account["id"]] = account | change
+        found = account(service, anchor)
+        service.users[found["id"]] = found | change
     stranger = service.seed(users=[{"userName": "stranger@example.com", "active": True}])
     assert stranger
     unaware = settled.cycle()
@@ -156,12 +144,12 @@ def test_drift_is_reported_and_put_right_only_where_the_job_says_so(settled: Wor
         (leaver["employeeId"], ("active",), True),
     }
     assert report.drift.unmanaged["user"] == 1
-    assert account_of(service, person["employeeId"])["title"] == "Emperor"
-    assert account_of(service, leaver["employeeId"])["active"] is False
+    assert account(service, person["employeeId"])["title"] == "Emperor"
+    assert account(service, leaver["employeeId"])["active"] is False
 
     settled.save(drift="correct")
     assert settled.cycle("reconcile").counts["updated"] == 1
-    assert account_of(service, person["employeeId"])["title"] == person["jobTitle"]
+    assert account(service, person["employeeId"])["title"] == person["jobTitle"]
 
 
 def test_a_changed_mapping_evaluates_everybody_and_a_changed_limit_nobody(
@@ -196,12 +184,12 @@ def test_redacted_values_are_written_when_they_change_although_nobody_keeps_them
     """What the target holds of them is not remembered; the fingerprint of what was written tells."""
     small.document["users"]["attributes"]["nickName"] = {"expression": "[jobTitle]", "redact": True}
     assert small.save().cycle().exit_status == 0
-    person = in_scope(small)[0]
+    person = staff(small)[0]
     small.change(person["employeeId"], with_values(jobTitle="Secretkeeper"))
     service.reset_counts()
     assert small.cycle().exit_status == 0
     assert asked(service) == {"PATCH /Users": 1}
-    assert account_of(service, person["employeeId"])["nickName"] == "Secretkeeper"
+    assert account(service, person["employeeId"])["nickName"] == "Secretkeeper"
     kept = {path: pd.read_parquet(path) for path in small.home.rglob("*.parquet")}
     assert kept
     told = [

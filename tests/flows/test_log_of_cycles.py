@@ -11,10 +11,10 @@ from prefect.client.schemas.objects import FlowRun
 from connectors.contract import Kind
 from connectors.errors import ErrorCode
 from flows.initiator import started_by
-from flows.systems import CLOCK, open_ledger
+from flows.systems import open_ledger
 from tasks.ledger import LogLine
 from tests.data.expected import desired_state
-from tests.flows.workplace import Workplace
+from tests.flows.workplace import Workplace, at
 
 JOB = "hr-to-scim"
 
@@ -81,11 +81,8 @@ def test_what_is_older_than_the_job_keeps_is_forgotten(small: Workplace) -> None
     small.save(log={"keep": "30d"})
     for days, left in ((0, {1}), (29, {1, 2}), (31, {2, 3})):
         small.change(small.rows()[0]["employeeId"], lambda row, days=days: row | {"city": f"Town {days}"})  # type: ignore[misc]
-        token = CLOCK.set(lambda days=days: began + timedelta(days=days))  # type: ignore[misc]
-        try:
+        with at(began + timedelta(days=days)):
             assert small.cycle().exit_status == 0
-        finally:
-            CLOCK.reset(token)
         assert {line.cycle for line in lines() if line.code != ErrorCode.SKIPPED} == left
     with open_ledger() as ledger:
         assert set(ledger.links(JOB, Kind.USER).index) == set(desired_state(small.export).users)

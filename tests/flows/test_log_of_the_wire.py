@@ -1,6 +1,5 @@
 """What the provisioning log says was sent is what the target has seen, also after faults and after a kill."""
 
-import subprocess
 from collections import Counter
 from typing import Any
 
@@ -9,7 +8,7 @@ import sqlalchemy as sa
 
 from flows.systems import open_ledger
 from tasks.ledger import READ_BACK, LogLine
-from tests.flows.workplace import Row, Workplace
+from tests.flows.workplace import Row, Workplace, kill_hanging
 from tests.servers.scim_service import ScimService
 
 pytestmark = [pytest.mark.xdist_group("prefect"), pytest.mark.usefixtures("prefect_api")]
@@ -136,15 +135,7 @@ def test_after_a_kill_every_write_has_its_line(
     small.save(load={"batch_size": 40, "concurrency": 2})
     service.set_fault("hang", method="POST", path="^/Users", after=90, commit=commit, seconds=600)
     process = small.start("run", str(small.job), PREFECT_API_URL=prefect_api)
-    try:
-        while not service.faults["hang"].struck:
-            with pytest.raises(subprocess.TimeoutExpired):  # a run that ends by itself fails the test here
-                process.wait(0.01)
-    finally:
-        process.kill()
-        process.communicate()
-    service.clear_fault()
-    service.drop_connections()
+    kill_hanging(process, service)
     one_line_each(unanswered=sum(status in ("sent", "unknown") for status in attempts().values()))
     assert small.cycle().exit_status == 0
     one_line_each()

@@ -9,12 +9,11 @@ import pytest
 
 from flows.systems import open_ledger
 from tasks.ledger import CycleKind, Pause
-from tests.flows.workplace import Row, Said, Workplace
+from tests.flows.workplace import Command, Row, Workplace, accounts, kill_hanging, staff, writes
 from tests.servers.scim_service import ScimService
 
 pytestmark = [pytest.mark.xdist_group("prefect"), pytest.mark.usefixtures("prefect_api")]
 
-Command = Callable[..., Said]
 OnDemand = Callable[..., dict[str, Any]]
 JOINER = "99001"
 
@@ -41,11 +40,6 @@ def on_demand(small: Workplace, provisor: Command) -> OnDemand:
     return call
 
 
-def staff(workplace: Workplace) -> list[Row]:
-    """People who have an account, in the order of the export."""
-    return [row for row in workplace.rows() if row["employeeType"] != "contractor" and row["status"] == "active"]
-
-
 def add_joiner(workplace: Workplace, **values: str) -> Row:
     model = staff(workplace)[0]
     names = {"userPrincipalName": "joiner@example.com", "mail": "joiner@example.com"}
@@ -58,16 +52,6 @@ def step(page: dict[str, Any], name: str) -> dict[str, Any]:
     """One step of the page."""
     (found,) = [one for one in page["steps"] if one["step"] == name]
     return found
-
-
-def accounts(service: ScimService, anchor: str) -> list[dict[str, Any]]:
-    """Accounts with the anchor as external id."""
-    return [user for user in map(service.users.__getitem__, service.users) if user.get("externalId") == anchor]
-
-
-def writes(service: ScimService) -> dict[str, int]:
-    """Requests that write."""
-    return {name: count for name, count in service.requests.items() if not name.startswith("GET")}
 
 
 def listings(service: ScimService) -> list[str]:
@@ -382,3 +366,23 @@ def test_the_page_is_readable_and_hides_what_is_redacted(settled: Workplace, pro
         "action",
     ]
     assert Counter(said.out.split())["success"] == 1
+
+
+def test_an_account_that_nobody_saw_being_made_is_the_one_of_its_owner(
+    small: Workplace, service: ScimService, on_demand: OnDemand
+) -> None:
+    """A run died between sending and knowing; its joiner, who has another name by now, gets no second account."""
+    small.document["users"]["matching"] = [{"source": "[userPrincipalName]", "target": "userName"}]
+    assert small.save().cycle().exit_status == 0
+    add_joiner(small)
+    service.set_fault("hang", method="POST", path="^/Users", commit="after", seconds=600)
+    kill_hanging(small.start("run", str(small.job)), service)
+    small.change(JOINER, lambda row: row | {"userPrincipalName": "renamed@example.com", "mail": "renamed@example.com"})
+    (made,) = accounts(service, JOINER)
+    service.reset_counts()
+    assert on_demand(JOINER)["result"] == "success"
+    assert writes(service) == {"PATCH /Users": 1}
+    (found,) = accounts(service, JOINER)
+    assert (found["id"], found["userName"]) == (made["id"], "renamed@example.com")
+    with open_ledger() as ledger:
+        assert ledger.open_attempts("hr-to-scim") == []

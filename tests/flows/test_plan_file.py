@@ -6,25 +6,22 @@ from collections.abc import Callable
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
-from typing import Any
 
 import orjson
 import pytest
 
 from flows import plan_file
 from flows.plan_file import PlanRefusedError, differences, read_plan_file
-from flows.systems import CLOCK, now, open_ledger
+from flows.systems import now, open_ledger
 from tasks.ledger import CycleState, StagedState
 from tests.data.expected import State, desired_state
 from tests.flows.reading_back import differences as differing
 from tests.flows.reading_back import read_back
-from tests.flows.test_crash import kill_once
-from tests.flows.workplace import Row, Said, Workplace
+from tests.flows.workplace import Command, Row, Workplace, account, at, kill_hanging, refused, without_reports, writes
 from tests.servers.scim_service import ScimService
 
 pytestmark = [pytest.mark.xdist_group("prefect"), pytest.mark.usefixtures("prefect_api")]
 
-Command = Callable[..., Said]
 GOLDEN = Path(__file__).with_name("plan_file") / "small.json"
 TITLE = "title"
 JOB = "hr-to-scim"
@@ -43,30 +40,13 @@ def plan(small: Workplace) -> Path:
     return small.folder / "plan.json"
 
 
-def writes(service: ScimService) -> dict[str, int]:
-    """Requests that change something, by method and endpoint."""
-    return {line: count for line, count in service.requests.items() if not line.startswith("GET")}
-
-
-def staff(small: Workplace, before: State) -> list[str]:
-    """Anchors of people with an account to whom nobody reports, in order."""
-    managers = {row["manager"] for row in small.rows()}
-    return [anchor for anchor in sorted(before.users) if anchor not in managers]
-
-
 def retitled(small: Workplace, anchors: list[str], title: str = "Astronaut") -> None:
     small.write_rows({**row, "jobTitle": title} if row["employeeId"] in anchors else row for row in small.rows())
 
 
-def account(service: ScimService, anchor: str) -> str:
-    """The id of somebody's account."""
-    [found] = [id_ for id_, user in service.users.items() if user.get("externalId") == anchor]
-    return found
-
-
 def some_changes(small: Workplace, before: State) -> tuple[list[str], str, Row]:
     """Three new titles, one leaver, one joiner: the next plan."""
-    *movers, leaver = staff(small, before)[:4]
+    *movers, leaver = without_reports(small, before)[:4]
     retitled(small, movers)
     small.change(leaver, lambda row: None)
     rows = small.rows()
@@ -127,7 +107,7 @@ def test_redacted_values_are_nowhere(
     title = small.document["users"]["attributes"][TITLE]
     small.document["users"]["attributes"][TITLE] = {**title, "redact": True}
     small.save()
-    movers = staff(small, before)[:3]
+    movers = without_reports(small, before)[:3]
     secret = "Zymurgist-4711"
     retitled(small, movers, secret)
     assert provisor("plan", small.job, "--out", plan).status == 0
@@ -136,7 +116,7 @@ def test_redacted_values_are_nowhere(
     assert all(set(value) == {"hmac"} for value in shown)
     assert len({value["hmac"] for value in shown}) == len(movers)
     assert provisor("apply", plan).status == 0
-    assert {service.users[account(service, anchor)][TITLE] for anchor in movers} == {secret}
+    assert {account(service, anchor)[TITLE] for anchor in movers} == {secret}
     for path in (plan, *(file for file in small.home.rglob("*") if file.is_file() and "prefect" not in file.parts)):
         assert secret.encode() not in path.read_bytes(), path
 
@@ -146,7 +126,7 @@ def test_another_redacted_value_is_another_plan(small: Workplace, before: State,
     title = small.document["users"]["attributes"][TITLE]
     small.document["users"]["attributes"][TITLE] = {**title, "redact": True}
     small.save()
-    [mover] = staff(small, before)[:1]
+    [mover] = without_reports(small, before)[:1]
     retitled(small, [mover], "One")
     assert provisor("plan", small.job, "--out", plan).status == 0
     retitled(small, [mover], "Two")
@@ -167,7 +147,7 @@ def test_drawn_values_count_by_their_presence(
     [made] = [change for change in changes if change["action"] == "create"]
     assert made["after"]["nickName"] == {"drawn": True}
     assert provisor("apply", plan).status == 0
-    assert len(service.users[account(service, joiner["employeeId"])]["nickName"]) == 12
+    assert len(account(service, joiner["employeeId"])["nickName"]) == 12
 
 
 # --- carried out -----------------------------------------------------------------------------------------------------
@@ -218,8 +198,8 @@ def test_what_is_staged_stays_staged(
     """A plan file is no approval: what a guard holds waits; and an approval since then makes another plan of it."""
     small.document["limits"]["removals"] = {"count": 3, "fraction": 1.0}
     small.save()
-    leavers = staff(small, before)[:4]
-    retitled(small, staff(small, before)[4:6])
+    leavers = without_reports(small, before)[:4]
+    retitled(small, without_reports(small, before)[4:6])
     small.write_rows([row for row in small.rows() if row["employeeId"] not in leavers])
     assert provisor("plan", small.job, "--out", plan).status == 3
     document = orjson.loads(plan.read_bytes())
@@ -246,7 +226,7 @@ def test_an_approval_that_has_run_out_does_not_live_on_in_a_plan(
     """The plan is worked out for the moment it was made, but what people allowed until then is over."""
     small.document["limits"]["removals"] = {"count": 3, "fraction": 1.0}
     small.save()
-    leavers = staff(small, before)[:4]
+    leavers = without_reports(small, before)[:4]
     small.write_rows([row for row in small.rows() if row["employeeId"] not in leavers])
     assert small.cycle().exit_status == 3
     assert provisor("approve", JOB, "--until", "2200-01-31").status == 0
@@ -255,39 +235,22 @@ def test_an_approval_that_has_run_out_does_not_live_on_in_a_plan(
         approved = ledger.staged(JOB, state=StagedState.APPROVED)
         ledger.put_staged(JOB, [replace(one, until=now() + timedelta(minutes=30)) for one in approved])
     service.reset_counts()
-    token = CLOCK.set(lambda: read_plan_file(plan).made_at + timedelta(hours=1))
-    try:
+    with at(read_plan_file(plan).made_at + timedelta(hours=1)):
         assert provisor("apply", plan).status == 4
-    finally:
-        CLOCK.reset(token)
     assert writes(service) == {}
 
 
 # --- refused ---------------------------------------------------------------------------------------------------------
 
 
-def refused(provisor: Command, service: ScimService, *words: Any) -> str:
-    """Applies a plan that cannot be; gives the sentence."""
-    service.reset_counts()
-    said = provisor("apply", *words)
-    assert said.status == 4, said.out + said.err
-    assert writes(service) == {}
-    assert "Traceback" not in said.err
-    return said.out + said.err
-
-
 def test_expired(small: Workplace, service: ScimService, before: State, provisor: Command, plan: Path) -> None:
     """A plan that nobody carried out in its time is refused, and its key goes."""
     some_changes(small, before)
     assert provisor("plan", small.job, "--out", plan, "--expires", "2h").status == 0
-    made_at = read_plan_file(plan).made_at
-    token = CLOCK.set(lambda: made_at + timedelta(hours=2))
-    try:
-        assert "has expired on" in refused(provisor, service, plan)
-    finally:
-        CLOCK.reset(token)
+    with at(read_plan_file(plan).made_at + timedelta(hours=2)):
+        assert "has expired on" in refused(provisor, service, "apply", plan)
     assert not list((small.home / "plans").iterdir())
-    assert "key" in refused(provisor, service, plan)
+    assert "key" in refused(provisor, service, "apply", plan)
 
 
 def test_a_wrong_length_is_the_persons_mistake(small: Workplace, provisor: Command, plan: Path) -> None:
@@ -311,22 +274,22 @@ def test_edited(
     assert provisor("plan", small.job, "--out", plan).status == 0
     content = plan.read_bytes()
     plan.write_bytes(content.replace(b"Astronaut", b"Astronaus", 1))
-    assert "its checksum does not fit" in refused(provisor, service, plan)
+    assert "its checksum does not fit" in refused(provisor, service, "apply", plan)
     document = orjson.loads(content)
     document["expires_at"] = "2200-01-31T00:00:00+00:00"
     document["checksum"] = plan_file._checksum(document)
     plan.write_bytes(orjson.dumps(document))
-    assert "its checksum does not fit" in refused(provisor, service, plan)
+    assert "its checksum does not fit" in refused(provisor, service, "apply", plan)
     plan.write_bytes(content[: len(content) // 2])
-    assert "its checksum does not fit" in refused(provisor, service, plan)
+    assert "its checksum does not fit" in refused(provisor, service, "apply", plan)
     monkeypatch.setattr(plan_file, "MOST_IN_JSON", 2)
     assert provisor("plan", small.job, "--out", plan).status == 0
     beside = plan.with_suffix(".parquet")
     content = beside.read_bytes()
     beside.write_bytes(content[:100] + bytes([content[100] ^ 1]) + content[101:])
-    assert "its checksum does not fit" in refused(provisor, service, plan)
+    assert "its checksum does not fit" in refused(provisor, service, "apply", plan)
     beside.unlink()
-    assert "cannot be read" in refused(provisor, service, plan)
+    assert "cannot be read" in refused(provisor, service, "apply", plan)
 
 
 def test_white_space_is_no_edit(small: Workplace, before: State, provisor: Command, plan: Path) -> None:
@@ -341,8 +304,8 @@ def test_white_space_is_no_edit(small: Workplace, before: State, provisor: Comma
 def test_no_plan_at_all(service: ScimService, small: Workplace, provisor: Command, plan: Path, content: bytes) -> None:
     """Any other JSON is told what makes a plan."""
     plan.write_bytes(content)
-    assert "is no plan" in refused(provisor, service, plan)
-    assert "cannot be read" in refused(provisor, service, plan.with_name("nowhere.json"))
+    assert "is no plan" in refused(provisor, service, "apply", plan)
+    assert "cannot be read" in refused(provisor, service, "apply", plan.with_name("nowhere.json"))
 
 
 def test_twice(small: Workplace, service: ScimService, before: State, provisor: Command, plan: Path) -> None:
@@ -352,9 +315,9 @@ def test_twice(small: Workplace, service: ScimService, before: State, provisor: 
     key = next((small.home / "plans").iterdir())
     kept = key.read_bytes()
     assert provisor("apply", plan).status == 0
-    assert "has been carried out already, by cycle 2" in refused(provisor, service, plan)
+    assert "has been carried out already, by cycle 2" in refused(provisor, service, "apply", plan)
     key.write_bytes(kept)  # the ledger knows, whatever lies in the folder
-    assert "has been carried out already, by cycle 2" in refused(provisor, service, plan)
+    assert "has been carried out already, by cycle 2" in refused(provisor, service, "apply", plan)
 
 
 def test_another_job_or_configuration(
@@ -365,10 +328,10 @@ def test_another_job_or_configuration(
     assert provisor("plan", small.job, "--out", plan).status == 0
     other = small.folder / "other.yaml"
     other.write_bytes(orjson.dumps({**small.document, "name": "other"}))
-    assert "is of the job hr-to-scim, not of other" in refused(provisor, service, plan, "--job", other)
+    assert "is of the job hr-to-scim, not of other" in refused(provisor, service, "apply", plan, "--job", other)
     small.document["users"]["attributes"]["nickName"] = "[givenName]"
     small.save()
-    assert "another configuration" in refused(provisor, service, plan)
+    assert "another configuration" in refused(provisor, service, "apply", plan)
 
 
 def test_the_target_has_moved(
@@ -377,11 +340,11 @@ def test_the_target_has_moved(
     """Changed, deleted or created by others: the entry is named, and nothing at all is written."""
     movers, leaver, joiner = some_changes(small, before)
     assert provisor("plan", small.job, "--out", plan).status == 0
-    mover = account(service, movers[0])
+    mover = account(service, movers[0])["id"]
     kept = service.users[mover]
 
     service.users[mover] = {**kept, "title": "Somebody else's"}
-    said = refused(provisor, service, plan)
+    said = refused(provisor, service, "apply", plan)
     assert "since it was made, the target changed" in said
     assert (
         f"({movers[0]}): the plan has update (title); now it would be the same with other values in the target" in said
@@ -390,16 +353,18 @@ def test_the_target_has_moved(
     assert "1 entries differ" in said
     service.users[mover] = kept
 
-    gone = service.users[account(service, leaver)]
+    gone = account(service, leaver)
     groups = {id_: dict(group) for id_, group in service.groups.items()}
     del service.users[gone["id"]]
-    assert f"({leaver}): the plan has disable (active); now it would be nothing" in refused(provisor, service, plan)
+    assert f"({leaver}): the plan has disable (active); now it would be nothing" in refused(
+        provisor, service, "apply", plan
+    )
     service.users[gone["id"]] = gone
     for id_, group in groups.items():  # memberships go with an account
         service.groups[id_] = group
 
     [taken] = service.seed(users=[{"userName": joiner["userPrincipalName"], "active": True}])[0]
-    said = refused(provisor, service, plan)
+    said = refused(provisor, service, "apply", plan)
     assert f"({joiner['employeeId']}): the plan has create; now it would be update" in said
     del service.users[taken]
     assert provisor("apply", plan).status == 0  # all is as it was: what was refused may be carried out
@@ -413,12 +378,12 @@ def test_the_source_has_moved(
     assert provisor("plan", small.job, "--out", plan).status == 0
     kept = small.rows()
     retitled(small, movers[:1], "Cosmonaut")
-    said = refused(provisor, service, plan)
+    said = refused(provisor, service, "apply", plan)
     assert "since it was made, the source changed" in said
     assert "other values from the source (title)" in said
     small.write_rows(kept)
-    retitled(small, staff(small, before)[10:35])
-    said = refused(provisor, service, plan)
+    retitled(small, without_reports(small, before)[10:35])
+    said = refused(provisor, service, "apply", plan)
     assert "25 entries differ" in said
     assert said.count("the plan has nothing") == 20
     assert "… and 5 more" in said
@@ -438,7 +403,7 @@ def test_another_state_folder(
     some_changes(small, before)
     assert provisor("plan", small.job, "--out", plan).status == 0
     monkeypatch.setenv("PROVISOR_HOME", str(small.folder / "elsewhere"))
-    assert "is not in the state folder" in refused(provisor, service, plan)
+    assert "is not in the state folder" in refused(provisor, service, "apply", plan)
 
 
 def test_a_refusal_ends_the_run_as_stopped(
@@ -449,7 +414,7 @@ def test_a_refusal_ends_the_run_as_stopped(
     assert provisor("plan", small.job, "--out", plan).status == 0
     retitled(small, movers, "Cosmonaut")
     for _ in range(2):
-        refused(provisor, service, plan)
+        refused(provisor, service, "apply", plan)
     with open_ledger() as ledger:
         last = ledger.last_cycle(JOB)
         assert last is not None
@@ -463,22 +428,17 @@ def test_killed_in_the_middle(
     small: Workplace, service: ScimService, before: State, provisor: Command, plan: Path, prefect_api: str
 ) -> None:
     """What the plan had begun, the next run ends; the plan itself is used up."""
-    movers = staff(small, before)[:30]
+    movers = without_reports(small, before)[:30]
     retitled(small, movers)
     small.document["load"] = {"batch_size": 10, "concurrency": 2}
     small.save()
     assert provisor("plan", small.job, "--out", plan).status == 0
     service.set_fault("hang", method="PATCH", path="^/Users", after=12, commit="after", seconds=600)
     process = small.start("apply", str(plan), PREFECT_API_URL=prefect_api)
-    try:
-        kill_once(process, service, "hang")
-    finally:
-        process.kill()
-    service.clear_fault()
-    service.drop_connections()
-    assert "has been carried out already, by cycle 2" in refused(provisor, service, plan)
+    kill_hanging(process, service)
+    assert "has been carried out already, by cycle 2" in refused(provisor, service, "apply", plan)
     assert small.cycle().exit_status == 0
-    assert {service.users[account(service, anchor)][TITLE] for anchor in movers} == {"Astronaut"}
+    assert {account(service, anchor)[TITLE] for anchor in movers} == {"Astronaut"}
     with open_ledger() as ledger:
         assert ledger.open_attempts(JOB) == []
     service.reset_counts()

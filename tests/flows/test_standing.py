@@ -1,7 +1,6 @@
 """What a bad cycle means for the next ones: entries and whole jobs that wait, and what people are told and can do."""
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -12,7 +11,7 @@ from flows import local_api
 from flows.aftermath import PROVISOR
 from flows.cycle import CycleChoice, running_cycle
 from flows.running import run_cycle
-from flows.systems import CLOCK, open_ledger
+from flows.systems import open_ledger
 from tasks.escrow import given_up
 from tasks.extract import survey
 from tasks.ledger import CycleState, JobPausedError, JobQuarantinedError, Ledger, Pause
@@ -20,7 +19,7 @@ from tasks.quarantine import Reason
 from tasks.report import CycleReport
 from tests.data.expected import desired_state
 from tests.flows.reading_back import differences, read_back
-from tests.flows.workplace import Said, Workplace
+from tests.flows.workplace import Said, Workplace, at
 from tests.servers.mailbox import Mailbox, open_mailbox
 from tests.servers.scim_service import ScimService
 
@@ -29,16 +28,6 @@ pytestmark = [pytest.mark.xdist_group("prefect"), pytest.mark.usefixtures("prefe
 JOB = "hr-to-scim"
 START = datetime(2026, 3, 15, 12, tzinfo=UTC)
 MINUTE, HOUR, DAY = timedelta(minutes=1), timedelta(hours=1), timedelta(days=1)
-
-
-@contextmanager
-def at(moment: datetime) -> Iterator[None]:
-    """It is this moment inside."""
-    token = CLOCK.set(lambda: moment)
-    try:
-        yield
-    finally:
-        CLOCK.reset(token)
 
 
 def cycle_at(small: Workplace, moment: datetime, *, at_once: tuple[str, ...] = ()) -> CycleReport:

@@ -1,6 +1,5 @@
 """Taking a cycle back: the target is as it was before, or the undo is refused and nothing is written."""
 
-from collections.abc import Callable
 from dataclasses import asdict
 from typing import Any
 
@@ -11,13 +10,11 @@ from flows.systems import now, open_ledger
 from tasks.ledger import CycleKind, CycleState, LinkState, LogAction, LogStatus
 from tests.data.expected import State, desired_state
 from tests.flows.reading_back import Found, read_back
-from tests.flows.test_crash import kill_once
-from tests.flows.workplace import Row, Said, Workplace
+from tests.flows.workplace import Command, Row, Workplace, account, kill_hanging, refused, without_reports, writes
 from tests.servers.scim_service import ScimService
 
 pytestmark = [pytest.mark.xdist_group("prefect"), pytest.mark.usefixtures("prefect_api")]
 
-Command = Callable[..., Said]
 JOB = "hr-to-scim"
 JOINER = "999001"
 
@@ -34,26 +31,9 @@ def before(small: Workplace, service: ScimService) -> State:
     return desired_state(small.export)
 
 
-def writes(service: ScimService) -> dict[str, int]:
-    """Requests that change something, by method and endpoint."""
-    return {line: count for line, count in service.requests.items() if not line.startswith("GET")}
-
-
-def staff(small: Workplace, before: State) -> list[str]:
-    """Anchors of people with an account to whom nobody reports, in order."""
-    managers = {row["manager"] for row in small.rows()}
-    return [anchor for anchor in sorted(before.users) if anchor not in managers]
-
-
-def account(service: ScimService, anchor: str) -> str:
-    """The id of somebody's account."""
-    [found] = [id_ for id_, user in service.users.items() if user.get("externalId") == anchor]
-    return found
-
-
 def a_busy_day(small: Workplace, before: State) -> tuple[list[str], list[str]]:
     """Movers with another title and manager, leavers, who leave their groups, and a joiner, who joins one."""
-    people = staff(small, before)
+    people = without_reports(small, before)
     movers, leavers = people[:3], people[3:6]
     boss = people[7]
 
@@ -187,12 +167,12 @@ def test_deleted_accounts_are_created_again_if_asked(
     """From what the log kept of them, under new ids, each with its manager although he was deleted as well."""
     small.save(deprovision={"out_of_scope": "delete", "disabled": "delete", "deleted": "delete"})
     assert small.cycle().exit_status == 0
-    boss = staff(small, before)[0]
-    small.change(staff(small, before)[1], lambda row: {**row, "manager": boss})
+    boss = without_reports(small, before)[0]
+    small.change(without_reports(small, before)[1], lambda row: {**row, "manager": boss})
     assert small.cycle().exit_status == 0
     target = read_back(service.url)
-    gone = [boss, staff(small, before)[0]]
-    old = {anchor: account(service, anchor) for anchor in gone}
+    gone = [boss, without_reports(small, before)[0]]
+    old = {anchor: account(service, anchor)["id"] for anchor in gone}
     small.write_rows(row for row in small.rows() if row["employeeId"] not in gone)
     report = small.cycle()
     assert report.counts["deleted"] == 2
@@ -205,7 +185,7 @@ def test_deleted_accounts_are_created_again_if_asked(
     said = provisor("undo", small.job, str(report.cycle), "--recreate")
     assert said.status == 0, said.out + said.err
     assert asdict(read_back(service.url)) == asdict(target)
-    assert all(account(service, anchor) != old[anchor] for anchor in gone)
+    assert all(account(service, anchor)["id"] != old[anchor] for anchor in gone)
     assert set(gone) <= set(link_states())
 
 
@@ -227,7 +207,7 @@ def test_what_is_as_before_already_is_left_alone(
     movers, leavers = a_busy_day(small, before)
     assert small.cycle().exit_status == 0
     for anchor in leavers[:2]:
-        id_ = account(service, anchor)
+        id_ = account(service, anchor)["id"]
         service.users[id_] = {**service.users[id_], "active": True}
     service.reset_counts()
     assert provisor("undo", small.job, "2").status == 0
@@ -260,12 +240,7 @@ def test_an_undo_that_dies_leaves_the_job_paused(
     assert small.cycle().exit_status == 0
     service.set_fault("hang", method="PATCH", path="^/Users", after=45, commit="after", seconds=600)
     process = small.start("undo", str(small.job), "2", PREFECT_API_URL=prefect_api)
-    try:
-        kill_once(process, service, "hang")
-    finally:
-        process.kill()
-    service.clear_fault()
-    service.drop_connections()
+    kill_hanging(process, service)
     assert "has been paused" in provisor("run", small.job).err
     said = provisor("undo", small.job, "2")
     assert said.status == 0, said.out + said.err
@@ -275,33 +250,23 @@ def test_an_undo_that_dies_leaves_the_job_paused(
 # --- refused ---------------------------------------------------------------------------------------------------------
 
 
-def refused(provisor: Command, service: ScimService, *words: Any) -> str:
-    """Asks for an undo that cannot be; gives the sentence."""
-    service.reset_counts()
-    said = provisor("undo", *words)
-    assert said.status == 4, said.out + said.err
-    assert writes(service) == {}
-    assert "Traceback" not in said.err
-    return said.out + said.err
-
-
 def test_refused_where_somebody_changed_it_since(
     small: Workplace, service: ScimService, before: State, provisor: Command
 ) -> None:
     """Another value, an account that is gone: the entries are named, and nothing is written; the rest goes if asked."""
     movers, leavers = a_busy_day(small, before)
     assert small.cycle().exit_status == 0
-    mover, leaver, joiner = (account(service, anchor) for anchor in (movers[0], leavers[0], JOINER))
+    mover, leaver, joiner = (account(service, anchor)["id"] for anchor in (movers[0], leavers[0], JOINER))
     service.users[mover] = {**service.users[mover], "title": "Cosmonaut"}
     del service.users[leaver]
     service.users[joiner] = {**service.users[joiner], "displayName": "Newer One"}
-    said = refused(provisor, service, small.job, "2")
+    said = refused(provisor, service, "undo", small.job, "2")
     assert "3 entries stand against it" in said
     assert f"({movers[0]}): title changed in the target since." in said
     assert f"({leavers[0]}): it is no longer in the target." in said
     assert f"({JOINER}): displayName changed in the target since." in said
     assert "Cosmonaut" not in said
-    assert "3 entries stand against it" in refused(provisor, service, small.job, "2", "--plan-only")
+    assert "3 entries stand against it" in refused(provisor, service, "undo", small.job, "2", "--plan-only")
     with open_ledger() as ledger:
         assert ledger.paused(JOB) is None
 
@@ -309,7 +274,7 @@ def test_refused_where_somebody_changed_it_since(
     assert said_of_rest.status == 1
     assert service.users[mover]["title"] == "Cosmonaut"
     assert service.users[joiner]["active"] is True
-    assert all(service.users[account(service, anchor)]["active"] for anchor in leavers[1:])
+    assert all(account(service, anchor)["active"] for anchor in leavers[1:])
 
 
 def test_refused_where_the_log_has_no_value(
@@ -322,10 +287,10 @@ def test_refused_where_the_log_has_no_value(
     assert small.cycle().exit_status == 0
     movers, _ = a_busy_day(small, before)
     assert small.cycle().exit_status == 0
-    said = refused(provisor, service, small.job, "3")
+    said = refused(provisor, service, "undo", small.job, "3")
     assert said.count("the log has no value of title, because the job redacts it.") == len(movers)
     assert provisor("undo", small.job, "3", "--leave-alone").status == 1
-    assert {service.users[account(service, anchor)]["title"] for anchor in movers} == {"Astronaut"}
+    assert {account(service, anchor)["title"] for anchor in movers} == {"Astronaut"}
 
 
 def test_deleted_accounts_log_no_redacted_value(
@@ -336,8 +301,8 @@ def test_deleted_accounts_log_no_redacted_value(
     small.document["users"]["attributes"]["title"] = {**title, "redact": True}
     small.save(deprovision={"out_of_scope": "delete", "disabled": "delete", "deleted": "delete"})
     assert small.cycle().exit_status == 0
-    [gone] = staff(small, before)[:1]
-    held = service.users[account(service, gone)]
+    [gone] = without_reports(small, before)[:1]
+    held = account(service, gone)
     small.change(gone, lambda row: None)
     report = small.cycle()
     assert report.counts["deleted"] == 1
@@ -347,7 +312,9 @@ def test_deleted_accounts_log_no_redacted_value(
     assert logged["userName"] == held["userName"]
     assert logged["title"] == "[Redact]"
     assert held["title"] not in logged.values()
-    assert "the log has no value of title" in refused(provisor, service, small.job, str(report.cycle), "--recreate")
+    assert "the log has no value of title" in refused(
+        provisor, service, "undo", small.job, str(report.cycle), "--recreate"
+    )
 
 
 def test_refused_where_the_job_no_longer_maps_it(
@@ -358,7 +325,7 @@ def test_refused_where_the_job_no_longer_maps_it(
     assert small.cycle().exit_status == 0
     del small.document["users"]["attributes"]["title"]
     small.save()
-    assert "the job no longer maps title" in refused(provisor, service, small.job, "2")
+    assert "the job no longer maps title" in refused(provisor, service, "undo", small.job, "2")
 
 
 def test_refused_where_there_is_nothing(
@@ -366,9 +333,9 @@ def test_refused_where_there_is_nothing(
 ) -> None:
     """A cycle that is not there, one that did nothing, one that died."""
     assert small.cycle().exit_status == 0
-    assert "has no cycle 9" in refused(provisor, service, small.job, "9")
-    assert "there is nothing to undo" in refused(provisor, service, small.job, "2")
+    assert "has no cycle 9" in refused(provisor, service, "undo", small.job, "9")
+    assert "there is nothing to undo" in refused(provisor, service, "undo", small.job, "2")
     with open_ledger() as ledger:
         for _ in range(2):
             ledger.begin_cycle(JOB, CycleKind.INCREMENTAL, fingerprint="f", now=now())
-    assert "has not come to an end (crashed)" in refused(provisor, service, small.job, "5", "--plan-only")
+    assert "has not come to an end (crashed)" in refused(provisor, service, "undo", small.job, "5", "--plan-only")

@@ -3,7 +3,6 @@
 import json
 import re
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from io import StringIO
 from pathlib import Path
@@ -17,7 +16,7 @@ from flows.why import AmbiguousError, Evidence, gather
 from flows.why_page import as_json, show
 from flows.why_sentence import sentence
 from tasks.job import load_job
-from tests.flows.workplace import EXPORT, Said, Workplace
+from tests.flows.workplace import EXPORT, Said, Workplace, at
 from tests.servers.scim_service import ScimService
 
 pytestmark = [pytest.mark.xdist_group("prefect"), pytest.mark.usefixtures("prefect_api")]
@@ -52,16 +51,6 @@ CAUSES = {
     "manager_healed": ["Updated in cycle 2 on 2026-03-03: changed in the source (manager: nothing →"],
 }
 """What the sentence about each fate must name."""
-
-
-@contextmanager
-def at(moment: datetime) -> Iterator[None]:
-    """Lets it be that time."""
-    token = CLOCK.set(lambda: moment)
-    try:
-        yield
-    finally:
-        CLOCK.reset(token)
 
 
 def ask(workplace: Workplace, identity: str, moment: datetime = DAY_TWO) -> Evidence:

@@ -3,19 +3,26 @@
 import csv
 import os
 import shutil
+import signal
 import subprocess
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 import orjson
+import pytest
 from ruamel.yaml import YAML
 
 from flows import local_api
 from flows.running import run_cycle
+from flows.systems import CLOCK
 from tasks.report import CycleReport
+from tests.data.expected import State
+from tests.servers.scim_service import ScimService
 
 ROOT = Path(__file__).parents[2]
 """The checkout."""
@@ -38,6 +45,10 @@ class Said:
     def document(self) -> Any:
         """The one JSON document on standard output. Raises: orjson.JSONDecodeError when there is anything else."""
         return orjson.loads(self.out)
+
+
+Command = Callable[..., Said]
+"""The fixture ``provisor``."""
 
 
 @dataclass(slots=True)
@@ -143,3 +154,76 @@ class Workplace:
         finally:
             process.kill()
         return Said(process.returncode, out, err)
+
+
+# --- time ------------------------------------------------------------------------------------------------------------
+
+
+@contextmanager
+def at(moment: datetime) -> Iterator[None]:
+    """It is this moment inside."""
+    token = CLOCK.set(lambda: moment)
+    try:
+        yield
+    finally:
+        CLOCK.reset(token)
+
+
+# --- people ----------------------------------------------------------------------------------------------------------
+
+
+def staff(workplace: Workplace) -> list[Row]:
+    """People who have an account, in the order of the export."""
+    return [row for row in workplace.rows() if row["employeeType"] != "contractor" and row["status"] == "active"]
+
+
+def without_reports(workplace: Workplace, state: State) -> list[str]:
+    """Anchors of people with an account to whom nobody reports, in order."""
+    managers = {row["manager"] for row in workplace.rows()}
+    return [anchor for anchor in sorted(state.users) if anchor not in managers]
+
+
+# --- the target ------------------------------------------------------------------------------------------------------
+
+
+def writes(service: ScimService) -> dict[str, int]:
+    """Requests that change something, by method and endpoint."""
+    return {line: count for line, count in service.requests.items() if not line.startswith("GET")}
+
+
+def accounts(service: ScimService, anchor: str) -> list[dict[str, Any]]:
+    """Accounts with the anchor as external id."""
+    return [user for user in map(service.users.__getitem__, service.users) if user.get("externalId") == anchor]
+
+
+def account(service: ScimService, anchor: str) -> dict[str, Any]:
+    """The one account of a person."""
+    [found] = accounts(service, anchor)
+    return found
+
+
+# --- commands that come to nothing -----------------------------------------------------------------------------------
+
+
+def refused(provisor: Command, service: ScimService, *words: Any) -> str:
+    """Asks for something that cannot be; gives what is said, after a look that nothing was written."""
+    service.reset_counts()
+    said = provisor(*words)
+    assert said.status == 4, said.out + said.err
+    assert writes(service) == {}
+    assert "Traceback" not in said.err
+    return said.out + said.err
+
+
+def kill_hanging(process: "subprocess.Popen[str]", service: ScimService) -> None:
+    """Kills a command with no warning once the service holds back its answer (fault ``hang``), and ends the fault."""
+    try:
+        while not service.faults["hang"].struck:
+            with pytest.raises(subprocess.TimeoutExpired):  # a command that ends by itself fails the test here
+                process.wait(0.01)
+    finally:
+        process.kill()
+        process.communicate()
+    assert process.returncode == -signal.SIGKILL
+    service.clear_fault()
+    service.drop_connections()
