@@ -1,42 +1,33 @@
 """What a job is, and how it is read: one source-target pairing, one YAML file.
 
-``models`` are the sections that every later stage reads; ``file`` reads them from YAML (``yaml``) and finds the line of
-every problem (``problems``); ``schema`` is for editors.
+``models`` are the sections that every later stage reads (``clauses`` of scoping filters, ``limits`` and ``checks`` have
+modules of their own); ``file`` reads them from YAML (``yaml``) and finds the line of every problem (``problems``);
+``schema`` is for editors.
 """
 
 from pathlib import Path
 from typing import Any
 
+from tasks.job.checks import Check, Checked, OnFailure
+from tasks.job.clauses import Case, Clause, MultiValued, Operator
+from tasks.job.limits import Administrators, Budget, EscrowRules, Limit, Limits, QuarantineRules
 from tasks.job.models import (
     Actions,
-    Administrators,
     Apply,
     Assignment,
     AssignmentMode,
     AssignmentTable,
     AttributeMapping,
-    Budget,
-    Case,
-    Check,
-    Checked,
-    Clause,
     Deprovision,
     Drift,
     EntryRules,
-    EscrowRules,
     GroupRules,
     Job,
-    Limit,
-    Limits,
     Load,
     LogRules,
     MatchingRule,
     Members,
-    MultiValued,
     Nested,
-    OnFailure,
-    Operator,
-    QuarantineRules,
     Reconcile,
     Removal,
     Schedule,

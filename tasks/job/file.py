@@ -11,7 +11,8 @@ from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
 from connectors.errors import SettingsError
-from tasks.job.models import REGEXES, AssignmentMode, Job, SystemSection, settings_class
+from tasks.job.clauses import REGEXES
+from tasks.job.models import AssignmentMode, Job, SystemSection, settings_class
 from tasks.job.problems import JobError, Problem, Severity, did_you_mean, nearest
 from tasks.job.values import regex_warning
 from tasks.job.yaml import Document, Key, quoted, read_yaml, spelled

@@ -13,40 +13,24 @@ from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, Self, TypeAlias
 
-from pydantic import (
-    AfterValidator,
-    BaseModel,
-    BeforeValidator,
-    ConfigDict,
-    Field,
-    SerializeAsAny,
-    WithJsonSchema,
-    field_validator,
-    model_validator,
-)
+from pydantic import AfterValidator, BeforeValidator, Field, SerializeAsAny, field_validator, model_validator
 from pydantic.json_schema import SkipJsonSchema
 
 from connectors.errors import SettingsError
 from connectors.file_section import FileSection
 from connectors.settings import Name, Settings
+from tasks.job.checks import Checked, CheckItem
+from tasks.job.clauses import Filter
+from tasks.job.limits import EscrowRules, Limits, QuarantineRules
 from tasks.job.problems import JobError as JobError
 from tasks.job.problems import Problem as Problem
 from tasks.job.problems import finding
-from tasks.job.values import (
-    Duration,
-    Rate,
-    cron_problem,
-    expectation_problem,
-    is_moment,
-    regex_problem,
-    time_zone_problem,
-)
+from tasks.job.section import Flag, Section, Text
+from tasks.job.values import Duration, Rate, cron_problem, time_zone_problem
 
 if TYPE_CHECKING:
     from connectors.contract import Kind
 
-Flag = Annotated[bool, Field(strict=True)]
-Text = Annotated[str, Field(min_length=1)]
 Constant: TypeAlias = Any
 """A value for a target as YAML gives it: text, number, boolean, list, dict of sub-attributes, or None."""
 
@@ -58,12 +42,6 @@ def _address(text: str) -> str:
 
 
 Address = Annotated[str, AfterValidator(_address)]
-
-
-class Section(BaseModel):
-    """Base of the sections: unknown keys are refused, nothing changes after loading."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
 
 
 class SystemSection(Section):
@@ -107,138 +85,6 @@ def _system_section(value: object, side: Side) -> object:
         "connector": name,
         "settings": settings.model_validate({key: item for key, item in value.items() if key != "connector"}),
     }
-
-
-class Operator(StrEnum):
-    """How a clause compares. In a job file case does not matter, and underscores may be blanks.
-
-    Source: Microsoft Entra, "Scoping users or groups to be provisioned with scoping filters", table of operators; from
-    LESS_THAN on they are Provisor's own.
-    """
-
-    EQUALS = "EQUALS"
-    NOT_EQUALS = "NOT EQUALS"
-    IS_NULL = "IS NULL"
-    IS_NOT_NULL = "IS NOT NULL"
-    IS_TRUE = "IS TRUE"
-    IS_FALSE = "IS FALSE"
-    REGEX_MATCH = "REGEX MATCH"
-    NOT_REGEX_MATCH = "NOT REGEX MATCH"
-    GREATER_THAN = "Greater_Than"
-    GREATER_THAN_OR_EQUALS = "Greater_Than_OR_EQUALS"
-    INCLUDES = "Includes"
-    ENDS_WITH = "ENDS_WITH"
-    BITS = "&"
-    NOT_BITS = "!&"
-    LESS_THAN = "LESS_THAN"
-    LESS_THAN_OR_EQUALS = "LESS_THAN_OR_EQUALS"
-    IN = "IN"
-    STARTS_WITH = "STARTS_WITH"
-    MEMBER_OF = "MEMBER_OF"
-    BEFORE = "BEFORE"
-    AFTER = "AFTER"
-
-
-_UNARY = frozenset({Operator.IS_NULL, Operator.IS_NOT_NULL, Operator.IS_TRUE, Operator.IS_FALSE})
-_NUMERIC = frozenset(
-    {
-        Operator.GREATER_THAN,
-        Operator.GREATER_THAN_OR_EQUALS,
-        Operator.LESS_THAN,
-        Operator.LESS_THAN_OR_EQUALS,
-        Operator.BITS,
-        Operator.NOT_BITS,
-    }
-)
-_LISTS = frozenset({Operator.IN, Operator.MEMBER_OF})
-REGEXES = frozenset({Operator.REGEX_MATCH, Operator.NOT_REGEX_MATCH})
-_MOMENTS = frozenset({Operator.BEFORE, Operator.AFTER})
-
-
-def _operator(value: object) -> object:
-    if not isinstance(value, str):
-        return value
-    plain = {re.sub(r"[\s_]+", " ", known.value).casefold(): known for known in Operator}
-    return plain.get(re.sub(r"[\s_]+", " ", value.strip()).casefold(), value)
-
-
-class Case(StrEnum):
-    """Whether upper and lower case make a difference."""
-
-    EXACT = "exact"
-    IGNORE = "ignore"
-
-
-class MultiValued(StrEnum):
-    """How many values of a multi-valued attribute must make a clause true."""
-
-    ANY = "any"
-    ALL = "all"
-
-
-def _clause_value(value: object) -> object:
-    match value:
-        case bool():
-            raise ValueError("To test for true or false use the operator IS TRUE or IS FALSE, which takes no value.")
-        case float():
-            raise ValueError("Must be text or a whole number: put it in quotes.")
-        case None | str() | int():
-            return value
-        case list() | tuple():
-            if not value or not all(isinstance(item, str | int) and not isinstance(item, bool) for item in value):
-                raise ValueError("A list of values must hold text or whole numbers, and at least one.")
-            return tuple(value)
-        case _:
-            raise ValueError("Must be text, a whole number, or a list of those.")
-
-
-class Clause(Section):
-    """One condition on one attribute of the source. On an attribute that is null every clause but IS NULL is false."""
-
-    attribute: Text
-    """Attribute of the source."""
-    operator: Annotated[Operator, BeforeValidator(_operator)]
-    """How the attribute is compared with the value."""
-    value: Annotated[
-        str | int | tuple[str | int, ...] | None,
-        BeforeValidator(_clause_value),
-        WithJsonSchema(
-            {
-                "anyOf": [
-                    {"type": ["string", "integer", "null"]},
-                    {"type": "array", "items": {"type": ["string", "integer"]}, "minItems": 1},
-                ]
-            }
-        ),
-    ] = None
-    """What to compare with: none for IS NULL, IS NOT NULL, IS TRUE and IS FALSE, a list for IN and MEMBER_OF."""
-    case: Case = Case.EXACT
-    """Whether the value must be spelled with the same upper and lower case."""
-    multi: MultiValued = MultiValued.ALL
-    """How many values of a multi-valued attribute must make the clause true."""
-
-    @model_validator(mode="after")
-    def _value_fits_operator(self) -> Self:
-        if problem := _value_problem(self.operator, self.value):
-            raise finding("value", problem)
-        return self
-
-
-def _value_problem(operator: Operator, value: str | int | tuple[str | int, ...] | None) -> str | None:
-    """Why an operator cannot be used with a value."""
-    if operator in _UNARY:
-        return None if value is None else f"{operator} takes no value: leave it out."
-    if value is None:
-        return f"{operator} needs a value."
-    if isinstance(value, tuple):
-        return None if operator in _LISTS else f"{operator} takes one value; for a list use IN."
-    if operator in _NUMERIC and (not isinstance(value, int) or value < 0):
-        return f"{operator} compares whole numbers: the value must be a whole number, 0 or more."
-    if operator in REGEXES:
-        return regex_problem(str(value))
-    if operator in _MOMENTS and not is_moment(str(value)):
-        return f"{operator} needs a date like 2026-01-31, or an offset from now like now-30d or now+12h."
-    return None
 
 
 class AssignmentMode(StrEnum):
@@ -378,21 +224,10 @@ class Actions(Section):
     """Whether accounts may be deleted."""
 
 
-def _groups_of_clauses(value: object) -> object:
-    if isinstance(value, Mapping):
-        raise ValueError("The filter is a list of groups, and a group is a list of clauses: put - [ ] around it.")
-    if isinstance(value, list) and value and all(isinstance(item, Mapping) for item in value):
-        raise ValueError("A group of clauses is a list too: put [ ] around clauses that must be true together.")
-    return value
-
-
-ClauseGroup = Annotated[tuple[Clause, ...], Field(min_length=1)]
-
-
 class EntryRules(Section):
     """Who of one kind is provisioned, how accounts are recognised, and what is written."""
 
-    scope: Annotated[tuple[ClauseGroup, ...], BeforeValidator(_groups_of_clauses)] = ()
+    scope: Filter = ()
     """Groups of clauses: an entry is in scope when all clauses of one group are true. Without groups everybody is."""
     matching: Annotated[tuple[MatchingRule, ...], Field(min_length=1)]
     """How an account that is already there is recognised, in order of precedence."""
@@ -446,201 +281,6 @@ class Deprovision(Section):
     """No longer in the source at all."""
     delete_after: Duration | None = None
     """How long after it was disabled an account is deleted; never where this is left out."""
-
-
-class Limit(Section):
-    """How much one cycle may do before a person is asked: more than ``count``, or more than ``fraction`` of all."""
-
-    count: Annotated[int, Field(strict=True, ge=0)] | None = 500
-    """So many at most; null: any number."""
-    fraction: Annotated[float, Field(strict=True, ge=0, le=1)] = 0.1
-    """So many at most, of what there is: 0 to 1."""
-    minimum: Annotated[int, Field(strict=True, ge=0)] = 20
-    """Population from which on the fraction is looked at."""
-
-
-class SourceLimit(Limit):
-    """How much smaller the source may be than it was, before nothing is concluded from anybody's absence."""
-
-    count: Annotated[int, Field(strict=True, ge=0)] | None = None
-    """So many users fewer at most; null: any number."""
-    fraction: Annotated[float, Field(strict=True, ge=0, le=1)] = 0.2
-    """So many users fewer at most, of those there were: 0 to 1."""
-
-
-class UpdatesLimit(Limit):
-    """How many entries of one kind a cycle may change, unless the job itself has changed.
-
-    The default lets anything through in small jobs, in the first cycle and in the one after a change of the job, which
-    rewrite many on purpose; in all others it stops at half of the accounts, which no ordinary day changes.
-    """
-
-    count: Annotated[int, Field(strict=True, ge=0)] | None = None
-    """So many at most; null: any number."""
-    fraction: Annotated[float, Field(strict=True, ge=0, le=1)] = 0.5
-    """So many at most, of the accounts there are: 0 to 1."""
-    minimum: Annotated[int, Field(strict=True, ge=0)] = 100
-    """Population from which on the fraction is looked at."""
-
-
-class DayLimit(Limit):
-    """Removals within 24 hours."""
-
-    count: Annotated[int, Field(strict=True, ge=0)] | None = 1000
-    """So many at most; null: any number."""
-    fraction: Annotated[float, Field(strict=True, ge=0, le=1)] = 0.2
-    """So many at most, of what there was at their beginning: 0 to 1."""
-
-
-class WeekLimit(Limit):
-    """Removals within seven days."""
-
-    count: Annotated[int, Field(strict=True, ge=0)] | None = 2500
-    """So many at most; null: any number."""
-    fraction: Annotated[float, Field(strict=True, ge=0, le=1)] = 0.3
-    """So many at most, of what there was at their beginning: 0 to 1."""
-
-
-class Budget(Section):
-    """Accounts disabled and deleted over time, whatever number of cycles it takes; approved ones do not count."""
-
-    per_day: DayLimit = DayLimit()
-    """In the last 24 hours, this cycle included."""
-    per_week: WeekLimit = WeekLimit()
-    """In the last seven days, this cycle included."""
-
-
-class Administrators(Section):
-    """Groups of the target in which somebody must be left."""
-
-    groups: tuple[Text, ...] = ()
-    """Groups by anchor, id in the target, or name."""
-    minimum: Annotated[int, Field(strict=True, ge=1)] = 1
-    """Active members that each of them keeps."""
-
-
-class Limits(Section):
-    """Guards: what exceeds one of these is held until a person has approved or rejected it; the rest goes on."""
-
-    removals: Limit = Limit()
-    """Accounts disabled and deleted by one cycle: users, groups, and both together."""
-    members: Limit = Limit()
-    """Members removed from one group by one cycle."""
-    attribute: Limit = Limit()
-    """Entries of one kind for which one cycle clears one attribute."""
-    updates: UpdatesLimit = UpdatesLimit()
-    """Entries of one kind that one cycle changes."""
-    budget: Budget = Budget()
-    """Accounts disabled and deleted over several cycles."""
-    source: SourceLimit = SourceLimit()
-    """Users missing in the source, compared with the last cycle that read it completely and did not doubt it."""
-    administrators: Administrators = Administrators()
-    """Groups that keep an active member, whatever the source says."""
-
-
-class EscrowRules(Section):
-    """When an entry that failed is tried again: in the next cycle, then with gaps that double."""
-
-    first_gap: Duration = timedelta(minutes=40)
-    """Time to wait after the second failure; twice as long after each further one."""
-    longest_gap: Duration = timedelta(hours=24)
-    """No gap grows beyond this."""
-    give_up_after: Duration = timedelta(days=28)
-    """How long after its first failure an entry is tried; from then on only when it changes, or when told to."""
-
-
-class QuarantineRules(Section):
-    """When a job has failed so much that it is tried less and less often. Failures are counted per cycle."""
-
-    floor: Annotated[int, Field(strict=True, ge=1)] = 5_000
-    """Failures below which neither proportion nor totals are looked at."""
-    proportion: Annotated[float, Field(strict=True, ge=0, le=1)] = 0.4
-    """Failed share of everything tried, 0 to 1, references left out: more than this is too much."""
-    failures: Annotated[int, Field(strict=True, ge=0)] = 40_000
-    """Failures, references left out: more than this is too much, whatever else went well."""
-    total: Annotated[int, Field(strict=True, ge=0)] = 60_000
-    """Failures with references (managers, members): more than this is too much."""
-    all_of: Annotated[int, Field(strict=True, ge=1)] = 20
-    """For small jobs: at least so many were tried for the first time, and every single one failed."""
-    stops: Annotated[int, Field(strict=True, ge=1)] = 12
-    """Cycles in a row that could not be carried out at all, because a system did not answer, for example."""
-    give_up_after: Duration = timedelta(days=28)
-    """How long a job is tried in quarantine; from then on only a person starts it again."""
-
-
-class OnFailure(StrEnum):
-    """What happens when a check does not hold."""
-
-    STOP = "stop"
-    HOLD_ROWS = "hold_rows"
-    WARN = "warn"
-
-
-class Check(Section):
-    """One Great Expectations expectation on a frame."""
-
-    expectation: str
-    """Its name: ``expect_column_values_to_be_unique``."""
-    arguments: dict[str, Any] = {}
-    """Its arguments by name."""
-    on_failure: OnFailure = OnFailure.STOP
-    """``stop`` the cycle, ``hold_rows`` that fail and go on with the others, or only ``warn``."""
-
-    @field_validator("expectation")
-    @classmethod
-    def _expectation_exists(cls, name: str) -> str:
-        if problem := expectation_problem(name):
-            raise ValueError(problem)
-        return name
-
-    @model_validator(mode="after")
-    def _rows_can_be_held(self) -> Self:
-        if self.on_failure is OnFailure.HOLD_ROWS and self.expectation.startswith("expect_table_"):
-            raise finding("on_failure", f"{self.expectation} names no rows that could be held: write stop or warn.")
-        return self
-
-
-def _check_item(value: object) -> object:
-    """``{expect_...: {...}, on_failure: ...}`` as name, arguments and what to do."""
-    if isinstance(value, Check) or (isinstance(value, Mapping) and "expectation" in value):
-        return value
-    names = [key for key in value if key != "on_failure"] if isinstance(value, Mapping) else []
-    if not isinstance(value, Mapping) or len(names) != 1:
-        raise ValueError("A check is one expectation and on_failure: {expect_...: {column: ...}, on_failure: stop}.")
-    arguments = value[names[0]]
-    if arguments is not None and not isinstance(arguments, Mapping):
-        raise finding(str(names[0]), "The arguments of an expectation are given by name: {column: mail}.")
-    return {"expectation": names[0], "arguments": arguments or {}} | {
-        key: item for key, item in value.items() if key == "on_failure"
-    }
-
-
-CheckItem = Annotated[
-    Check,
-    BeforeValidator(_check_item),
-    WithJsonSchema(
-        {
-            "type": "object",
-            "properties": {"on_failure": {"enum": [str(choice) for choice in OnFailure], "default": "stop"}},
-            "patternProperties": {"^expect_": {"type": ["object", "null"]}},
-            "additionalProperties": False,
-            "minProperties": 1,
-            "maxProperties": 2,
-        }
-    ),
-]
-
-
-class Checked(StrEnum):
-    """Frames that checks can look at."""
-
-    SOURCE_USERS = "source.users"
-    SOURCE_GROUPS = "source.groups"
-    SOURCE_MEMBERS = "source.members"
-    TARGET_USERS = "target.users"
-    TARGET_GROUPS = "target.groups"
-    TARGET_MEMBERS = "target.members"
-    PLAN = "plan"
 
 
 class Load(Section):
@@ -762,7 +402,7 @@ class Job(Section):
     """When so much has failed that the whole job is tried less often."""
     protect: tuple[Text, ...] = ()
     """Accounts of the target, by any matching attribute, that are never disabled or deleted."""
-    checks: dict[Checked, tuple[CheckItem, ...]] = {}
+    checks: dict[Checked, tuple[CheckItem, ...]] = Field(default={})
     """Great Expectations checks by the frame they look at."""
     load: Load = Load()
     """Size of batches, and how hard the target is driven."""

@@ -7,20 +7,20 @@ was sent, whoever has the job now.
 """
 
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import replace
 from datetime import datetime, timedelta
 from pathlib import Path
 from types import TracebackType
 from typing import Self, Unpack
 
 import pandas as pd
-from sqlalchemy import Connection, exists, func, select, update
+from sqlalchemy import Connection, exists, func, select
 
 from connectors.contract import Action, Change, Kind, Outcome, Status
-from connectors.errors import ErrorCode
-from tasks.ledger import leases, rows
+from tasks.ledger import cycles, leases, rows
 from tasks.ledger.bulk import Bulk, PostgresBulk, SqliteBulk, clean
+from tasks.ledger.cycles import check_fence
 from tasks.ledger.database import Database
+from tasks.ledger.linking import InTheWayError, Links, marked
 from tasks.ledger.logbook import Logbook, LogFilters
 from tasks.ledger.records import (
     Attempt,
@@ -30,7 +30,6 @@ from tasks.ledger.records import (
     CycleState,
     Escrow,
     Lease,
-    LeaseLostError,
     LedgerError,
     Link,
     Linked,
@@ -44,7 +43,6 @@ from tasks.ledger.records import (
     Staged,
     StagedState,
 )
-from tasks.ledger.settling import settle
 from tasks.ledger.tables import (
     ATTEMPT,
     CYCLE,
@@ -63,9 +61,6 @@ from tasks.ledger.tables import (
 _LOGGED = tuple(column.name for column in LOG.columns if column.name != "id")
 _JOURNALED = tuple(column.name for column in ATTEMPT.columns)
 
-_KIND, _ANCHOR, _TARGET_ID = (list(LINK.columns.keys()).index(name) for name in ("kind", "anchor", "target_id"))
-_ASKED_AT_ONCE = 20_000
-"""Keys in one query."""
 _APPROVALS_COUNT_FOR = timedelta(days=31)
 """How long before its removal an approval of an account is looked for."""
 
@@ -77,6 +72,7 @@ class Ledger:
         self._database = database
         self._logbook = Logbook(database)
         self._bulk: Bulk = SqliteBulk() if database.sqlite else PostgresBulk()
+        self._links = Links(database, self._bulk)
 
     @classmethod
     def open(cls, url: str | None, home: Path) -> Self:
@@ -126,27 +122,16 @@ class Ledger:
                 leases.check(connection, lease.job, lease.fence)
             # Writing the job's row first makes two beginners wait for each other, so that numbers are not given twice.
             self._bulk.upsert(connection, JOB, [(job, fingerprint, self._bulk.time(now))])
-            connection.execute(
-                update(CYCLE)
-                .where(CYCLE.c.job == job, CYCLE.c.state == CycleState.RUNNING.value)
-                .values(state=CycleState.CRASHED.value, message="The process died before the cycle had ended.")
+            return cycles.begin(
+                connection,
+                job,
+                kind,
+                fingerprint=fingerprint,
+                now=now,
+                flow_run_id=flow_run_id,
+                initiator=initiator,
+                lease=lease,
             )
-            last = connection.scalar(select(func.max(CYCLE.c.number)).where(CYCLE.c.job == job))
-            values = {
-                "job": job,
-                "number": (last or 0) + 1,
-                "kind": CycleKind(kind).value,
-                "state": CycleState.RUNNING.value,
-                "fingerprint": fingerprint,
-                "began": now,
-                "message": "",
-                "flow_run_id": flow_run_id,
-                "initiator": initiator,
-                "source": "",
-                "target": "",
-            }
-            row = connection.execute(CYCLE.insert().values(values).returning(*CYCLE.columns)).one()
-        return replace(rows.cycle_from(row), fence=lease.fence if lease else None)
 
     def end_cycle(
         self,
@@ -167,82 +152,57 @@ class Ledger:
         Raises: LeaseLostError when the cycle is no longer running because another one took over; nothing moves then.
         """
         with self._database.writing(durable=True) as connection:
-            _check_fence(connection, cycle)
-            row = connection.execute(
-                update(CYCLE)
-                .where(CYCLE.c.id == cycle.id, CYCLE.c.state == CycleState.RUNNING.value)
-                .values(
-                    state=CycleState(state).value,
-                    counts=dict(counts),
-                    message=clean(message),
-                    ended=now,
-                    watermark=watermark,
-                    source_count=source_count,
-                    target_count=target_count,
-                    source=clean(source),
-                    target=clean(target),
-                )
-                .returning(*CYCLE.columns)
-            ).one_or_none()
-            if row is None:
-                raise LeaseLostError(
-                    f"Cycle {cycle.number} of job {cycle.job} has already been closed, or another cycle took over. "
-                    "What it did is in the log; its watermark was not moved."
-                )
+            ended = cycles.end(
+                connection,
+                cycle,
+                state,
+                counts,
+                message=message,
+                now=now,
+                watermark=watermark,
+                source_count=source_count,
+                target_count=target_count,
+                source=source,
+                target=target,
+            )
             if watermark is not None:
                 self._move_watermark(connection, cycle.job, watermark, now, cycle.id)
-        return rows.cycle_from(row)
+        return ended
 
     def cycle(self, job: str, cycle_id: int) -> Cycle | None:
         """One cycle of the job by its id."""
         with self._database.reading() as connection:
-            row = connection.execute(select(CYCLE).where(CYCLE.c.id == cycle_id, CYCLE.c.job == job)).one_or_none()
-        return None if row is None else rows.cycle_from(row)
+            return _first(cycles.latest(connection, job, 1, CYCLE.c.id == cycle_id))
 
     def cycle_numbered(self, job: str, number: int) -> Cycle | None:
         """One cycle of the job by its number, as people call it."""
         with self._database.reading() as connection:
-            row = connection.execute(select(CYCLE).where(CYCLE.c.job == job, CYCLE.c.number == number)).one_or_none()
-        return None if row is None else rows.cycle_from(row)
+            return _first(cycles.latest(connection, job, 1, CYCLE.c.number == number))
 
     def cycles(self, job: str, limit: int = 20) -> list[Cycle]:
         """The job's latest cycles, newest first."""
-        return self._cycles(job, limit)
+        with self._database.reading() as connection:
+            return cycles.latest(connection, job, limit)
 
     def last_cycle(
         self, job: str, *, states: Collection[CycleState] = (), kinds: Collection[CycleKind] = ()
     ) -> Cycle | None:
         """The job's latest cycle, of these states and kinds where some are given; None when there is none."""
-        found = self._cycles(job, 1, states, kinds)
-        return found[0] if found else None
-
-    def _cycles(
-        self, job: str, limit: int, states: Collection[CycleState] = (), kinds: Collection[CycleKind] = ()
-    ) -> list[Cycle]:
-        query = select(CYCLE).where(CYCLE.c.job == job).order_by(CYCLE.c.number.desc()).limit(limit)
-        if states:
-            query = query.where(CYCLE.c.state.in_([state.value for state in states]))
-        if kinds:
-            query = query.where(CYCLE.c.kind.in_([kind.value for kind in kinds]))
         with self._database.reading() as connection:
-            return [rows.cycle_from(row) for row in connection.execute(query)]
+            return _first(cycles.latest(connection, job, 1, states=states, kinds=kinds))
 
     def begin_plan(self, cycle: Cycle, plan: str) -> None:
         """Write down, with its initiator, that a running cycle carries out a plan file; survives a power cut.
 
         Raises: LeaseLostError.
         """
-        initiator = f"{cycle.initiator}, {_by_plan(plan)}" if cycle.initiator else _by_plan(plan)
         with self._database.writing(durable=True) as connection:
-            _check_fence(connection, cycle)
-            connection.execute(update(CYCLE).where(CYCLE.c.id == cycle.id).values(initiator=initiator))
+            cycles.note_plan(connection, cycle, plan)
 
     def cycle_of_plan(self, job: str, plan: str) -> Cycle | None:
         """The job's cycle that carried out, or began to carry out, a plan file; None when there is none."""
-        query = select(CYCLE).where(CYCLE.c.job == job, CYCLE.c.initiator.endswith(_by_plan(plan), autoescape=True))
         with self._database.reading() as connection:
-            row = connection.execute(query.order_by(CYCLE.c.number.desc()).limit(1)).one_or_none()
-        return None if row is None else rows.cycle_from(row)
+            return _first(cycles.latest(connection, job, 1, cycles.carrying_out(plan)))
 
     def source_counts(self, job: str, limit: int = 20) -> list[int]:
         """Users in the source in the job's latest cycles that have such a number, newest first."""
@@ -291,26 +251,18 @@ class Ledger:
     def target_ids(self, job: str, kind: Kind, anchors: Sequence[str]) -> dict[str, str]:
         """Anchor to target id, for those of the anchors that are linked."""
         with self._database.reading() as connection:
-            return self._pairs(connection, job, kind, "anchor", anchors)
+            return self._links.pairs(connection, job, kind, "anchor", anchors)
 
     def anchors(self, job: str, kind: Kind, target_ids: Sequence[str]) -> dict[str, str]:
         """Target id to anchor, for those of the target ids that are linked."""
         with self._database.reading() as connection:
-            pairs = self._pairs(connection, job, kind, "target_id", target_ids)
+            pairs = self._links.pairs(connection, job, kind, "target_id", target_ids)
         return {target_id: anchor for anchor, target_id in pairs.items()}
 
     def links_elsewhere(self, job: str, target: str) -> pd.DataFrame:
         """Accounts that other jobs own in the same target (as cycles name it); columns kind, target_id, job."""
-        others = select(CYCLE.c.job).where(CYCLE.c.target == target, CYCLE.c.job != job).distinct()
         with self._database.reading() as connection:
-            jobs = sorted(connection.scalars(others))
-            frames = [
-                self._bulk.links(connection, other, kind.value).assign(kind=kind.value, job=other)
-                for other in jobs
-                for kind in Kind
-            ]
-        columns = ["kind", "target_id", "job"]
-        return pd.concat(frames)[columns] if frames else pd.DataFrame(columns=columns, dtype="str")
+            return self._links.elsewhere(connection, job, target)
 
     def put_links(
         self, job: str, kind: Kind, frame: pd.DataFrame, *, cycle_id: int, now: datetime, under: Cycle | None = None
@@ -328,58 +280,20 @@ class Ledger:
         links = rows.FrameRows(job, kind, frame, cycle_id, self._bulk.time(now))
         try:
             with self._database.writing() as connection:
-                _check_fence(connection, under)
-                self._upsert_links(connection, job, links)
-        except _InTheWayError:
+                check_fence(connection, under)
+                self._links.put(connection, links)
+        except InTheWayError:
             with self._database.writing() as connection:
-                _check_fence(connection, under)
-                clashes = self._settle_links(connection, job, list(links))
+                check_fence(connection, under)
+                clashes = self._links.settle(connection, job, list(links))
                 if clashes:
                     raise LinkTakenError(job, clashes) from None
 
     def drop_links(self, job: str, kind: Kind, anchors: Sequence[str], *, under: Cycle | None = None) -> None:
         """Forget links; anchors without one are passed over. ``under``: the running cycle. Raises: LeaseLostError."""
         with self._database.writing() as connection:
-            _check_fence(connection, under)
-            self._drop_links(connection, job, kind, anchors)
-
-    def _drop_links(self, connection: Connection, job: str, kind: Kind, anchors: Sequence[str]) -> None:
-        for start in range(0, len(anchors), _ASKED_AT_ONCE):
-            some = anchors[start : start + _ASKED_AT_ONCE]
-            self._bulk.delete(connection, LINK, {"job": job, "kind": kind.value}, "anchor", some)
-
-    def _pairs(self, connection: Connection, job: str, kind: Kind, by: str, keys: Sequence[str]) -> dict[str, str]:
-        pairs: dict[str, str] = {}
-        for start in range(0, len(keys), _ASKED_AT_ONCE):
-            some = keys[start : start + _ASKED_AT_ONCE]
-            pairs.update(self._bulk.link_pairs(connection, job, kind.value, by, some))
-        return pairs
-
-    def _upsert_links(self, connection: Connection, job: str, links: Iterable[rows.Values]) -> None:
-        """Write links where no target id is in the way; hardly ever one is, so nobody looks first.
-
-        Raises: _InTheWayError; the transaction is lost then, and the next one has to settle. (A savepoint would keep
-        it, and make SQLite copy every page before it is touched.)
-        """
-        try:
-            self._bulk.upsert(connection, LINK, links)
-        except self._database.integrity_error:
-            raise _InTheWayError from None
-
-    def _settle_links(self, connection: Connection, job: str, links: list[rows.Values]) -> list[Clash]:
-        """Write links after sorting out who may have which account; gives those that were left out."""
-        clashes: list[Clash] = []
-        settled: list[rows.Values] = []
-        for kind in Kind:
-            mine = {link[_ANCHOR]: link for link in links if link[_KIND] == kind.value}
-            wanted = {anchor: link[_TARGET_ID] for anchor, link in mine.items()}
-            pairs = self._pairs(connection, job, kind, "target_id", sorted(set(wanted.values())))
-            verdict = settle(wanted, {target_id: anchor for anchor, target_id in pairs.items()})
-            self._drop_links(connection, job, kind, verdict.moving)
-            settled += (mine[anchor] for anchor in verdict.free)
-            clashes += (Clash(kind, anchor, wanted[anchor], holder) for anchor, holder in verdict.taken.items())
-        self._bulk.upsert(connection, LINK, settled)
-        return clashes
+            check_fence(connection, under)
+            self._links.drop(connection, job, kind, anchors)
 
     # -- attempts and outcomes ------------------------------------------------------------------------------------
 
@@ -396,7 +310,7 @@ class Ledger:
             rows.attempt_row(cycle, change, moment, known_by) for change in sorted(changes, key=lambda one: one.id)
         ]
         with self._database.writing(durable=True) as connection:
-            _check_fence(connection, cycle)
+            check_fence(connection, cycle)
             try:
                 self._bulk.insert(connection, ATTEMPT, _JOURNALED, attempts)
             except self._database.integrity_error:
@@ -427,7 +341,7 @@ class Ledger:
         linked = {(link.kind, link.anchor): link for link in links}
         try:
             return self._record(cycle, changes, outcomes, now, linked, lines, settle=False)
-        except _InTheWayError:
+        except InTheWayError:
             return self._record(cycle, changes, outcomes, now, linked, lines, settle=True)
 
     def _record(
@@ -459,12 +373,12 @@ class Ledger:
                     for change in changes
                     if change.action is Action.DELETE and change.kind is kind and _done(by_change.get(change.id))
                 ]
-                self._drop_links(connection, cycle.job, kind, gone)
+                self._links.drop(connection, cycle.job, kind, gone)
             if settle:
-                clashes = self._settle_links(connection, cycle.job, linked)
+                clashes = self._links.settle(connection, cycle.job, linked)
             else:
-                self._upsert_links(connection, cycle.job, linked)
-            self._insert_log(connection, cycle, _marked(lines, clashes), now)
+                self._links.put(connection, linked)
+            self._insert_log(connection, cycle, marked(lines, clashes), now)
         return tuple(clashes)
 
     def open_attempts(self, job: str) -> list[Attempt]:
@@ -501,7 +415,7 @@ class Ledger:
         Raises: LeaseLostError.
         """
         with self._database.writing() as connection:
-            _check_fence(connection, cycle)
+            check_fence(connection, cycle)
             self._insert_log(connection, cycle, entries, now)
 
     def _insert_log(self, connection: Connection, cycle: Cycle, entries: Iterable[LogEntry], now: datetime) -> None:
@@ -541,7 +455,7 @@ class Ledger:
             (one.kind, one.action, one.anchor, one.state): rows.staged_row(job, one, self._bulk.time) for one in staged
         }
         with self._database.writing(durable=True) as connection:
-            _check_fence(connection, under)
+            check_fence(connection, under)
             self._bulk.upsert(connection, STAGED, held.values())
 
     def staged(self, job: str, *, state: StagedState | None = None) -> list[Staged]:
@@ -559,7 +473,7 @@ class Ledger:
         ``under``: the running cycle. Raises: LeaseLostError.
         """
         with self._database.writing() as connection:
-            _check_fence(connection, under)
+            check_fence(connection, under)
             anchors: dict[tuple[Kind, Action, StagedState], list[str]] = {}
             for one in staged:
                 anchors.setdefault((one.kind, one.action, one.state), []).append(one.anchor)
@@ -574,7 +488,7 @@ class Ledger:
         """
         failed = {(one.kind, one.anchor): rows.escrow_row(job, one, self._bulk.time) for one in escrows}
         with self._database.writing(durable=True) as connection:
-            _check_fence(connection, under)
+            check_fence(connection, under)
             self._bulk.upsert(connection, ESCROW, failed.values())
 
     def escrows(self, job: str) -> list[Escrow]:
@@ -590,7 +504,7 @@ class Ledger:
         ``under``: the running cycle. Raises: LeaseLostError.
         """
         with self._database.writing() as connection:
-            _check_fence(connection, under)
+            check_fence(connection, under)
             self._bulk.delete(connection, ESCROW, {"job": job, "kind": kind.value}, "anchor", anchors)
 
     # -- what holds a whole job back: a person's pause, quarantine; and what people have been told ------------------
@@ -618,7 +532,7 @@ class Ledger:
         ``under``: the running cycle. Raises: LeaseLostError.
         """
         with self._database.writing(durable=True) as connection:
-            _check_fence(connection, under)
+            check_fence(connection, under)
             if quarantine is None:
                 connection.execute(QUARANTINE.delete().where(QUARANTINE.c.job == job))
             else:
@@ -698,37 +612,9 @@ class Ledger:
             leases.check(connection, lease.job, lease.fence)
 
 
-def _by_plan(plan: str) -> str:
-    return f"by plan {plan}"
-
-
-class _InTheWayError(Exception):
-    """A link was not written because its account is linked already; somebody has to look who may have it."""
-
-
-def _check_fence(connection: Connection, cycle: Cycle | None) -> None:
-    """Pass when nobody has taken the cycle's job over. Raises: LeaseLostError."""
-    if cycle is not None and cycle.fence is not None:
-        leases.check(connection, cycle.job, cycle.fence)
+def _first(found: Sequence[Cycle]) -> Cycle | None:
+    return found[0] if found else None
 
 
 def _done(outcome: Outcome | None) -> bool:
     return outcome is not None and outcome.status is Status.DONE
-
-
-def _marked(entries: Iterable[LogEntry], clashes: Sequence[Clash]) -> Iterable[LogEntry]:
-    """The entries; those whose link could not be written as failures that say why."""
-    if not clashes:
-        return entries
-    by_entry = {(clash.kind, clash.anchor): clash for clash in clashes}
-    return (_failed(entry, by_entry.get((entry.kind, entry.anchor))) for entry in entries)
-
-
-def _failed(entry: LogEntry, clash: Clash | None) -> LogEntry:
-    if clash is None:
-        return entry
-    message = (
-        f"The target answered with {clash.target_id}, which is linked to {clash.linked_to} already; an account can "
-        "belong to one entry only. Look at the matching attributes."
-    )
-    return replace(entry, status=LogStatus.FAILURE, code=ErrorCode.DUPLICATE_TARGET_ENTRIES, message=message)

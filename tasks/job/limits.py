@@ -1,0 +1,129 @@
+"""What is held back, tried later, or stopped: guards, escrow and quarantine."""
+
+from datetime import timedelta
+from typing import Annotated
+
+from pydantic import Field
+
+from tasks.job.section import Section, Text
+from tasks.job.values import Duration
+
+
+class Limit(Section):
+    """How much one cycle may do before a person is asked: more than ``count``, or more than ``fraction`` of all."""
+
+    count: Annotated[int, Field(strict=True, ge=0)] | None = 500
+    """So many at most; null: any number."""
+    fraction: Annotated[float, Field(strict=True, ge=0, le=1)] = 0.1
+    """So many at most, of what there is: 0 to 1."""
+    minimum: Annotated[int, Field(strict=True, ge=0)] = 20
+    """Population from which on the fraction is looked at."""
+
+
+class SourceLimit(Limit):
+    """How much smaller the source may be than it was, before nothing is concluded from anybody's absence."""
+
+    count: Annotated[int, Field(strict=True, ge=0)] | None = None
+    """So many users fewer at most; null: any number."""
+    fraction: Annotated[float, Field(strict=True, ge=0, le=1)] = 0.2
+    """So many users fewer at most, of those there were: 0 to 1."""
+
+
+class UpdatesLimit(Limit):
+    """How many entries of one kind a cycle may change, unless the job itself has changed.
+
+    The default lets anything through in small jobs, in the first cycle and in the one after a change of the job, which
+    rewrite many on purpose; in all others it stops at half of the accounts, which no ordinary day changes.
+    """
+
+    count: Annotated[int, Field(strict=True, ge=0)] | None = None
+    """So many at most; null: any number."""
+    fraction: Annotated[float, Field(strict=True, ge=0, le=1)] = 0.5
+    """So many at most, of the accounts there are: 0 to 1."""
+    minimum: Annotated[int, Field(strict=True, ge=0)] = 100
+    """Population from which on the fraction is looked at."""
+
+
+class DayLimit(Limit):
+    """Removals within 24 hours."""
+
+    count: Annotated[int, Field(strict=True, ge=0)] | None = 1000
+    """So many at most; null: any number."""
+    fraction: Annotated[float, Field(strict=True, ge=0, le=1)] = 0.2
+    """So many at most, of what there was at their beginning: 0 to 1."""
+
+
+class WeekLimit(Limit):
+    """Removals within seven days."""
+
+    count: Annotated[int, Field(strict=True, ge=0)] | None = 2500
+    """So many at most; null: any number."""
+    fraction: Annotated[float, Field(strict=True, ge=0, le=1)] = 0.3
+    """So many at most, of what there was at their beginning: 0 to 1."""
+
+
+class Budget(Section):
+    """Accounts disabled and deleted over time, whatever number of cycles it takes; approved ones do not count."""
+
+    per_day: DayLimit = DayLimit()
+    """In the last 24 hours, this cycle included."""
+    per_week: WeekLimit = WeekLimit()
+    """In the last seven days, this cycle included."""
+
+
+class Administrators(Section):
+    """Groups of the target in which somebody must be left."""
+
+    groups: tuple[Text, ...] = ()
+    """Groups by anchor, id in the target, or name."""
+    minimum: Annotated[int, Field(strict=True, ge=1)] = 1
+    """Active members that each of them keeps."""
+
+
+class Limits(Section):
+    """Guards: what exceeds one of these is held until a person has approved or rejected it; the rest goes on."""
+
+    removals: Limit = Limit()
+    """Accounts disabled and deleted by one cycle: users, groups, and both together."""
+    members: Limit = Limit()
+    """Members removed from one group by one cycle."""
+    attribute: Limit = Limit()
+    """Entries of one kind for which one cycle clears one attribute."""
+    updates: UpdatesLimit = UpdatesLimit()
+    """Entries of one kind that one cycle changes."""
+    budget: Budget = Budget()
+    """Accounts disabled and deleted over several cycles."""
+    source: SourceLimit = SourceLimit()
+    """Users missing in the source, compared with the last cycle that read it completely and did not doubt it."""
+    administrators: Administrators = Administrators()
+    """Groups that keep an active member, whatever the source says."""
+
+
+class EscrowRules(Section):
+    """When an entry that failed is tried again: in the next cycle, then with gaps that double."""
+
+    first_gap: Duration = timedelta(minutes=40)
+    """Time to wait after the second failure; twice as long after each further one."""
+    longest_gap: Duration = timedelta(hours=24)
+    """No gap grows beyond this."""
+    give_up_after: Duration = timedelta(days=28)
+    """How long after its first failure an entry is tried; from then on only when it changes, or when told to."""
+
+
+class QuarantineRules(Section):
+    """When a job has failed so much that it is tried less and less often. Failures are counted per cycle."""
+
+    floor: Annotated[int, Field(strict=True, ge=1)] = 5_000
+    """Failures below which neither proportion nor totals are looked at."""
+    proportion: Annotated[float, Field(strict=True, ge=0, le=1)] = 0.4
+    """Failed share of everything tried, 0 to 1, references left out: more than this is too much."""
+    failures: Annotated[int, Field(strict=True, ge=0)] = 40_000
+    """Failures, references left out: more than this is too much, whatever else went well."""
+    total: Annotated[int, Field(strict=True, ge=0)] = 60_000
+    """Failures with references (managers, members): more than this is too much."""
+    all_of: Annotated[int, Field(strict=True, ge=1)] = 20
+    """For small jobs: at least so many were tried for the first time, and every single one failed."""
+    stops: Annotated[int, Field(strict=True, ge=1)] = 12
+    """Cycles in a row that could not be carried out at all, because a system did not answer, for example."""
+    give_up_after: Duration = timedelta(days=28)
+    """How long a job is tried in quarantine; from then on only a person starts it again."""

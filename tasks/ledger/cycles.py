@@ -1,0 +1,126 @@
+"""Cycles as they are opened, closed and looked up. Every function works in the transaction that it is given."""
+
+from collections.abc import Collection, Mapping
+from dataclasses import replace
+from datetime import datetime
+
+from sqlalchemy import ColumnElement, Connection, func, select, update
+
+from tasks.ledger import leases, rows
+from tasks.ledger.bulk import clean
+from tasks.ledger.records import Cycle, CycleKind, CycleState, Lease, LeaseLostError
+from tasks.ledger.tables import CYCLE
+
+
+def check_fence(connection: Connection, cycle: Cycle | None) -> None:
+    """Pass when nobody has taken the cycle's job over, or nobody can have. Raises: LeaseLostError."""
+    if cycle is not None and cycle.fence is not None:
+        leases.check(connection, cycle.job, cycle.fence)
+
+
+def begin(
+    connection: Connection,
+    job: str,
+    kind: CycleKind,
+    *,
+    fingerprint: str,
+    now: datetime,
+    flow_run_id: str | None,
+    initiator: str,
+    lease: Lease | None,
+) -> Cycle:
+    """Open the next cycle; whatever still stands as running belongs to dead processes."""
+    connection.execute(
+        update(CYCLE)
+        .where(CYCLE.c.job == job, CYCLE.c.state == CycleState.RUNNING.value)
+        .values(state=CycleState.CRASHED.value, message="The process died before the cycle had ended.")
+    )
+    last = connection.scalar(select(func.max(CYCLE.c.number)).where(CYCLE.c.job == job))
+    values = {
+        "job": job,
+        "number": (last or 0) + 1,
+        "kind": CycleKind(kind).value,
+        "state": CycleState.RUNNING.value,
+        "fingerprint": fingerprint,
+        "began": now,
+        "message": "",
+        "flow_run_id": flow_run_id,
+        "initiator": initiator,
+        "source": "",
+        "target": "",
+    }
+    row = connection.execute(CYCLE.insert().values(values).returning(*CYCLE.columns)).one()
+    return replace(rows.cycle_from(row), fence=lease.fence if lease else None)
+
+
+def end(
+    connection: Connection,
+    cycle: Cycle,
+    state: CycleState,
+    counts: Mapping[str, int],
+    *,
+    message: str,
+    now: datetime,
+    watermark: str | None,
+    source_count: int | None,
+    target_count: int | None,
+    source: str,
+    target: str,
+) -> Cycle:
+    """Close a cycle. Raises: LeaseLostError when it is no longer running."""
+    check_fence(connection, cycle)
+    row = connection.execute(
+        update(CYCLE)
+        .where(CYCLE.c.id == cycle.id, CYCLE.c.state == CycleState.RUNNING.value)
+        .values(
+            state=CycleState(state).value,
+            counts=dict(counts),
+            message=clean(message),
+            ended=now,
+            watermark=watermark,
+            source_count=source_count,
+            target_count=target_count,
+            source=clean(source),
+            target=clean(target),
+        )
+        .returning(*CYCLE.columns)
+    ).one_or_none()
+    if row is None:
+        raise LeaseLostError(
+            f"Cycle {cycle.number} of job {cycle.job} has already been closed, or another cycle took over. "
+            "What it did is in the log; its watermark was not moved."
+        )
+    return rows.cycle_from(row)
+
+
+def latest(
+    connection: Connection,
+    job: str,
+    limit: int,
+    *conditions: ColumnElement[bool],
+    states: Collection[CycleState] = (),
+    kinds: Collection[CycleKind] = (),
+) -> list[Cycle]:
+    """The job's latest cycles for which the conditions hold, newest first; of these states and kinds, if any."""
+    query = select(CYCLE).where(CYCLE.c.job == job, *conditions).order_by(CYCLE.c.number.desc()).limit(limit)
+    if states:
+        query = query.where(CYCLE.c.state.in_([state.value for state in states]))
+    if kinds:
+        query = query.where(CYCLE.c.kind.in_([kind.value for kind in kinds]))
+    return [rows.cycle_from(row) for row in connection.execute(query)]
+
+
+def note_plan(connection: Connection, cycle: Cycle, plan: str) -> None:
+    """Write down, with its initiator, that a running cycle carries out a plan file. Raises: LeaseLostError."""
+    check_fence(connection, cycle)
+    initiator = f"{cycle.initiator}, {_by_plan(plan)}" if cycle.initiator else _by_plan(plan)
+    connection.execute(update(CYCLE).where(CYCLE.c.id == cycle.id).values(initiator=initiator))
+
+
+def carrying_out(plan: str) -> ColumnElement[bool]:
+    """Condition for cycles that carried out, or began to carry out, a plan file."""
+    return CYCLE.c.initiator.endswith(_by_plan(plan), autoescape=True)
+
+
+def _by_plan(plan: str) -> str:
+    return f"by plan {plan}"

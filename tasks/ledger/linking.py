@@ -1,0 +1,101 @@
+"""Links as they are written: in bulk, and sorted out where two entries want one account."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+
+import pandas as pd
+from sqlalchemy import Connection, select
+
+from connectors.contract import Kind
+from connectors.errors import ErrorCode
+from tasks.ledger import rows
+from tasks.ledger.bulk import Bulk
+from tasks.ledger.database import Database
+from tasks.ledger.records import Clash, LogEntry, LogStatus
+from tasks.ledger.settling import settle
+from tasks.ledger.tables import CYCLE, LINK
+
+_KIND, _ANCHOR, _TARGET_ID = (list(LINK.columns.keys()).index(name) for name in ("kind", "anchor", "target_id"))
+_ASKED_AT_ONCE = 20_000
+"""Keys in one query."""
+
+
+class InTheWayError(Exception):
+    """A link was not written because its account is linked already; somebody has to look who may have it."""
+
+
+class Links:
+    """The links of one ledger. Every method works in the transaction that it is given."""
+
+    def __init__(self, database: Database, bulk: Bulk) -> None:
+        self._database = database
+        self._bulk = bulk
+
+    def pairs(self, connection: Connection, job: str, kind: Kind, by: str, keys: Sequence[str]) -> dict[str, str]:
+        """Anchor to target id, where ``by`` (``anchor`` or ``target_id``) is one of the keys."""
+        pairs: dict[str, str] = {}
+        for start in range(0, len(keys), _ASKED_AT_ONCE):
+            some = keys[start : start + _ASKED_AT_ONCE]
+            pairs.update(self._bulk.link_pairs(connection, job, kind.value, by, some))
+        return pairs
+
+    def elsewhere(self, connection: Connection, job: str, target: str) -> pd.DataFrame:
+        """Accounts that other jobs own in the same target; columns kind, target_id, job."""
+        others = select(CYCLE.c.job).where(CYCLE.c.target == target, CYCLE.c.job != job).distinct()
+        frames = [
+            self._bulk.links(connection, other, kind.value).assign(kind=kind.value, job=other)
+            for other in sorted(connection.scalars(others))
+            for kind in Kind
+        ]
+        columns = ["kind", "target_id", "job"]
+        return pd.concat(frames)[columns] if frames else pd.DataFrame(columns=columns, dtype="str")
+
+    def put(self, connection: Connection, links: Iterable[rows.Values]) -> None:
+        """Write links where no target id is in the way; hardly ever one is, so nobody looks first.
+
+        Raises: InTheWayError; the transaction is lost then, and the next one has to :meth:`settle`. (A savepoint would
+        keep it, and make SQLite copy every page before it is touched.)
+        """
+        try:
+            self._bulk.upsert(connection, LINK, links)
+        except self._database.integrity_error:
+            raise InTheWayError from None
+
+    def settle(self, connection: Connection, job: str, links: Sequence[rows.Values]) -> list[Clash]:
+        """Write links after sorting out who may have which account; gives those that were left out."""
+        clashes: list[Clash] = []
+        settled: list[rows.Values] = []
+        for kind in Kind:
+            mine = {link[_ANCHOR]: link for link in links if link[_KIND] == kind.value}
+            wanted = {anchor: link[_TARGET_ID] for anchor, link in mine.items()}
+            pairs = self.pairs(connection, job, kind, "target_id", sorted(set(wanted.values())))
+            verdict = settle(wanted, {target_id: anchor for anchor, target_id in pairs.items()})
+            self.drop(connection, job, kind, verdict.moving)
+            settled += (mine[anchor] for anchor in verdict.free)
+            clashes += (Clash(kind, anchor, wanted[anchor], holder) for anchor, holder in verdict.taken.items())
+        self._bulk.upsert(connection, LINK, settled)
+        return clashes
+
+    def drop(self, connection: Connection, job: str, kind: Kind, anchors: Sequence[str]) -> None:
+        """Forget links; anchors without one are passed over."""
+        for start in range(0, len(anchors), _ASKED_AT_ONCE):
+            some = anchors[start : start + _ASKED_AT_ONCE]
+            self._bulk.delete(connection, LINK, {"job": job, "kind": kind.value}, "anchor", some)
+
+
+def marked(entries: Iterable[LogEntry], clashes: Sequence[Clash]) -> Iterable[LogEntry]:
+    """The entries; those whose link could not be written as failures that say why."""
+    if not clashes:
+        return entries
+    by_entry = {(clash.kind, clash.anchor): clash for clash in clashes}
+    return (_failed(entry, by_entry.get((entry.kind, entry.anchor))) for entry in entries)
+
+
+def _failed(entry: LogEntry, clash: Clash | None) -> LogEntry:
+    if clash is None:
+        return entry
+    message = (
+        f"The target answered with {clash.target_id}, which is linked to {clash.linked_to} already; an account can "
+        "belong to one entry only. Look at the matching attributes."
+    )
+    return replace(entry, status=LogStatus.FAILURE, code=ErrorCode.DUPLICATE_TARGET_ENTRIES, message=message)
