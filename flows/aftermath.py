@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 
 from connectors.contract import Kind
+from flows.systems import EVALUATING
 from tasks import notify
 from tasks.escrow import Failed, after_load
 from tasks.job import Job
@@ -72,7 +73,8 @@ def count_stops(ledger: Ledger, cycle: Cycle, error: BaseException | None) -> in
     """Cycles in a row that were stopped by a system, with this one; a person who ends a cycle changes nothing."""
     if error is None:
         return 0
-    before = next((one for one in ledger.cycles(cycle.job, limit=2) if one.id != cycle.id), None)
+    earlier = ledger.cycles(cycle.job, limit=2, kinds=EVALUATING)
+    before = next((one for one in earlier if one.id != cycle.id), None)
     stops = before.counts.get(STOPS, 0) if before is not None else 0
     return stops + 1 if is_stop(error) else stops
 

@@ -471,7 +471,7 @@ def _close(job: Job, ledger: Ledger, cycle: Cycle, running: Running | None, erro
         source_count=len(source.users) if source is not None and not _doubtful(running) else None,
         target_count=len(target.users) if target is not None else None,
         source=source.system if source is not None else "",
-        target=target.system if target is not None else "",
+        target=_name_of_target(running),
     )
     story().info("%s", report.message)
     if running is not None:
@@ -579,6 +579,15 @@ def _waiting_entry(item: Staged, action: LogAction, reason: str) -> LogEntry:
 def _doubtful(running: Running | None) -> bool:
     """True when the source that was read is no measure for later ones: nobody has judged it, or a guard doubts it."""
     return running is None or running.decision is None or running.decision.checked.doubtful
+
+
+def _name_of_target(running: Running | None) -> str:
+    """What the target that was seen calls itself; nothing where none was."""
+    if running is None:
+        return ""
+    if running.decision is not None:
+        return running.decision.sight.snapshot.system
+    return running.snapshots["target"].system if "target" in running.snapshots else ""
 
 
 def _unchanged(decision: Decision) -> int:

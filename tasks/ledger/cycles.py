@@ -110,6 +110,15 @@ def latest(
     return [rows.cycle_from(row) for row in connection.execute(query)]
 
 
+def ignorant_since(connection: Connection, job: str, cycle_id: int) -> list[int]:
+    """Ids of later cycles that kept no knowledge of the target: of a few entries only, or not come to their end."""
+    partial = CYCLE.c.kind.in_([kind.value for kind in CycleKind if kind.partial])
+    broken = CYCLE.c.state.in_([CycleState.STOPPED.value, CycleState.CRASHED.value])
+    return list(
+        connection.scalars(select(CYCLE.c.id).where(CYCLE.c.job == job, CYCLE.c.id > cycle_id, partial | broken))
+    )
+
+
 def note_plan(connection: Connection, cycle: Cycle, plan: str) -> None:
     """Write down, with its initiator, that a running cycle carries out a plan file. Raises: LeaseLostError."""
     check_fence(connection, cycle)

@@ -179,10 +179,10 @@ class Ledger:
         with self._database.reading() as connection:
             return _first(cycles.latest(connection, job, 1, CYCLE.c.number == number))
 
-    def cycles(self, job: str, limit: int = 20) -> list[Cycle]:
-        """The job's latest cycles, newest first."""
+    def cycles(self, job: str, limit: int = 20, *, kinds: Collection[CycleKind] = ()) -> list[Cycle]:
+        """The job's latest cycles, of these kinds where some are given, newest first."""
         with self._database.reading() as connection:
-            return cycles.latest(connection, job, limit)
+            return cycles.latest(connection, job, limit, kinds=kinds)
 
     def last_cycle(
         self, job: str, *, states: Collection[CycleState] = (), kinds: Collection[CycleKind] = ()
@@ -394,7 +394,11 @@ class Ledger:
             return [rows.attempt_from(row) for row in connection.execute(query)]
 
     def touched_since(self, job: str, cycle_id: int) -> dict[Kind, set[str]]:
-        """Ids of entries of the target to which something was sent after a cycle, whatever came of it."""
+        """Ids of entries of the target about which a cycle's knowledge may be wrong by now.
+
+        After it something was sent to them, whatever came of it; or they were linked by a cycle that kept no knowledge
+        of its own, because it looked at single entries or did not come to its end.
+        """
         # Ids of changes begin with their cycle's: the primary key finds them.
         query = (
             select(ATTEMPT.c.kind, ATTEMPT.c.target_id)
@@ -405,6 +409,10 @@ class Ledger:
         with self._database.reading() as connection:
             for kind, target_id in connection.execute(query):
                 touched[Kind(kind)].add(target_id)
+            if ignorant := cycles.ignorant_since(connection, job, cycle_id):
+                linked = select(LINK.c.kind, LINK.c.target_id).where(LINK.c.job == job, LINK.c.cycle_id.in_(ignorant))
+                for kind, target_id in connection.execute(linked):
+                    touched[Kind(kind)].add(target_id)
         return touched
 
     # -- the provisioning log -------------------------------------------------------------------------------------

@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 
 from connectors.contract import Kind
-from tasks.ledger import Cycle, CycleKind, Ledger, LinkTakenError
+from tasks.ledger import Cycle, CycleKind, CycleState, Ledger, LinkTakenError
 
 NASTY = [
     "00123",
@@ -190,3 +190,25 @@ def test_times_need_a_zone(ledger: Ledger, cycle: Cycle, now: datetime) -> None:
     """A naive time would mean another moment on another machine."""
     with pytest.raises(ValueError, match="time zone"):
         ledger.put_links("hr", Kind.USER, frame({"a": "1"}), cycle_id=cycle.id, now=now.replace(tzinfo=None))
+
+
+def test_accounts_linked_behind_the_back_of_what_is_known_are_doubtful(ledger: Ledger, now: datetime) -> None:
+    """What is known of the target is a cycle's; later ones that kept nothing, or died, may have linked others to it."""
+
+    def links(number: int, kind: CycleKind, state: CycleState | None) -> int:
+        moment = now + timedelta(hours=number)
+        cycle = ledger.begin_cycle("hr", kind, fingerprint="f", now=moment)
+        ledger.put_links("hr", Kind.USER, frame({f"a{number}": f"t{number}"}), cycle_id=cycle.id, now=moment)
+        if state is not None:
+            ledger.end_cycle(cycle, state, {}, message="", now=moment)
+        return cycle.id
+
+    links(1, CycleKind.INITIAL, CycleState.DONE)
+    knows = links(2, CycleKind.INITIAL, CycleState.DONE)
+    assert ledger.touched_since("hr", knows) == {Kind.USER: set(), Kind.GROUP: set()}
+    links(3, CycleKind.ON_DEMAND, CycleState.DONE)
+    links(4, CycleKind.INCREMENTAL, CycleState.STOPPED)
+    links(5, CycleKind.INCREMENTAL, None)
+    links(6, CycleKind.RECONCILE, CycleState.DONE)
+    assert ledger.touched_since("hr", knows)[Kind.USER] == {"t3", "t4", "t5"}
+    assert ledger.touched_since("crm", knows)[Kind.USER] == set()
