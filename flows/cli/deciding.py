@@ -1,0 +1,120 @@
+"""Commands for people who decide: what guards hold back, and when a job does not go on as it is."""
+
+import sys
+from typing import Annotated
+
+import typer
+
+from flows.cli.answering import WRONG, complain, write
+from flows.cli.arguments import By, JobName, Json, Only, Until, Why, job_name, known_job
+
+
+def approve(
+    job: JobName, only: Only = None, until: Until = None, why: Why = "", by: By = None, as_json: Json = False
+) -> None:
+    """Approve changes that guards hold; the next cycle carries them out without judging them again."""
+    _decide("approved", job, only, until, why, by, as_json=as_json)
+
+
+def reject(
+    job: JobName, only: Only = None, until: Until = None, why: Why = "", by: By = None, as_json: Json = False
+) -> None:
+    """Reject changes that guards hold; they are left alone until the decision runs out or the plan changes."""
+    _decide("rejected", job, only, until, why, by, as_json=as_json)
+
+
+def _decide(
+    decision: str, job: str, only: list[str] | None, until: str | None, why: str, by: str | None, *, as_json: bool
+) -> None:
+    import orjson
+
+    from flows.decisions import (
+        DecisionError,
+        decide_staged,
+        decision_sentence,
+        login_name,
+        parse_until,
+        staged_json,
+    )
+    from flows.systems import now, open_ledger
+    from tasks.ledger import StagedState
+
+    name = job_name(job)
+    try:
+        with open_ledger() as ledger:
+            decided = decide_staged(
+                ledger,
+                name,
+                StagedState(decision),
+                only=only or (),
+                until=parse_until(until),
+                who=by or login_name(),
+                why=why,
+                now=now(),
+            )
+    except DecisionError as error:
+        complain(str(error), WRONG)
+    run = f"provisor run {job if job != name else 'JOB'}"
+    if as_json:
+        write(orjson.dumps({"job": name, "decided": [staged_json(one) for one in decided], "next": run}))
+    else:
+        print(decision_sentence(decided, name, run))  # noqa: T201 (this is the command line)
+
+
+def restart(
+    job: JobName,
+    scope: Annotated[
+        str,
+        typer.Option(
+            metavar="SCOPES",
+            help="What to clear, with commas: watermark, escrows, quarantine, links, staged, or full for all of them.",
+        ),
+    ] = "watermark,escrows,quarantine",
+    yes: Annotated[bool, typer.Option("--yes", help="Break links without asking.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Clear what a job remembers, so that the next cycle starts afresh; no account is touched by it."""
+    import orjson
+
+    from flows.maintain import RequestError, Scope, count_links, scopes_of
+    from flows.maintain import restart as clear
+    from flows.systems import now, open_ledger
+
+    try:
+        scopes = scopes_of(scope)
+    except RequestError as error:
+        complain(str(error), WRONG)
+    with open_ledger() as ledger:
+        name = known_job(ledger, job)
+        if Scope.LINKS in scopes and not yes:
+            question = (
+                f"Break {count_links(ledger, name):,} links of {name}? Whoever is not found again by a matching "
+                "attribute gets a second account, or keeps one that nobody owns."
+            )
+            if not sys.stdin.isatty():
+                complain(f"{question} Say so with --yes.", WRONG)
+            typer.confirm(question, abort=True, err=True)
+        restarted = clear(ledger, name, scopes, clock=now)
+    if as_json:
+        write(orjson.dumps(restarted.as_json()))
+    else:
+        print("\n".join(restarted.sentences))  # noqa: T201 (this is the command line)
+
+
+def pause(job: JobName, why: Why = "", by: By = None) -> None:
+    """Pause a job: no cycle begins, and one that runs stops between two batches."""
+    from flows import maintain
+    from flows.decisions import login_name
+    from flows.systems import now, open_ledger
+
+    with open_ledger() as ledger:
+        print(maintain.pause(ledger, known_job(ledger, job), who=by or login_name(), why=why, now=now()))  # noqa: T201
+
+
+def resume(job: JobName) -> None:
+    """Let a paused job go on, and one that is no longer tried after a long quarantine."""
+    from flows import maintain
+    from flows.systems import now, open_ledger
+
+    with open_ledger() as ledger:
+        print(maintain.resume(ledger, known_job(ledger, job), now=now()))  # noqa: T201 (this is the command line)

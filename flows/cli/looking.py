@@ -1,0 +1,176 @@
+"""Commands that only look: how jobs stand, what was done, and why."""
+
+import sys
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from flows.cli.answering import WRONG, complain, write
+from flows.cli.arguments import JobFile, JobName, Json, job_name, known_job, load, one_of
+
+
+class LogFormat(StrEnum):
+    """How the provisioning log is written."""
+
+    TABLE = "table"
+    JSON = "json"
+    CSV = "csv"
+
+
+def status(
+    job: Annotated[
+        str | None, typer.Argument(metavar="[JOB]", help="A job's name or file; all jobs without it.")
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Say how the jobs stand: their last cycles and what waits."""
+    import orjson
+
+    from flows.show import console
+    from flows.status import job_status, show_status
+    from flows.systems import open_ledger
+
+    with open_ledger() as ledger:
+        names = [job_name(job)] if job else ledger.jobs()
+        found = [job_status(ledger, name) for name in names]
+    if as_json:
+        write(orjson.dumps(found))
+        return
+    show_status(console(), found)
+
+
+def log(
+    job: Annotated[str, typer.Argument(metavar="JOB", help="A job's name or file.")],
+    cycle: Annotated[int | None, typer.Option(help="Only this cycle.")] = None,
+    identity: Annotated[str | None, typer.Option(help="Only this entry: anchor, id in the target, or name.")] = None,
+    status: Annotated[str | None, typer.Option(help="success, failure, skipped or warning.")] = None,
+    action: Annotated[str | None, typer.Option(help="create, update, disable, StagedDisable, ...")] = None,
+    code: Annotated[str | None, typer.Option(help="Only lines with this code: Conflict, ExpressionFailed, ...")] = None,
+    since: Annotated[
+        str | None, typer.Option(metavar="WHEN", help="From then on: 24h, 7d, 30d ago, a date, or a moment.")
+    ] = None,
+    until: Annotated[str | None, typer.Option(metavar="WHEN", help="Up to then; a date counts to its end.")] = None,
+    change: Annotated[str | None, typer.Option(metavar="ID", help="Only this change.")] = None,
+    limit: Annotated[
+        int | None, typer.Option(min=1, help="Lines at most, the newest first; 100 in a table, else all.")
+    ] = None,
+    form: Annotated[LogFormat, typer.Option("--format", help="How it is written.")] = LogFormat.TABLE,
+    out: Annotated[
+        Path | None,
+        typer.Option(metavar="DIR", help="Write log.csv, steps.csv and modified.csv into this folder, to be joined."),
+    ] = None,
+) -> None:
+    """Show the provisioning log: what was done, or not done, to whom, when and why."""
+    from connectors.errors import ErrorCode
+    from flows.log import MomentError, export_csv, parse_moment, show_log, write_csv, write_json
+    from flows.show import console
+    from flows.systems import now, open_ledger
+    from tasks.ledger import LogAction, LogStatus
+
+    if out is not None and form is LogFormat.JSON:
+        raise typer.BadParameter("a folder is for CSV; JSON goes to standard output", param_hint="--out")
+    try:
+        moments = parse_moment(since, now=now()), parse_moment(until, now=now(), end=True)
+    except MomentError as error:
+        complain(str(error), WRONG)
+    as_table = form is LogFormat.TABLE and out is None
+    with open_ledger() as ledger:
+        chunks = ledger.log_chunks(
+            job_name(job),
+            cycle=cycle,
+            identity=identity,
+            status=one_of(LogStatus, status, "--status"),
+            action=one_of(LogAction, action, "--action"),
+            code=one_of(ErrorCode, code, "--code"),
+            since=moments[0],
+            until=moments[1],
+            change=change,
+            limit=limit or (100 if as_table else None),
+        )
+        if out is not None:
+            print(f"{export_csv(out, chunks):,} lines written to {out}.")  # noqa: T201 (this is the command line)
+        elif form is LogFormat.JSON:
+            write_json(sys.stdout.buffer, chunks)
+        elif form is LogFormat.CSV:
+            write_csv(sys.stdout, chunks)
+        else:
+            show_log(console(), chunks)
+        sys.stdout.flush()
+
+
+def why(
+    job: JobFile,
+    identity: Annotated[
+        str, typer.Argument(metavar="IDENTITY", help="Anchor, id in the target, or name.", show_default=False)
+    ],
+    as_json: Json = False,
+) -> None:
+    """Say why an entry has the account it has, or none: from the source to the target, with the log. Writes nothing."""
+    import orjson
+
+    from flows.show import console
+    from flows.systems import now, open_ledger
+    from flows.why import AmbiguousError, gather
+    from flows.why_page import as_json as page
+    from flows.why_page import show
+
+    loaded = load(job)
+    try:
+        with open_ledger() as ledger, console(stderr=True).status("reading both sides …"):
+            evidence = gather(loaded, identity, ledger, now=now())
+    except AmbiguousError as error:
+        complain(str(error), WRONG)
+    if as_json:
+        write(orjson.dumps(page(evidence), default=str))
+    else:
+        show(console(), evidence)
+
+
+def diff(
+    job: JobName,
+    first: Annotated[int, typer.Argument(metavar="CYCLE", help="Number of the earlier cycle.", show_default=False)],
+    second: Annotated[int, typer.Argument(metavar="CYCLE", help="Number of the later cycle.", show_default=False)],
+    full: Annotated[bool, typer.Option("--all", help="Show everybody, not only the first of each kind.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Show what one cycle wanted of the target otherwise than another: who joined, left and changed how."""
+    import orjson
+
+    from flows.history import HistoryError, diff_cycles, show_diff
+    from flows.show import console
+
+    try:
+        found = diff_cycles(job_name(job), first, second)
+    except HistoryError as error:
+        complain(str(error), WRONG)
+    if as_json:
+        write(orjson.dumps(found.as_json(), default=str))
+    else:
+        show_diff(console(), found, limit=None if full else 20)
+
+
+def history(
+    job: JobName,
+    identity: Annotated[
+        str, typer.Argument(metavar="IDENTITY", help="Anchor, id in the target, or name.", show_default=False)
+    ],
+    as_json: Json = False,
+) -> None:
+    """Show one entry through time: what it should have been, cycle by cycle, and what was done about it."""
+    import orjson
+
+    from flows.history import HistoryError, life_of, show_life
+    from flows.show import console
+    from flows.systems import open_ledger
+
+    with open_ledger() as ledger:
+        try:
+            life = life_of(ledger, known_job(ledger, job), identity)
+        except HistoryError as error:
+            complain(str(error), WRONG)
+    if as_json:
+        write(orjson.dumps(life.as_json(), default=str))
+    else:
+        show_life(console(), life)

@@ -1,0 +1,159 @@
+"""Commands for whoever makes a job: checking and explaining it, what it may hold, where it may come from."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from flows.cli.answering import WRONG, complain, write
+from flows.cli.arguments import JobFile, Json, load
+
+
+def check(job: JobFile, as_json: Json = False) -> None:
+    """Check a job: the file, both connections, and its mappings against both systems."""
+    import orjson
+    from rich.markup import escape
+
+    from flows.show import console
+    from flows.systems import open_systems
+    from tasks.agreement import check_agreement
+    from tasks.extract import survey
+
+    loaded = load(job)
+    with open_systems(loaded) as systems:
+        answers = {"source": systems.source.check(), "target": systems.target.check()}
+        check_agreement(loaded, survey(systems.source, systems.target))
+    if as_json:
+        warnings = [
+            {"line": found.line, "column": found.column, "key": found.key, "message": found.message}
+            for found in loaded.warnings
+        ]
+        write(orjson.dumps({"job": loaded.name, "ok": True, **answers, "warnings": warnings}))
+        return
+    out = console()
+    out.print(f"[green]✓[/] {job}: the job file is right")
+    for found in loaded.warnings:
+        out.print(f"[yellow]![/] {escape(str(found))}")
+    for side, answer in answers.items():
+        out.print(f"[green]✓[/] {side}: {answer}", markup=True)
+    out.print("[green]✓[/] every mapping, filter and matching rule agrees with both systems")
+
+
+def explain(
+    expression: Annotated[
+        str | None,
+        typer.Argument(metavar="EXPRESSION", help="""The expression, as in 'ToLower([mail])'.""", show_default=False),
+    ] = None,
+    attr: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="NAME=VALUE",
+            help="A source attribute. NAME= is the empty text, an attribute left out is null, several of one name are "
+            "several values, and NAME:json=VALUE takes JSON: true, 7, null, [1, 2].",
+        ),
+    ] = None,
+    now: Annotated[
+        str | None, typer.Option(metavar="MOMENT", help="What Now() gives, like 2026-01-31T08:00:00Z.")
+    ] = None,
+    job: Annotated[
+        Path | None, typer.Option(metavar="JOB", help="With --entry: take the attributes from this job's source.")
+    ] = None,
+    entry: Annotated[
+        str | None,
+        typer.Option(
+            metavar="KEY",
+            help="The entry: its key in the source, or its value of a matching attribute. Without EXPRESSION every "
+            "mapping of the job is explained for it.",
+        ),
+    ] = None,
+    cases: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Run a file of cases (JSON) and say which of them fail.")
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Show how an expression comes to its value, for given attributes or for a real entry; or run a file of cases."""
+    from flows.explain import WrongRequestError, run_explain, write_json
+
+    if cases is not None and (expression is not None or attr or job is not None or entry is not None):
+        raise typer.BadParameter("the file holds everything; only --now and --json go with it", param_hint="--cases")
+    if (job is None) != (entry is None):
+        raise typer.BadParameter("--job and --entry go together", param_hint="--entry" if entry else "--job")
+    if expression is None and cases is None and job is None:
+        raise typer.BadParameter("write an expression, or --job and --entry, or --cases", param_hint="EXPRESSION")
+    try:
+        if cases is not None:
+            from flows.cases import run_case_file
+
+            status = run_case_file(cases, now, as_json=as_json)
+        elif job is not None and entry is not None:
+            from flows.explain_entry import run_explain_entry
+
+            status = run_explain_entry(job, entry, expression, attr or [], now, as_json=as_json)
+        else:
+            status = run_explain(expression or "", attr or [], now, as_json=as_json)
+    except WrongRequestError as error:
+        if as_json:
+            write_json(error.as_json())
+        complain(str(error), WRONG)
+    raise typer.Exit(status)
+
+
+def import_entra(
+    schema_file: Annotated[
+        Path, typer.Argument(metavar="SCHEMA", help="The exported synchronization schema (JSON).", show_default=False)
+    ],
+    out: Annotated[Path | None, typer.Option(help="Write the job to this file instead of standard output.")] = None,
+) -> None:
+    """Make a job file of an exported Microsoft Entra synchronization schema, and say what it cannot hold."""
+    from flows.entra_import import EntraSchemaError
+    from flows.entra_import.command import run_import
+
+    try:
+        run_import(schema_file, out)
+    except EntraSchemaError as error:
+        complain(str(error), WRONG)
+
+
+def schema(
+    out: Annotated[Path | None, typer.Option(help="Write it to this file instead of standard output.")] = None,
+) -> None:
+    """Print the JSON Schema of job files, for editors."""
+    import orjson
+
+    from tasks.job import job_schema
+
+    document = orjson.dumps(job_schema(), option=orjson.OPT_INDENT_2)
+    if out is None:
+        write(document)
+    else:
+        out.write_bytes(document + b"\n")
+
+
+def connectors(as_json: Json = False) -> None:
+    """List the connectors that jobs can use here."""
+    import orjson
+
+    from connectors.registry import find, names
+    from flows.show import console, table
+
+    found = [find(name) for name in names()]
+    if as_json:
+        sides = [
+            {"name": one.name, "title": one.title, "source": bool(one.open_source), "target": bool(one.open_target)}
+            for one in found
+        ]
+        write(orjson.dumps(sides))
+        return
+    listing = table("connector", "source", "target", "what it speaks to")
+    for one in found:
+        listing.add_row(one.name, "yes" if one.open_source else "", "yes" if one.open_target else "", one.title)
+    console().print(listing)
+
+
+def demo(
+    folder: Annotated[Path, typer.Option(help="Where everything it writes goes.")] = Path("provisor-demo"),
+) -> None:
+    """Import 1,000 people into a real SCIM server, then apply the next day's export."""
+    from flows.demo import run_demo
+
+    raise typer.Exit(run_demo(folder))

@@ -1,0 +1,232 @@
+"""Commands that decide or do something about accounts: plan, run, apply, undo, on-demand."""
+
+import sys
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, NoReturn
+
+import typer
+
+from flows.cli.answering import WRONG, complain, standard_output_for, write
+from flows.cli.arguments import JobFile, Json, length, load
+
+if TYPE_CHECKING:
+    from flows.preview import Decision
+    from tasks.job import Job
+    from tasks.report import CycleReport
+
+
+class Choice(StrEnum):
+    """What a cycle evaluates."""
+
+    AUTO = "auto"
+    INITIAL = "initial"
+    INCREMENTAL = "incremental"
+    RECONCILE = "reconcile"
+
+
+def plan(
+    job: JobFile,
+    as_json: Json = False,
+    full: Annotated[bool, typer.Option("--all", help="Show every change, not only the first of each kind.")] = False,
+    out: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Write the plan to this file, to be reviewed and applied.")
+    ] = None,
+    expires: Annotated[
+        str, typer.Option(metavar="LENGTH", help="How long the file may be applied, like 2h or 3d.")
+    ] = "24h",
+) -> None:
+    """Show what a cycle would do now; nothing is written to any system."""
+    from flows.running import decide_now
+
+    loaded = load(job)
+    life = length(expires, "--expires")
+    decision = decide_now(loaded, listing=out is not None)
+    if out is not None:
+        from flows.plan_file import write_plan_file
+        from flows.systems import now
+
+        made = write_plan_file(out, decision, loaded, job_file=job, life=life, now=now())
+        until = f"until {made.expires_at:%Y-%m-%d %H:%M} UTC"
+        print(f"The plan is in {out}. Apply it {until}: provisor apply {out}", file=sys.stderr)  # noqa: T201
+    _show_decision(decision, as_json=as_json, limit=None if full else 5)
+    raise typer.Exit(3 if decision.checked.waiting else 0)
+
+
+def _show_decision(decision: "Decision", *, as_json: bool, limit: int | None) -> None:
+    from flows.plan_json import write_plan
+    from flows.show import console, show_plan
+
+    if as_json:
+        write_plan(sys.stdout.buffer, decision)
+        sys.stdout.buffer.flush()
+    else:
+        show_plan(console(), decision, limit=limit)
+
+
+def run(
+    job: JobFile,
+    cycle: Annotated[Choice, typer.Option(help="What to evaluate; auto decides by what is known.")] = Choice.AUTO,
+    now: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="ENTRY",
+            help="Try an entry that failed before now, however long it would have to wait: its anchor, its id in the "
+            "target, or its name. Several times for several entries.",
+        ),
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Run one cycle of a job as a Prefect flow: read both sides, plan, judge, load, report."""
+    from flows import local_api
+    from flows.home import home
+
+    # Here, so that a wrong file, or a job that is held, is said at once and not after the orchestrator has started.
+    at_once = _may_run(load(job), now or [])
+    with standard_output_for(as_json), local_api.serving(home()) as api_ready:
+        from flows.running import run_cycle
+
+        report = run_cycle(job, cycle, at_once=at_once, api_ready=api_ready, quiet=as_json)
+    _end(report, as_json=as_json)
+
+
+def _may_run(job: "Job", names: list[str]) -> tuple[str, ...]:
+    """Anchors of the entries named with --now; ends the command when the job is paused or in quarantine."""
+    from flows.aftermath import let_begin
+    from flows.maintain import RequestError, anchors_of
+    from flows.systems import now, open_ledger
+
+    with open_ledger() as ledger:
+        let_begin(ledger, job, now=now())
+        try:
+            return anchors_of(ledger, job.name, names)
+        except RequestError as error:
+            complain(str(error), WRONG)
+
+
+def apply(
+    plan: Annotated[Path, typer.Argument(metavar="PLAN", help="A file that plan --out made.", show_default=False)],
+    job: Annotated[
+        Path | None, typer.Option(metavar="JOB", help="The job file, where it is no longer where it was.")
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Carry out a plan that was reviewed, exactly; refused when anything would be done otherwise by now."""
+    from flows import local_api
+    from flows.aftermath import let_begin
+    from flows.home import home
+    from flows.plan_file import read_plan_file, refuse_unfit
+    from flows.running import listing_cycle
+    from flows.systems import now, open_ledger
+
+    # Here, so that a plan which cannot be carried out is refused before the orchestrator has started.
+    read = read_plan_file(plan)
+    job_file = job or read.job_file
+    loaded = load(job_file)
+    with open_ledger() as ledger:
+        let_begin(ledger, loaded, now=now())
+        refuse_unfit(read, loaded, ledger, now=now())
+        cycle = listing_cycle(ledger, loaded)
+    with standard_output_for(as_json), local_api.serving(home()) as api_ready:
+        from flows.running import run_cycle
+
+        report = run_cycle(job_file, cycle, plan_file=plan, api_ready=api_ready, quiet=as_json)
+    _end(report, as_json=as_json)
+
+
+def undo(
+    job: JobFile,
+    cycle: Annotated[int, typer.Argument(metavar="CYCLE", help="Its number, as the log has it.", show_default=False)],
+    plan_only: Annotated[bool, typer.Option("--plan-only", help="Show what would be done, and do nothing.")] = False,
+    recreate: Annotated[
+        bool, typer.Option("--recreate", help="Create deleted accounts again, under another id.")
+    ] = False,
+    delete_created: Annotated[
+        bool, typer.Option("--delete-created", help="Delete created accounts instead of disabling them.")
+    ] = False,
+    leave_alone: Annotated[
+        bool,
+        typer.Option("--leave-alone", help="Leave alone what cannot be taken back, instead of refusing everything."),
+    ] = False,
+    no_pause: Annotated[
+        bool, typer.Option("--no-pause", help="Do not pause the job; its next cycle does it all again.")
+    ] = False,
+    as_json: Json = False,
+) -> None:
+    """Take a cycle back, as far as the target is still as it left it; the job is paused by that."""
+    from flows import local_api
+    from flows.home import home
+    from flows.running import decide_undo_now, run_undo
+    from flows.undo import Wishes
+
+    wishes = Wishes(recreate=recreate, delete_created=delete_created, leave_alone=leave_alone)
+    loaded = load(job)
+    if plan_only:
+        decision = decide_undo_now(loaded, cycle, wishes)
+        _show_decision(decision, as_json=as_json, limit=None)
+        raise typer.Exit(3 if decision.checked.waiting else 0)
+    with standard_output_for(as_json), local_api.serving(home()) as api_ready:
+        report = run_undo(job, cycle, wishes, pause=not no_pause, api_ready=api_ready, quiet=as_json)
+    if not as_json:
+        _say_paused(loaded.name)
+    _end(report, as_json=as_json)
+
+
+def _say_paused(job: str) -> None:
+    """How a paused job goes on."""
+    from flows.systems import open_ledger
+    from tasks.quarantine import pause_sentence
+
+    with open_ledger() as ledger:
+        pause = ledger.paused(job)
+    if pause is not None:
+        print(pause_sentence(job, pause))  # noqa: T201 (this is the command line)
+
+
+def _end(report: "CycleReport", *, as_json: bool) -> NoReturn:
+    """Ends a command that ran a cycle."""
+    if as_json:
+        import orjson
+
+        write(orjson.dumps(report.as_json(), default=str))
+    raise typer.Exit(report.exit_status)
+
+
+def on_demand(
+    job: JobFile,
+    identity: Annotated[
+        str,
+        typer.Argument(
+            metavar="IDENTITY",
+            help="Anchor, value of a matching attribute, id in the target, or name.",
+            show_default=False,
+        ),
+    ],
+    plan_only: Annotated[bool, typer.Option("--plan-only", help="Show what would be done, and do nothing.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Provision one user, or one group with its members, now, and show every step of it."""
+    import orjson
+
+    from flows import local_api
+    from flows.home import home
+    from flows.on_demand_page import preview_on_demand, show_page
+    from flows.on_demand_steps import UnknownEntryError
+    from flows.show import console
+
+    loaded = load(job)
+    try:
+        if plan_only:
+            page = preview_on_demand(loaded, identity)
+        else:
+            with standard_output_for(as_json), local_api.serving(home()) as api_ready:
+                from flows.on_demand import run_on_demand
+
+                page = run_on_demand(job, identity, api_ready=api_ready)
+    except UnknownEntryError as error:
+        complain(str(error), WRONG)
+    if as_json:
+        write(orjson.dumps(page.as_json(), default=str))
+    else:
+        show_page(console(), page)
+    raise typer.Exit(page.exit_status)
