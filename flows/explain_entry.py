@@ -124,7 +124,7 @@ def shown_row(frame: pd.DataFrame, key: str, hidden: Collection[str] = ()) -> di
 
 def _find(job: Job, snapshot: Snapshot, key: str, *, now: dt.datetime) -> tuple[Kind, str]:
     """Kind and key of the entry that a person means."""
-    for kind in Kind:
+    for kind in job.rules:
         if key in snapshot.entries(kind).index:
             return kind, key
     matches = [
