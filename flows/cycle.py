@@ -169,6 +169,7 @@ class Running:
         plan, moment = decision.checked.plan, self.clock()
         settle_attempts(self.ledger, self.cycle, plan, decision.regained, now=moment, about=about)
         write_links(self.ledger, self.cycle, plan, now=moment)
+        self.marks["settle"] = self.clock()
 
     def reading(self, side: str) -> Callable[[int], None]:
         """A listener for a connector that reads."""
