@@ -24,7 +24,7 @@ The decision table, by status or fault and by what sending twice would do:
 import random
 import re
 import time
-from collections.abc import Awaitable, Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
@@ -50,7 +50,7 @@ from connectors.errors import (
 from connectors.http_settings import HttpSettings, base_address
 from connectors.rate_limits import allowance, retry_after_s
 from connectors.settings import reveal
-from connectors.signing import Signature, Signer, open_signer
+from connectors.signing import Signature, Signer, Sleep, open_signer
 from connectors.throttle import Clock, SystemClock, Throttle
 from connectors.wire import Answer, Fault, NoAnswer, Wire
 from connectors.wire_log import WireLog, resource
@@ -437,7 +437,7 @@ class _Line:
         connections: int,
         media_type: str,
         clock: Clock,
-        sleep: Callable[[float], Awaitable[None]],
+        sleep: Sleep,
     ) -> None:
         try:
             url = base_address(reveal(settings.url, folder=folder))

@@ -79,8 +79,8 @@ class ClientCredentials(Settings):
     secret_in: SecretIn = SecretIn.HEADER
     private_key: PrivateKey | None = None
     assertion_file: Path | None = None
-    """File with an assertion that somebody else keeps fresh (federated token file of a workload identity); read anew for
-    every token."""
+    """File with an assertion that others keep fresh (federated token file of a workload identity); read for every
+    token."""
     scope: str | None = None
     """Scopes, with blanks between them."""
     audience: str | None = None

@@ -96,12 +96,10 @@ class Throttle:
 
     def __str__(self) -> str:
         """How things stand, for the debug log."""
-        left = (
-            ""
-            if self._left is None
-            else f", {max(0, self._left)} left for {self._left_until - self._clock.now():.0f} s"
-        )
-        return f"{self._in_flight} of {self.limit} in flight{left}"
+        driven = f"{self._in_flight} of {self.limit} in flight"
+        if self._left is None:
+            return driven
+        return f"{driven}, {max(0, self._left)} left for {self._left_until - self._clock.now():.0f} s"
 
     # -- turns ---------------------------------------------------------------------------------------------------
 

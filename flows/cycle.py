@@ -21,13 +21,13 @@ from prefect import get_run_logger
 from prefect.client.orchestration import get_client
 from prefect.client.schemas.objects import FlowRunPolicy, State
 from prefect.exceptions import MissingContextError, TerminationSignal
-from prefect.futures import PrefectFuture
+from prefect.futures import PrefectFuture, PrefectWrappedFuture
 from prefect.runtime import flow_run
 from prefect.states import Failed as FailedState
 from pyarrow import ArrowException
 
-from connectors.contract import Action, Kind, Snapshot
-from connectors.errors import ErrorCode, ProvisorError
+from connectors.contract import Action, Haltable, Kind, Snapshot
+from connectors.errors import ErrorCode, HaltedError, ProvisorError
 from flows.aftermath import STOPS, Ending, conclude, count_stops, let_begin, tell
 from flows.history import history_of
 from flows.initiator import initiator
@@ -60,6 +60,11 @@ from tasks.plan.blocks import Drifted
 from tasks.quarantine import Tally, refuse_paused
 from tasks.report import COUNT_OF, CycleReport, begin_progress, move_progress, publish_report
 from tasks.snapshots import Side
+
+GRACE_S = 5.0
+"""How long an interrupted run waits for the answers to requests that are under way."""
+PATIENCE_S = 15.0
+"""How long it waits until what came of them is written down; a worker kills it after 30 s."""
 
 FORGOTTEN_AT_MOST = 200_000
 """Rows that one cycle deletes of a log that is kept for a time only, so that its end is never far."""
@@ -129,6 +134,7 @@ class Running:
     decision: Decision | None = None
     drift: DriftReport | None = None
     progress: "Progress" = field(init=False)
+    batches: "Batches" = field(default_factory=lambda: Batches())
     snapshots: dict[str, Snapshot] = field(default_factory=dict)
     marks: dict[str, datetime] = field(default_factory=dict)
     """When each part ended."""
@@ -224,7 +230,8 @@ class Running:
         return {part: round((ended - began).total_seconds(), 3) for (_, began), (part, ended) in pairwise(moments)}
 
     def may_go_on(self) -> None:
-        """Passes when the next batch may be sent. Raises: LeaseLostError, JobPausedError."""
+        """Passes when the next batch may be sent. Raises: LeaseLostError, JobPausedError, HaltedError."""
+        self.batches.refuse_when_halted()
         self.lease.check()
         if self.cycle.kind.partial:
             return
@@ -277,9 +284,18 @@ class Running:
         try:
             yield self.progress
             self._forget_approved(decision)
+        except BaseException:
+            self.halt()
+            raise
         finally:
             self.progress.end()
             self.marks["load"] = self.clock()
+
+    def halt(self) -> None:
+        """Nothing more is sent. Returns when the batches that are under way have written down what came of them."""
+        if self.batches.halt() and isinstance(self.systems.target, Haltable):
+            self.systems.target.halt(grace_s=GRACE_S)
+        self.batches.wait(PATIENCE_S)
 
     def _find_drift(self, decision: Decision) -> DriftReport | None:
         """What others did to the target, where it was listed; tells it."""
@@ -355,10 +371,16 @@ class Progress:
         Raises: what a task raised, after all of them have ended, so that nothing is sent behind anybody's back, and
         after the results of the others.
         """
-        for future in futures:
-            while not future.state.is_final():
-                future.wait(timeout=1)
-                self._show()
+        try:
+            for future in futures:
+                while not future.state.is_final():
+                    future.wait(timeout=1)
+                    self._show()
+        except BaseException:  # the run was interrupted
+            begun = [future for future in futures if not _called_off(future)]
+            self._running.halt()
+            yield from (future.result(raise_on_failure=False) for future in begun if future.state.is_completed())
+            raise
         self._show()
         results = [future.result(raise_on_failure=False) for future in futures]
         yield from (result for result in results if not isinstance(result, BaseException))
@@ -376,6 +398,49 @@ class Progress:
             move_progress(self._artifact, self._done, self._total)
         if (watcher := WATCHER.get()) is not None:
             watcher.loading(self._done, self._total)
+
+
+def _called_off(future: PrefectFuture[Any]) -> bool:
+    """True for a task that had not begun, and now never will."""
+    return isinstance(future, PrefectWrappedFuture) and future.wrapped_future.cancel()
+
+
+class Batches:
+    """The batches that are being sent, from whatever thread."""
+
+    def __init__(self) -> None:
+        self._changed = threading.Condition()
+        self._sending = 0
+        self._halted = False
+
+    @contextmanager
+    def sending(self) -> Iterator[None]:
+        """While one batch is sent. Raises: HaltedError."""
+        with self._changed:
+            self.refuse_when_halted()
+            self._sending += 1
+        try:
+            yield
+        finally:
+            with self._changed:
+                self._sending -= 1
+                self._changed.notify_all()
+
+    def halt(self) -> bool:
+        """No more batches; True when some are under way."""
+        with self._changed:
+            self._halted = True
+            return self._sending > 0
+
+    def wait(self, seconds: float) -> None:
+        """Returns when no batch is under way, or after so long."""
+        with self._changed:
+            self._changed.wait_for(lambda: not self._sending, timeout=seconds)
+
+    def refuse_when_halted(self) -> None:
+        """Passes while batches may be sent. Raises: HaltedError."""
+        if self._halted:
+            raise HaltedError("The run was interrupted.")
 
 
 @contextmanager

@@ -319,6 +319,13 @@ class Ledger:
                     "once; make a new plan."
                 ) from None
 
+    def withdraw(self, cycle: Cycle, change_ids: Sequence[str]) -> None:
+        """Forget attempts that were journaled and of which nothing was sent after all."""
+        with self._database.writing() as connection:
+            for start in range(0, len(change_ids), _ASKED_AT_ONCE):
+                some = change_ids[start : start + _ASKED_AT_ONCE]
+                self._bulk.delete(connection, ATTEMPT, {"job": cycle.job}, "change_id", some)
+
     def record(
         self,
         cycle: Cycle,
