@@ -5,6 +5,7 @@ The pipeline itself is ``flows.provision``; nothing here decides anything about 
 
 import logging
 import threading
+import time
 from collections import Counter
 from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
@@ -379,7 +380,7 @@ class Progress:
         except BaseException:  # the run was interrupted
             begun = [future for future in futures if not _called_off(future)]
             self._running.halt()
-            yield from (future.result(raise_on_failure=False) for future in begun if future.state.is_completed())
+            yield from _results(begun, within_s=GRACE_S)
             raise
         self._show()
         results = [future.result(raise_on_failure=False) for future in futures]
@@ -403,6 +404,15 @@ class Progress:
 def _called_off(future: PrefectFuture[Any]) -> bool:
     """True for a task that had not begun, and now never will."""
     return isinstance(future, PrefectWrappedFuture) and future.wrapped_future.cancel()
+
+
+def _results(futures: Sequence[PrefectFuture[Any]], *, within_s: float) -> Iterator[Any]:
+    """Results of the tasks that end well within so many seconds."""
+    deadline = time.monotonic() + within_s
+    for future in futures:
+        future.wait(timeout=max(0.0, deadline - time.monotonic()))
+        if future.state.is_completed():
+            yield future.result(raise_on_failure=False)
 
 
 class Batches:
