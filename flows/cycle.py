@@ -7,10 +7,10 @@ import logging
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from contextvars import ContextVar
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from itertools import chain, pairwise
 from pathlib import Path
@@ -30,6 +30,7 @@ from pyarrow import ArrowException
 from connectors.contract import Action, Haltable, Kind, Snapshot
 from connectors.errors import ErrorCode, HaltedError, ProvisorError
 from flows.aftermath import STOPS, Ending, conclude, count_stops, let_begin, tell
+from flows.forecast import NOTHING, Forecast, Remaining, pace_counts
 from flows.history import history_of
 from flows.initiator import initiator
 from flows.lease import HeldLease, holding
@@ -103,8 +104,8 @@ class Watcher(Protocol):
     def have_planned(self, decision: Decision) -> None:
         """The plan is made and judged; nothing has been written yet."""
 
-    def loading(self, done: int, total: int) -> None:
-        """So many of the plan's requests have been answered."""
+    def loading(self, done: int, total: int, left: str) -> None:
+        """So many of the plan's requests have been answered. ``left``: how much longer it takes, where it is known."""
 
     def ended(self, report: CycleReport) -> None:
         """The cycle is over, one way or the other."""
@@ -280,8 +281,8 @@ class Running:
         """The load's progress, from the first request to the last answer."""
         total = sum(len(block) for block in decision.checked.blocks)
         if total:
-            story().info("Loading: %s requests.", f"{total:,}")
-        self.progress.begin(total)
+            story().info("Loading: %s", decision.forecast.sentence or f"{total:,} requests.")
+        self.progress.begin(replace(decision.forecast, requests=total))
         try:
             yield self.progress
             self._forget_approved(decision)
@@ -352,13 +353,18 @@ class Progress:
         self._lock = threading.Lock()
         self._done = 0
         self._total = 0
+        self._remaining = Remaining(NOTHING)
         self._artifact: Any = None
+        self.remembered: Mapping[str, int] = {}
+        """What the cycle remembers of its load, once it is over."""
 
-    def begin(self, total: int) -> None:
+    def begin(self, expected: Forecast) -> None:
         """Shows an empty bar."""
-        self._total, self._done = total, 0
-        if total:
-            self._artifact = begin_progress(self._running.job.name, total)
+        self._total, self._done = expected.requests, 0
+        self._remaining = Remaining(expected)
+        if self._total:
+            left = self._remaining.sentence(0)
+            self._artifact = begin_progress(self._running.job.name, self._total, left=left)
             self._show()
 
     def advance(self, count: int) -> None:
@@ -391,14 +397,16 @@ class Progress:
 
     def end(self) -> None:
         """Leaves the bar where it is."""
+        self.remembered = pace_counts(self._done, self._remaining.elapsed_s)
         if self._total:
             self._show()
 
     def _show(self) -> None:
+        left = self._remaining.sentence(self._done)
         if self._artifact is not None:
-            move_progress(self._artifact, self._done, self._total)
+            move_progress(self._artifact, self._done, self._total, left=left)
         if (watcher := WATCHER.get()) is not None:
-            watcher.loading(self._done, self._total)
+            watcher.loading(self._done, self._total, left)
 
 
 def _called_off(future: PrefectFuture[Any]) -> bool:
@@ -536,10 +544,12 @@ def _close(job: Job, ledger: Ledger, cycle: Cycle, running: Running | None, erro
     source = running.snapshots.get("source") if running is not None else None
     target = running.snapshots.get("target") if running is not None else None
     watermark = (source.watermark or source.read_at.isoformat()) if finished and source is not None else None
+    remembered = running.progress.remembered if running is not None else {}
     ledger.end_cycle(
         cycle,
         report.state,
-        {**report.counts, STOPS: 0 if report.standing else ending.stops},  # a quarantine counts by itself
+        # a quarantine counts by itself
+        {**report.counts, **remembered, STOPS: 0 if report.standing else ending.stops},
         message=report.message,
         now=report.ended,
         watermark=watermark,

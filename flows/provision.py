@@ -75,7 +75,7 @@ def provision(
             target = see(Parcel(running), Parcel(facts))
             decision = plan(Parcel(running), source, target, Parcel(facts)).content
             running.keep_to_plan(decision)
-            publish_plan(decision.checked)
+            publish_plan(decision.checked, expected=decision.forecast.sentence)
 
             running.settle(decision)
             running.stage(decision)

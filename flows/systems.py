@@ -11,6 +11,7 @@ import pandas as pd
 
 from connectors.contract import Kind, Pace, Source, Target
 from connectors.registry import open_source, open_target
+from flows.forecast import known_pace
 from flows.home import home
 from tasks.checks import NOTHING_BEFORE, History
 from tasks.escrow import given_up
@@ -77,6 +78,8 @@ class Recalled:
     history: History = NOTHING_BEFORE
     lost: tuple[Attempt, ...] = ()
     """Creates whose answers were lost: there may be an account that nobody knows of."""
+    pace: float | None = None
+    """Requests a second in the latest loads."""
 
 
 def recall(ledger: Ledger, job: Job, moment: datetime, *, target: str = "", at_once: Collection[str] = ()) -> Recalled:
@@ -106,6 +109,7 @@ def recall(ledger: Ledger, job: Job, moment: datetime, *, target: str = "", at_o
             settled=finished is not None and finished.fingerprint == job.fingerprint(),
         ),
         lost=tuple(lost_creates(ledger, job.name)),
+        pace=known_pace(ledger.cycles(job.name, limit=COUNTED_CYCLES)),
     )
 
 

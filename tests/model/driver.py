@@ -205,7 +205,7 @@ class _Onlooker:
     def have_planned(self, decision: Any) -> None:
         self.plan = decision.checked.plan
 
-    def loading(self, done: int, total: int) -> None:
+    def loading(self, done: int, total: int, left: str) -> None:
         """Nothing to keep."""
 
     def ended(self, report: CycleReport) -> None:
