@@ -30,12 +30,13 @@ from pyarrow import ArrowException
 from connectors.contract import Action, Haltable, Kind, Snapshot
 from connectors.errors import ErrorCode, HaltedError, ProvisorError
 from flows.aftermath import STOPS, Ending, conclude, count_stops, let_begin, tell
-from flows.forecast import NOTHING, Forecast, Remaining, pace_counts
+from flows.forecast import FEWEST, NOTHING, Forecast, Remaining, pace_counts
 from flows.history import history_of
 from flows.initiator import initiator
 from flows.lease import HeldLease, holding
 from flows.plan_file import PlanFile, forget_key, read_plan_file, refuse_moved, refuse_unfit
 from flows.preview import Decision
+from flows.sharing import sharing
 from flows.sight import CycleChoice, base_of, kind_of_cycle, store_of
 from flows.systems import CLOCK, FINISHED, Systems, now, open_ledger, open_systems
 from tasks.checks import keep_books
@@ -284,7 +285,8 @@ class Running:
             story().info("Loading: %s", decision.forecast.sentence or f"{total:,} requests.")
         self.progress.begin(replace(decision.forecast, requests=total))
         try:
-            yield self.progress
+            with self._sharing(decision.checked.plan.target, total):
+                yield self.progress
             self._forget_approved(decision)
         except BaseException:
             self.halt()
@@ -292,6 +294,16 @@ class Running:
         finally:
             self.progress.end()
             self.marks["load"] = self.clock()
+
+    @contextmanager
+    def _sharing(self, target: str, requests: int) -> Iterator[None]:
+        """The target's pace is shared with others who load it; a handful of requests does not wait for them."""
+        if not requests:
+            yield
+            return
+        patient = requests >= FEWEST
+        with sharing(self.ledger, target, self.job.name, self.systems.share, clock=self.clock, patient=patient):
+            yield
 
     def halt(self) -> None:
         """Nothing more is sent. Returns when the batches that are under way have written down what came of them."""

@@ -52,6 +52,7 @@ from tasks.ledger.tables import (
     LOG,
     NOTICE,
     OPEN_ATTEMPTS,
+    PACE,
     PAUSE,
     QUARANTINE,
     STAGED,
@@ -322,9 +323,7 @@ class Ledger:
     def withdraw(self, cycle: Cycle, change_ids: Sequence[str]) -> None:
         """Forget attempts that were journaled and of which nothing was sent after all."""
         with self._database.writing() as connection:
-            for start in range(0, len(change_ids), _ASKED_AT_ONCE):
-                some = change_ids[start : start + _ASKED_AT_ONCE]
-                self._bulk.delete(connection, ATTEMPT, {"job": cycle.job}, "change_id", some)
+            self._bulk.delete(connection, ATTEMPT, {"job": cycle.job}, "change_id", change_ids)
 
     def record(
         self,
@@ -594,6 +593,20 @@ class Ledger:
         )
         with self._database.reading() as connection:
             return connection.scalar(query) or 0
+
+    # -- the pace of a target -------------------------------------------------------------------------------------
+
+    def share_pace(self, target: str, worker: str, *, now: datetime, duration: timedelta) -> int:
+        """Say that a worker loads a target until ``now`` and ``duration``; gives how many do, this one included."""
+        with self._database.writing() as connection:
+            connection.execute(PACE.delete().where(PACE.c.target == target, PACE.c.until <= now))
+            self._bulk.upsert(connection, PACE, [(target, worker, self._bulk.time(now + duration))])
+            return connection.scalar(select(func.count()).where(PACE.c.target == target)) or 1
+
+    def leave_pace(self, target: str, worker: str) -> None:
+        """Say that a worker no longer loads a target."""
+        with self._database.writing() as connection:
+            connection.execute(PACE.delete().where(PACE.c.target == target, PACE.c.worker == worker))
 
     # -- the lease ------------------------------------------------------------------------------------------------
 
