@@ -4,17 +4,20 @@ one goes on."""
 import os
 import signal
 import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from typing import Any
 
 import pytest
 import sqlalchemy as sa
+from prefect.exceptions import ObjectNotFound
 
 from flows.systems import open_ledger
 from tests.data.expected import desired_state
 from tests.flows.reading_back import differences, read_back
-from tests.flows.workplace import COMMAND, Workplace
+from tests.flows.workplace import COMMAND, ROOT, Workplace
 from tests.servers.scim_service import ScimService
 
 pytestmark = [pytest.mark.xdist_group("prefect"), pytest.mark.usefixtures("prefect_api")]
@@ -163,3 +166,58 @@ def test_a_terminal_interrupts_the_run_and_not_its_api(small: Workplace, service
     assert "Traceback" not in err
     with open_ledger() as ledger:
         assert ledger.open_attempts(JOB) == []
+
+
+SERVE = """
+import sys
+from flows.provision import provision
+
+provision.serve(name="cancelled", parameters={"job": sys.argv[1]}, print_starting_message=False)
+"""
+
+
+def test_a_run_that_is_cancelled_in_the_ui(small: Workplace, service: ScimService, prefect_api: str) -> None:
+    """Whoever runs deployments ends the run's process when somebody cancels it: it ends as a cancelled one, with
+    nothing open, and its job is free.
+    """
+    from prefect.client.orchestration import get_client
+    from prefect.states import Cancelling, Scheduled
+
+    service.set_fault("latency", seconds=0.2, method="POST,PATCH")
+    small.save(load={"batch_size": 40, "concurrency": 4})
+    runner = subprocess.Popen(
+        [sys.executable, "-c", SERVE, str(small.job)],
+        cwd=ROOT,
+        env=small.environment(PREFECT_API_URL=prefect_api, PREFECT_RUNNER_POLL_FREQUENCY="1"),
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    try:
+        with get_client(sync_client=True) as client:
+            run = None
+            while creates(service) < 40:
+                with pytest.raises(subprocess.TimeoutExpired):
+                    runner.wait(0.2)
+                if run is None:
+                    with suppress(ObjectNotFound):
+                        deployment = client.read_deployment_by_name("provision/cancelled")
+                        run = client.create_flow_run_from_deployment(deployment.id, state=Scheduled())
+            assert run is not None
+            began = time.monotonic()
+            client.set_flow_run_state(run.id, Cancelling(), force=True)
+            while not (state := client.read_flow_run(run.id).state).is_final():
+                with pytest.raises(subprocess.TimeoutExpired):
+                    runner.wait(0.1)
+            print(f"ended {time.monotonic() - began:.1f} s after it was cancelled")
+            assert state.is_cancelled(), state
+    finally:
+        runner.terminate()
+        runner.wait(60)
+    with open_ledger() as ledger:
+        cycle = ledger.last_cycle(JOB)
+        assert cycle is not None
+        assert cycle.state == "stopped"
+        assert ledger.open_attempts(JOB) == []
+    assert len(attempts()) == creates(service) < 200
+    next_run_goes_on(small, service)
