@@ -26,6 +26,7 @@ from connectors.errors import (
     CredentialsError,
     ErrorCode,
     GoneError,
+    HaltedError,
     InvalidValueError,
     ProvisorError,
     RejectedError,
@@ -617,3 +618,53 @@ def test_what_the_system_allows_is_kept_to_before_it_refuses(service: ScimServic
 
     assert asyncio.run(main()) == {200}
     assert service.statuses == {200: 60}
+
+
+def test_a_halt_says_of_every_call_what_became_of_it(service: ScimService) -> None:
+    """Who waits was not sent; who is under way is answered, or given up and in doubt; who was refused for now was not
+    sent either, unless the system may have done it all the same.
+    """
+    [one, two] = service.seed(users=[{"userName": "one"}, {"userName": "two"}])[0]
+    service.set_fault("latency", seconds=0.2, method="POST", contains="slow")
+    service.set_fault("hang", method="POST", contains="hung", seconds=600, commit="after")
+    service.set_fault("too_many_requests", method="POST", contains="refused", seconds=100)
+    service.set_fault("error", method="DELETE", path=one, status=503, retry_after="seconds", seconds=100)
+    service.set_fault("reset", method="DELETE", path=two, commit="after")
+
+    async def main() -> dict[str, Any]:
+        session = HttpSession(settings(service.url), folder=Path(), pace=Pace(concurrency=5))
+        calls = {name: create(name) for name in ("slow", "hung", "refused")}
+        calls |= {
+            name: Call("DELETE", f"{USERS}/{id}", "delete the user", effect=REPEATABLE, known=True)
+            for name, id in (("failed", one), ("lost", two))
+        }
+        calls |= {"waiting": create("waiting"), "reading": read()}
+        async with asyncio.timeout(60):
+            await session.send(read())
+            tasks = {name: asyncio.create_task(session.send(call)) for name, call in calls.items()}
+            while not all(fault.struck for fault in service.faults.values()):
+                await asyncio.sleep(0.001)
+            await session.halt(grace_s=2)
+            ended = await asyncio.gather(*tasks.values(), return_exceptions=True)
+        await session.close()
+        return dict(zip(tasks, ended, strict=True))
+
+    ended = asyncio.run(main())
+    assert ended["slow"].status == 201
+    kinds = {name: type(one) for name, one in ended.items() if isinstance(one, Exception)}
+    assert kinds["hung"] is kinds["failed"] is kinds["lost"] is UnknownOutcomeError
+    assert kinds["refused"] is kinds["waiting"] is kinds["reading"] is HaltedError
+    assert service.requests["POST /Users"] == 3
+
+
+def test_nothing_is_sent_after_a_halt(service: ScimService) -> None:
+    """For good: a halted session is not opened again."""
+
+    async def main() -> None:
+        session = HttpSession(settings(service.url), folder=Path(), pace=Pace())
+        await session.halt(grace_s=0)
+        with pytest.raises(HaltedError):
+            await session.send(read())
+
+    asyncio.run(main())
+    assert not service.requests
