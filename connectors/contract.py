@@ -49,6 +49,8 @@ class Status(StrEnum):
     DONE = "done"
     REJECTED = "rejected"
     UNKNOWN = "unknown"
+    NOT_SENT = "not sent"
+    """The target was halted before anything was sent."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -171,6 +173,9 @@ class Pace:
     """Requests in flight at most."""
     rate_per_s: float | None = None
     """Requests a second at most; None where only the target itself is the limit."""
+    share: Callable[[], float] | None = None
+    """The part of all that, above 0 and up to 1, that is ours now: others load the same target. Asked before every
+    request, so that it must be quick; None where nobody else does."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -269,5 +274,18 @@ class Target(Source, Protocol):
 
         ``done`` is called once for every change, in order of completion, from one thread. When a FatalError is raised,
         a change that ``done`` was not told about was either not sent or its outcome is unknown. Raises: FatalError.
+        """
+        ...
+
+
+@runtime_checkable
+class Haltable(Protocol):
+    """A target whose load can be ended before its end."""
+
+    def halt(self, *, grace_s: float) -> None:
+        """Send nothing more; called from any thread, and for good.
+
+        What waits for its turn, or to be repeated, is told as ``NOT_SENT`` at once. What is under way has ``grace_s``
+        seconds to be answered, and is told as ``UNKNOWN`` after that. ``apply`` then returns as usual.
         """
         ...

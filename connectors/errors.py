@@ -12,7 +12,8 @@
     │   ├── SettingsError           the job's settings for this system are wrong
     │   ├── UnreachableError        nobody answers, or the connection cannot be trusted
     │   └── SchemaMismatchError     the system is not what it claims to be
-    └── UnknownOutcomeError     sent, but unanswered: read back, never repeat
+    ├── UnknownOutcomeError     sent, but unanswered: read back, never repeat
+    └── HaltedError             not sent: somebody wants the run to end
 
 Anything outside this tree is a bug and propagates. A message names system, entry, attribute and next step, and never
 holds a secret or a redacted value.
@@ -135,3 +136,9 @@ class UnknownOutcomeError(ProvisorError):
     """The request was sent and its answer was lost; whether it took effect must be read back before anything else."""
 
     code = ErrorCode.UNKNOWN_OUTCOME
+
+
+class HaltedError(ProvisorError):
+    """Nothing was sent, because the run is to end; the next one does it."""
+
+    code = ErrorCode.SKIPPED

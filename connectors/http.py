@@ -14,19 +14,15 @@ The decision table, by status or fault and by what sending twice would do:
     408, 5xx but 501 and 505        retry           retry                   unknown
     425, 429                        retry           retry                   retry
     other 4xx, 501, 505             reject          reject                  reject
+    401, tokens that can be renewed retry once      retry once              retry once
     not trusted (TLS)               stop            stop                    stop
     not sent, nothing answered yet  stop            stop                    stop
     not sent, answered before       retry           retry                   retry
     answer lost or late             retry           retry                   unknown
 """
 
-import email.utils
-import gc
-import logging
-import os
 import random
 import re
-import ssl
 import time
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -35,32 +31,34 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit, urlunsplit
 
-import orjson
-
 from connectors.contract import Pace
 from connectors.errors import (
     ConflictError,
     CredentialsError,
     ErrorCode,
     GoneError,
+    HaltedError,
     InvalidValueError,
     ProvisorError,
     RejectedError,
     RetryableError,
-    SchemaMismatchError,
     SettingsError,
     UnknownOutcomeError,
     UnreachableError,
     UnsupportedError,
 )
-from connectors.http_settings import Credentials, HttpSettings, reveal_credentials
+from connectors.http_settings import HttpSettings, base_address
+from connectors.rate_limits import allowance, retry_after_s
+from connectors.settings import reveal
+from connectors.signing import Signature, Signer, Sleep, open_signer
 from connectors.throttle import Clock, SystemClock, Throttle
+from connectors.wire import Answer, Fault, NoAnswer, Wire
+from connectors.wire_log import WireLog, resource
 
 if TYPE_CHECKING:
     import httpx
-    from httpx_aiohttp import AiohttpTransport
 
-_log = logging.getLogger(__name__)
+__all__ = ["Answer", "Fault", "HttpSession", "retry_after_s"]
 
 MAX_ATTEMPTS = 5
 """Requests sent for one call when the system fails or is out of reach."""
@@ -106,49 +104,8 @@ class Call:
     """Requests sent so far."""
     doubtful: bool = False
     """True when an earlier request for this call may have taken effect, so that a refusal proves nothing."""
-
-
-@dataclass(frozen=True, slots=True)
-class Answer:
-    """A status that is final, with its body, decoded but not parsed."""
-
-    status: int
-    headers: "httpx.Headers"
-    body: bytes
-
-    def json(self) -> Any:
-        """The body's JSON value. Raises: SchemaMismatchError when it is something else."""
-        try:
-            return _loads(self.body)
-        except orjson.JSONDecodeError as error:
-            raise SchemaMismatchError(
-                f"Instead of JSON came {_nature(self.body)} (HTTP {self.status}). Check that the url is that of the "
-                "API itself, not of its web pages or of a login page in front of it."
-            ) from error
-
-
-def _loads(body: bytes) -> Any:
-    """The JSON value. Large ones are parsed without garbage collections, which took two thirds of the parser's time.
-
-    What a parser makes holds no cycles, so nothing is left behind that a collection would have found.
-    """
-    if len(body) < 65_536 or not gc.isenabled():
-        return orjson.loads(body)
-    gc.disable()
-    try:
-        return orjson.loads(body)
-    finally:
-        gc.enable()
-
-
-def _nature(body: bytes) -> str:
-    """What a body is that should be JSON; never its text."""
-    start = body[:512].lstrip().lower()
-    if not start:
-        return "an empty body"
-    if start.startswith((b"<!doctype html", b"<html")) or b"<html" in start:
-        return "an HTML page"
-    return "XML" if start.startswith(b"<?xml") else "broken or cut-off JSON" if start[:1] in b"{[" else "plain text"
+    reached: bool = False
+    """True when a request for this call may have taken effect, or has."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -191,19 +148,6 @@ class Decision(StrEnum):
     UNKNOWN = "unknown"
 
 
-class Fault(StrEnum):
-    """Why there is no answer."""
-
-    UNTRUSTED = "untrusted"
-    """The connection could not be secured."""
-    NOT_SENT = "not sent"
-    """There was no connection, so the request had no effect."""
-    LOST = "lost"
-    """The connection ended after the request was sent."""
-    LATE = "late"
-    """The answer, or its next piece, took longer than the timeout."""
-
-
 def decide(status: int, effect: Effect) -> Decision:
     """The decision table for answers."""
     if 200 <= status < 300:
@@ -222,7 +166,7 @@ def decide(status: int, effect: Effect) -> Decision:
 def decide_fault(fault: Fault, effect: Effect, *, answered: bool) -> Decision:
     """The decision table for faults; ``answered``: the system has answered before in this session."""
     match fault:
-        case Fault.UNTRUSTED:
+        case Fault.UNTRUSTED | Fault.UNKNOWN_CLIENT:
             return Decision.STOP
         case Fault.NOT_SENT:
             return Decision.RETRY if answered else Decision.STOP
@@ -288,24 +232,6 @@ def _moved(answer: Answer, *, address: str) -> SettingsError:
     )
 
 
-def retry_after_s(headers: Mapping[str, str], *, now: float) -> float | None:
-    """Seconds that an answer asks us to wait, at least 0; None where it does not say. ``now``: seconds since 1970.
-
-    Source: RFC 9110 section 10.2.3 (seconds, or an HTTP date).
-    """
-    text = headers.get("retry-after", "").strip()
-    if not text:
-        return None
-    try:
-        seconds = float(text)
-    except ValueError:
-        try:
-            seconds = email.utils.parsedate_to_datetime(text).timestamp() - now
-        except ValueError:
-            return None
-    return max(0.0, seconds) if seconds < float("inf") else None
-
-
 # The session
 
 
@@ -330,46 +256,72 @@ class HttpSession:
         self._clock: Clock = clock or SystemClock()
         self._throttle = Throttle(pace, self._clock)
         self._answered = False
-        self._wire: _Wire | None = None
+        self._line: _Line | None = None
+        self._log = WireLog()
 
     @property
     def address(self) -> str:
         """The base address, for people; as the settings spell it until the session is open."""
-        return self._wire.url if self._wire is not None else self._settings.url
+        return self._line.wire.url if self._line is not None else self._settings.url
 
     async def close(self) -> None:
         """Let go of all connections; safe to call twice."""
-        wire, self._wire = self._wire, None
-        if wire is not None:
-            await wire.close()
+        line, self._line = self._line, None
+        if line is not None:
+            await line.close()
+
+    async def halt(self, *, grace_s: float) -> None:
+        """Send nothing more: calls that wait end with HaltedError at once, the others within ``grace_s`` seconds."""
+        self._throttle.halt()
+        await self._throttle.until_idle(grace_s)
+        await self.close()  # whoever still waits for an answer loses the connection
 
     async def send(self, call: Call) -> Answer:
         """The final answer to a call, whatever its status; repeats what the decision table says may be repeated.
 
-        Raises: UnreachableError, SettingsError (references, redirects); RetryableError when a read, or any call that
-        was throttled, kept failing; UnknownOutcomeError when a write may or may not have taken effect.
+        Raises: UnreachableError, SettingsError (references, redirects), CredentialsError (no token); RetryableError
+        when a read, or any call that was throttled, kept failing; UnknownOutcomeError when a write may or may not have
+        taken effect; HaltedError when nothing may be sent any more, and nothing of this call has taken effect.
         """
-        if self._wire is None:
-            self._wire = _Wire(self._settings, folder=self._folder, pace=self._pace, media_type=self._media_type)
-        wire = self._wire
+        try:
+            return await self._send(call)
+        except HaltedError as halted:
+            if call.reached:
+                raise UnknownOutcomeError(f"Interrupted while it was to {call.purpose}.") from halted
+            raise
+
+    async def _send(self, call: Call) -> Answer:
+        renewed = False
         while True:
-            era = await self._throttle.enter()
-            call.sent += 1
-            self.requests += 1
-            pushed_back, quiet_s = False, 0.0
+            turn = await self._throttle.enter()
+            pushed_back, quiet_s, allowed = False, 0.0, None
             try:
-                answer = await wire.exchange(call)
+                line = self._open()
+                signature = await line.signer.sign()
+                began = time.perf_counter()
+                answer = await self._exchange(call, line, signature)
+                if 200 <= answer.status < 300:
+                    self._throttle.note_latency(turn, _kind(call), time.perf_counter() - began)
+                allowed = allowance(answer.headers.raw, now=time.time())
                 pushed_back = answer.status in {429, 503}
                 if pushed_back:
                     quiet_s = self._asked_wait(answer) or 0.0
-            except _NoAnswer as no_answer:
+            except NoAnswer as no_answer:
                 answer, fault = None, no_answer
+                pushed_back = fault.fault is Fault.LATE
             finally:
-                self._throttle.leave(era, pushed_back=pushed_back, quiet_s=min(quiet_s, MAX_WAIT_S))
+                quiet_s = min(quiet_s, MAX_WAIT_S)
+                self._throttle.leave(turn, pushed_back=pushed_back, quiet_s=quiet_s, allowed=allowed)
             if answer is None:
                 wait_s = self._after_fault(fault, call)
             else:
                 self._answered = True
+                if answer.status != 401:
+                    line.signer.accepted(signature)
+                elif not renewed and line.signer.refused(signature):
+                    renewed = True
+                    self._log.renewing(call.method, call.path)
+                    continue
                 decision = decide(answer.status, call.effect)
                 if decision is Decision.UNKNOWN:
                     raise UnknownOutcomeError(
@@ -379,7 +331,38 @@ class HttpSession:
                 if decision is not Decision.RETRY or call.impatient:
                     return answer
                 wait_s = self._after_failure(answer, call)
-            await self._clock.sleep(wait_s)
+            self._log.repeating(call.method, call.path, call.sent, wait_s)
+            await self._throttle.sleep(wait_s)
+
+    def _open(self) -> "_Line":
+        if self._line is None:
+            self._line = _Line(
+                self._settings,
+                folder=self._folder,
+                connections=self._pace.concurrency,
+                media_type=self._media_type,
+                clock=self._clock,
+                sleep=self._throttle.sleep,
+            )
+        return self._line
+
+    async def _exchange(self, call: Call, line: "_Line", signature: Signature) -> Answer:
+        """One request and its whole answer, counted and noted. Raises: NoAnswer."""
+        call.sent += 1
+        self.requests += 1
+        before, call.reached = call.reached, call.effect is not Effect.READ
+        began = time.perf_counter()
+        try:
+            answer = await line.exchange(call, signature)
+        except NoAnswer as fault:
+            if fault.fault not in {Fault.LOST, Fault.LATE}:
+                call.reached = before
+            self._log.fault(call.method, call.path, call.body, fault.fault, began, self._throttle)
+            raise
+        if 400 <= answer.status < 500 and answer.status != 408:
+            call.reached = before
+        self._log.answer(call.method, call.path, call.body, answer, began, self._throttle)
+        return answer
 
     def _asked_wait(self, answer: Answer) -> float | None:
         return retry_after_s(answer.headers, now=time.time())
@@ -405,11 +388,11 @@ class HttpSession:
             raise RetryableError(message, retry_after_s=asked_s)
         raise UnknownOutcomeError(message, code=_failure_code(answer.status))
 
-    def _after_fault(self, fault: "_NoAnswer", call: Call) -> float:
+    def _after_fault(self, fault: NoAnswer, call: Call) -> float:
         """Seconds to wait before the next attempt. Raises: UnreachableError, RetryableError, UnknownOutcomeError."""
         decision = decide_fault(fault.fault, call.effect, answered=self._answered)
         if decision is Decision.STOP:
-            raise UnreachableError(_why_unreachable(fault, self.address, self._settings)) from fault
+            raise UnreachableError(fault.sentence(self.address, self._settings)) from fault
         sent = fault.fault is not Fault.NOT_SENT
         call.doubtful = call.doubtful or (sent and call.effect is not Effect.READ)
         late = fault.fault is Fault.LATE
@@ -438,156 +421,56 @@ def _backoff_s(attempt: int) -> float:
     return min(MAX_BACKOFF_S, BACKOFF_S * 2.0 ** (attempt - 1)) * random.uniform(0.5, 1.0)
 
 
-def _why_unreachable(fault: "_NoAnswer", address: str, settings: HttpSettings) -> str:
-    if fault.fault is Fault.UNTRUSTED:
-        trusted = f"ca_file ({settings.ca_file}) " if settings.ca_file else "the usual certificate authorities "
-        return (
-            f"The connection to {address} cannot be trusted ({fault}). Its certificate is not vouched for by {trusted}"
-            "or is for another name. Name the PEM file of the authority that issued it in ca_file; verification cannot "
-            "be switched off."
-        )
-    through = " through the proxy" if settings.proxy else ""
-    return f"Nobody answers at {address}{through} ({fault}). Check the url, the network and whether the system is up."
+def _kind(call: Call) -> str:
+    """Requests of one kind take about as long."""
+    return f"{call.method} {resource(call.path)}"
 
 
-class _NoAnswer(Exception):  # noqa: N818
-    """An exchange ended without a whole answer."""
+class _Line:
+    """What a session opens with its first call: the wire, and who signs."""
 
-    def __init__(self, fault: Fault, reason: str) -> None:
-        super().__init__(reason)
-        self.fault = fault
-
-
-class _Wire:
-    """The open connections, and how a call becomes bytes on them."""
-
-    def __init__(self, settings: HttpSettings, *, folder: Path, pace: Pace, media_type: str) -> None:
-        import httpx
-
-        credentials = reveal_credentials(settings, folder=folder)
-        self.url = credentials.url
-        self._secrets = [secret.encode() for secret in credentials.secrets]
-        self._transport = _transport(settings, credentials, folder=folder, pace=pace)
-        common = {"accept": media_type, "user-agent": "Provisor/0.1", **credentials.headers}
-        self._headers = httpx.Headers(common)
-        self._headers_with_body = httpx.Headers({**common, "content-type": media_type})
-        self._timeouts = {
-            "timeout": {"connect": settings.connect_timeout_s, "read": settings.timeout_s, "pool": None, "write": None}
-        }
-        self._urls: dict[str, httpx.URL] = {}
-        self._request = httpx.Request
-        self._url = httpx.URL
+    def __init__(
+        self,
+        settings: HttpSettings,
+        *,
+        folder: Path,
+        connections: int,
+        media_type: str,
+        clock: Clock,
+        sleep: Sleep,
+    ) -> None:
+        try:
+            url = base_address(reveal(settings.url, folder=folder))
+        except ValueError as error:
+            raise SettingsError(f"The url that {settings.url} stands for {error}.") from error
+        self.signer: Signer = open_signer(settings, folder=folder, now=clock.now, sleep=sleep)
+        self.wire = Wire(settings, url=url, folder=folder, connections=connections)
+        self._common = {"accept": media_type, "user-agent": "Provisor/0.1"}
+        self._content = {"content-type": media_type}
+        self._signed: tuple[Signature | None, httpx.Headers | None, httpx.Headers | None] = (None, None, None)
 
     async def close(self) -> None:
-        await self._transport.aclose()
+        await self.signer.close()
+        await self.wire.close()
 
-    async def exchange(self, call: Call) -> Answer:
-        """One request and its whole answer. Raises: _NoAnswer."""
-        import aiohttp
+    async def exchange(self, call: Call, signature: Signature) -> Answer:
+        """One request and its whole answer. Raises: NoAnswer."""
+        lasting = not call.known
+        return await self.wire.exchange(
+            call.method,
+            self.wire.address(call.path, params=call.params, lasting=lasting),
+            headers=self._headers(signature, with_body=call.body is not None),
+            body=call.body,
+            secrets=lambda: self.signer.secrets,
+        )
+
+    def _headers(self, signature: Signature, *, with_body: bool) -> "httpx.Headers":
+        """Made once for each signature, since making them takes longer than everything else about a request."""
         import httpx
 
-        request = self._request(
-            call.method,
-            self._address(call),
-            headers=self._headers if call.body is None else self._headers_with_body,
-            content=call.body,
-            extensions=self._timeouts,
-        )
-        started = time.perf_counter()
-        try:
-            response = await self._transport.handle_async_request(request)
-            try:
-                body = await response.aread()
-            finally:
-                await response.aclose()
-        except (httpx.HTTPError, aiohttp.ClientError, OSError) as error:
-            no_answer = _classify(error)
-            self._note(call, no_answer.fault, started)
-            raise no_answer from None  # the cause's text may hold addresses, which hold names of persons
-        if _log.isEnabledFor(logging.DEBUG):
-            self._note(call, str(response.status_code), started)
-        if response.status_code >= 400:  # some systems repeat what they refuse, and what they say is told to people
-            for secret in self._secrets:
-                body = body.replace(secret, "…".encode())
-        return Answer(response.status_code, response.headers, body)
-
-    def _address(self, call: Call) -> "httpx.URL":
-        if call.params is not None:
-            return self._url(self.url + call.path, params=dict(call.params))
-        if call.known:
-            return self._url(self.url + call.path)
-        address = self._urls.get(call.path)
-        if address is None:
-            address = self._urls[call.path] = self._url(self.url + call.path)
-        return address
-
-    @staticmethod
-    def _note(call: Call, result: str, started: float) -> None:
-        """One line for the debug log: no query and no id, which may be a person's name."""
-        place = "/".join(call.path.split("/", 2)[:2])
-        _log.debug("%s %s: %s in %.0f ms", call.method, place, result, 1000 * (time.perf_counter() - started))
-
-
-def _transport(settings: HttpSettings, credentials: Credentials, *, folder: Path, pace: Pace) -> "AiohttpTransport":
-    import aiohttp
-    import httpx
-    from httpx_aiohttp import AiohttpTransport
-
-    trust = _trust(settings, credentials, folder=folder)
-
-    def connections() -> aiohttp.ClientSession:
-        connector = aiohttp.TCPConnector(limit=max(1, pace.concurrency), ssl=trust)
-        return aiohttp.ClientSession(connector=connector, cookie_jar=aiohttp.DummyCookieJar())
-
-    proxy = httpx.Proxy(credentials.proxy) if credentials.proxy else None
-    return AiohttpTransport(verify=trust, proxy=proxy, client=connections)
-
-
-def _trust(settings: HttpSettings, credentials: Credentials, *, folder: Path) -> ssl.SSLContext:
-    """Who is trusted: the usual authorities, the machine's own, and those in ca_file. Raises: SettingsError."""
-    import httpx
-
-    plain = credentials.url.startswith("http:") and not (credentials.proxy or "").startswith("https:")
-    if plain and settings.ca_file is None:
-        return ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)  # trusts nobody; loading authorities takes a tenth of a second
-    trust = httpx.create_ssl_context()
-    trust.load_default_certs()
-    if settings.ca_file is not None:
-        path = folder / settings.ca_file.expanduser()
-        try:
-            trust.load_verify_locations(path)
-        except (OSError, ssl.SSLError) as error:
-            raise SettingsError(f"The ca_file {path} cannot be read as PEM: {error.strerror or error}.") from error
-    return trust
-
-
-def _classify(error: Exception) -> _NoAnswer:
-    """What a transport error means. By the cause below httpx: its mapping calls a lost connection a connect timeout."""
-    import aiohttp
-
-    cause = error.__cause__ if isinstance(error.__cause__, aiohttp.ClientError | OSError) else error
-    match cause:
-        case aiohttp.ClientConnectorCertificateError():
-            return _NoAnswer(Fault.UNTRUSTED, _certificate_reason(cause.certificate_error))
-        case aiohttp.ClientSSLError() | aiohttp.ServerFingerprintMismatch():
-            return _NoAnswer(Fault.UNTRUSTED, "the TLS handshake failed")
-        case aiohttp.ClientConnectorDNSError():
-            return _NoAnswer(Fault.NOT_SENT, "the host name is not known")
-        case aiohttp.ClientProxyConnectionError() | aiohttp.ClientHttpProxyError():
-            return _NoAnswer(Fault.NOT_SENT, "the proxy does not let us through")
-        case aiohttp.ClientConnectorError():
-            return _NoAnswer(Fault.NOT_SENT, _system_reason(cause.os_error))
-        case aiohttp.ConnectionTimeoutError():
-            return _NoAnswer(Fault.NOT_SENT, "no connection in time")
-        case TimeoutError():
-            return _NoAnswer(Fault.LATE, "no answer in time")
-        case _:
-            return _NoAnswer(Fault.LOST, "connection lost")
-
-
-def _system_reason(error: OSError) -> str:
-    return os.strerror(error.errno).lower() if error.errno else "no connection"
-
-
-def _certificate_reason(error: Exception) -> str:
-    return getattr(error, "verify_message", "") or "its certificate is not valid"
+        of, plain, full = self._signed
+        if of is not signature or plain is None or full is None:
+            plain = httpx.Headers({**self._common, **signature.headers})
+            full = httpx.Headers({**self._common, **self._content, **signature.headers})
+            self._signed = (signature, plain, full)
+        return full if with_body else plain

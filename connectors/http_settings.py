@@ -1,16 +1,14 @@
 """What a job file says about a system that is spoken to over HTTP: where it is and how to sign in."""
 
-import base64
 import ipaddress
-from dataclasses import dataclass, field
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Self
 from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, Field, model_validator
 
-from connectors.errors import SettingsError
-from connectors.settings import Secret, Settings, reveal
+from connectors.settings import Name, Secret, Settings
 
 
 class BasicAuth(Settings):
@@ -30,6 +28,85 @@ class HeaderAuth(Settings):
     """A reference."""
 
 
+class SecretIn(StrEnum):
+    """Where a token endpoint looks for the client's secret."""
+
+    HEADER = "header"
+    """In the header, as ``client_secret_basic``."""
+    BODY = "body"
+    """In the form, as ``client_secret_post``."""
+
+
+class KeyAlgorithm(StrEnum):
+    """How an assertion is signed."""
+
+    RS256 = "RS256"
+    PS256 = "PS256"
+    ES256 = "ES256"
+
+
+class PrivateKey(Settings):
+    """The key that proves who the client is, by an assertion signed with it (private key JWT)."""
+
+    key: Secret
+    """The key in PEM form; a reference, mostly ``${file:path}``."""
+    password: Secret | None = None
+    """Opens the key where it is encrypted; a reference."""
+    algorithm: KeyAlgorithm = KeyAlgorithm.RS256
+    key_id: Name | None = None
+    """Tells the token endpoint which key it is (``kid``)."""
+    certificate: Path | None = None
+    """PEM file with the key's certificate, for token endpoints that know keys by its thumbprint, as Entra ID does."""
+    audience: str | None = None
+    """Whom the assertion is for; the token endpoint's address without it."""
+
+
+class ClientCredentials(Settings):
+    """OAuth 2.0 client credentials: a token is fetched with them, and another one before that has expired.
+
+    Exactly one of ``secret``, ``private_key`` and ``assertion_file`` proves who the client is; none of them where it is
+    ``client_certificate``.
+
+    Source: RFC 6749 section 4.4, RFC 7523 section 2.2 (assertions), RFC 8705 section 2 (mutual TLS).
+    """
+
+    token_url: Annotated[str, AfterValidator(lambda text: _address(text, ends="token endpoint"))]
+    """Address of the token endpoint; may hold references."""
+    client_id: Name
+    """May hold references."""
+    secret: Secret | None = None
+    """The client's secret; a reference."""
+    secret_in: SecretIn = SecretIn.HEADER
+    private_key: PrivateKey | None = None
+    assertion_file: Path | None = None
+    """File with an assertion that others keep fresh (federated token file of a workload identity); read for every
+    token."""
+    scope: str | None = None
+    """Scopes, with blanks between them."""
+    audience: str | None = None
+    """Whom the token is for, where the token endpoint wants to be told."""
+    parameters: dict[Name, str] = Field(default_factory=dict)
+    """More parameters of the token request, like ``resource``; values may hold references."""
+
+    @property
+    def proofs(self) -> int:
+        """How many ways there are to prove who the client is."""
+        return sum(way is not None for way in (self.secret, self.private_key, self.assertion_file))
+
+    @model_validator(mode="after")
+    def _one_proof(self) -> Self:
+        if self.proofs > 1:
+            raise ValueError("give one of secret, private_key and assertion_file")
+        if taken := self.parameters.keys() & _OWN_PARAMETERS:
+            raise ValueError(f"parameters cannot hold {', '.join(sorted(taken))}: there are settings for that")
+        return self
+
+
+_OWN_PARAMETERS = frozenset(
+    {"grant_type", "client_id", "client_secret", "client_assertion", "client_assertion_type", "scope", "audience"}
+)
+
+
 class Auth(Settings):
     """How to sign in: exactly one of these."""
 
@@ -37,31 +114,49 @@ class Auth(Settings):
     """Token sent as ``Authorization: Bearer``; a reference."""
     basic: BasicAuth | None = None
     header: HeaderAuth | None = None
+    oauth: ClientCredentials | None = None
+    """A token endpoint gives the token."""
 
     @model_validator(mode="after")
     def _exactly_one(self) -> Self:
-        if sum(way is not None for way in (self.bearer, self.basic, self.header)) != 1:
-            raise ValueError("give exactly one of bearer, basic and header")
+        if sum(way is not None for way in (self.bearer, self.basic, self.header, self.oauth)) != 1:
+            raise ValueError("give exactly one of bearer, basic, header and oauth")
         return self
 
 
-def _base_address(text: str) -> str:
+class ClientCertificate(Settings):
+    """Who we are, for systems that ask for it while the connection is made (mutual TLS)."""
+
+    certificate: Path
+    """PEM file with the certificate, and those that vouch for it."""
+    key: Path | None = None
+    """PEM file with its key; the certificate's own file without it."""
+    password: Secret | None = None
+    """Opens the key where it is encrypted; a reference."""
+
+
+def base_address(text: str) -> str:
+    """A base address without a slash at its end. Raises: ValueError."""
+    return _address(text, ends="base address").rstrip("/")
+
+
+def _address(text: str, *, ends: str) -> str:
     if "${" in text:
         return text
     parts = urlsplit(text)
     if parts.scheme not in {"http", "https"} or not parts.hostname:
         raise ValueError("must be an address that begins with https:// (or http://)")
     if parts.query or parts.fragment:
-        raise ValueError("must be the base address alone: leave out everything from ? or # on")
+        raise ValueError(f"must be the {ends} alone: leave out everything from ? or # on")
     if parts.username or parts.password:
         raise ValueError("must not hold credentials: they belong under auth")
-    return text.rstrip("/")
+    return text
 
 
 class HttpSettings(Settings):
     """What every system that is spoken to over HTTP needs."""
 
-    url: Annotated[str, AfterValidator(_base_address)]
+    url: Annotated[str, AfterValidator(base_address)]
     """Base address, without a query; may hold references."""
     auth: Auth | None = None
     """Left out only for a system that wants no credentials."""
@@ -73,56 +168,15 @@ class HttpSettings(Settings):
     """Seconds to wait for an answer, and between two pieces of it."""
     connect_timeout_s: Annotated[float, Field(gt=0, le=600)] = 10.0
     """Seconds to wait for a connection."""
+    client_certificate: ClientCertificate | None = None
+    """Besides ``auth`` or alone."""
 
-
-_SHORTEST_SECRET = 4
-"""Characters; anything shorter would be found everywhere."""
-
-
-@dataclass(frozen=True, slots=True)
-class Credentials:
-    """Settings with their references replaced; never printed."""
-
-    url: str
-    headers: dict[str, str] = field(repr=False)
-    proxy: str | None = field(repr=False, default=None)
-
-    @property
-    def secrets(self) -> tuple[str, ...]:
-        """What must not come back in any text, the longest first: whole headers, the token or password alone."""
-        found: set[str] = set()
-        for value in self.headers.values():
-            scheme, _, rest = value.partition(" ")
-            found |= {value, rest}
-            if scheme == "Basic":
-                found.add(base64.b64decode(rest).decode().partition(":")[2])
-        return tuple(sorted((one for one in found if len(one) >= _SHORTEST_SECRET), key=len, reverse=True))
-
-
-def reveal_credentials(settings: HttpSettings, *, folder: Path) -> Credentials:
-    """The settings with their references replaced. Raises: SettingsError."""
-    try:
-        url = _base_address(reveal(settings.url, folder=folder))
-    except ValueError as error:
-        raise SettingsError(f"The url that {settings.url} stands for {error}.") from error
-    headers: dict[str, str] = {}
-    if settings.auth is not None:
-        name, value = _auth_header(settings.auth, folder=folder)
-        if not value.isascii() or not value.isprintable():
-            raise SettingsError("The credential that auth refers to holds characters that no HTTP header may hold.")
-        headers[name] = value
-    proxy = reveal(settings.proxy, folder=folder) if settings.proxy else _environment_proxy(url)
-    return Credentials(url, headers, proxy)
-
-
-def _auth_header(auth: Auth, *, folder: Path) -> tuple[str, str]:
-    if auth.bearer is not None:
-        return "authorization", f"Bearer {reveal(auth.bearer, folder=folder).strip()}"
-    if auth.header is not None:
-        return auth.header.name, reveal(auth.header.value, folder=folder).strip()
-    assert auth.basic is not None  # Auth holds exactly one
-    pair = f"{reveal(auth.basic.username, folder=folder)}:{reveal(auth.basic.password, folder=folder)}"
-    return "authorization", f"Basic {base64.b64encode(pair.encode()).decode()}"
+    @model_validator(mode="after")
+    def _client_is_proved(self) -> Self:
+        oauth = self.auth.oauth if self.auth is not None else None
+        if oauth is not None and not oauth.proofs and self.client_certificate is None:
+            raise ValueError("auth.oauth needs one of secret, private_key and assertion_file, or a client_certificate")
+        return self
 
 
 def is_loopback(host: str) -> bool:
@@ -133,7 +187,8 @@ def is_loopback(host: str) -> bool:
         return host == "localhost" or host.endswith(".localhost")
 
 
-def _environment_proxy(url: str) -> str | None:
+def environment_proxy(url: str) -> str | None:
+    """The proxy that the environment names for an address."""
     import urllib.request
 
     parts = urlsplit(url)

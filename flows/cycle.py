@@ -5,11 +5,12 @@ The pipeline itself is ``flows.provision``; nothing here decides anything about 
 
 import logging
 import threading
+import time
 from collections import Counter
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from contextvars import ContextVar
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from itertools import chain, pairwise
 from pathlib import Path
@@ -21,19 +22,21 @@ from prefect import get_run_logger
 from prefect.client.orchestration import get_client
 from prefect.client.schemas.objects import FlowRunPolicy, State
 from prefect.exceptions import MissingContextError, TerminationSignal
-from prefect.futures import PrefectFuture
+from prefect.futures import PrefectFuture, PrefectWrappedFuture
 from prefect.runtime import flow_run
 from prefect.states import Failed as FailedState
 from pyarrow import ArrowException
 
-from connectors.contract import Action, Kind, Snapshot
-from connectors.errors import ErrorCode, ProvisorError
+from connectors.contract import Action, Haltable, Kind, Snapshot
+from connectors.errors import ErrorCode, HaltedError, ProvisorError
 from flows.aftermath import STOPS, Ending, conclude, count_stops, let_begin, tell
+from flows.forecast import FEWEST, NOTHING, Forecast, Remaining, pace_counts
 from flows.history import history_of
 from flows.initiator import initiator
 from flows.lease import HeldLease, holding
 from flows.plan_file import PlanFile, forget_key, read_plan_file, refuse_moved, refuse_unfit
 from flows.preview import Decision
+from flows.sharing import sharing
 from flows.sight import CycleChoice, base_of, kind_of_cycle, store_of
 from flows.systems import CLOCK, FINISHED, Systems, now, open_ledger, open_systems
 from tasks.checks import keep_books
@@ -60,6 +63,11 @@ from tasks.plan.blocks import Drifted
 from tasks.quarantine import Tally, refuse_paused
 from tasks.report import COUNT_OF, CycleReport, begin_progress, move_progress, publish_report
 from tasks.snapshots import Side
+
+GRACE_S = 5.0
+"""How long an interrupted run waits for the answers to requests that are under way."""
+PATIENCE_S = 15.0
+"""How long it waits until what came of them is written down; a worker kills it after 30 s."""
 
 FORGOTTEN_AT_MOST = 200_000
 """Rows that one cycle deletes of a log that is kept for a time only, so that its end is never far."""
@@ -97,8 +105,8 @@ class Watcher(Protocol):
     def have_planned(self, decision: Decision) -> None:
         """The plan is made and judged; nothing has been written yet."""
 
-    def loading(self, done: int, total: int) -> None:
-        """So many of the plan's requests have been answered."""
+    def loading(self, done: int, total: int, left: str) -> None:
+        """So many of the plan's requests have been answered. ``left``: how much longer it takes, where it is known."""
 
     def ended(self, report: CycleReport) -> None:
         """The cycle is over, one way or the other."""
@@ -129,6 +137,7 @@ class Running:
     decision: Decision | None = None
     drift: DriftReport | None = None
     progress: "Progress" = field(init=False)
+    batches: "Batches" = field(default_factory=lambda: Batches())
     snapshots: dict[str, Snapshot] = field(default_factory=dict)
     marks: dict[str, datetime] = field(default_factory=dict)
     """When each part ended."""
@@ -225,7 +234,8 @@ class Running:
         return {part: round((ended - began).total_seconds(), 3) for (_, began), (part, ended) in pairwise(moments)}
 
     def may_go_on(self) -> None:
-        """Passes when the next batch may be sent. Raises: LeaseLostError, JobPausedError."""
+        """Passes when the next batch may be sent. Raises: LeaseLostError, JobPausedError, HaltedError."""
+        self.batches.refuse_when_halted()
         self.lease.check()
         if self.cycle.kind.partial:
             return
@@ -273,14 +283,34 @@ class Running:
         """The load's progress, from the first request to the last answer."""
         total = sum(len(block) for block in decision.checked.blocks)
         if total:
-            story().info("Loading: %s requests.", f"{total:,}")
-        self.progress.begin(total)
+            story().info("Loading: %s", decision.forecast.sentence or f"{total:,} requests.")
+        self.progress.begin(replace(decision.forecast, requests=total))
         try:
-            yield self.progress
+            with self._sharing(decision.checked.plan.target, total):
+                yield self.progress
             self._forget_approved(decision)
+        except BaseException:
+            self.halt()
+            raise
         finally:
             self.progress.end()
             self.marks["load"] = self.clock()
+
+    @contextmanager
+    def _sharing(self, target: str, requests: int) -> Iterator[None]:
+        """The target's pace is shared with others who load it; a handful of requests does not wait for them."""
+        if not requests:
+            yield
+            return
+        patient = requests >= FEWEST
+        with sharing(self.ledger, target, self.job.name, self.systems.share, clock=self.clock, patient=patient):
+            yield
+
+    def halt(self) -> None:
+        """Nothing more is sent. Returns when the batches that are under way have written down what came of them."""
+        if self.batches.halt() and isinstance(self.systems.target, Haltable):
+            self.systems.target.halt(grace_s=GRACE_S)
+        self.batches.wait(PATIENCE_S)
 
     def _find_drift(self, decision: Decision) -> DriftReport | None:
         """What others did to the target, where it was listed; tells it."""
@@ -336,13 +366,18 @@ class Progress:
         self._lock = threading.Lock()
         self._done = 0
         self._total = 0
+        self._remaining = Remaining(NOTHING)
         self._artifact: Any = None
+        self.remembered: Mapping[str, int] = {}
+        """What the cycle remembers of its load, once it is over."""
 
-    def begin(self, total: int) -> None:
+    def begin(self, expected: Forecast) -> None:
         """Shows an empty bar."""
-        self._total, self._done = total, 0
-        if total:
-            self._artifact = begin_progress(self._running.job.name, total)
+        self._total, self._done = expected.requests, 0
+        self._remaining = Remaining(expected)
+        if self._total:
+            left = self._remaining.sentence(0)
+            self._artifact = begin_progress(self._running.job.name, self._total, left=left)
             self._show()
 
     def advance(self, count: int) -> None:
@@ -356,10 +391,16 @@ class Progress:
         Raises: what a task raised, after all of them have ended, so that nothing is sent behind anybody's back, and
         after the results of the others.
         """
-        for future in futures:
-            while not future.state.is_final():
-                future.wait(timeout=1)
-                self._show()
+        try:
+            for future in futures:
+                while not future.state.is_final():
+                    future.wait(timeout=1)
+                    self._show()
+        except BaseException:  # the run was interrupted
+            begun = [future for future in futures if not _called_off(future)]
+            self._running.halt()
+            yield from _results(begun, within_s=GRACE_S)
+            raise
         self._show()
         results = [future.result(raise_on_failure=False) for future in futures]
         yield from (result for result in results if not isinstance(result, BaseException))
@@ -369,14 +410,68 @@ class Progress:
 
     def end(self) -> None:
         """Leaves the bar where it is."""
+        self.remembered = pace_counts(self._done, self._remaining.elapsed_s)
         if self._total:
             self._show()
 
     def _show(self) -> None:
+        left = self._remaining.sentence(self._done)
         if self._artifact is not None:
-            move_progress(self._artifact, self._done, self._total)
+            move_progress(self._artifact, self._done, self._total, left=left)
         if (watcher := WATCHER.get()) is not None:
-            watcher.loading(self._done, self._total)
+            watcher.loading(self._done, self._total, left)
+
+
+def _called_off(future: PrefectFuture[Any]) -> bool:
+    """True for a task that had not begun, and now never will."""
+    return isinstance(future, PrefectWrappedFuture) and future.wrapped_future.cancel()
+
+
+def _results(futures: Sequence[PrefectFuture[Any]], *, within_s: float) -> Iterator[Any]:
+    """Results of the tasks that end well within so many seconds."""
+    deadline = time.monotonic() + within_s
+    for future in futures:
+        future.wait(timeout=max(0.0, deadline - time.monotonic()))
+        if future.state.is_completed():
+            yield future.result(raise_on_failure=False)
+
+
+class Batches:
+    """The batches that are being sent, from whatever thread."""
+
+    def __init__(self) -> None:
+        self._changed = threading.Condition()
+        self._sending = 0
+        self._halted = False
+
+    @contextmanager
+    def sending(self) -> Iterator[None]:
+        """While one batch is sent. Raises: HaltedError."""
+        with self._changed:
+            self.refuse_when_halted()
+            self._sending += 1
+        try:
+            yield
+        finally:
+            with self._changed:
+                self._sending -= 1
+                self._changed.notify_all()
+
+    def halt(self) -> bool:
+        """No more batches; True when some are under way."""
+        with self._changed:
+            self._halted = True
+            return self._sending > 0
+
+    def wait(self, seconds: float) -> None:
+        """Returns when no batch is under way, or after so long."""
+        with self._changed:
+            self._changed.wait_for(lambda: not self._sending, timeout=seconds)
+
+    def refuse_when_halted(self) -> None:
+        """Passes while batches may be sent. Raises: HaltedError."""
+        if self._halted:
+            raise HaltedError("The run was interrupted.")
 
 
 @contextmanager
@@ -462,10 +557,12 @@ def _close(job: Job, ledger: Ledger, cycle: Cycle, running: Running | None, erro
     source = running.snapshots.get("source") if running is not None else None
     target = running.snapshots.get("target") if running is not None else None
     watermark = (source.watermark or source.read_at.isoformat()) if finished and source is not None else None
+    remembered = running.progress.remembered if running is not None else {}
     ledger.end_cycle(
         cycle,
         report.state,
-        {**report.counts, STOPS: 0 if report.standing else ending.stops},  # a quarantine counts by itself
+        # a quarantine counts by itself
+        {**report.counts, **remembered, STOPS: 0 if report.standing else ending.stops},
         message=report.message,
         now=report.ended,
         watermark=watermark,

@@ -83,7 +83,12 @@ def serving(home: Path) -> Iterator[Callable[[], None]]:
     os.environ |= {"PREFECT_HOME": str(folder), "PREFECT_API_URL": url}
     with (folder / "server.log").open("ab") as log:
         server = subprocess.Popen(
-            _command(port), env=_environment(folder), stdin=subprocess.PIPE, stdout=log, stderr=log
+            _command(port),
+            env=_environment(folder),
+            stdin=subprocess.PIPE,
+            stdout=log,
+            stderr=log,
+            start_new_session=True,  # whoever interrupts the run from a terminal does not interrupt the server too
         )
         try:
             yield lambda: _wait(server, url, folder)

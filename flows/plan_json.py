@@ -61,6 +61,7 @@ def write_plan(stream: BinaryIO, decision: Decision) -> None:
         "counts": {str(action): count for action, count in plan.counts().items()},
         "unchanged": sum(entries.unchanged for entries in plan.entries.values()),
         "requests": plan.requests,
+        "expected": decision.forecast.as_json(),
         "guards": [verdict_json(verdict) for verdict in checked.verdicts],
         "findings": [finding.sentence for finding in decision.findings],
         "held": [_held_json(held) for held in plan.held],

@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from connectors.contract import Snapshot
+from flows.forecast import NOTHING, Forecast, forecast
 from flows.sight import CycleChoice, Sight, kind_of_cycle, make_sure, see_source, see_target
 from flows.systems import Recalled, Systems, recall
 from tasks.agreement import check_agreement
@@ -39,6 +40,8 @@ class Decision:
     """The source as it was read."""
     regained: list[Regained] = field(default_factory=list)
     """Accounts that creates have made whose answers were lost; the plan takes them as linked."""
+    forecast: Forecast = NOTHING
+    """What carrying it out needs."""
 
 
 @dataclass(slots=True)
@@ -107,7 +110,17 @@ def decide(
 
     refused = {(one.kind, one.anchor) for one in recalled.escrows}
     plan, sight = make_sure(job, systems, facts, sight, make_plan, refused=refused)
-    return judge(job, plan, facts, recalled.history, sight=sight, source=source, findings=findings, regained=regained)
+    return judge(
+        job,
+        plan,
+        facts,
+        recalled.history,
+        sight=sight,
+        source=source,
+        findings=findings,
+        regained=regained,
+        pace=recalled.pace,
+    )
 
 
 def judge(
@@ -120,8 +133,17 @@ def judge(
     source: Snapshot,
     findings: Sequence[Finding] = (),
     regained: Sequence[Regained] = (),
+    pace: float | None = None,
 ) -> Decision:
-    """The plan after its guards, with what it was made from."""
+    """The plan after its guards, with what it was made from. ``pace``: requests a second in earlier loads."""
     administrators = rosters(job, plan, sight.snapshot, disable_attribute=facts.capabilities.disable_attribute)
     checked = check_plan(plan, job.limits, history, administrators)
-    return Decision(checked=checked, findings=[*findings], sight=sight, source=source, regained=[*regained])
+    expected = forecast(sum(len(block) for block in checked.blocks), pace=pace, rate=job.load.rate)
+    return Decision(
+        checked=checked,
+        findings=[*findings],
+        sight=sight,
+        source=source,
+        regained=[*regained],
+        forecast=expected,
+    )

@@ -75,7 +75,7 @@ def provision(
             target = see(Parcel(running), Parcel(facts))
             decision = plan(Parcel(running), source, target, Parcel(facts)).content
             running.keep_to_plan(decision)
-            publish_plan(decision.checked)
+            publish_plan(decision.checked, expected=decision.forecast.sentence)
 
             running.settle(decision)
             running.stage(decision)
@@ -135,7 +135,8 @@ def load_one(title: str, batch: "Parcel[Batch]", running: "Parcel[Running]") -> 
     del title
     at = running.content
     at.may_go_on()
-    loaded = load_batch(
-        batch.content, at.systems.target, at.ledger, at.cycle, clock=at.clock, progress=at.progress.advance
-    )
+    with at.batches.sending():
+        loaded = load_batch(
+            batch.content, at.systems.target, at.ledger, at.cycle, clock=at.clock, progress=at.progress.advance
+        )
     return Parcel(loaded)

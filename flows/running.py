@@ -21,6 +21,10 @@ if TYPE_CHECKING:
     from prefect.client.schemas.objects import State
 
 
+DRAIN_S = 3.0
+"""How long an interrupted run waits until its logs and events have been sent."""
+
+
 def listing_cycle(ledger: Ledger, job: Job) -> CycleChoice:
     """A cycle that lists the target: that an account is not there yet is proved by nothing less."""
     initial = kind_of_cycle(ledger, job, CycleChoice.AUTO, now=now()) is CycleKind.INITIAL
@@ -90,8 +94,12 @@ def _run(job: Path, flow: "Callable[[], State[Any]]", api_ready: Callable[[], No
 
     api_ready()
     watcher = TerminalWatcher(quiet=quiet)
-    with watching(watcher), tags(f"job:{load_job(job).name}"):
-        state = flow()
+    try:
+        with watching(watcher), tags(f"job:{load_job(job).name}"):
+            state = flow()
+    except BaseException:  # the run was interrupted
+        _send_what_is_queued()
+        raise
     APILogHandler().flush()  # before a local API ends
     error = state.result(raise_on_failure=False) if state.is_failed() else None
     if watcher.report is not None and not isinstance(error, JobError):  # a wrong job is the person's to put right
@@ -99,3 +107,12 @@ def _run(job: Path, flow: "Callable[[], State[Any]]", api_ready: Callable[[], No
     if isinstance(error, ProvisorError):
         raise error
     raise FatalError(f"The run did not end properly: {state.message}")
+
+
+def _send_what_is_queued() -> None:
+    """Logs and events of an interrupted run; once a local API has ended they would be tried for a minute."""
+    from prefect.events.worker import EventsWorker
+    from prefect.logging.handlers import APILogWorker
+
+    for worker in (EventsWorker, APILogWorker):
+        worker.drain_all(timeout=DRAIN_S, at_exit=False)

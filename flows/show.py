@@ -61,6 +61,8 @@ def show_plan(out: Console, decision: Decision, *, limit: int | None) -> None:
         out.print(f"[yellow]![/] {escape(finding.sentence)}")
     out.print()
     out.print(summary(decision))
+    if decision.forecast.sentence:
+        out.print(f"[dim]{decision.forecast.sentence}[/]")
 
 
 def summary(decision: Decision) -> Text:

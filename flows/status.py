@@ -8,6 +8,7 @@ from rich.markup import escape
 
 from connectors.contract import Kind
 from flows.decisions import standing
+from flows.forecast import LOAD_MS, LOAD_REQUESTS
 from flows.show import table
 from flows.systems import now
 from tasks.escrow import given_up
@@ -22,6 +23,8 @@ _COLOURS = {
     CycleState.RUNNING: "cyan",
 }
 _CYCLES = 5
+_OF_THE_LOAD = frozenset({LOAD_REQUESTS, LOAD_MS})
+"""Counts that are about the pace and not about anybody."""
 
 
 def job_status(ledger: Ledger, job: str) -> dict[str, Any]:
@@ -50,7 +53,7 @@ def _cycle(cycle: Cycle) -> dict[str, Any]:
         "state": str(cycle.state),
         "began": cycle.began.isoformat(),
         "ended": cycle.ended.isoformat() if cycle.ended else None,
-        "counts": {name: count for name, count in cycle.counts.items() if count},
+        "counts": {name: count for name, count in cycle.counts.items() if count and name not in _OF_THE_LOAD},
         "message": cycle.message,
     }
 

@@ -4,14 +4,16 @@ import os
 from collections.abc import Callable, Collection, Iterator
 from contextlib import closing, contextmanager
 from contextvars import ContextVar
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 
 import pandas as pd
 
 from connectors.contract import Kind, Pace, Source, Target
 from connectors.registry import open_source, open_target
+from flows.forecast import known_pace
 from flows.home import home
+from flows.sharing import Share
 from tasks.checks import NOTHING_BEFORE, History
 from tasks.escrow import given_up
 from tasks.job import Job
@@ -43,6 +45,8 @@ class Systems:
 
     source: Source
     target: Target
+    share: Share = field(default_factory=Share)
+    """Of the target's pace."""
 
 
 def now() -> datetime:
@@ -53,12 +57,13 @@ def now() -> datetime:
 @contextmanager
 def open_systems(job: Job) -> Iterator[Systems]:
     """Both systems of a job, closed at the end."""
-    pace = Pace(concurrency=job.load.concurrency, rate_per_s=job.load.rate)
+    share = Share()
+    pace = Pace(concurrency=job.load.concurrency, rate_per_s=job.load.rate, share=share)
     source = open_source(job.source.connector, job.source.settings, folder=job.folder)
     with closing(source):
         target = open_target(job.target.connector, job.target.settings, folder=job.folder, pace=pace)
         with closing(target):
-            yield Systems(source, target)
+            yield Systems(source, target, share)
 
 
 def open_ledger() -> Ledger:
@@ -77,6 +82,8 @@ class Recalled:
     history: History = NOTHING_BEFORE
     lost: tuple[Attempt, ...] = ()
     """Creates whose answers were lost: there may be an account that nobody knows of."""
+    pace: float | None = None
+    """Requests a second in the latest loads."""
 
 
 def recall(ledger: Ledger, job: Job, moment: datetime, *, target: str = "", at_once: Collection[str] = ()) -> Recalled:
@@ -106,6 +113,7 @@ def recall(ledger: Ledger, job: Job, moment: datetime, *, target: str = "", at_o
             settled=finished is not None and finished.fingerprint == job.fingerprint(),
         ),
         lost=tuple(lost_creates(ledger, job.name)),
+        pace=known_pace(ledger.cycles(job.name, limit=COUNTED_CYCLES)),
     )
 
 

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from rich.markup import escape
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from connectors.contract import Snapshot
 from flows.cycle import WATCHER
@@ -39,10 +39,12 @@ class TerminalWatcher:
     def have_planned(self, decision: Decision) -> None:
         """The plan's counts, and what is held back."""
         self._err.print(summary(decision))
+        if decision.forecast.sentence:
+            self._err.print(f"[dim]{decision.forecast.sentence}[/]")
         for finding in decision.findings:
             self._err.print(f"  [yellow]![/] {escape(finding.sentence)}")
 
-    def loading(self, done: int, total: int) -> None:
+    def loading(self, done: int, total: int, left: str) -> None:
         """Moves the bar; on something that is not a terminal there is none."""
         if not total or not self._err.is_terminal:
             return
@@ -53,12 +55,12 @@ class TerminalWatcher:
                 MofNCompleteColumn(),
                 TextColumn("requests"),
                 TimeElapsedColumn(),
-                TimeRemainingColumn(),
+                TextColumn("[cyan]{task.fields[left]}"),
                 console=self._err,
             )
-            self._bar.add_task("load", total=total)
+            self._bar.add_task("load", total=total, left=left)
             self._bar.start()
-        self._bar.update(self._bar.task_ids[0], completed=done)
+        self._bar.update(self._bar.task_ids[0], completed=done, left=left)
 
     def ended(self, report: CycleReport) -> None:
         """The report: counts on standard output, failures and held entries before them."""

@@ -96,14 +96,20 @@ def load_batch(
 ) -> Loaded:
     """Sends one batch and writes down what came of it, also when the target stops it half-way.
 
+    What a halted target did not send any more is as if it had never been about to be sent.
+
     Raises: FatalError, after everything that is known has been recorded.
     """
     block = batch.block
     changes, unresolved = changes_of(batch, cycle, ledger)
     ledger.journal(cycle, changes, now=clock(), known_by=block.known_by)
     outcomes: list[Outcome] = []
+    not_sent: set[str] = set()
 
     def done(outcome: Outcome) -> None:
+        if outcome.status is Status.NOT_SENT:
+            not_sent.add(outcome.change_id)
+            return
         outcomes.append(outcome)
         if progress is not None:
             progress(1)
@@ -112,7 +118,11 @@ def load_batch(
         target.apply(changes, done)
     finally:
         clashes = _record(block, changes, outcomes, unresolved, ledger, cycle, clock())
-    return _summary(batch, changes, outcomes, unresolved, clashes)
+        if not_sent:
+            ledger.withdraw(cycle, sorted(not_sent))
+    loaded = _summary(batch, changes, outcomes, unresolved, clashes)
+    loaded.undone[block.kind] |= {change.anchor for change in changes if change.id in not_sent}
+    return loaded
 
 
 def changes_of(batch: Batch, cycle: Cycle, ledger: Ledger) -> tuple[list[Change], dict[str, str]]:

@@ -172,14 +172,18 @@ def final_state(report: CycleReport | None) -> "State[Any]":
     return Completed(name=name, message=report.message, data=report.as_json())
 
 
-def publish_plan(checked: Checked) -> None:
-    """The head of the plan as a Markdown artifact: counts, guards, and the first changes of every block."""
+def publish_plan(checked: Checked, *, expected: str = "") -> None:
+    """The head of the plan as a Markdown artifact: counts, guards, and the first changes of every block.
+
+    ``expected``: a sentence about how long it will take.
+    """
     from prefect.artifacts import create_markdown_artifact
 
     plan = checked.plan
     lines = [f"# Plan of {plan.job}", "", f"{plan.source} → {plan.target}", ""]
     lines += ["| action | changes |", "| --- | ---: |"]
     lines += [f"| {action} | {count:,} |" for action, count in plan.counts().items()] or ["| nothing to do | 0 |"]
+    lines += ["", expected] if expected else []
     lines += ["", *(f"> **Held back.** {verdict.sentence}\n" for verdict in checked.verdicts)]
     if checked.verdicts:
         lines += ["| guard | about | counted | of | allowed | held |", "| --- | --- | ---: | ---: | --- | ---: |"]
@@ -264,20 +268,22 @@ def _advice(code: str) -> str:
     return advice.action if advice is not None else ""
 
 
-def begin_progress(job: str, total: int) -> UUID:
-    """A progress artifact at zero."""
+def begin_progress(job: str, total: int, *, left: str = "") -> UUID:
+    """A progress artifact at zero. ``left``: how long it will take, for people."""
     from prefect.artifacts import create_progress_artifact
 
-    artifact = create_progress_artifact(0.0, key=_key(job, "progress"), description=f"Loading {total:,} requests")
+    description = f"Loading {total:,} requests" + (f", {left}" if left else "")
+    artifact = create_progress_artifact(0.0, key=_key(job, "progress"), description=description)
     assert isinstance(artifact, UUID)  # a coroutine only where an event loop runs
     return artifact
 
 
-def move_progress(artifact: UUID, done: int, total: int) -> None:
-    """Moves the bar."""
+def move_progress(artifact: UUID, done: int, total: int, *, left: str = "") -> None:
+    """Moves the bar: ``12,300 of 50,000 requests, about 3 min left``."""
     from prefect.artifacts import update_progress_artifact
 
-    update_progress_artifact(artifact, progress=100.0 * done / total, description=f"{done:,} of {total:,} requests")
+    description = f"{done:,} of {total:,} requests" + (f", {left}" if left else "")
+    update_progress_artifact(artifact, progress=100.0 * done / total, description=description)
 
 
 def _key(job: str, what: str) -> str:

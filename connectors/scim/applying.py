@@ -13,6 +13,7 @@ from connectors.errors import (
     ConflictError,
     ErrorCode,
     GoneError,
+    HaltedError,
     ProvisorError,
     RejectedError,
     RetryableError,
@@ -106,6 +107,10 @@ class Applier:
         except UnknownOutcomeError as error:
             status, code = Status.UNKNOWN, ErrorCode.UNKNOWN_OUTCOME
             message = f"{error} It could not be found out whether it took effect; the next cycle looks again."
+        except HaltedError as error:
+            reached = any(call.reached for call in work.calls)
+            status, code = (Status.UNKNOWN if reached else Status.NOT_SENT), ErrorCode.UNKNOWN_OUTCOME
+            message = f"{error} The next cycle goes on from here."
         except (RejectedError, RetryableError) as error:
             status, code, message = Status.REJECTED, error.code, str(error)
         return Outcome(

@@ -3,6 +3,7 @@
 import threading
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -17,10 +18,11 @@ from connectors.contract import (
     Outcome,
     Pace,
     Snapshot,
+    Status,
     Unreadable,
     Wanted,
 )
-from connectors.errors import RejectedError, RetryableError
+from connectors.errors import HaltedError, RejectedError, RetryableError
 from connectors.scim.applying import Applier
 from connectors.scim.delta import marks_of, read_delta, watermark_of, with_moments
 from connectors.scim.requests import CONFORMING, Dialect
@@ -261,9 +263,19 @@ class ScimTarget:
                 work.exception()  # waits for what is under way
                 raise
 
+    def halt(self, *, grace_s: float) -> None:
+        """See :class:`connectors.contract.Haltable`."""
+        self._reader.loop.start(partial(self._reader.service.session.halt, grace_s=grace_s))
+
     async def _apply(self, changes: Sequence[Change], tell: Callable[[Outcome], None], halted: threading.Event) -> None:
         service = self._reader.service
-        applier = Applier(service.session, await service.codecs(), clock=service.clock, dialect=self._dialect)
+        try:
+            codecs = await service.codecs()
+        except HaltedError:
+            for change in changes:
+                tell(Outcome(change.id, Status.NOT_SENT))
+            return
+        applier = Applier(service.session, codecs, clock=service.clock, dialect=self._dialect)
 
         async def carry_out(change: Change) -> None:
             tell(await applier.carry_out(change))

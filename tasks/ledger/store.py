@@ -52,6 +52,7 @@ from tasks.ledger.tables import (
     LOG,
     NOTICE,
     OPEN_ATTEMPTS,
+    PACE,
     PAUSE,
     QUARANTINE,
     STAGED,
@@ -318,6 +319,11 @@ class Ledger:
                     f"A change of cycle {cycle.number} of job {cycle.job} was already sent before. A change is sent "
                     "once; make a new plan."
                 ) from None
+
+    def withdraw(self, cycle: Cycle, change_ids: Sequence[str]) -> None:
+        """Forget attempts that were journaled and of which nothing was sent after all."""
+        with self._database.writing() as connection:
+            self._bulk.delete(connection, ATTEMPT, {"job": cycle.job}, "change_id", change_ids)
 
     def record(
         self,
@@ -587,6 +593,20 @@ class Ledger:
         )
         with self._database.reading() as connection:
             return connection.scalar(query) or 0
+
+    # -- the pace of a target -------------------------------------------------------------------------------------
+
+    def share_pace(self, target: str, worker: str, *, now: datetime, duration: timedelta) -> int:
+        """Say that a worker loads a target until ``now`` and ``duration``; gives how many do, this one included."""
+        with self._database.writing() as connection:
+            connection.execute(PACE.delete().where(PACE.c.target == target, PACE.c.until <= now))
+            self._bulk.upsert(connection, PACE, [(target, worker, self._bulk.time(now + duration))])
+            return connection.scalar(select(func.count()).where(PACE.c.target == target)) or 1
+
+    def leave_pace(self, target: str, worker: str) -> None:
+        """Say that a worker no longer loads a target."""
+        with self._database.writing() as connection:
+            connection.execute(PACE.delete().where(PACE.c.target == target, PACE.c.worker == worker))
 
     # -- the lease ------------------------------------------------------------------------------------------------
 

@@ -296,6 +296,19 @@ class LeaseTable(LedgerModel, table=True):
     fence: int = _whole()
 
 
+class PaceTable(LedgerModel, table=True):
+    """Who is loading which target now: they share its pace."""
+
+    __tablename__ = "pace"
+
+    target: str = _key()
+    """What the target calls itself."""
+    worker: str = _key()
+    """Who loads it: the job, which nobody else runs meanwhile."""
+    until: datetime = _time()
+    """When it counts as gone unless it says again that it is there."""
+
+
 def table(model: type[LedgerModel]) -> SqlTable:
     """The SQLAlchemy table behind a class."""
     found: SqlTable = model.__table__  # type: ignore[attr-defined]
@@ -314,3 +327,4 @@ PAUSE = table(PauseTable)
 QUARANTINE = table(QuarantineTable)
 NOTICE = table(NoticeTable)
 LEASE = table(LeaseTable)
+PACE = table(PaceTable)

@@ -1,6 +1,7 @@
 """The HTTP session: its decision table, its settings, and what it does when things go wrong."""
 
 import asyncio
+import ssl
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -10,6 +11,13 @@ from typing import Any
 
 import httpx
 import pytest
+import trustme
+from cryptography.hazmat.primitives.serialization import (
+    BestAvailableEncryption,
+    Encoding,
+    PrivateFormat,
+    load_pem_private_key,
+)
 from pydantic import ValidationError
 
 from connectors.contract import Pace
@@ -18,6 +26,7 @@ from connectors.errors import (
     CredentialsError,
     ErrorCode,
     GoneError,
+    HaltedError,
     InvalidValueError,
     ProvisorError,
     RejectedError,
@@ -45,6 +54,7 @@ from connectors.http import (
     retry_after_s,
 )
 from connectors.http_settings import HttpSettings
+from connectors.wire_log import shape
 from tests.connectors.clocks import FakeClock
 from tests.servers.scim_service import ScimService
 from tests.servers.starting import dead_port, html_server, tls_scim_service
@@ -76,6 +86,7 @@ def test_fault_table() -> None:
     """A request that was not sent had no effect; one that was sent and not answered may have had."""
     for effect in Effect:
         assert decide_fault(Fault.UNTRUSTED, effect, answered=True) is STOP
+        assert decide_fault(Fault.UNKNOWN_CLIENT, effect, answered=True) is STOP
         assert decide_fault(Fault.NOT_SENT, effect, answered=False) is STOP
         assert decide_fault(Fault.NOT_SENT, effect, answered=True) is RETRY
     for fault in (Fault.LOST, Fault.LATE):
@@ -364,8 +375,82 @@ def test_a_ca_file_that_is_none(tmp_path: Path) -> None:
     assert isinstance(error, SettingsError)
 
 
+def wants_certificates(folder: Path) -> tuple[ssl.SSLContext, trustme.CA]:
+    """A server's side of TLS that lets in whoever has a certificate of its authority; that one's file is ``ca.pem``."""
+    authority = trustme.CA()
+    authority.cert_pem.write_to_path(folder / "ca.pem")
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    authority.issue_cert("localhost", "127.0.0.1").configure_cert(context)
+    context.verify_mode = ssl.CERT_REQUIRED
+    authority.configure_trust(context)
+    return context, authority
+
+
+def present(folder: Path, url: str, call: Call, **certificate: str) -> Any:
+    """The answer to a call, or its error, with a client certificate."""
+    document = {"url": url, "ca_file": "ca.pem", "client_certificate": certificate or None}
+
+    async def main() -> Any:
+        session = HttpSession(HttpSettings.model_validate(document), folder=folder, pace=Pace(), clock=FakeClock())
+        try:
+            return await session.send(call)
+        except ProvisorError as error:
+            return error
+        finally:
+            await session.close()
+
+    return asyncio.run(main())
+
+
+def test_a_client_certificate(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With its key in the same file, in another one, or in an encrypted one whose password is a reference."""
+    context, authority = wants_certificates(tmp_path)
+    issued = authority.issue_cert("provisor")
+    issued.private_key_and_cert_chain_pem.write_to_path(tmp_path / "both.pem")
+    issued.cert_chain_pems[0].write_to_path(tmp_path / "certificate.pem")
+    issued.private_key_pem.write_to_path(tmp_path / "key.pem")
+    key = load_pem_private_key(issued.private_key_pem.bytes(), None)
+    locked = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, BestAvailableEncryption(b"opens it"))
+    (tmp_path / "locked.pem").write_bytes(locked)
+    monkeypatch.setenv("KEY_PASSWORD", "opens it")
+    with ScimService(token=None, tls=context) as service:
+        for files in (
+            {"certificate": "both.pem"},
+            {"certificate": "certificate.pem", "key": "key.pem"},
+            {"certificate": "certificate.pem", "key": "locked.pem", "password": "${env:KEY_PASSWORD}"},
+        ):
+            assert present(tmp_path, service.url, create(files.get("key", "x")), **files).status == 201
+        url = service.url
+    monkeypatch.setenv("KEY_PASSWORD", "does not")
+    for files, said in (
+        ({"certificate": "certificate.pem", "key": "locked.pem"}, "is encrypted: give client_certificate a password"),
+        ({"certificate": "certificate.pem", "key": "locked.pem", "password": "${env:KEY_PASSWORD}"}, "does not open"),
+        ({"certificate": "ca.pem", "key": "key.pem"}, "the key is not the certificate's"),
+        ({"certificate": "certificate.pem"}, "not a certificate and a key"),
+        ({"certificate": "nowhere.pem"}, "is not there"),
+    ):
+        error = present(tmp_path, url, create(), **files)
+        assert isinstance(error, SettingsError)
+        assert said in str(error)
+
+
+def test_a_client_that_is_not_known(tmp_path: Path) -> None:
+    """Without a certificate, or with a stranger's, nothing is in doubt: no request was let in, and it is said why."""
+    context, _ = wants_certificates(tmp_path)
+    trustme.CA().issue_cert("stranger").private_key_and_cert_chain_pem.write_to_path(tmp_path / "stranger.pem")
+    with echo_server(200, {}, tls=context) as (url, seen):
+        for files, said in (({}, "and gets none"), ({"certificate": "stranger.pem"}, "does not accept stranger.pem")):
+            error = present(tmp_path, url, create(), **files)
+            assert isinstance(error, UnreachableError), repr(error)
+            assert "wants a client certificate" in str(error)
+            assert said in str(error)
+        assert not seen
+
+
 @contextmanager
-def echo_server(status: int, headers: dict[str, str]) -> Iterator[tuple[str, list[dict[str, str]]]]:
+def echo_server(
+    status: int, headers: dict[str, str], *, tls: ssl.SSLContext | None = None
+) -> Iterator[tuple[str, list[dict[str, str]]]]:
     """Answers everything with one status; gives its address and the headers it was sent."""
     seen: list[dict[str, str]] = []
 
@@ -383,10 +468,12 @@ def echo_server(status: int, headers: dict[str, str]) -> Iterator[tuple[str, lis
             return None
 
     server = HTTPServer(("127.0.0.1", 0), Handler)
+    if tls is not None:
+        server.socket = tls.wrap_socket(server.socket, server_side=True)
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
     thread.start()
     try:
-        yield f"http://127.0.0.1:{server.server_address[1]}", seen
+        yield f"{'https' if tls else 'http'}://127.0.0.1:{server.server_address[1]}", seen
     finally:
         server.shutdown()
         thread.join()
@@ -468,8 +555,116 @@ def test_no_request_leaves_names_in_a_log(service: ScimService, caplog: pytest.L
     assert "a-token" not in caplog.text
 
 
+def test_the_debug_log_shows_what_happened_and_to_nobody(
+    service: ScimService, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Sizes, shapes, repetitions and the pace, on demand: attributes are named, values never."""
+    caplog.set_level("DEBUG", logger="connectors.http")
+    service.seed(users=[{"userName": "planted-one"}, {"userName": "planted-two"}])
+    service.set_fault("too_many_requests", times=1, seconds=2, method="POST")
+    service.set_fault("token_bucket", rate_per_s=100, burst=50, method="GET")
+    exchange(settings(service.url), read(params={"filter": 'userName sw "planted"'}), pace=Pace(concurrency=1))
+    exchange(settings(service.url), create("planted-three"), create("planted-one"), pace=Pace(concurrency=1))
+    said = caplog.text
+    assert "GET /Users: 200" in said
+    assert '"totalResults":2' in said
+    assert '"userName":"…"' in said
+    assert "attempt 2 follows in 2." in said
+    assert "POST /Users: 409" in said
+    assert '"scimType":"uniqueness"' in said
+    assert "1 of 1 in flight" in said
+    assert "planted" not in said
+    assert "a-token" not in said
+
+
+@pytest.mark.parametrize(
+    ("body", "expected"),
+    [
+        (b"<html>planted", "an HTML page"),
+        (b'{"schemas":["urn:x"],"userName":"planted","active":true,"name":{"givenName":"planted"},"n":17}',
+         '{"schemas":["urn:x"],"userName":"…","active":true,"name":{"givenName":"…"},"n":"…"}'),
+        (b'{"schemas":["urn:ietf:params:scim:api:messages:2.0:PatchOp"],"Operations":[{"op":"remove",'
+         b'"path":"members[value eq \\"planted\\"]"},{"op":"add","path":"title","value":"planted"}]}',
+         '{"schemas":["urn:ietf:params:scim:api:messages:2.0:PatchOp"],"Operations":[{"op":"remove",'
+         '"path":"members[value eq \\"…\\"]"},{"op":"add","path":"title","value":"…"}]}'),
+        (b'{"schemas":["urn:ietf:params:scim:api:messages:2.0:Error"],"status":"409","detail":"planted"}',
+         '{"schemas":["urn:ietf:params:scim:api:messages:2.0:Error"],"status":"409","detail":"…"}'),
+        (b'["planted","planted","planted"]', '["…","… 3"]'),
+    ],
+)  # fmt: skip
+def test_shapes(body: bytes, expected: str) -> None:
+    """Names of attributes and what messages say about themselves; nothing that is about anybody."""
+    assert shape(body) == expected
+
+
 def test_the_pace_holds_over_all_callers(service: ScimService) -> None:
     """Never more requests in flight than agreed, however many calls are waiting."""
     service.set_fault("latency", seconds=0.005)
     exchange(settings(service.url), *(read() for _ in range(40)), pace=Pace(concurrency=3))
     assert service.most_in_flight <= 3
+
+
+@pytest.mark.parametrize("form", ["fields", "structured", "x"])
+def test_what_the_system_allows_is_kept_to_before_it_refuses(service: ScimService, form: str) -> None:
+    """Sixty requests at a service that lets twenty a second pass, and says so: it has to refuse none."""
+    service.set_fault("token_bucket", rate_per_s=20, burst=20, headers=form)
+
+    async def main() -> set[int]:
+        session = HttpSession(settings(service.url), folder=Path(), pace=Pace(concurrency=16))
+        first = await session.send(read())
+        answers = await asyncio.gather(*(session.send(read()) for _ in range(59)))
+        await session.close()
+        return {answer.status for answer in (first, *answers)}
+
+    assert asyncio.run(main()) == {200}
+    assert service.statuses == {200: 60}
+
+
+def test_a_halt_says_of_every_call_what_became_of_it(service: ScimService) -> None:
+    """Who waits was not sent; who is under way is answered, or given up and in doubt; who was refused for now was not
+    sent either, unless the system may have done it all the same.
+    """
+    [one, two] = service.seed(users=[{"userName": "one"}, {"userName": "two"}])[0]
+    service.set_fault("latency", seconds=0.2, method="POST", contains="slow")
+    service.set_fault("hang", method="POST", contains="hung", seconds=600, commit="after")
+    service.set_fault("too_many_requests", method="POST", contains="refused", seconds=100)
+    service.set_fault("error", method="DELETE", path=one, status=503, retry_after="seconds", seconds=100)
+    service.set_fault("reset", method="DELETE", path=two, commit="after")
+
+    async def main() -> dict[str, Any]:
+        session = HttpSession(settings(service.url), folder=Path(), pace=Pace(concurrency=5))
+        calls = {name: create(name) for name in ("slow", "hung", "refused")}
+        calls |= {
+            name: Call("DELETE", f"{USERS}/{id}", "delete the user", effect=REPEATABLE, known=True)
+            for name, id in (("failed", one), ("lost", two))
+        }
+        calls |= {"waiting": create("waiting"), "reading": read()}
+        async with asyncio.timeout(60):
+            await session.send(read())
+            tasks = {name: asyncio.create_task(session.send(call)) for name, call in calls.items()}
+            while not all(fault.struck for fault in service.faults.values()):
+                await asyncio.sleep(0.001)
+            await session.halt(grace_s=2)
+            ended = await asyncio.gather(*tasks.values(), return_exceptions=True)
+        await session.close()
+        return dict(zip(tasks, ended, strict=True))
+
+    ended = asyncio.run(main())
+    assert ended["slow"].status == 201
+    kinds = {name: type(one) for name, one in ended.items() if isinstance(one, Exception)}
+    assert kinds["hung"] is kinds["failed"] is kinds["lost"] is UnknownOutcomeError
+    assert kinds["refused"] is kinds["waiting"] is kinds["reading"] is HaltedError
+    assert service.requests["POST /Users"] == 3
+
+
+def test_nothing_is_sent_after_a_halt(service: ScimService) -> None:
+    """For good: a halted session is not opened again."""
+
+    async def main() -> None:
+        session = HttpSession(settings(service.url), folder=Path(), pace=Pace())
+        await session.halt(grace_s=0)
+        with pytest.raises(HaltedError):
+            await session.send(read())
+
+    asyncio.run(main())
+    assert not service.requests

@@ -1,12 +1,15 @@
 """Pace: in flight, a second, and after a push back."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine
+from typing import Any
 
 import pytest
 
 from connectors.contract import Pace
-from connectors.throttle import Throttle
+from connectors.errors import HaltedError
+from connectors.rate_limits import Allowance
+from connectors.throttle import SystemClock, Throttle
 from tests.connectors.clocks import FakeClock
 
 
@@ -116,3 +119,115 @@ def test_a_cancelled_wait_gives_its_turn_on() -> None:
         await second
 
     run(scenario, Pace(concurrency=1))
+
+
+def test_latency_is_compared_with_as_many_in_flight_only() -> None:
+    """Requests of a quiet time, and those of another kind, are no measure; steady latency costs nothing."""
+
+    async def scenario(throttle: Throttle, clock: FakeClock) -> None:
+        async def round_of(kind: str, seconds: float, number: int) -> None:
+            turns = [await throttle.enter() for _ in range(number)]
+            for turn in turns:
+                throttle.note_latency(turn, kind, seconds)
+                throttle.leave(turn, pushed_back=False)
+
+        for _ in range(50):
+            await round_of("GET /Users", 0.001, 1)
+            await round_of("POST /Users", 0.05, 8)
+            await round_of("PATCH /Groups", 2.0, 8)
+        assert throttle.limit == 8
+        await clock.sleep(1)
+        least = 8
+        for _ in range(200):  # only the last one of a round is sent while as many are in flight as may be
+            await round_of("POST /Users", 0.5, throttle.limit)
+            least = min(least, throttle.limit)
+        assert least == 6
+        assert throttle.limit == 8
+
+    run(scenario, Pace(concurrency=8))
+
+
+def test_what_is_welcome_is_not_exceeded() -> None:
+    """After five more requests nobody is sent until the moment that was named, and then no more than the quota."""
+
+    async def scenario(throttle: Throttle, clock: FakeClock) -> None:
+        throttle.leave(await throttle.enter(), pushed_back=False, allowed=Allowance(left=5, reset_s=30, quota=3))
+        began = clock.now()
+        starts: list[float] = []
+        for _ in range(11):
+            turn = await throttle.enter()
+            starts.append(clock.now() - began)
+            throttle.leave(turn, pushed_back=False)
+        assert starts[:5] == [0] * 5
+        assert starts[5:8] == [30] * 3
+        assert starts[8] > 30  # the system has not said anything since
+
+    run(scenario, Pace(concurrency=4))
+
+
+def test_requests_under_way_are_not_welcome_twice() -> None:
+    """What an answer says is left may be meant for those that are under way; their answers say more."""
+
+    async def scenario(throttle: Throttle, clock: FakeClock) -> None:
+        turns = [await throttle.enter() for _ in range(4)]
+        throttle.leave(turns.pop(), pushed_back=False, allowed=Allowance(left=3, reset_s=60))
+        waiting = asyncio.create_task(throttle.enter())
+        for _ in range(5):
+            await asyncio.sleep(0)
+        # the fake clock lets a minute pass at once; a real one would still be waiting
+        assert clock.slept == [60]
+        throttle.leave(turns.pop(), pushed_back=False, allowed=Allowance(left=9, reset_s=60))
+        throttle.leave(await waiting, pushed_back=False)
+
+    run(scenario, Pace(concurrency=8))
+
+
+def test_nobody_waits_for_an_hour() -> None:
+    """An allowance that is used up for long is not waited for: the system is asked, and answers as it likes."""
+
+    async def scenario(throttle: Throttle, clock: FakeClock) -> None:
+        throttle.leave(await throttle.enter(), pushed_back=False, allowed=Allowance(left=0, reset_s=3600))
+        await throttle.enter()
+        assert clock.slept == []
+
+    run(scenario, Pace(concurrency=4))
+
+
+def test_a_share_is_a_part_of_everything() -> None:
+    """Half of the pace is half of the requests in flight and twice the gap; one request is always ours."""
+    shares = [0.5]
+
+    async def scenario(throttle: Throttle, clock: FakeClock) -> None:
+        assert throttle.limit == 4
+        began = clock.now()
+        for _ in range(11):
+            throttle.leave(await throttle.enter(), pushed_back=False)
+        assert clock.now() - began == pytest.approx(2.0)
+        shares[0] = 0.01
+        assert throttle.limit == 1
+        shares[0] = 1.0
+        assert throttle.limit == 8
+
+    run(scenario, Pace(concurrency=8, rate_per_s=10, share=lambda: shares[0]))
+
+
+def test_a_halt_ends_every_wait() -> None:
+    """Whoever waits for a turn, for the rate, for peace or to repeat something is told at once; nobody begins."""
+
+    async def main() -> None:
+        throttle = Throttle(Pace(concurrency=1), SystemClock())
+        turn = await throttle.enter()
+        calls: list[Coroutine[Any, Any, Any]] = [throttle.enter(), throttle.enter(), throttle.sleep(600)]
+        waiting = [asyncio.create_task(call) for call in calls]
+        await asyncio.sleep(0)
+        throttle.halt()
+        ended = await asyncio.wait_for(asyncio.gather(*waiting, return_exceptions=True), 10)
+        assert [type(error) for error in ended] == [HaltedError] * 3
+        idle = asyncio.create_task(throttle.until_idle(600))
+        await asyncio.sleep(0)
+        throttle.leave(turn, pushed_back=False, quiet_s=600)
+        await asyncio.wait_for(idle, 10)
+        with pytest.raises(HaltedError):
+            await throttle.enter()
+
+    asyncio.run(main())

@@ -20,10 +20,9 @@ from typing import Any
 
 import pytest
 
-import connectors.http
 import flows.cycle
 import flows.provision
-from connectors.http import Answer, Call
+from connectors.wire import Answer, Wire
 from flows.cycle import WATCHER
 from flows.lease import LEASE
 from flows.preview import preview
@@ -206,7 +205,7 @@ class _Onlooker:
     def have_planned(self, decision: Any) -> None:
         self.plan = decision.checked.plan
 
-    def loading(self, done: int, total: int) -> None:
+    def loading(self, done: int, total: int, left: str) -> None:
         """Nothing to keep."""
 
     def ended(self, report: CycleReport) -> None:
@@ -273,15 +272,15 @@ class Driver:
 @contextmanager
 def _orchestrated_by_nobody(ledger: Ledger, power: Power, onlooker: _Onlooker) -> Iterator[None]:
     """The flow's tasks as plain functions, nothing published, and everything that leaves the process mortal."""
-    exchange = connectors.http._Wire.exchange
+    exchange = Wire.exchange
     keep = SnapshotStore.keep
 
-    async def mortal_exchange(wire: Any, call: Call) -> Answer:
-        looks = call.method == "GET"
+    async def mortal_exchange(wire: Wire, method: str, *where: Any, **what: Any) -> Answer:
+        looks = method == "GET"
         if power.reach(Moment.BEFORE_LOOK if looks else Moment.BEFORE_CHANGE) or power.dead:
             raise _GoneError
         power.requests += 1
-        answer = await exchange(wire, call)
+        answer = await exchange(wire, method, *where, **what)
         if (not looks and power.reach(Moment.AFTER_CHANGE)) or power.dead:
             raise _GoneError
         return answer
@@ -308,7 +307,7 @@ def _orchestrated_by_nobody(ledger: Ledger, power: Power, onlooker: _Onlooker) -
             patch.setattr(flows.provision, "publish_plan", _nothing)
             patch.setattr(flows.cycle, "begin_progress", _nothing)
             patch.setattr(flows.cycle, "open_ledger", open_mortal_ledger)
-            patch.setattr(connectors.http._Wire, "exchange", mortal_exchange)
+            patch.setattr(Wire, "exchange", mortal_exchange)
             patch.setattr(SnapshotStore, "keep", mortal_keep)
             yield
     finally:

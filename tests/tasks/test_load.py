@@ -121,3 +121,35 @@ def test_attempts_of_who_waits_stay_open(ledger: Ledger, cycle: Cycle) -> None:
     assert [attempt.anchor for attempt in ledger.open_attempts("test")] == ["gone"]
     settle_attempts(ledger, cycle, made.plan(), now=NOW + LOOKED_FOR)
     assert ledger.open_attempts("test") == []
+
+
+class HaltedTarget:
+    """Does the first change; was halted before the others."""
+
+    def apply(self, changes: Sequence[Change], done: Callable[[Outcome], None]) -> None:
+        first, *others = changes
+        done(Outcome(first.id, Status.DONE, target_id="id-1"))
+        for change in others:
+            done(Outcome(change.id, Status.NOT_SENT))
+
+
+def test_what_was_not_sent_after_all_was_never_about_to_be(ledger: Ledger, cycle: Cycle) -> None:
+    """Nothing stays open, nothing has failed, nobody waits in escrow, and the log knows nothing of it; but the entries
+    are not as the plan has them.
+    """
+    [wave, *_] = waves(world().plan().blocks, batch_size=10)
+    progress: list[int] = []
+    loaded = load_batch(
+        wave[0],
+        HaltedTarget(),  # type: ignore[arg-type]
+        ledger,
+        cycle,
+        clock=lambda: NOW,
+        progress=progress.append,
+    )
+    assert loaded.done == {Action.CREATE: 1}
+    assert (loaded.failures, loaded.tally) == ([], Tally(done=1))
+    assert loaded.undone[Kind.USER] == {"bob", "cid"}
+    assert progress == [1]
+    assert ledger.open_attempts(cycle.job) == []
+    assert set(ledger.log(cycle.job, limit=None)["anchor"]) == {"ann"}

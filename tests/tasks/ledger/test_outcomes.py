@@ -245,3 +245,14 @@ def test_threads_of_one_process_write_at_the_same_time(ledger: Ledger, cycle: Cy
     assert len(log) == log["change_id"].nunique() == 800
     assert set(log["status"]) == {LogStatus.SUCCESS.value}
     assert ledger.open_attempts("hr") == []
+
+
+def test_what_was_withdrawn_was_never_journaled(ledger: Ledger, cycle: Cycle, now: datetime) -> None:
+    """Of a batch that was ended before its end only what was sent is left, and the rest may be journaled again."""
+    changes = [Change(f"c{number}", Kind.USER, Action.CREATE, f"a{number}", None) for number in range(4)]
+    ledger.journal(cycle, changes, now)
+    ledger.withdraw(cycle, ["c1", "c3", "never journaled"])
+    assert [attempt.change_id for attempt in ledger.open_attempts("hr")] == ["c0", "c2"]
+    ledger.withdraw(cycle, [])
+    ledger.journal(cycle, [changes[1], changes[3]], now)
+    assert len(ledger.open_attempts("hr")) == 4
