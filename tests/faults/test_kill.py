@@ -1,0 +1,101 @@
+"""Runs killed with ``kill -9`` at random moments; then a clean run, and everything is as it must be.
+
+The run is a real process, forked from one that has the product loaded (``tests.faults.nursery``), which runs the flow's
+own body: with Prefect's server each run would take half a minute, and 200 of them two hours. The whole command is
+killed in ``tests/flows/test_crash.py``. 20 seeds in the short form, 200 with ``PROVISOR_LONG=1``.
+"""
+
+import os
+import random
+import signal
+from collections.abc import Iterator
+from datetime import timedelta
+
+import pytest
+
+from flows.lease import LEASE
+from flows.systems import FINISHED, open_ledger
+from tests.faults.changes import OPERATIONS
+from tests.faults.company import JOB
+from tests.faults.conftest import Bench
+from tests.faults.findings import ids_about, strangers_of, wrong_in_the_app, wrong_in_the_ledger, wrong_in_the_log
+from tests.faults.killing import By, Death, trap
+from tests.faults.nursery import Nursery
+
+pytestmark = pytest.mark.xdist_group("faults")
+
+SEEDS = 200 if os.environ.get("PROVISOR_LONG") else 20
+RUN_S = 1.5
+"""About what a whole run takes; moments by time are shares of it."""
+
+
+@pytest.fixture(scope="session")
+def nursery() -> Iterator[Nursery]:
+    """Where runs come from."""
+    with Nursery() as nursery:
+        yield nursery
+
+
+def begin(bench: Bench, chance: random.Random) -> set[str]:
+    """The state that the killed run finds: nobody is provisioned yet, or some kinds of change have happened at once.
+
+    Gives the ids of those who may be changed.
+    """
+    if chance.random() < 0.3:
+        bench.start_anew()
+        bench.company.write(bench.folder)
+        return set()
+    names = [name for name in OPERATIONS if chance.random() < 0.6] or ["create"]
+    if "delete" in names and "disable" in names:
+        names.remove("disable")  # they are about the same people
+    touched = set()
+    for name in names:
+        touched |= ids_about(bench.service, OPERATIONS[name])
+        OPERATIONS[name].change(bench.company)
+    bench.company.write(bench.folder)
+    return touched
+
+
+def kill_a_run(bench: Bench, nursery: Nursery, death: Death) -> int:
+    """One run that dies, unless it is over before its moment; gives how it ended."""
+    nth = death.nth if death.by is By.REQUEST else 0
+    with trap(bench.service, nth, death.commit) as snare, nursery.run(bench.folder, bench.driver.now, "auto") as run:
+        snare.pid = run.pid
+        if death.by is By.TIME and not run.wait(death.share * RUN_S):
+            os.kill(run.pid, signal.SIGKILL)
+        assert run.wait(), "the run neither ended nor died"
+    bench.service.drop_connections()
+    bench.driver.now += LEASE + timedelta(minutes=2)
+    assert run.status is not None
+    return run.status
+
+
+@pytest.mark.parametrize("seed", range(SEEDS))
+def test_a_run_that_is_killed_is_caught_up_with(bench: Bench, nursery: Nursery, seed: int) -> None:
+    """Promises 3 to 5: a run may die at any moment, even twice in a row; nobody is doubled, lost or touched without
+    right, no attempt stays open, and the log says exactly what the service's own log says.
+    """
+    chance = random.Random(seed)
+    touched = begin(bench, chance)
+    strangers = strangers_of(bench.service)
+    with open_ledger() as ledger:
+        lines_before = len(ledger.log(JOB, limit=None))
+        for _ in range(1 + (chance.random() < 0.25)):
+            watermark = ledger.watermark(JOB)
+            status = kill_a_run(bench, nursery, Death.draw(chance, requests=90))
+            assert status in (0, -signal.SIGKILL)
+            last = ledger.last_cycle(JOB)
+            finished = last is not None and last.state in FINISHED and last.began >= bench.driver.now - LEASE * 2
+            assert finished or ledger.watermark(JOB) == watermark, "a dead run has moved the watermark"
+
+        before = ledger.watermark(JOB)
+        report = bench.driver.cycle().report
+        assert report is not None
+        assert report.state == "done", report.message
+        assert bench.driver.preview("reconcile").empty
+        assert ledger.watermark(JOB) != before, "the clean run has not moved the watermark"
+        log = ledger.log(JOB, limit=None)
+        new = log.head(len(log) - lines_before)  # the newest lines come first
+        assert wrong_in_the_app(bench.service, bench.company.expected(), strangers) == []
+        assert wrong_in_the_ledger(ledger, bench.service) == []
+        assert wrong_in_the_log(bench.service, new, touched) == []
