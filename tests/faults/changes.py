@@ -20,6 +20,13 @@ class Operation:
     """Numbers of the entries that it is about; users and groups that it makes are not there before."""
     groups: range = range(0)
     """Numbers of the groups that it is about besides people."""
+    made: int = 0
+    """How many entries it makes."""
+
+    @property
+    def writes(self) -> int:
+        """Requests that it takes when nothing goes wrong."""
+        return len(self.touched) + len(self.groups) + self.made
 
 
 def _create(company: Company) -> None:
@@ -64,7 +71,7 @@ def _remove_members(company: Company) -> None:
 
 
 OPERATIONS: Mapping[str, Operation] = {
-    "create": Operation(_create, "POST /(Users|Groups)", person, range(0)),
+    "create": Operation(_create, "POST /(Users|Groups)", person, range(0), made=26),
     "update": Operation(_update, "PATCH /(Users|Groups)", person, range(24), range(4)),
     "disable": Operation(_disable, "PATCH /Users", person, range(20, 40)),
     "delete": Operation(_delete, "DELETE /(Users|Groups)", person, range(20, 40), range(20, 24)),

@@ -6,7 +6,6 @@ import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from enum import StrEnum
 
 from tests.servers.scim_service import Commit, ScimService
 from tests.servers.scim_service.answers import Request, Response
@@ -50,27 +49,20 @@ def trap(service: ScimService, nth: int, commit: Commit) -> Iterator[Trap]:
         application.answer = answer  # type: ignore[method-assign]
 
 
-class By(StrEnum):
-    """What says that the moment has come."""
-
-    REQUEST = "request"
-    TIME = "time"
-
-
 @dataclass(frozen=True, slots=True)
 class Death:
-    """One moment."""
+    """One moment at which a run dies."""
 
-    by: By
     nth: int = 0
-    """At this request, counted from 1."""
+    """At this request, counted from 1; 0 where time decides."""
     commit: Commit = Commit.BEFORE
+    """Whether the service has carried out the request by then."""
     share: float = 0.0
-    """After this share of the time that a whole run takes: it may be reading, planning, writing, or gone already."""
+    """After this share of the time that a run takes: it may be reading, planning, writing, or gone already."""
 
     @classmethod
     def draw(cls, chance: random.Random, requests: int) -> "Death":
-        """A moment of a run that sends about so many requests."""
+        """A moment of a run that sends at least so many requests."""
         if chance.random() < 0.35:
-            return cls(By.TIME, share=chance.random())
-        return cls(By.REQUEST, nth=chance.randint(1, requests), commit=chance.choice(list(Commit)))
+            return cls(share=chance.random())
+        return cls(nth=chance.randint(1, requests), commit=chance.choice(list(Commit)))

@@ -42,7 +42,7 @@ SWITCHES: dict[str, tuple[str, dict[str, Any]]] = {
     "429 negative": ("too_many_requests", {"retry_after": "negative"}),
     "429 fraction": ("too_many_requests", {"retry_after": "fraction", "seconds": 0.5}),
     "429 words": ("too_many_requests", {"retry_after": "words"}),
-    "token bucket": ("token_bucket", {"rate_per_s": 400, "burst": 4}),
+    "token bucket": ("token_bucket", {"rate_per_s": 60, "burst": 2}),
     "500 before": ("error", {"status": 500}),
     "500 after": ("error", {"status": 500, "commit": "after"}),
     "502 page after": ("error", {"status": 502, "commit": "after", "page": True}),
