@@ -45,7 +45,9 @@ from connectors.throttle import Clock
 MAX_ROUNDS = 3
 """Times that a write is sent anew after it has been made sure that it had no effect."""
 LOOKS_S = (0.0, 1.0, 2.0, 4.0)
-"""Seconds before each look for an entry whose creation was not answered in time."""
+"""Seconds before each look for an entry whose creation was not answered: lists may show it late."""
+QUICK_LOOKS = 2
+"""Looks where sending a create again can do no harm: the service has failed it, and refuses a second one by itself."""
 
 _NAMING_ATTRIBUTE = {Kind.USER: "userName", Kind.GROUP: "displayName"}
 
@@ -166,11 +168,11 @@ class Applier:
                     refused = self._refused(answer, call, work)
                     if lost is None or not isinstance(refused, ConflictError):
                         raise self._explained(refused, answer, work)
-            found = await self._look_for_created(work, lost)
+            found = await self._look_for_created(work, lost, patient=refused is not None)
             if found is not None:
                 return found
             if refused is not None:
-                raise self._explained(refused, answer, work)
+                raise UnknownOutcomeError(f"{lost} Sent again it was refused, as if it were there.", code=lost.code)
             if lost.code is ErrorCode.TIMEOUT:
                 raise lost  # the service may still be at it: sending again could make two
         assert lost is not None
@@ -182,13 +184,15 @@ class Applier:
         naming = _NAMING_ATTRIBUTE[work.change.kind]
         return ConflictError(f"{refused} {explain_conflict(answer, work.change.attributes, default=naming)}")
 
-    async def _look_for_created(self, work: Work, lost: UnknownOutcomeError) -> str | None:
+    async def _look_for_created(self, work: Work, lost: UnknownOutcomeError, *, patient: bool) -> str | None:
         """The id of the entry that an unanswered create made, None when there is none.
 
+        ``patient``: it is there in all likelihood, so that lists must be late which do not show it.
         Raises: ConflictError when the name belongs to somebody else; UnknownOutcomeError when it cannot be told.
         """
-        looks = LOOKS_S if lost.code is ErrorCode.TIMEOUT else LOOKS_S[:2]
-        for wait_s in looks:
+        info = self._codecs[work.change.kind].slot(_NAMING_ATTRIBUTE[work.change.kind]).info
+        harmless = info is not None and info.unique and lost.code is not ErrorCode.TIMEOUT
+        for wait_s in LOOKS_S[:QUICK_LOOKS] if harmless and not patient else LOOKS_S:
             if wait_s:
                 await self._clock.sleep(wait_s)
             try:
@@ -197,11 +201,12 @@ class Applier:
                 raise UnknownOutcomeError(f"{lost} Looking for it failed: {error}", code=lost.code) from error
             if not candidates:
                 continue
-            ours = [entry for entry in candidates if self._looks_ours(entry, work.change)]
-            if len(ours) == 1:
+            ours = [entry for entry in candidates if self._may_be_ours(entry, work.change)]
+            if len(ours) == 1 and self._is_ours(ours[0], work.change):
                 return str(ours[0]["id"])
             if ours:
-                raise UnknownOutcomeError(f"{lost} There are {len(ours)} entries that look like it.", code=lost.code)
+                count = "is an entry that looks" if len(ours) == 1 else f"are {len(ours)} entries that look"
+                raise UnknownOutcomeError(f"{lost} There {count} like it.", code=lost.code)
             if work.change.kind is Kind.USER:
                 naming = _NAMING_ATTRIBUTE[work.change.kind]
                 raise ConflictError(
@@ -231,15 +236,29 @@ class Applier:
             raise SchemaMismatchError("The service ignores filters.")
         return same
 
-    def _looks_ours(self, entry: Resource, change: Change) -> bool:
-        """True when the entry is what was sent: by externalId where both have one, else in everything that it holds."""
-        codec = self._codecs[change.kind]
-        sent = {text: value for text, value in change.attributes.items() if value is not None}
-        held = codec.values(entry, sent)
-        if sent.get("externalId") is not None and held.get("externalId") is not None:
-            return codec.equal("externalId", sent["externalId"], held["externalId"])
-        told = {text: value for text, value in sent.items() if held[text] is not None and text != "active"}
+    def _may_be_ours(self, entry: Resource, change: Change) -> bool:
+        """True when nothing that the entry holds speaks against its being what was sent."""
+        codec, held = self._codecs[change.kind], self._held(entry, change)
+        if (external := held.get("externalId")) is not None:
+            return codec.equal("externalId", change.attributes["externalId"], external)
+        told = {text: change.attributes[text] for text, value in held.items() if value is not None}
         return not codec.differing(entry, told)
+
+    def _is_ours(self, entry: Resource, change: Change) -> bool:
+        """True when the entry, which may be what was sent, holds our externalId, or else all of what was sent.
+
+        Somebody else's account of the same name may hold little more than the name. Whether it is to be adopted is for
+        the matching rules to say, in the next cycle.
+        """
+        held = self._held(entry, change)
+        ours = held.pop("externalId", None) is not None  # some services do not keep it
+        return ours or None not in held.values()
+
+    def _held(self, entry: Resource, change: Change) -> dict[str, Any]:
+        """What the entry holds of what was sent and can be read; whether it is active, others may have changed."""
+        codec = self._codecs[change.kind]
+        sent = [text for text, value in change.attributes.items() if value is not None and text != "active"]
+        return codec.values(entry, [text for text in sent if _readable(codec, text)])
 
     # -- update, delete ------------------------------------------------------------------------------------------
 
