@@ -4,7 +4,7 @@ A write whose answer was lost is never simply repeated: the service is asked wha
 twice as once are repeated by the session first; for all others the question comes first.
 """
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
@@ -47,7 +47,7 @@ MAX_ROUNDS = 3
 LOOKS_S = (0.0, 1.0, 2.0, 4.0)
 """Seconds before each look for an entry whose creation was not answered: lists may show it late."""
 QUICK_LOOKS = 2
-"""Looks where sending a create again can do no harm: the service has failed it, and refuses a second one by itself."""
+"""Looks before a create is sent again, where that can do no harm."""
 
 _NAMING_ATTRIBUTE = {Kind.USER: "userName", Kind.GROUP: "displayName"}
 
@@ -155,6 +155,10 @@ class Applier:
                 answer = await self._session.send(call)
             except UnknownOutcomeError as error:
                 lost = error
+            except RetryableError as error:
+                if lost is None:
+                    raise
+                raise UnknownOutcomeError(f"{lost} Sent again: {error}", code=lost.code) from error
             else:
                 if 200 <= answer.status < 300:
                     entry_id = _created_id(answer)
@@ -166,15 +170,16 @@ class Applier:
                     )
                 else:
                     refused = self._refused(answer, call, work)
-                    if lost is None or not isinstance(refused, ConflictError):
+                    if lost is None or not isinstance(refused, RejectedError):
                         raise self._explained(refused, answer, work)
-            found = await self._look_for_created(work, lost, patient=refused is not None)
+            again = refused is None and self._may_be_sent_again(work, lost)
+            found = await self._look_for_created(work, lost, LOOKS_S[:QUICK_LOOKS] if again else LOOKS_S)
             if found is not None:
                 return found
             if refused is not None:
-                raise UnknownOutcomeError(f"{lost} Sent again it was refused, as if it were there.", code=lost.code)
-            if lost.code is ErrorCode.TIMEOUT:
-                raise lost  # the service may still be at it: sending again could make two
+                raise UnknownOutcomeError(f"{lost} Sent again: {refused}", code=lost.code)
+            if not again:
+                raise lost
         assert lost is not None
         raise RetryableError(f"{lost} It was sent {MAX_ROUNDS} times and is not there.", code=lost.code)
 
@@ -184,15 +189,21 @@ class Applier:
         naming = _NAMING_ATTRIBUTE[work.change.kind]
         return ConflictError(f"{refused} {explain_conflict(answer, work.change.attributes, default=naming)}")
 
-    async def _look_for_created(self, work: Work, lost: UnknownOutcomeError, *, patient: bool) -> str | None:
-        """The id of the entry that an unanswered create made, None when there is none.
+    def _may_be_sent_again(self, work: Work, lost: UnknownOutcomeError) -> bool:
+        """True when repeating a create does no harm although it may be there, and lists be late.
 
-        ``patient``: it is there in all likelihood, so that lists must be late which do not show it.
-        Raises: ConflictError when the name belongs to somebody else; UnknownOutcomeError when it cannot be told.
+        The service must have ended with the first one, and refuse a second one of the same name by itself.
         """
         info = self._codecs[work.change.kind].slot(_NAMING_ATTRIBUTE[work.change.kind]).info
-        harmless = info is not None and info.unique and lost.code is not ErrorCode.TIMEOUT
-        for wait_s in LOOKS_S[:QUICK_LOOKS] if harmless and not patient else LOOKS_S:
+        return info is not None and info.unique and lost.code is not ErrorCode.TIMEOUT
+
+    async def _look_for_created(self, work: Work, lost: UnknownOutcomeError, looks_s: Sequence[float]) -> str | None:
+        """The id of the entry that an unanswered create made, None when there is none.
+
+        ``looks_s``: seconds before each look. Raises: ConflictError when the name belongs to somebody else;
+        UnknownOutcomeError when it cannot be told.
+        """
+        for wait_s in looks_s:
             if wait_s:
                 await self._clock.sleep(wait_s)
             try:
@@ -308,6 +319,9 @@ class Applier:
                 answer = await self._session.send(call)
             except UnknownOutcomeError as error:
                 lost = error
+            except RetryableError:
+                if lost is None:
+                    raise
             else:
                 if _accepted(answer):
                     return
