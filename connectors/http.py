@@ -376,7 +376,7 @@ class HttpSession:
         if not last and (asked_s or 0.0) <= MAX_WAIT_S:
             return _backoff_s(call.sent) if asked_s is None else asked_s + random.uniform(0, 0.1)
         asked = f" It asks for {asked_s:.0f} seconds of peace." if asked_s else ""
-        if throttled:
+        if throttled and not call.doubtful:
             raise RetryableError(
                 f"Could not {call.purpose}: the system answers too many requests (HTTP {answer.status}, {call.sent} "
                 f"attempts).{asked} Lower load.rate or load.concurrency.",

@@ -4,7 +4,7 @@ A write whose answer was lost is never simply repeated: the service is asked wha
 twice as once are repeated by the session first; for all others the question comes first.
 """
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
@@ -46,7 +46,9 @@ from connectors.throttle import Clock
 MAX_ROUNDS = 3
 """Times that a write is sent anew after it has been made sure that it had no effect."""
 LOOKS_S = (0.0, 1.0, 2.0, 4.0)
-"""Seconds before each look for an entry whose creation was not answered in time."""
+"""Seconds before each look for an entry whose creation was not answered: lists may show it late."""
+QUICK_LOOKS = 2
+"""Looks before a create is sent again, where that can do no harm."""
 
 _NAMING_ATTRIBUTE = {Kind.USER: "userName", Kind.GROUP: "displayName"}
 
@@ -158,6 +160,10 @@ class Applier:
                 answer = await self._session.send(call)
             except UnknownOutcomeError as error:
                 lost = error
+            except RetryableError as error:
+                if lost is None:
+                    raise
+                raise UnknownOutcomeError(f"{lost} Sent again: {error}", code=lost.code) from error
             else:
                 if 200 <= answer.status < 300:
                     entry_id = _created_id(answer)
@@ -169,15 +175,16 @@ class Applier:
                     )
                 else:
                     refused = self._refused(answer, call, work)
-                    if lost is None or not isinstance(refused, ConflictError):
+                    if lost is None or not isinstance(refused, RejectedError):
                         raise self._explained(refused, answer, work)
-            found = await self._look_for_created(work, lost)
+            again = refused is None and self._may_be_sent_again(work, lost)
+            found = await self._look_for_created(work, lost, LOOKS_S[:QUICK_LOOKS] if again else LOOKS_S)
             if found is not None:
                 return found
             if refused is not None:
-                raise self._explained(refused, answer, work)
-            if lost.code is ErrorCode.TIMEOUT:
-                raise lost  # the service may still be at it: sending again could make two
+                raise UnknownOutcomeError(f"{lost} Sent again: {refused}", code=lost.code)
+            if not again:
+                raise lost
         assert lost is not None
         raise RetryableError(f"{lost} It was sent {MAX_ROUNDS} times and is not there.", code=lost.code)
 
@@ -187,13 +194,21 @@ class Applier:
         naming = _NAMING_ATTRIBUTE[work.change.kind]
         return ConflictError(f"{refused} {explain_conflict(answer, work.change.attributes, default=naming)}")
 
-    async def _look_for_created(self, work: Work, lost: UnknownOutcomeError) -> str | None:
+    def _may_be_sent_again(self, work: Work, lost: UnknownOutcomeError) -> bool:
+        """True when repeating a create does no harm although it may be there, and lists be late.
+
+        The service must have ended with the first one, and refuse a second one of the same name by itself.
+        """
+        info = self._codecs[work.change.kind].slot(_NAMING_ATTRIBUTE[work.change.kind]).info
+        return info is not None and info.unique and lost.code is not ErrorCode.TIMEOUT
+
+    async def _look_for_created(self, work: Work, lost: UnknownOutcomeError, looks_s: Sequence[float]) -> str | None:
         """The id of the entry that an unanswered create made, None when there is none.
 
-        Raises: ConflictError when the name belongs to somebody else; UnknownOutcomeError when it cannot be told.
+        ``looks_s``: seconds before each look. Raises: ConflictError when the name belongs to somebody else;
+        UnknownOutcomeError when it cannot be told.
         """
-        looks = LOOKS_S if lost.code is ErrorCode.TIMEOUT else LOOKS_S[:2]
-        for wait_s in looks:
+        for wait_s in looks_s:
             if wait_s:
                 await self._clock.sleep(wait_s)
             try:
@@ -202,11 +217,12 @@ class Applier:
                 raise UnknownOutcomeError(f"{lost} Looking for it failed: {error}", code=lost.code) from error
             if not candidates:
                 continue
-            ours = [entry for entry in candidates if self._looks_ours(entry, work.change)]
-            if len(ours) == 1:
+            ours = [entry for entry in candidates if self._may_be_ours(entry, work.change)]
+            if len(ours) == 1 and self._is_ours(ours[0], work.change):
                 return str(ours[0]["id"])
             if ours:
-                raise UnknownOutcomeError(f"{lost} There are {len(ours)} entries that look like it.", code=lost.code)
+                count = "is an entry that looks" if len(ours) == 1 else f"are {len(ours)} entries that look"
+                raise UnknownOutcomeError(f"{lost} There {count} like it.", code=lost.code)
             if work.change.kind is Kind.USER:
                 naming = _NAMING_ATTRIBUTE[work.change.kind]
                 raise ConflictError(
@@ -236,15 +252,29 @@ class Applier:
             raise SchemaMismatchError("The service ignores filters.")
         return same
 
-    def _looks_ours(self, entry: Resource, change: Change) -> bool:
-        """True when the entry is what was sent: by externalId where both have one, else in everything that it holds."""
-        codec = self._codecs[change.kind]
-        sent = {text: value for text, value in change.attributes.items() if value is not None}
-        held = codec.values(entry, sent)
-        if sent.get("externalId") is not None and held.get("externalId") is not None:
-            return codec.equal("externalId", sent["externalId"], held["externalId"])
-        told = {text: value for text, value in sent.items() if held[text] is not None and text != "active"}
+    def _may_be_ours(self, entry: Resource, change: Change) -> bool:
+        """True when nothing that the entry holds speaks against its being what was sent."""
+        codec, held = self._codecs[change.kind], self._held(entry, change)
+        if (external := held.get("externalId")) is not None:
+            return codec.equal("externalId", change.attributes["externalId"], external)
+        told = {text: change.attributes[text] for text, value in held.items() if value is not None}
         return not codec.differing(entry, told)
+
+    def _is_ours(self, entry: Resource, change: Change) -> bool:
+        """True when the entry, which may be what was sent, holds our externalId, or else all of what was sent.
+
+        Somebody else's account of the same name may hold little more than the name. Whether it is to be adopted is for
+        the matching rules to say, in the next cycle.
+        """
+        held = self._held(entry, change)
+        ours = held.pop("externalId", None) is not None  # some services do not keep it
+        return ours or None not in held.values()
+
+    def _held(self, entry: Resource, change: Change) -> dict[str, Any]:
+        """What the entry holds of what was sent and can be read; whether it is active, others may have changed."""
+        codec = self._codecs[change.kind]
+        sent = [text for text, value in change.attributes.items() if value is not None and text != "active"]
+        return codec.values(entry, [text for text in sent if _readable(codec, text)])
 
     # -- update, delete ------------------------------------------------------------------------------------------
 
@@ -294,6 +324,9 @@ class Applier:
                 answer = await self._session.send(call)
             except UnknownOutcomeError as error:
                 lost = error
+            except RetryableError:
+                if lost is None:
+                    raise
             else:
                 if _accepted(answer):
                     return

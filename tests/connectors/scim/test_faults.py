@@ -101,6 +101,57 @@ def test_a_conflict_after_a_lost_answer_is_ours(service: ScimService, target: Sc
     assert [outcome.target_id] == list(service.users)
 
 
+def test_lists_that_are_late_are_waited_for(service: ScimService, target: ScimTarget) -> None:
+    """Nothing keeps a second group of the same name out, so the first one is looked for long enough."""
+    service.set_fault("delayed_lists", requests=2)
+    service.set_fault("reset", method="POST", commit="after", times=1)
+    outcome = apply_one(target, create_group("Sales"))
+    assert [outcome.target_id] == list(service.groups)
+    assert service.requests["POST /Groups"] == 1
+
+
+def test_lists_that_are_too_late_leave_it_unknown(service: ScimService, target: ScimTarget) -> None:
+    """Refused as taken after a lost answer, and not to be seen for long: the next cycle finds out by whom."""
+    service.set_fault("delayed_lists", requests=50)
+    service.set_fault("reset", method="POST", commit="after", times=1)
+    outcome = apply_one(target, create("ann"))
+    assert (outcome.status, outcome.code) == (Status.UNKNOWN, ErrorCode.UNKNOWN_OUTCOME)
+    assert len(service.users) == 1
+
+
+@pytest.mark.parametrize("status", [400, 403, 429])
+def test_a_refusal_after_a_lost_answer_proves_nothing(service: ScimService, target: ScimTarget, status: int) -> None:
+    """Whatever a repetition is answered, the first create may be there, and is not called rejected."""
+    service.set_fault("delayed_lists", requests=50)
+    service.set_fault("error", label="refused", method="POST", after=1, status=status)
+    service.set_fault("reset", method="POST", commit="after", times=1)
+    outcome = apply_one(target, create("ann"))
+    assert outcome.status is Status.UNKNOWN
+    assert len(service.users) == 1
+
+
+def test_a_change_that_may_be_done_is_looked_at_after_throttling(service: ScimService, target: ScimTarget) -> None:
+    """A change that failed after it was made, and is throttled ever after, is done."""
+    [user] = service.seed(users=[{"userName": "ann", "active": True}])[0]
+    service.set_fault("too_many_requests", method="PATCH", after=1)
+    service.set_fault("error", method="PATCH", status=500, commit="after", times=1)
+    assert apply_one(target, act(Action.DISABLE, user)).status is Status.DONE
+    assert service.users[user]["active"] is False
+
+
+@pytest.mark.parametrize("held", [{}, {"title": "Boss"}, {"displayName": "ann"}])
+def test_an_account_that_says_little_is_not_adopted(
+    service: ScimService, target: ScimTarget, held: dict[str, str]
+) -> None:
+    """Looking for what a lost create made may find somebody else's account: whose it is, the matching rules decide."""
+    service.seed(users=[{"userName": "ann@example.com", **held}])
+    service.set_fault("error", method="POST", status=500, times=1)
+    outcome = apply_one(target, create("ann"))
+    assert outcome.status is Status.UNKNOWN
+    assert outcome.target_id is None
+    assert service.requests["POST /Users"] == 1
+
+
 def test_a_service_that_ignores_filters_leaves_it_unknown(service: ScimService, target: ScimTarget) -> None:
     """When a lost create cannot be looked for, nobody is adopted and nothing is sent again."""
     service.seed(users=[{"userName": "zoe"}])

@@ -144,6 +144,8 @@ class Logged(NamedTuple):
     """Empty unless the log is kept in full."""
     headers: dict[str, str]
     """Lower-case names; empty unless the log is kept in full."""
+    effects: tuple[tuple[str, str], ...] = ()
+    """What it changed, whatever was answered: ``created``, ``changed`` or ``deleted``, and the resource's id."""
 
     def json(self) -> Any:
         """The body, read as JSON."""

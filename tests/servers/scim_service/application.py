@@ -61,6 +61,8 @@ class Application:
         self.wrong_tokens: deque[float] = deque()
         self.hidden = hidden
         self.created = created
+        self.effects: list[tuple[str, str]] = []
+        """What requests have changed since somebody emptied it: see ``Logged.effects``."""
 
     @property
     def token(self) -> str | None:
@@ -211,6 +213,7 @@ class Application:
             self._demand_unique(shelf, resource, None)
         members = self._known_members([member["value"] for member in _members_of(resource)])
         entry = self.put_in(shelf, resource, members)
+        self.effects.append(("created", entry.id))
         response = self._show(entry, shelf, request, status=201)
         if self.quirks["location"] == "full":
             response.headers += ((b"Location", self.location(shelf, entry.id).encode()),)
@@ -324,6 +327,7 @@ class Application:
                 shelf, entry.id, after, created=meta["created"], modified=_now(), version=entry.version + 1
             )
             shelf.change(entry, before, after, orjson.dumps(after))
+            self.effects.append(("changed", entry.id))
             return True
         return False
 
@@ -334,6 +338,8 @@ class Application:
                 raise ScimError(500, "Internal error")
             raise ScimError(404, f"There is no {shelf.kind.name} with this id")
         self._check_version(entry, request)
+        if not entry.removed:
+            self.effects.append(("deleted", id))
         if self.quirks["delete_twice"] == "soft":
             if not entry.removed:
                 entry.removed = True

@@ -98,6 +98,7 @@ class Engine:
     def _carry_out(self, connection: "Connection", request: Request, path: str, verdict: Verdict) -> None:
         fault = verdict.ending
         response = verdict.response
+        self.application.effects.clear()
         committed = fault is None or fault.commit is Commit.AFTER or fault.kind is FaultKind.TRUNCATED
         if committed:
             done = self._answer(request)
@@ -141,6 +142,7 @@ class Engine:
                 {name.decode("latin-1"): value.decode("latin-1") for name, value in request.headers.items()}
                 if full
                 else {},
+                tuple(self.application.effects),
             )
         )
 

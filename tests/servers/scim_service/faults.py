@@ -104,7 +104,7 @@ _OWN: dict[FaultKind, frozenset[str]] = {
     FaultKind.CLOSE_EVERY: frozenset({"every", "announced"}),
     FaultKind.IN_FLIGHT: frozenset({"limit", "status"}),
 }
-_EVERYWHERE = frozenset({"label", "probability", "after", "first", "times", "method", "path", "contains"})
+_EVERYWHERE = frozenset({"label", "probability", "after", "first", "times", "method", "path", "contains", "since"})
 _STANDING = frozenset({FaultKind.DELAYED_LISTS, FaultKind.CLOSE_EVERY})
 """Kinds that hold for as long as they are set and are not dealt out request by request."""
 
@@ -123,6 +123,8 @@ class Fault:
     """Regular expression, searched in the path below the prefix (without the query)."""
     contains: str | None = None
     """Text in the request's query or body."""
+    since: str | None = None
+    """Only from the first request on whose method and path (``POST /Users``) match this regular expression."""
     # how often
     probability: float = 1.0
     after: int = 0
@@ -176,6 +178,10 @@ class Fault:
 
     def is_for(self, request: Request, path: str) -> bool:
         """True when the request is one that it is for."""
+        if self.since is not None:
+            if not re.match(self.since, f"{request.method} {path}"):
+                return False
+            self.since = None
         if self.method is not None and request.method not in self.method.split(","):
             return False
         if self.pattern is not None and not self.pattern.search(path):

@@ -1,0 +1,129 @@
+"""Runs killed with ``kill -9`` at random moments; then a clean run, and everything is as it must be.
+
+The run is a real process, forked from one that has the product loaded (``tests.faults.nursery``), which runs the flow's
+own body: with Prefect's server each run would take half a minute, and 200 of them two hours. The whole command is
+killed in ``tests/flows/test_crash.py``. 20 seeds in the short form, 200 with ``PROVISOR_LONG=1``.
+"""
+
+import os
+import random
+import shutil
+import signal
+import time
+from collections import Counter
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from flows.lease import LEASE
+from flows.systems import FINISHED, open_ledger
+from tests.faults.changes import OPERATIONS
+from tests.faults.company import JOB
+from tests.faults.conftest import Bench, Provisioned
+from tests.faults.findings import ids_about, strangers_of, wrong_in_the_app, wrong_in_the_ledger, wrong_in_the_log
+from tests.faults.killing import Death, trap
+from tests.faults.nursery import Nursery
+
+pytestmark = pytest.mark.xdist_group("faults")
+
+SEEDS = 200 if os.environ.get("PROVISOR_LONG") else 20
+counted: Counter[tuple[int, str]] = Counter()
+"""Runs so far, by how they ended and what was to end them."""
+READS = 6
+"""Requests that a run sends before its first change, at least."""
+
+
+@pytest.fixture(scope="session")
+def nursery() -> Iterator[Nursery]:
+    """Where runs come from."""
+    with Nursery() as nursery:
+        yield nursery
+
+
+@pytest.fixture(scope="session")
+def run_s(provisioned: Provisioned, nursery: Nursery, tmp_path_factory: pytest.TempPathFactory) -> float:
+    """Seconds that a run of a new company takes here and now, to draw moments from; nothing is asserted about it."""
+    folder = tmp_path_factory.mktemp("measured") / "run"
+    shutil.copytree(provisioned.folder, folder)
+    shutil.rmtree(folder / "state")
+    began = time.monotonic()
+    with nursery.run(folder, datetime(2026, 3, 2, tzinfo=UTC), "auto") as run:
+        assert run.wait()
+    return time.monotonic() - began
+
+
+def begin(bench: Bench, chance: random.Random) -> tuple[set[str], int]:
+    """The state that the killed run finds: nobody is provisioned yet, or some kinds of change have happened at once.
+
+    Gives the ids of those who may be changed, and how many requests a run has to send at least.
+    """
+    if chance.random() < 0.3:
+        bench.start_anew()
+        bench.company.write(bench.folder)
+        return set(), READS + len(bench.company.people) + 2 * len(bench.company.groups)
+    names = [name for name in OPERATIONS if chance.random() < 0.6] or ["create"]
+    if "delete" in names and "disable" in names:
+        names.remove("disable")  # they are about the same people
+    touched: set[str] = set()
+    for name in names:
+        touched |= ids_about(bench.service, OPERATIONS[name])
+        OPERATIONS[name].change(bench.company)
+    bench.company.write(bench.folder)
+    return touched, READS + max(OPERATIONS[name].writes for name in names)
+
+
+def kill_a_run(bench: Bench, nursery: Nursery, death: Death, run_s: float) -> int:
+    """One run that dies, unless it is over before its moment; gives how it ended."""
+    with (
+        trap(bench.service, death.nth, death.commit) as snare,
+        nursery.run(bench.folder, bench.driver.now, "auto") as run,
+    ):
+        snare.pid = run.pid
+        if not death.nth and not run.wait(death.share * run_s):
+            os.kill(run.pid, signal.SIGKILL)
+        assert run.wait(), "the run neither ended nor died"
+    bench.service.drop_connections()
+    bench.driver.now += LEASE + timedelta(minutes=2)
+    assert run.status is not None
+    return run.status
+
+
+@pytest.mark.parametrize("seed", range(SEEDS))
+def test_a_run_that_is_killed_is_caught_up_with(bench: Bench, nursery: Nursery, run_s: float, seed: int) -> None:
+    """Promises 3 to 5: a run may die at any moment, even twice in a row; nobody is doubled, lost or touched without
+    right, no attempt stays open, and the log says exactly what the service's own log says.
+    """
+    chance = random.Random(seed)
+    touched, requests = begin(bench, chance)
+    strangers = strangers_of(bench.service)
+    with open_ledger() as ledger:
+        lines_before = len(ledger.log(JOB, limit=None))
+        for _ in range(1 + (chance.random() < 0.25)):
+            watermark = ledger.watermark(JOB)
+            death = Death.draw(chance, requests)
+            status = kill_a_run(bench, nursery, death, run_s)
+            assert status in (0, -signal.SIGKILL)
+            counted[status, "request" if death.nth else "time"] += 1
+            last = ledger.last_cycle(JOB)
+            finished = last is not None and last.state in FINISHED and last.began >= bench.driver.now - LEASE * 2
+            assert finished or ledger.watermark(JOB) == watermark, "a dead run has moved the watermark"
+
+        before = ledger.watermark(JOB)
+        report = bench.driver.cycle().report
+        assert report is not None
+        assert report.state == "done", report.message
+        assert bench.driver.preview("reconcile").empty
+        assert ledger.watermark(JOB) != before, "the clean run has not moved the watermark"
+        log = ledger.log(JOB, limit=None)
+        new = log.head(len(log) - lines_before)  # the newest lines come first
+        assert wrong_in_the_app(bench.service, bench.company.expected(), strangers) == []
+        assert wrong_in_the_ledger(ledger, bench.service) == []
+        assert wrong_in_the_log(bench.service, new, touched) == []
+
+
+def test_runs_have_died() -> None:
+    """The cases above say something only as long as their runs are killed; a moment may come too late now and then."""
+    dead = sum(count for (status, _), count in counted.items() if status)
+    print(f"{sum(counted.values())} runs, {dead} of them killed: {dict(counted)}")
+    assert dead >= 0.8 * sum(counted.values())
