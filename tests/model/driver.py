@@ -314,7 +314,7 @@ def _orchestrated_by_nobody(ledger: Ledger, power: Power, onlooker: _Onlooker) -
         WATCHER.reset(token)
 
 
-def _nothing(*_: Any) -> None:
+def _nothing(*_: Any, **__: Any) -> None:
     """Instead of an artifact."""
 
 
