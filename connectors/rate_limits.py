@@ -58,7 +58,7 @@ def allowance(headers: Iterable[tuple[bytes, bytes]], *, now: float) -> Allowanc
     if left is None or reset is None:
         return None
     if reset > LONGEST_DELTA_S:
-        reset -= now
+        reset += 1.0 - now  # the moment comes without the part of its second
     return Allowance(int(left), max(0.0, reset), None if limit is None else int(limit))
 
 

@@ -6,23 +6,54 @@ kept, and what messages say about themselves.
 """
 
 import logging
+import os
 import re
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
 import orjson
 
+from connectors.errors import SettingsError
 from connectors.wire import Answer, nature
 
 LOGGER = "connectors.http"
-"""Name of the logger; level DEBUG switches it on."""
+"""Name of the logger; level DEBUG, or ``following`` a file, switches it on."""
 
 LONGEST = 1000
 """Characters of one shape."""
 
 _MESSAGE = "urn:ietf:params:scim:api:messages:"
 _log = logging.getLogger(LOGGER)
+
+
+@contextmanager
+def following(path: str | None) -> Iterator[None]:
+    """Writes the lines of all sessions inside to a file that its owner alone can read; nothing where there is none.
+
+    Raises: SettingsError when the file cannot be written.
+    """
+    if not path:
+        yield
+        return
+    try:
+        handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+    except OSError as error:
+        raise SettingsError(f"The log of requests {path} cannot be written: {error.strerror}.") from error
+    with open(handle, "a", encoding="utf-8") as file:  # noqa: PTH123 (it is open already)
+        handler = logging.StreamHandler(file)
+        handler.setFormatter(logging.Formatter("%(asctime)s %(message)s"))
+        level, propagate = _log.level, _log.propagate
+        _log.addHandler(handler)
+        _log.setLevel(logging.DEBUG)
+        _log.propagate = False
+        try:
+            yield
+        finally:
+            _log.removeHandler(handler)
+            _log.setLevel(level)
+            _log.propagate = propagate
 
 
 class WireLog:

@@ -11,6 +11,7 @@ import pandas as pd
 
 from connectors.contract import Kind, Pace, Source, Target
 from connectors.registry import open_source, open_target
+from connectors.wire_log import following
 from flows.forecast import known_pace
 from flows.home import home
 from flows.sharing import Share
@@ -56,11 +57,14 @@ def now() -> datetime:
 
 @contextmanager
 def open_systems(job: Job) -> Iterator[Systems]:
-    """Both systems of a job, closed at the end."""
+    """Both systems of a job, closed at the end. ``PROVISOR_WIRE_LOG`` names a file that tells of every request.
+
+    Raises: SettingsError.
+    """
     share = Share()
     pace = Pace(concurrency=job.load.concurrency, rate_per_s=job.load.rate, share=share)
     source = open_source(job.source.connector, job.source.settings, folder=job.folder)
-    with closing(source):
+    with following(os.environ.get("PROVISOR_WIRE_LOG")), closing(source):
         target = open_target(job.target.connector, job.target.settings, folder=job.folder, pace=pace)
         with closing(target):
             yield Systems(source, target, share)

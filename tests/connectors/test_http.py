@@ -2,6 +2,7 @@
 
 import asyncio
 import ssl
+import stat
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -54,7 +55,7 @@ from connectors.http import (
     retry_after_s,
 )
 from connectors.http_settings import HttpSettings
-from connectors.wire_log import shape
+from connectors.wire_log import following, shape
 from tests.connectors.clocks import FakeClock
 from tests.servers.scim_service import ScimService
 from tests.servers.starting import dead_port, html_server, tls_scim_service
@@ -575,6 +576,20 @@ def test_the_debug_log_shows_what_happened_and_to_nobody(
     assert "1 of 1 in flight" in said
     assert "planted" not in said
     assert "a-token" not in said
+
+
+def test_the_debug_log_can_be_followed_in_a_file(service: ScimService, tmp_path: Path) -> None:
+    """For its owner alone, and only while it is wanted."""
+    file = tmp_path / "wire.log"
+    for wanted in (str(file), None, ""):
+        with following(wanted):
+            exchange(settings(service.url), create(f"planted-{wanted}"))
+    [line] = file.read_text().splitlines()
+    assert "POST /Users: 201 in" in line
+    assert "planted" not in line
+    assert stat.S_IMODE(file.stat().st_mode) == 0o600
+    with pytest.raises(SettingsError, match="cannot be written"), following(str(tmp_path)):
+        pass
 
 
 @pytest.mark.parametrize(

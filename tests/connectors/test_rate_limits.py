@@ -33,7 +33,7 @@ NOW = 1_790_000_000.0
         ({"RateLimit-Remaining": "4"}, None),
         # older still: with another prefix, and a moment instead of seconds
         ({"X-RateLimit-Limit": "10", "X-RateLimit-Remaining": "0", "X-RateLimit-Reset": "6"}, Allowance(0, 6, 10)),
-        ({"X-Rate-Limit-Remaining": "0", "X-Rate-Limit-Reset": str(int(NOW) + 40)}, Allowance(0, 40)),
+        ({"X-Rate-Limit-Remaining": "0", "X-Rate-Limit-Reset": str(int(NOW) + 40)}, Allowance(0, 41)),
         ({"X-RateLimit-Remaining": "0", "X-RateLimit-Reset": str(int(NOW) - 40)}, Allowance(0, 0)),
         # nonsense is no information
         ({"RateLimit": "soon"}, None),
