@@ -23,6 +23,7 @@ from connectors.rate_limits import retry_after_s
 from connectors.settings import reveal
 from connectors.signing import Now, Signature, Sleep, can_be_sent, longest_first
 from connectors.wire import Answer, Fault, NoAnswer, Wire, nature
+from connectors.wire_log import WireLog
 
 ASSERTION = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"
 ASSERTION_LASTS_S = 300
@@ -64,6 +65,7 @@ class TokenSigner:
         self._in_vain = 0
         self._secrets: set[str] = set()
         self._struck: tuple[str, ...] = ()
+        self._log = WireLog()
 
     @property
     def secrets(self) -> tuple[str, ...]:
@@ -145,6 +147,7 @@ class TokenSigner:
         import httpx
 
         form, headers = self._request(url)
+        began = time.perf_counter()
         try:
             answer = await wire.exchange(
                 "POST",
@@ -156,9 +159,11 @@ class TokenSigner:
                 secrets=lambda: self._struck,
             )
         except NoAnswer as fault:
+            self._log.fault("POST", "token endpoint", None, fault.fault, began, "not counted")
             if fault.fault in {Fault.LOST, Fault.LATE}:
                 return None, str(fault)
             raise UnreachableError(fault.sentence(f"the token endpoint {url}", self._settings)) from fault
+        self._log.answer("POST", "token endpoint", None, answer, began, "not counted")
         return answer, f"HTTP {answer.status}"
 
     def _request(self, url: str) -> tuple[dict[str, str], dict[str, str]]:

@@ -28,7 +28,7 @@ from prefect.states import Failed as FailedState
 from pyarrow import ArrowException
 
 from connectors.contract import Action, Haltable, Kind, Snapshot
-from connectors.errors import ErrorCode, HaltedError, ProvisorError
+from connectors.errors import ErrorCode, FatalError, HaltedError, ProvisorError
 from flows.aftermath import STOPS, Ending, conclude, count_stops, let_begin, tell
 from flows.forecast import FEWEST, NOTHING, Forecast, Remaining, pace_counts
 from flows.history import history_of
@@ -404,9 +404,9 @@ class Progress:
         self._show()
         results = [future.result(raise_on_failure=False) for future in futures]
         yield from (result for result in results if not isinstance(result, BaseException))
-        for result in results:
-            if isinstance(result, BaseException):
-                raise result
+        errors = [result for result in results if isinstance(result, BaseException)]
+        if errors:  # that of the batch on whose account others were not begun
+            raise next((error for error in errors if not isinstance(error, HaltedError)), errors[0])
 
     def end(self) -> None:
         """Leaves the bar where it is."""
@@ -446,12 +446,15 @@ class Batches:
 
     @contextmanager
     def sending(self) -> Iterator[None]:
-        """While one batch is sent. Raises: HaltedError."""
+        """While one batch is sent; no other begins once one of them was stopped. Raises: HaltedError."""
         with self._changed:
             self.refuse_when_halted()
             self._sending += 1
         try:
             yield
+        except FatalError:
+            self._halted = True
+            raise
         finally:
             with self._changed:
                 self._sending -= 1

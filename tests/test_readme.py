@@ -9,10 +9,12 @@ from pathlib import Path
 
 import pytest
 from rich.console import Console
+from ruamel.yaml import YAML
 
 import tasks
 from connectors import registry
 from connectors.contract import Kind, Source, Wanted
+from connectors.http_settings import HttpSettings
 from flows.cli import app
 from flows.running import decide_now
 from flows.show import show_plan
@@ -88,6 +90,23 @@ def test_the_job_of_the_readme_gives_the_plan_it_shows(tmp_path, monkeypatch):
         show_plan(Console(file=text, width=200, highlight=False, soft_wrap=True), decision, limit=None)
         shown = text.getvalue().replace(service.url, "http://127.0.0.1:8080/v2")
     assert shown.strip() == block("text").strip()
+
+
+def test_every_way_to_sign_in_that_is_shown_is_one():
+    """Each setting of the section is accepted as it stands, and so is what is commented out in it."""
+    text = re.search(r"## Signing in\n.*?```yaml\n(.*?)```", README, re.DOTALL).group(1)
+    shown = [YAML(typ="safe").load(one) for one in re.split(r"\n(?=\S)", text)]
+    assert len(shown) > 5
+    for setting in shown:
+        HttpSettings.model_validate({"url": "https://app.example.com", **setting})
+    oauth = next(one["auth"]["oauth"] for one in shown if "oauth" in one.get("auth", {}))
+    others = [
+        YAML(typ="safe").load(line) for line in re.findall(r"^ *# (\w+: \S.*?)(?: {3,}#.*)?$", text, re.MULTILINE)
+    ]
+    assert [list(one) for one in others] == [["private_key"], ["assertion_file"]]
+    for other in others:
+        client = {name: value for name, value in oauth.items() if name != "secret"} | other
+        HttpSettings.model_validate({"url": "https://app.example.com", "auth": {"oauth": client}})
 
 
 def test_every_command_is_documented_and_exists():

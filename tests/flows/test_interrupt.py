@@ -138,6 +138,22 @@ def test_waiting_is_over_at_once(
     next_run_goes_on(small, service)
 
 
+@pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGINT], ids=["cancelled", "Ctrl-C"])
+def test_reading_is_interrupted_too(
+    small: Workplace, service: ScimService, prefect_api: str, how: signal.Signals
+) -> None:
+    """A run that waits before it has read everything has nothing to finish."""
+    service.set_fault("too_many_requests", method="GET", path="^/Users", seconds=100)
+    _, _, took_s = interrupted(small, prefect_api, lambda: service.faults["too_many_requests"].struck > 0, how)
+    print(f"ended {took_s:.1f} s after {how.name}")
+    with open_ledger() as ledger:
+        cycle = ledger.last_cycle(JOB)
+        assert cycle is not None
+        assert cycle.state == "stopped"
+    assert not attempts()
+    next_run_goes_on(small, service)
+
+
 def test_a_terminal_interrupts_the_run_and_not_its_api(small: Workplace, service: ScimService) -> None:
     """Ctrl-C reaches every process of the terminal; the local API lives on until the run has said how it ended."""
     service.set_fault("latency", seconds=0.2, method="POST,PATCH")
