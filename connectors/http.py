@@ -291,37 +291,16 @@ class HttpSession:
             raise
 
     async def _send(self, call: Call) -> Answer:
-        renewed = False
+        signed_anew = False
         while True:
-            turn = await self._throttle.enter()
-            pushed_back, quiet_s, allowed = False, 0.0, None
-            try:
-                line = self._open()
-                signature = await line.signer.sign()
-                began = time.perf_counter()
-                answer = await self._exchange(call, line, signature)
-                if 200 <= answer.status < 300:
-                    self._throttle.note_latency(turn, _kind(call), time.perf_counter() - began)
-                allowed = allowance(answer.headers.raw, now=time.time())
-                pushed_back = answer.status in {429, 503}
-                if pushed_back:
-                    quiet_s = self._asked_wait(answer) or 0.0
-            except NoAnswer as no_answer:
-                answer, fault = None, no_answer
-                pushed_back = fault.fault is Fault.LATE
-            finally:
-                quiet_s = min(quiet_s, MAX_WAIT_S)
-                self._throttle.leave(turn, pushed_back=pushed_back, quiet_s=quiet_s, allowed=allowed)
-            if answer is None:
-                wait_s = self._after_fault(fault, call)
+            line, signature, answer = await self._in_turn(call)
+            if isinstance(answer, NoAnswer):
+                wait_s = self._after_fault(answer, call)
+            elif answer.status == 401 and not signed_anew and line.signer.refused(signature):
+                signed_anew = True
+                self._log.renewing(call.method, call.path)
+                continue
             else:
-                self._answered = True
-                if answer.status != 401:
-                    line.signer.accepted(signature)
-                elif not renewed and line.signer.refused(signature):
-                    renewed = True
-                    self._log.renewing(call.method, call.path)
-                    continue
                 decision = decide(answer.status, call.effect)
                 if decision is Decision.UNKNOWN:
                     raise UnknownOutcomeError(
@@ -333,6 +312,32 @@ class HttpSession:
                 wait_s = self._after_failure(answer, call)
             self._log.repeating(call.method, call.path, call.sent, wait_s)
             await self._throttle.sleep(wait_s)
+
+    async def _in_turn(self, call: Call) -> tuple["_Line", Signature, Answer | NoAnswer]:
+        """One request when it may be sent, how it was signed, and what came; the throttle is told of it."""
+        turn = await self._throttle.enter()
+        pushed_back, quiet_s, allowed = False, 0.0, None
+        try:
+            line = self._open()
+            signature = await line.signer.sign()
+            began = time.perf_counter()
+            try:
+                answer = await self._exchange(call, line, signature)
+            except NoAnswer as no_answer:
+                pushed_back = no_answer.fault is Fault.LATE
+                return line, signature, no_answer
+            self._answered = True
+            if answer.status != 401:
+                line.signer.accepted(signature)
+            if 200 <= answer.status < 300:
+                self._throttle.note_latency(turn, _kind(call), time.perf_counter() - began)
+            allowed = allowance(answer.headers.raw, now=time.time())
+            pushed_back = answer.status in {429, 503}
+            if pushed_back:
+                quiet_s = min(self._asked_wait(answer) or 0.0, MAX_WAIT_S)
+            return line, signature, answer
+        finally:
+            self._throttle.leave(turn, pushed_back=pushed_back, quiet_s=quiet_s, allowed=allowed)
 
     def _open(self) -> "_Line":
         if self._line is None:
