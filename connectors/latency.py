@@ -24,6 +24,8 @@ SLOWER = 2.0
 """Latency counts as risen above this many times what is normal."""
 NOISE_S = 0.02
 """And only if it has risen by more than this many seconds."""
+IN_A_ROW = 2
+"""Windows in a row in which it has; one may be somebody else's moment."""
 LESS = 0.75
 """What is left of the number in flight when latency has risen."""
 HELPED = 0.85
@@ -46,6 +48,7 @@ class LatencyWatch:
         self._window: list[float] = []
         self._known: deque[tuple[int, float]] = deque(maxlen=LONG)
         self._cut: _Cut | None = None
+        self._slow = 0
 
     def note(self, seconds: float, limit: float) -> float:
         """An answer took so long while as many requests as may be, ``limit``, were in flight; gives how many may be."""
@@ -68,11 +71,16 @@ class LatencyWatch:
                 self._known.extend([(int(cut.limit), cut.median_s)] * FEWEST)
                 return cut.limit
         normal = self._normal(int(limit))
-        if normal is not None and found > SLOWER * normal and found > normal + NOISE_S:
-            self._cut = _Cut(limit, found)
-            return max(1.0, limit * LESS)
-        self._known.append((int(limit), found))
-        return limit
+        if normal is None or found <= max(SLOWER * normal, normal + NOISE_S):
+            self._slow = 0
+            self._known.append((int(limit), found))
+            return limit
+        self._slow += 1
+        if self._slow < IN_A_ROW:
+            return limit
+        self._slow = 0
+        self._cut = _Cut(limit, found)
+        return max(1.0, limit * LESS)
 
     def _normal(self, limit: int) -> float | None:
         """The lower quartile of what is remembered of at least so many in flight; None where that is too little."""

@@ -69,6 +69,14 @@ def test_what_has_been_pushed_back_stays_so() -> None:
     watch = LatencyWatch()
     for _ in range(3 * 64):
         watch.note(0.05, 32)
-    assert [watch.note(0.5, 32) for _ in range(64)][-1] == 24
+    assert [watch.note(0.5, 32) for _ in range(2 * 64)][-1] == 24
     watch.forget_cut()
     assert max(watch.note(0.5, 12) for _ in range(SHORT)) <= 12
+
+
+def test_one_bad_moment_is_none() -> None:
+    """A pause of the machine slows one window, and costs nothing."""
+    watch = LatencyWatch()
+    for seconds in (*[0.05] * 5, 0.5, 0.05, 0.5, 0.05):
+        for _ in range(64):
+            assert watch.note(seconds, 32) == 32

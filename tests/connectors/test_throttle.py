@@ -131,7 +131,7 @@ def test_latency_is_compared_with_as_many_in_flight_only() -> None:
                 throttle.note_latency(turn, kind, seconds)
                 throttle.leave(turn, pushed_back=False)
 
-        for _ in range(50):
+        for _ in range(100):
             await round_of("GET /Users", 0.001, 1)
             await round_of("POST /Users", 0.05, 8)
             await round_of("PATCH /Groups", 2.0, 8)
