@@ -301,7 +301,7 @@ def _running(
 
 
 def _wait_until(
-    ready: Callable[[], bool], process: "subprocess.Popen[bytes]", log: Path, *, timeout_s: float = 60
+    ready: Callable[[], bool], process: "subprocess.Popen[bytes]", log: Path, *, timeout_s: float = 180
 ) -> None:
     """Ask until the server answers; the pause between two questions ends early when the program does."""
     deadline = time.monotonic() + timeout_s
