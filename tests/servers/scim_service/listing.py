@@ -243,7 +243,7 @@ class Listing:
             return self._cursor_page(entries, "", size)
         start = max(1, self._number("startindex", 1))
         if self.quirks["paging"] == "ignored":
-            start, size = 1, self.application.default_page_size
+            start, size = 1, self.application.page_sizes()[0]
         if start > max(1, len(entries)):
             match self.quirks["past_the_end"]:
                 case "first_page":
@@ -271,8 +271,8 @@ class Listing:
         return entries[first:following], extra
 
     def _size(self) -> int:
-        largest = self.application.max_page_size
-        size = max(0, self._number("count", self.application.default_page_size))
+        default, largest = self.application.page_sizes()
+        size = max(0, self._number("count", default))
         if size > largest and self.quirks["count_over_largest"] == "refused":
             raise ScimError(400, f"count is at most {largest}", "invalidValue")
         return min(size, largest)
