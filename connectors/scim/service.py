@@ -36,9 +36,11 @@ from connectors.scim.columns import Collector, member_ids
 from connectors.scim.errors import error_of
 from connectors.scim.listing import Findings, Listing, page_of
 from connectors.scim.paths import PathError, Resource
+from connectors.scim.profile import Profile, find_profile
 from connectors.scim.requests import entry_address, equals, equals_dotted
-from connectors.scim.schema import CORE, ENDPOINTS, STANDARD, EntrySchema, discovered
+from connectors.scim.schema import CORE, ENDPOINTS, STANDARD, EntrySchema, discovered, without
 from connectors.scim.settings import ScimTargetSettings
+from connectors.settings import reveal
 from connectors.throttle import Clock, SystemClock
 
 MEDIA_TYPE = "application/scim+json"
@@ -89,9 +91,18 @@ class ScimService:
         self.pace = pace
         self.clock: Clock = clock or SystemClock()
         self.session = HttpSession(settings, folder=folder, pace=pace, media_type=MEDIA_TYPE, clock=self.clock)
+        self._folder = folder
+        self._profile: Profile | None = None
         self._schemas: dict[Kind, EntrySchema] | None = None
         self._resource_types: dict[Kind, list[str]] | None = None
         self._codecs: dict[Kind, Codec] = {}
+
+    async def profile(self) -> Profile:
+        """How the service wants to be spoken to: the job's profile, else the standard. Raises: SettingsError."""
+        if self._profile is None:
+            url = reveal(self.settings.url, folder=self._folder)
+            self._profile = find_profile(self.settings.profile, url=url, folder=self._folder)
+        return self._profile
 
     # -- what it knows -------------------------------------------------------------------------------------------
 
@@ -103,8 +114,13 @@ class ScimService:
         if self._schemas is None:
             types = await self.resource_types()
             served = await self._resources("/Schemas", "read the schemas")
+            lost = (await self.profile()).not_kept
             self._schemas = {
-                kind: discovered(kind, served, types.get(kind) if types else None) or STANDARD[kind] for kind in Kind
+                kind: without(
+                    discovered(kind, served, types.get(kind) if types else None) or STANDARD[kind],
+                    lost.users if kind is Kind.USER else lost.groups,
+                )
+                for kind in Kind
             }
         return self._schemas
 
