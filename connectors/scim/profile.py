@@ -71,10 +71,12 @@ class Paging(StrEnum):
     """How lists are read page by page."""
 
     AUTO = "auto"
-    """By index; by cursor where the service refuses that."""
+    """By index; by cursor where the service refuses that, by search where it takes no notice of it."""
     INDEX = "index"
     CURSOR = "cursor"
     """RFC 9865."""
+    SEARCH = "search"
+    """By index, in the body of POST to ``.search``: RFC 7644 section 3.4.3."""
     NONE = "none"
     """The first answer is the whole list."""
 

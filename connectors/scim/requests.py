@@ -16,6 +16,7 @@ from connectors.scim.codec import Codec, Slot
 from connectors.scim.paths import Path, Resource, new_element, parse_path, quoted
 
 PATCH_SCHEMA = "urn:ietf:params:scim:api:messages:2.0:PatchOp"
+SEARCH_SCHEMA = "urn:ietf:params:scim:api:messages:2.0:SearchRequest"
 
 Operation = dict[str, Any]
 
@@ -58,6 +59,12 @@ def equals_dotted(path: Path, value: str) -> str:
 def patch(operations: Sequence[Operation]) -> bytes:
     """The PATCH message. Raises: InvalidValueError."""
     return dump({"schemas": [PATCH_SCHEMA], "Operations": list(operations)})
+
+
+def search_request(params: Mapping[str, str | int]) -> dict[str, Any]:
+    """What a list request asks for, as a message."""
+    excluded = {"excludedAttributes": [params["excludedAttributes"]]} if "excludedAttributes" in params else {}
+    return {"schemas": [SEARCH_SCHEMA], **params, **excluded}
 
 
 def quoted_member(member_id: str) -> str:

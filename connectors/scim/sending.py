@@ -155,8 +155,8 @@ class Sender:
             if await self._sure(applied, lost):
                 return None
         assert lost is not None
-        error = StumblingError if call.status == 500 else RetryableError
-        raise error(f"{lost} It has not taken effect.", code=lost.code)
+        failure = StumblingError if call.status == 500 else RetryableError
+        raise failure(f"{lost} It has not taken effect.", code=lost.code)
 
     @staticmethod
     async def _sure(applied: Check, lost: UnknownOutcomeError | None) -> bool:

@@ -36,13 +36,14 @@ from connectors.scim.columns import Collector, member_ids
 from connectors.scim.errors import error_of
 from connectors.scim.listing import Findings, Listing, page_of
 from connectors.scim.paths import PathError, Resource
-from connectors.scim.profile import Profile, find_profile
+from connectors.scim.profile import EmailFilter, Profile, find_profile
 from connectors.scim.requests import entry_address, equals, equals_dotted
 from connectors.scim.schema import CORE, ENDPOINTS, STANDARD, EntrySchema, discovered, without
 from connectors.scim.settings import ScimTargetSettings
 from connectors.settings import reveal
 from connectors.throttle import Clock, SystemClock
 
+_SPELLINGS = ((equals, EmailFilter.VALUE_PATH), (equals_dotted, EmailFilter.DOTTED))
 MEDIA_TYPE = "application/scim+json"
 
 ItemT = TypeVar("ItemT")
@@ -265,7 +266,16 @@ class ScimService:
             params["excludedAttributes"] = "members"
         if expression is not None:
             params["filter"] = expression
-        listing = Listing(self.session, codec.kind, page_size=self.settings.page_size, params=params, progress=progress)
+        profile = await self.profile()
+        asked = None if "page_size" in self.settings.model_fields_set else profile.page_size
+        listing = Listing(
+            self.session,
+            codec.kind,
+            page_size=asked or self.settings.page_size,
+            paging=profile.paging,
+            params=params,
+            progress=progress,
+        )
         return collector, await listing.read_into(collector)
 
     async def _members_one_by_one(self, group_ids: list[str]) -> pd.DataFrame:
@@ -294,7 +304,10 @@ class ScimService:
             collector = Collector(codec, [*paths, attribute])
             path = codec.slot(attribute).path
         # Services understand one spelling, or both; the other gives an error or, silently, nothing.
-        spellings = [equals, equals_dotted] if path.clauses else [equals]
+        spellings = [equals]
+        if path.clauses:
+            written = (await self.profile()).filters.emails
+            spellings = [spelling for spelling, form in _SPELLINGS if written in {EmailFilter.BOTH, form}]
 
         async def look_up(value: str) -> None:
             for spelling in tuple(spellings):

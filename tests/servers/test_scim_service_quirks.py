@@ -143,6 +143,12 @@ def paged(client: Client) -> Any:
     return page(client, startIndex=1, count=2), page(client, startIndex=3, count=2)
 
 
+def paged_and_searched(client: Client) -> Any:
+    pages = paged(client)
+    found = client.send("POST", "/Users/.search", {"startIndex": 3, "count": 2}).json()["Resources"]
+    return *pages, [user["userName"] for user in found]
+
+
 def sorted_page(client: Client) -> Any:
     three(client)
     return page(client, sortBy="userName")
@@ -514,7 +520,14 @@ PROBES: dict[str, Probe] = {
     ),
     "count": Probe(lambda client: page(client, count=2), {"honoured": [], "error_500": (500, None)}),
     "past_the_end": Probe(past_the_end, {"empty": [], "first_page": ["b", "a"], "error_500": (500, None)}),
-    "paging": Probe(paged, {"honoured": (["b", "a"], ["c"]), "ignored": (["b", "a", "c"], ["b", "a", "c"])}),
+    "paging": Probe(
+        paged_and_searched,
+        {
+            "honoured": (["b", "a"], ["c"], ["c"]),
+            "ignored": (["b", "a", "c"], ["b", "a", "c"], ["b", "a", "c"]),
+            "honoured_in_search": (["b", "a", "c"], ["b", "a", "c"], ["c"]),
+        },
+    ),
     "sorting": Probe(
         sorted_page,
         {

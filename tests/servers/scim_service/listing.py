@@ -41,6 +41,7 @@ class Listing:
         self.quirks = application.quirks
         self.shelf = shelf
         self.parameters = parameters
+        self.in_search = False
 
     @classmethod
     def from_search(cls, application: "Application", shelf: Shelf, document: dict[str, Any]) -> "Listing":
@@ -50,7 +51,9 @@ class Listing:
             for name, value in document.items()
             if name != "schemas"
         }
-        return cls(application, shelf, parameters)
+        listing = cls(application, shelf, parameters)
+        listing.in_search = True
+        return listing
 
     def response(self) -> Response:
         """The page that is asked for. Raises: ScimError."""
@@ -242,7 +245,8 @@ class Listing:
                 raise ScimError(400, "startIndex is not supported, use cursor", "invalidValue")
             return self._cursor_page(entries, "", size)
         start = max(1, self._number("startindex", 1))
-        if self.quirks["paging"] == "ignored":
+        paging = self.quirks["paging"]
+        if paging == "ignored" or (paging == "honoured_in_search" and not self.in_search):
             start, size = 1, self.application.page_sizes()[0]
         if start > max(1, len(entries)):
             match self.quirks["past_the_end"]:

@@ -56,7 +56,7 @@ QUIRKS: dict[str, Quirk] = {
     "count_over_largest": _quirk("more per page than the service gives", "capped", "refused"),
     "count": _quirk("the count parameter", "honoured", "error_500"),
     "past_the_end": _quirk("a page past the end", "empty", "first_page", "error_500"),
-    "paging": _quirk("startIndex and count", "honoured", "ignored"),
+    "paging": _quirk("startIndex and count", "honoured", "ignored", "honoured_in_search"),
     "sorting": _quirk("sortBy", "honoured", "ignored", "refused_403", "not_implemented"),
     "cursor": _quirk("the cursor parameter", "honoured", "ignored", "refused_403", "not_implemented", "demanded"),
     "attributes_parameters": _quirk("attributes and excludedAttributes", "honoured", "ignored"),
