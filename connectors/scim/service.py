@@ -36,6 +36,7 @@ from connectors.scim.columns import Collector, member_ids
 from connectors.scim.errors import error_of
 from connectors.scim.listing import Findings, Listing, page_of
 from connectors.scim.paths import PathError, Resource
+from connectors.scim.profile import STANDARD as STANDARD_PROFILE
 from connectors.scim.profile import EmailFilter, Profile, find_profile
 from connectors.scim.requests import entry_address, equals, equals_dotted
 from connectors.scim.schema import CORE, ENDPOINTS, STANDARD, EntrySchema, discovered, without
@@ -97,6 +98,10 @@ class ScimService:
         self._schemas: dict[Kind, EntrySchema] | None = None
         self._resource_types: dict[Kind, list[str]] | None = None
         self._codecs: dict[Kind, Codec] = {}
+
+    def forget_profile(self) -> None:
+        """Speak to the service as the standard has it, whatever lies beside the job."""
+        self._profile = STANDARD_PROFILE
 
     async def profile(self) -> Profile:
         """How the service wants to be spoken to: the job's profile, else the standard. Raises: SettingsError."""

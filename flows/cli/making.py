@@ -1,5 +1,6 @@
 """Commands for whoever makes a job: checking and explaining it, what it may hold, where it may come from."""
 
+import sys
 from pathlib import Path
 from typing import Annotated
 
@@ -37,6 +38,36 @@ def check(job: JobFile, as_json: Json = False) -> None:
     for side, answer in answers.items():
         out.print(f"[green]✓[/] {side}: {answer}", markup=True)
     out.print("[green]✓[/] every mapping, filter and matching rule agrees with both systems")
+
+
+def probe(
+    job: JobFile,
+    writing: Annotated[
+        bool, typer.Option("--write", help="Make, change and delete one test user and one test group.")
+    ] = False,
+    out: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Write the profile to this file, also where there is one.")
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Find out how the job's SCIM service really behaves, and write that down as its profile."""
+    import orjson
+
+    from flows.probe import as_document, probe_job, profile_file, show_probed, telling, write_profile
+
+    loaded = load(job)
+    path = out or profile_file(loaded)
+    if out is None and path.exists():
+        complain(f"There is a profile already: {path}. To replace it, name it with --out.", WRONG)
+    with telling(quiet=as_json) as tell:
+        probed = probe_job(loaded, write=writing, tell=tell)
+    write_profile(probed, path)
+    if as_json:
+        write(orjson.dumps(as_document(probed, path)))
+    else:
+        show_probed(probed)
+        print(f"\nThe profile is in {path}. Cycles of this job go by it.", file=sys.stderr)  # noqa: T201
+    raise typer.Exit(1 if probed.left_behind else 0)
 
 
 def explain(
