@@ -31,6 +31,7 @@ MOBILE = 'phoneNumbers[type eq "mobile"].value'
 JOB = "quirks"
 HOME = "bob@home.example"
 """An address that no mapping knows."""
+ODD_NAME = "eve +50%@example.com"
 WIDE = {"count": None, "fraction": 1.0}
 COLUMNS = ("id", "userName", "given", "family", "title", "mail", "mobile", "department", "manager", "status")
 ROUNDS = 3
@@ -122,7 +123,7 @@ def everybody_joins(company: Company) -> None:
         ("p2", "Bob", {"manager": "p1", "mobile": "+49 170 1"}),
         ("p3", "Cid", {"title": 'Head of "R+D" 100%', "mail": "cid+work@example.com"}),
         ("p4", "Dee", {"manager": "p1"}),
-        ("p5", "Eve", {"title": "Ärztin 🚀"}),
+        ("p5", "Eve", {"title": "Ärztin 🚀", "userName": ODD_NAME}),
     ):
         company.people[id] = somebody(id, given, **more)
     company.groups = {"g1": "Sales", "g2": "All staff", "g3": "Club"}
@@ -143,7 +144,7 @@ def much_changes(company: Company) -> None:
 def people_return(company: Company) -> None:
     """The suspended one and the one who had left; a group is emptied, another is gone."""
     company.people["p4"]["status"] = "active"
-    company.people["p5"] = somebody("p5", "Eve", title="Doctor")
+    company.people["p5"] = somebody("p5", "Eve", title="Doctor", userName=ODD_NAME)
     company.people["p6"] = somebody("p6", "Fay", manager="p5")
     company.members = {("g1", "p4"), ("g1", "p6")}
     del company.groups["g2"]
