@@ -17,23 +17,24 @@ def check(job: JobFile, as_json: Json = False) -> None:
 
     from flows.show import console
     from flows.systems import open_systems
-    from tasks.agreement import check_agreement
+    from tasks.agreement import check_agreement, doubts_about
     from tasks.extract import survey
 
     loaded = load(job)
     with open_systems(loaded) as systems:
         answers = {"source": systems.source.check(), "target": systems.target.check()}
-        check_agreement(loaded, survey(systems.source, systems.target))
+        facts = survey(systems.source, systems.target)
+        check_agreement(loaded, facts)
+    doubts = [*loaded.warnings, *doubts_about(loaded, facts)]
     if as_json:
         warnings = [
-            {"line": found.line, "column": found.column, "key": found.key, "message": found.message}
-            for found in loaded.warnings
+            {"line": found.line, "column": found.column, "key": found.key, "message": found.message} for found in doubts
         ]
         write(orjson.dumps({"job": loaded.name, "ok": True, **answers, "warnings": warnings}))
         return
     out = console()
     out.print(f"[green]✓[/] {job}: the job file is right")
-    for found in loaded.warnings:
+    for found in doubts:
         out.print(f"[yellow]![/] {escape(str(found))}")
     for side, answer in answers.items():
         out.print(f"[green]✓[/] {side}: {answer}", markup=True)
