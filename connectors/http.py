@@ -96,12 +96,16 @@ class Call:
     effect: Effect = Effect.READ
     params: Mapping[str, str | int] | None = None
     body: bytes | None = None
+    headers: Mapping[str, str] | None = None
+    """Headers of this request alone."""
     known: bool = False
     """True where the path names an entry that was there before, so that 404 means it is gone."""
     impatient: bool = False
     """True where a failure is final: no retries."""
     sent: int = 0
     """Requests sent so far."""
+    status: int | None = None
+    """Of the last answer; None where there was none yet."""
     doubtful: bool = False
     """True when an earlier request for this call may have taken effect, so that a refusal proves nothing."""
     reached: bool = False
@@ -359,6 +363,7 @@ class HttpSession:
         began = time.perf_counter()
         try:
             answer = await line.exchange(call, signature)
+            call.status = answer.status
         except NoAnswer as fault:
             if fault.fault not in {Fault.LOST, Fault.LATE}:
                 call.reached = before
@@ -461,10 +466,14 @@ class _Line:
     async def exchange(self, call: Call, signature: Signature) -> Answer:
         """One request and its whole answer. Raises: NoAnswer."""
         lasting = not call.known
+        headers = self._headers(signature, with_body=call.body is not None)
+        if call.headers is not None:
+            headers = headers.copy()
+            headers.update(call.headers)
         return await self.wire.exchange(
             call.method,
             self.wire.address(call.path, params=call.params, lasting=lasting),
-            headers=self._headers(signature, with_body=call.body is not None),
+            headers=headers,
             body=call.body,
             secrets=lambda: self.signer.secrets,
         )

@@ -12,7 +12,7 @@ from connectors.contract import AttributeInfo
 from tasks.assignment import table_problems
 from tasks.expressions import check_expression
 from tasks.extract import Facts, computed_attributes, expressions_of
-from tasks.job import EntryRules, Job, JobError, Operator, Problem
+from tasks.job import AttributeMapping, EntryRules, Job, JobError, Operator, Problem
 from tasks.job.problems import did_you_mean, nearest
 from tasks.job.yaml import Document, Key, read_yaml, spelled
 
@@ -25,6 +25,21 @@ def check_agreement(job: Job, facts: Facts) -> None:
     problems = list(_problems(job, facts))
     if problems:
         raise JobError(problems)
+
+
+def doubts_about(job: Job, facts: Facts) -> list[Problem]:
+    """What may be meant, but is likely a slip, by what the target says of itself; targets are often wrong about that.
+
+    An attribute that it demands and that no mapping gives, or that is to be cleared; a value that it does not name
+    among those it expects.
+    """
+    document = read_yaml(job.file) if job.file.is_file() else None
+    return [
+        doubt
+        for kind, rules in job.rules.items()
+        if (schema := facts.target.get(kind)) is not None
+        for doubt in _doubts(job, document, f"{kind}s", rules, schema)
+    ]
 
 
 def _problems(job: Job, facts: Facts) -> Iterator[Problem]:
@@ -76,10 +91,92 @@ def _target_problems(
         elif info.mutability == "readOnly":
             message = f"The target does not let anybody write {path}: it is read-only."
             yield _problem(job, document, (section, "attributes", path), message)
+        else:
+            for key, message in _misfits(path, rules.attributes[path], info):
+                yield _problem(job, document, _written(document, (section, "attributes", path, key)), message)
     for number, rule in enumerate(rules.matching):
-        if _info(schema, rule.target) is None:
+        info = _info(schema, rule.target)
+        if info is None:
             message = f"The target has no attribute {rule.target}.{did_you_mean(rule.target, schema)}"
             yield _problem(job, document, (section, "matching", number, "target"), message)
+        elif info.mutability == "writeOnly":
+            message = f"The target never shows {rule.target}, so nobody can be found by it."
+            yield _problem(job, document, (section, "matching", number, "target"), message)
+
+
+def _misfits(path: str, mapping: AttributeMapping, info: AttributeInfo) -> Iterator[tuple[str, str]]:
+    """What is wrong about the values that a mapping would write: the key that says so, and a sentence."""
+    if info.type == "complex" and not info.multi_valued and mapping.constant is None:
+        yield "expression", f"The target keeps {path} in parts: map each of them, with its name behind a dot."
+        return
+    for key, value in (("constant", mapping.constant), ("default", mapping.default)):
+        kind = _kind_missed(value, info)
+        if kind:
+            yield key, f"The target wants {kind} for {path}."
+
+
+_TYPES: dict[str, tuple[type | tuple[type, ...], str]] = {
+    "boolean": (bool, "true or false"),
+    "integer": (int, "a whole number"),
+    "decimal": ((int, float), "a number"),
+}
+
+
+def _kind_missed(value: object, info: AttributeInfo) -> str | None:
+    """In words what the target wants instead of a value; None where the value fits."""
+    if value is None or info.multi_valued or info.type not in _TYPES:
+        return None
+    wanted, words = _TYPES[info.type]
+    fits = isinstance(value, wanted) and (info.type == "boolean" or not isinstance(value, bool))
+    return None if fits or _reads_as(value, info.type) else words
+
+
+def _reads_as(value: object, kind: str) -> bool:
+    """True for text that the connector writes as what is wanted: ``"true"``, ``"12"``."""
+    if not isinstance(value, str):
+        return False
+    text = value.strip().lower()
+    return text in {"true", "false"} if kind == "boolean" else text.lstrip("-").replace(".", "", 1).isdigit()
+
+
+def _demanded(rules: EntryRules, schema: Mapping[str, AttributeInfo]) -> Iterator[str]:
+    """Whole attributes that an account cannot be created without, and that no mapping touches."""
+    if not rules.actions.create:
+        return
+    given = {_whole(path).lower() for path in rules.attributes}
+    for path in schema:
+        info = schema[path]
+        settable = info.mutability != "readOnly" and path not in {"schemas", "id"}
+        if info.required and settable and _whole(path) == path and path.lower() not in given and ":" not in path:
+            yield path
+
+
+def _whole(path: str) -> str:
+    """The attribute that a path is a part of."""
+    urn, colon, name = path.rpartition(":") if "[" not in path else ("", "", path)
+    return f"{urn}{colon}{name.partition('[')[0].partition('.')[0]}"
+
+
+def _doubts(
+    job: Job, document: Document | None, section: str, rules: EntryRules, schema: Mapping[str, AttributeInfo]
+) -> Iterator[Problem]:
+    for path in _demanded(rules, schema):
+        message = f"The target demands {path} of everybody, and no mapping gives it."
+        yield _problem(job, document, (section, "attributes"), message)
+    for path, mapping in rules.attributes.items():
+        info = _info(schema, path)
+        if info is None:
+            continue
+        if mapping.clear and info.required:
+            message = f"The target demands {path} of everybody, so it may refuse that it is cleared."
+            yield _problem(job, document, _written(document, (section, "attributes", path, "clear")), message)
+        if not info.canonical_values:
+            continue
+        expected = {value.casefold() for value in info.canonical_values}
+        for key, value in (("constant", mapping.constant), ("default", mapping.default)):
+            if isinstance(value, str) and value.casefold() not in expected:
+                message = f"The target names {', '.join(info.canonical_values)} for {path}, not {value}."
+                yield _problem(job, document, _written(document, (section, "attributes", path, key)), message)
 
 
 def _info(schema: Mapping[str, AttributeInfo], path: str) -> AttributeInfo | None:

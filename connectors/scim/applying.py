@@ -1,12 +1,6 @@
-"""One change carried out, whatever happens on the way.
+"""One change carried out, whatever happens on the way."""
 
-A write whose answer was lost is never simply repeated: the service is asked what came of it. Writes that are as good
-twice as once are repeated by the session first; for all others the question comes first.
-"""
-
-from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Any, TypeAlias
+from typing import Any
 
 from connectors.contract import Action, Change, Kind, Outcome, Status
 from connectors.errors import (
@@ -14,98 +8,47 @@ from connectors.errors import (
     ErrorCode,
     GoneError,
     HaltedError,
+    InvalidValueError,
     ProvisorError,
     RejectedError,
     RetryableError,
     SchemaMismatchError,
     UnknownOutcomeError,
+    UnsupportedError,
 )
-from connectors.http import Answer, Call, Effect, HttpSession
-from connectors.scim.codec import Codec
-from connectors.scim.columns import member_ids
-from connectors.scim.errors import error_of, explain_conflict, sent_values
+from connectors.http import Answer, Effect
+from connectors.scim.errors import explain_conflict
+from connectors.scim.forms import with_truth
+from connectors.scim.habits import Deed, Habits
 from connectors.scim.listing import page_of
-from connectors.scim.paths import Path, Resource, find_element, parse_path
-from connectors.scim.requests import (
-    CONFORMING,
-    Dialect,
-    Operation,
-    add_members,
-    dump,
-    entry_address,
-    equals,
-    patch,
-    patch_operations,
-    remove_members,
-    repeatable,
-    uncertain_elements,
-)
-from connectors.scim.schema import ENDPOINTS
-from connectors.throttle import Clock
-
-MAX_ROUNDS = 3
-"""Times that a write is sent anew after it has been made sure that it had no effect."""
-LOOKS_S = (0.0, 1.0, 2.0, 4.0)
-"""Seconds before each look for an entry whose creation was not answered: lists may show it late."""
-QUICK_LOOKS = 2
-"""Looks before a create is sent again, where that can do no harm."""
+from connectors.scim.members import MemberUpdater
+from connectors.scim.paths import Resource, parse_path
+from connectors.scim.profile import Truth
+from connectors.scim.requests import dump, equals
+from connectors.scim.sending import LAG_S, LOOKS_S, MAX_ROUNDS, QUICK_LOOKS, Sender, Work, entry_in, may_be_the_form
+from connectors.scim.updating import Updater, readable
 
 _NAMING_ATTRIBUTE = {Kind.USER: "userName", Kind.GROUP: "displayName"}
-
-
-@dataclass(slots=True)
-class Work:
-    """One change, and the calls made for it."""
-
-    change: Change
-    calls: list[Call] = field(default_factory=list)
-
-    @property
-    def noun(self) -> str:
-        return self.change.kind.value
-
-    @property
-    def endpoint(self) -> str:
-        return ENDPOINTS[self.change.kind]
-
-    @property
-    def address(self) -> str:
-        """The entry's own path. Raises: InvalidValueError."""
-        return entry_address(self.endpoint, self.change.target_id or "")
-
-    @property
-    def requests(self) -> int:
-        return sum(call.sent for call in self.calls)
-
-    def call(self, method: str, path: str, purpose: str, **details: Any) -> Call:
-        """A call that is counted for this change."""
-        call = Call(method, path, purpose, **details)
-        self.calls.append(call)
-        return call
-
-
-Check: TypeAlias = Callable[[], Awaitable[bool]]
-"""Asks the service whether a write has taken effect."""
 
 
 class Applier:
     """Carries out changes on one service."""
 
-    def __init__(
-        self, session: HttpSession, codecs: Mapping[Kind, Codec], *, clock: Clock, dialect: Dialect = CONFORMING
-    ) -> None:
-        self._session = session
-        self._codecs = codecs
-        self._clock = clock
-        self._dialect = dialect
+    def __init__(self, sender: Sender, habits: Habits) -> None:
+        self._sender = sender
+        self._habits = habits
+        self._updater = Updater(sender, habits)
+        self._members = MemberUpdater(sender, habits)
 
     async def carry_out(self, change: Change) -> Outcome:
         """The change's outcome. Raises: FatalError; then the change was not sent, or its outcome is unknown."""
         work = Work(change)
-        started = self._clock.now()
+        clock = self._sender.clock
+        started = clock.now()
         status, target_id, code, message = Status.DONE, change.target_id, None, ""
         try:
             target_id = await self._perform(work)
+            message = " ".join(work.notes)
         except UnknownOutcomeError as error:
             status, code = Status.UNKNOWN, ErrorCode.UNKNOWN_OUTCOME
             message = f"{error} It could not be found out whether it took effect; the next cycle looks again."
@@ -122,42 +65,111 @@ class Applier:
             code=code,
             message=message,
             attempts=work.requests,
-            duration_ms=round(1000 * (self._clock.now() - started)),
+            duration_ms=round(1000 * (clock.now() - started)),
         )
 
     async def _perform(self, work: Work) -> str:
         """The target id of the entry, once the change is done."""
         change = work.change
-        if change.action is Action.CREATE:
-            return await self._create(work)
         match change.action:
+            case Action.CREATE:
+                return await self._create(work)
             case Action.UPDATE:
-                await self._update(work, change.attributes)
+                await self._updater.update(work, change.attributes)
             case Action.ENABLE | Action.DISABLE:
-                await self._update(work, change.attributes or {"active": change.action is Action.ENABLE})
+                attributes = change.attributes or {"active": change.action is Action.ENABLE}
+                await self._updater.update(work, attributes)
             case Action.DELETE:
                 await self._delete(work)
             case Action.ADD_MEMBERS | Action.REMOVE_MEMBERS:
-                await self._change_members(work)
+                await self._members.change(work)
         return change.target_id or ""
-
-    def _refused(self, answer: Answer, call: Call, work: Work) -> ProvisorError:
-        values = [*sent_values(work.change.attributes), *work.change.members, work.change.target_id, work.change.label]
-        return error_of(answer, call, address=self._session.address, values=values)
 
     # -- create --------------------------------------------------------------------------------------------------
 
     async def _create(self, work: Work) -> str:
-        """Raises: ConflictError, other RejectedErrors, RetryableError, UnknownOutcomeError, FatalError."""
-        body = dump(self._codecs[work.change.kind].entry(work.change.attributes))
+        """The new entry's id. The first one is looked at: what a create has ignored is written afterwards.
+
+        Raises: ConflictError, other RejectedErrors, RetryableError, UnknownOutcomeError, FatalError.
+        """
+        kind = work.change.kind
+        given = [text for text, value in work.change.attributes.items() if value is not None]
+        shapes = {text: (kind, text, Deed.CREATE) for text in given}
+        if self._habits.proven(shapes.values()):
+            entry_id, _ = await self._created(work)
+            await self._write_late(work, entry_id, [text for text in given if text in self._habits.late[kind]])
+            return entry_id
+        async with self._habits.turn(kind):
+            try:
+                entry_id, shown = await self._created_in_some_form(work)
+            except RejectedError:
+                self._habits.fail(shapes.values())
+                raise
+            try:
+                ignored = await self._ignored(work.about(target_id=entry_id, before={}), shown)
+            except (RejectedError, RetryableError, HaltedError) as error:
+                work.notes.append(f"It could not be looked at afterwards: {error}")
+            else:
+                self._habits.late[kind].update(text for text in ignored if not self._habits.proven([shapes[text]]))
+                self._habits.prove(shapes.values())
+        await self._write_late(work, entry_id, [text for text in given if text in self._habits.late[kind]])
+        return entry_id
+
+    async def _ignored(self, work: Work, shown: Resource | None) -> list[str]:
+        """Attributes that a create has left empty; asks where its answer does not show them."""
+        codec, given = self._sender.codecs[work.change.kind], self._readable(work)
+        if shown is None or codec.differing(shown, given):
+            shown = (await self._sender.hold(work)).entry
+        held = codec.values(shown, codec.differing(shown, given))
+        return [
+            text
+            for text, value in held.items()
+            if value in (None, []) and self._habits.hopeless(work.change.kind, text) is None
+        ]
+
+    def _readable(self, work: Work) -> dict[str, Any]:
+        codec = self._sender.codecs[work.change.kind]
+        given = {text: value for text, value in work.change.attributes.items() if value is not None}
+        return {text: value for text, value in given.items() if readable(codec, text)}
+
+    async def _write_late(self, work: Work, entry_id: str, late: list[str]) -> None:
+        """Write what a create ignores. The account is there whatever comes of it, so a failure is only noted."""
+        kind = work.change.kind
+        attributes = {text: work.change.attributes[text] for text in late}
+        if not attributes:
+            return
+        try:
+            await self._updater.update(work.about(target_id=entry_id, before={}), attributes)
+        except (RejectedError, RetryableError, UnknownOutcomeError, HaltedError) as error:
+            work.notes.append(str(error))
+        self._habits.late[kind] -= {text for text in late if self._habits.hopeless(kind, text) is not None}
+
+    async def _created_in_some_form(self, work: Work) -> tuple[str, Resource | None]:
+        """As ``_created``; where the service refuses ``active`` as it is sent, the other way of saying it is tried."""
+        try:
+            return await self._created(work)
+        except InvalidValueError as error:
+            if not isinstance(work.change.attributes.get("active"), bool) or not may_be_the_form(error):
+                raise
+            usual = self._habits.truth
+            self._habits.learn_truth(Truth.TEXT if usual is Truth.BOOLEAN else Truth.BOOLEAN)
+            try:
+                return await self._created(work)
+            except (RejectedError, RetryableError):
+                self._habits.truth = usual
+                raise error from None
+
+    async def _created(self, work: Work) -> tuple[str, Resource | None]:
+        """The new entry's id, and the entry as the answer shows it."""
+        body = dump(with_truth(self._sender.codecs[work.change.kind].entry(work.change.attributes), self._habits.truth))
         lost: UnknownOutcomeError | None = None
         for repetition in range(MAX_ROUNDS):
             if repetition:
-                await self._clock.sleep(LOOKS_S[repetition])
+                await self._sender.clock.sleep(LOOKS_S[repetition])
             refused: ProvisorError | None = None
             call = work.call("POST", work.endpoint, f"create the {work.noun}", effect=Effect.ONCE, body=body)
             try:
-                answer = await self._session.send(call)
+                answer = await self._sender.session.send(call)
             except UnknownOutcomeError as error:
                 lost = error
             except RetryableError as error:
@@ -166,21 +178,21 @@ class Applier:
                 raise UnknownOutcomeError(f"{lost} Sent again: {error}", code=lost.code) from error
             else:
                 if 200 <= answer.status < 300:
-                    entry_id = _created_id(answer)
-                    if entry_id is not None:
-                        return entry_id
+                    entry = entry_in(answer)
+                    if entry is not None:
+                        return str(entry["id"]), entry
                     lost = UnknownOutcomeError(
                         f"The answer to create the {work.noun} does not name its id (HTTP {answer.status}).",
                         code=ErrorCode.TIMEOUT,
                     )
                 else:
-                    refused = self._refused(answer, call, work)
+                    refused = self._sender.refused(answer, call, work)
                     if lost is None or not isinstance(refused, RejectedError):
                         raise self._explained(refused, answer, work)
             again = refused is None and self._may_be_sent_again(work, lost)
             found = await self._look_for_created(work, lost, LOOKS_S[:QUICK_LOOKS] if again else LOOKS_S)
             if found is not None:
-                return found
+                return found, None
             if refused is not None:
                 raise UnknownOutcomeError(f"{lost} Sent again: {refused}", code=lost.code)
             if not again:
@@ -199,7 +211,7 @@ class Applier:
 
         The service must have ended with the first one, and refuse a second one of the same name by itself.
         """
-        info = self._codecs[work.change.kind].slot(_NAMING_ATTRIBUTE[work.change.kind]).info
+        info = self._sender.codecs[work.change.kind].slot(_NAMING_ATTRIBUTE[work.change.kind]).info
         return info is not None and info.unique and lost.code is not ErrorCode.TIMEOUT
 
     async def _look_for_created(self, work: Work, lost: UnknownOutcomeError, looks_s: Sequence[float]) -> str | None:
@@ -210,7 +222,7 @@ class Applier:
         """
         for wait_s in looks_s:
             if wait_s:
-                await self._clock.sleep(wait_s)
+                await self._sender.clock.sleep(wait_s)
             try:
                 candidates = await self._with_same_name(work)
             except (RejectedError, RetryableError, SchemaMismatchError) as error:
@@ -233,7 +245,7 @@ class Applier:
 
     async def _with_same_name(self, work: Work) -> list[Resource]:
         """Entries that have the name which was to be given. Raises: SchemaMismatchError when filters do not work."""
-        change, codec = work.change, self._codecs[work.change.kind]
+        change, codec = work.change, self._sender.codecs[work.change.kind]
         naming = _NAMING_ATTRIBUTE[change.kind]
         name = change.attributes.get(naming)
         if name is None:
@@ -242,9 +254,9 @@ class Applier:
         if change.kind is Kind.GROUP:
             params["excludedAttributes"] = "members"
         call = work.call("GET", work.endpoint, f"look for the {work.noun}", params=params)
-        answer = await self._session.send(call)
+        answer = await self._sender.session.send(call)
         if answer.status != 200:
-            raise self._refused(answer, call, work)
+            raise self._sender.refused(answer, call, work)
         page = page_of(answer.json(), what=f"{work.noun}s")
         entries = [entry for entry in page.entries if isinstance(entry, dict) and entry.get("id")]
         same = [entry for entry in entries if not codec.differing(entry, {naming: name})]
@@ -254,7 +266,7 @@ class Applier:
 
     def _may_be_ours(self, entry: Resource, change: Change) -> bool:
         """True when nothing that the entry holds speaks against its being what was sent."""
-        codec, held = self._codecs[change.kind], self._held(entry, change)
+        codec, held = self._sender.codecs[change.kind], self._held(entry, change)
         if (external := held.get("externalId")) is not None:
             return codec.equal("externalId", change.attributes["externalId"], external)
         told = {text: change.attributes[text] for text, value in held.items() if value is not None}
@@ -272,163 +284,49 @@ class Applier:
 
     def _held(self, entry: Resource, change: Change) -> dict[str, Any]:
         """What the entry holds of what was sent and can be read; whether it is active, others may have changed."""
-        codec = self._codecs[change.kind]
+        codec = self._sender.codecs[change.kind]
         sent = [text for text, value in change.attributes.items() if value is not None and text != "active"]
-        return codec.values(entry, [text for text in sent if _readable(codec, text)])
+        return codec.values(entry, [text for text in sent if readable(codec, text)])
 
-    # -- update, delete ------------------------------------------------------------------------------------------
-
-    async def _update(self, work: Work, attributes: Mapping[str, Any]) -> None:
-        change, codec = work.change, self._codecs[work.change.kind]
-        present: set[str] = set()
-        doubtful = uncertain_elements(attributes, change.before)
-        if doubtful:
-            entry = await self._get(work)
-            present = {path.element for path in doubtful if _has_element(codec, entry, path)}
-
-        def operations() -> list[Operation]:
-            return patch_operations(codec, attributes, change.before, exists=lambda path: path.element in present)
-
-        readable = {text: value for text, value in attributes.items() if _readable(codec, text)}
-
-        async def applied() -> bool:
-            if not readable:
-                raise UnknownOutcomeError(f"What was written to the {work.noun} cannot be read.")
-            entry = await self._get(work)
-            # An element that was half added must be replaced, not added again.
-            elements = [path for path in map(parse_path, attributes) if path.clauses]
-            present.update(path.element for path in elements if _has_element(codec, entry, path))
-            return not codec.differing(entry, readable)
-
-        await self._patch(work, operations, applied, f"change the {work.noun}")
-
-    async def _patch(self, work: Work, operations: Callable[[], list[Operation]], applied: Check, purpose: str) -> None:
-        def call() -> Call:
-            remaining = operations()
-            effect = Effect.REPEATABLE if repeatable(remaining) else Effect.ONCE
-            return work.call("PATCH", work.address, purpose, effect=effect, body=patch(remaining), known=True)
-
-        await self._until_applied(work, call, applied)
-
-    async def _until_applied(self, work: Work, next_call: Callable[[], Call], applied: Check) -> None:
-        """Send until the write has taken effect for certain.
-
-        Raises: RejectedError, RetryableError, UnknownOutcomeError, FatalError.
-        """
-        lost: UnknownOutcomeError | None = None
-        for repetition in range(MAX_ROUNDS):
-            if repetition:
-                await self._clock.sleep(LOOKS_S[repetition])
-            call = next_call()
-            try:
-                answer = await self._session.send(call)
-            except UnknownOutcomeError as error:
-                lost = error
-            except RetryableError:
-                if lost is None:
-                    raise
-            else:
-                if _accepted(answer):
-                    return
-                if 200 <= answer.status < 300:
-                    lost = UnknownOutcomeError(
-                        f"The answer is not one of a SCIM service (HTTP {answer.status}): to {call.purpose}.",
-                        code=ErrorCode.PROTOCOL_ERROR,
-                    )
-                else:
-                    refused = self._refused(answer, call, work)
-                    proves_nothing = (lost is not None or call.doubtful) and isinstance(refused, RejectedError)
-                    if not proves_nothing or not await self._sure(applied, lost):
-                        raise refused
-                    return
-            if await self._sure(applied, lost):
-                return
-        assert lost is not None
-        raise RetryableError(f"{lost} It has not taken effect.", code=lost.code)
-
-    async def _sure(self, applied: Check, lost: UnknownOutcomeError | None) -> bool:
-        try:
-            return await applied()
-        except GoneError:
-            raise
-        except (RejectedError, RetryableError, SchemaMismatchError) as error:
-            raise UnknownOutcomeError(f"{lost or ''} Reading it back failed: {error}".strip()) from error
-
-    async def _get(self, work: Work) -> Resource:
-        """The entry as it is now. Raises: GoneError, RetryableError, SchemaMismatchError and other FatalErrors."""
-        call = work.call("GET", work.address, f"read the {work.noun}", known=True)
-        answer = await self._session.send(call)
-        if answer.status != 200:
-            raise self._refused(answer, call, work)
-        entry = answer.json()
-        if not isinstance(entry, dict):
-            raise SchemaMismatchError(f"The {work.noun} is not a JSON object.")
-        return entry
+    # -- delete --------------------------------------------------------------------------------------------------
 
     async def _delete(self, work: Work) -> None:
-        def call() -> Call:
-            return work.call("DELETE", work.address, f"delete the {work.noun}", effect=Effect.REPEATABLE, known=True)
+        """Delete the entry; the first time it is made sure that it is gone.
 
-        async def gone() -> bool:
+        An entry that can still be read by its id, but is switched off or no longer found, is softly deleted.
+        Raises: RejectedError, RetryableError, UnknownOutcomeError, FatalError.
+        """
+        kind = work.change.kind
+        shape = (kind, "id", Deed.REMOVE)
+        if (reason := self._habits.hopeless(kind, "id")) is not None:
+            raise UnsupportedError(reason)
+        await self._sender.delete(work)
+        if self._habits.proven([shape]):
+            return
+        async with self._habits.turn(kind):
+            if not await self._is_gone(work):
+                reason = (
+                    f"The service answers that it has deleted the {work.noun}, but it is still there. Set deprovision "
+                    "to disable, or ask the service's maker."
+                )
+                self._habits.give_up(kind, "id", reason)
+                raise UnsupportedError(reason)
+            self._habits.prove([shape])
+
+    async def _is_gone(self, work: Work) -> bool:
+        for wait_s in (0.0, LAG_S):
+            await self._sender.clock.sleep(wait_s)
             try:
-                await self._get(work)
+                entry = (await self._sender.hold(work)).entry
             except GoneError:
                 return True
-            return False
-
-        try:
-            await self._until_applied(work, call, gone)
-        except GoneError:
-            return  # somebody was quicker: that is what was wanted
-
-    # -- members -------------------------------------------------------------------------------------------------
-
-    async def _change_members(self, work: Work) -> None:
-        change = work.change
-        adding = change.action is Action.ADD_MEMBERS
-        remaining = list(dict.fromkeys(change.members))
-        if not remaining:
-            return
-
-        def operations() -> list[Operation]:
-            return add_members(remaining) if adding else remove_members(remaining, dialect=self._dialect)
-
-        async def applied() -> bool:
-            held = set(member_ids(await self._get(work)))
-            remaining[:] = [member for member in remaining if (member in held) is not adding]
-            return not remaining
-
-        purpose = "add members to the group" if adding else "remove members from the group"
-        await self._patch(work, operations, applied, purpose)
-
-
-def _has_element(codec: Codec, entry: Resource, path: Path) -> bool:
-    return find_element(codec.slot(path.container).read([entry])[0], path.clauses) is not None
-
-
-def _readable(codec: Codec, text: str) -> bool:
-    info = codec.slot(text).info
-    return info is None or info.mutability != "writeOnly"
-
-
-def _accepted(answer: Answer) -> bool:
-    """True for an answer that only a service which has done the write gives: a sign-in page says 200 as well.
-
-    202 is no such answer: the service has only promised.
-    """
-    if not 200 <= answer.status < 300 or answer.status == 202:
+            if not self._sender.codecs[work.change.kind].equal("active", entry.get("active", True), True):
+                return True
+            naming = _NAMING_ATTRIBUTE[work.change.kind]
+            try:
+                same = await self._with_same_name(work.about(attributes={naming: entry.get(naming)}))
+            except (RejectedError, RetryableError, SchemaMismatchError):
+                return True  # nobody can tell
+            if all(str(one["id"]) != work.change.target_id for one in same):
+                return True
         return False
-    try:
-        return not answer.body.strip() or isinstance(answer.json(), dict)
-    except SchemaMismatchError:
-        return False
-
-
-def _created_id(answer: Answer) -> str | None:
-    """The id that the answer to a create names, None where it names none."""
-    try:
-        entry = answer.json()
-    except SchemaMismatchError:
-        return None
-    entry_id = entry.get("id") if isinstance(entry, dict) else None
-    return str(entry_id) if entry_id else None

@@ -67,6 +67,11 @@ class Codec:
             slot = self._slots[text] = Slot(path, info, reference, column_reader(path, wrapped=reference))
         return slot
 
+    def is_plural(self, path: Path) -> bool:
+        """True for an attribute that holds a list."""
+        info = self.slot(path.container).info
+        return info is not None and info.multi_valued
+
     def entry(self, attributes: Mapping[str, Any]) -> Resource:
         """The entry to create: named schemas, no nulls. Raises: PathError.
 

@@ -25,8 +25,9 @@ from connectors.contract import (
 from connectors.errors import HaltedError, RejectedError, RetryableError
 from connectors.scim.applying import Applier
 from connectors.scim.delta import marks_of, read_delta, watermark_of, with_moments
-from connectors.scim.requests import CONFORMING, Dialect
+from connectors.scim.habits import Habits
 from connectors.scim.schema import AttributeInfos
+from connectors.scim.sending import Sender
 from connectors.scim.service import Content, ScimService, as_fatal, bad_paths_as_settings, for_each
 from connectors.scim.settings import ScimSourceSettings, ScimTargetSettings
 from connectors.throttle import Clock
@@ -179,11 +180,10 @@ class ScimTarget:
         *,
         folder: Path,
         pace: Pace,
-        dialect: Dialect = CONFORMING,
         clock: Clock | None = None,
     ) -> None:
         self._pace = pace
-        self._dialect = dialect
+        self._habits: Habits | None = None
         self._reader = _Reader(ScimService(settings, folder=folder, pace=pace, clock=clock))
 
     def check(self) -> str:
@@ -215,11 +215,14 @@ class ScimTarget:
 
     def capabilities(self) -> Capabilities:
         """What the service says of itself; the standard's default where it says nothing."""
+        profile = self._reader.run(self._reader.service.profile)
         kinds = self._reader.run(self._reader.service.resource_types)
         schemas = self._reader.run(self._reader.service.schemas)
         return Capabilities(
-            groups=not kinds or Kind.GROUP in kinds,
+            delete=profile.delete,
+            groups=profile.groups and (not kinds or Kind.GROUP in kinds),
             disable_attribute="active" if schemas[Kind.USER].info("active") is not None else None,
+            max_members_per_change=profile.members_per_request,
         )
 
     def find(self, kind: Kind, attribute: str, values: Sequence[str], wanted: Wanted) -> pd.DataFrame:
@@ -275,7 +278,9 @@ class ScimTarget:
             for change in changes:
                 tell(Outcome(change.id, Status.NOT_SENT))
             return
-        applier = Applier(service.session, codecs, clock=service.clock, dialect=self._dialect)
+        if self._habits is None:
+            self._habits = Habits(await service.profile())
+        applier = Applier(Sender(service.session, codecs, clock=service.clock), self._habits)
 
         async def carry_out(change: Change) -> None:
             tell(await applier.carry_out(change))

@@ -28,19 +28,46 @@ _TYPES = frozenset(
 
 
 def problem_of(answer: Answer, values: Iterable[Any] = ()) -> Problem:
-    """What the body says about the refusal, without the values that were sent; empty when it is no SCIM error."""
+    """What the body says about the refusal, without the values that were sent, whatever shape it has."""
     try:
         body = orjson.loads(answer.body)
     except orjson.JSONDecodeError:
-        return Problem()
+        return Problem(detail=_words_of(answer.body, values))
+    if isinstance(body, list):  # some services send a list of errors
+        body = {"errors": body}
     if not isinstance(body, dict):
         return Problem()
     kind = body.get("scimType")
-    detail = body.get("detail") or body.get("message")
     return Problem(
         type=kind if isinstance(kind, str) and kind in _TYPES else "",
-        detail=redact(detail, values) if isinstance(detail, str) else "",
+        detail=redact(_detail_in(body), values),
     )
+
+
+_DETAILS = ("detail", "message", "error_description", "description", "title", "error", "errors", "Errors")
+"""Where services put their words: SCIM's own place first, then those of RFC 9457, OAuth, Slack and many frameworks."""
+_DEPTH = 3
+
+
+def _detail_in(body: Any, depth: int = _DEPTH) -> str:
+    """The service's own words in a JSON value; empty where there are none."""
+    if isinstance(body, str):
+        return body
+    if depth and isinstance(body, list):
+        return next((words for item in body if (words := _detail_in(item, depth - 1))), "")
+    if depth and isinstance(body, dict):
+        return next((words for key in _DETAILS if (words := _detail_in(body.get(key), depth - 1))), "")
+    return ""
+
+
+def _words_of(body: bytes, values: Iterable[Any]) -> str:
+    """What a body that is no JSON says: a plain text in its own words, of anything else what it is."""
+    start = body[:512].lstrip().lower()
+    if not start:
+        return ""
+    if start.startswith(b"<"):
+        return "an HTML page" if b"<html" in start else "XML"
+    return redact(body[:2048].decode("utf-8", "replace"), values)
 
 
 def error_of(answer: Answer, call: Call, *, address: str, values: Iterable[Any] = ()) -> ProvisorError:

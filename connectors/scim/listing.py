@@ -5,7 +5,7 @@ add up becomes a sentence of ``Findings.doubts``, and the snapshot is then not c
 its end at all is a SchemaMismatchError. What no count can show: one entry that vanished from a page already read while
 another appeared behind, at the same moment.
 
-Source: RFC 7644 section 3.4.2.4 (pagination).
+Source: RFC 7644 sections 3.4.2.4 (pagination) and 3.4.3 (search), RFC 9865 (cursors).
 """
 
 import asyncio
@@ -23,10 +23,13 @@ from connectors.errors import (
     RejectedError,
     RetryableError,
     SchemaMismatchError,
+    SettingsError,
 )
 from connectors.http import Call, HttpSession
 from connectors.scim.columns import Collector
 from connectors.scim.errors import error_of
+from connectors.scim.profile import Paging
+from connectors.scim.requests import dump, search_request
 from connectors.scim.schema import ENDPOINTS
 
 AHEAD = 4
@@ -44,6 +47,8 @@ class Page:
     entries: list[Any]
     total: int | None
     """What the service says the whole list has; None where it does not say."""
+    next_cursor: str | None = None
+    """Where the next page begins, in a list that is read by cursor; None on the last one."""
 
     @property
     def ids(self) -> list[Any]:
@@ -84,7 +89,8 @@ def page_of(body: Any, *, what: str) -> Page:
         raise SchemaMismatchError(
             f"The list of {what} has no Resources although it is not empty: this is not a SCIM list response."
         )
-    return Page(entries, total)
+    following = body.get("nextCursor")
+    return Page(entries, total, following if isinstance(following, str) and following else None)
 
 
 class Listing:
@@ -96,6 +102,7 @@ class Listing:
         kind: Kind,
         *,
         page_size: int,
+        paging: Paging = Paging.AUTO,
         params: dict[str, str | int] | None = None,
         progress: Callable[[int], None] = lambda _: None,
     ) -> None:
@@ -103,6 +110,7 @@ class Listing:
         self._kind = kind
         self._what = f"{kind}s"
         self._page_size: int | None = page_size
+        self._paging = paging
         self._params = params or {}
         self._progress = progress
         self._totals: set[int] = set()
@@ -112,9 +120,19 @@ class Listing:
 
     async def read_into(self, collector: Collector) -> Findings:
         """Read the whole list. Raises: FatalError, RetryableError."""
-        first = await self._first_page()
+        try:
+            if self._paging is Paging.CURSOR:
+                raise SchemaMismatchError("The profile says so.")
+            first = await self._first_page()
+        except SchemaMismatchError as error:
+            if not await self._read_by_cursor(collector):
+                raise error from None
+            self._judge(collector)
+            return self._findings
         self._take(first, collector)
-        if first.total is None:
+        if self._paging is Paging.NONE:
+            pass
+        elif first.total is None:
             await self._read_until_empty(first, collector)
         else:
             length = len(first.entries)
@@ -131,7 +149,15 @@ class Listing:
         params: dict[str, str | int] = {**self._params, "startIndex": start}
         if count is not None:
             params["count"] = count
-        call = Call("GET", ENDPOINTS[self._kind], f"list the {self._what}", params=params, impatient=impatient)
+        return await self._ask(params, impatient=impatient)
+
+    async def _ask(self, params: dict[str, str | int], *, impatient: bool = False) -> Page:
+        endpoint, purpose = ENDPOINTS[self._kind], f"list the {self._what}"
+        if self._paging is Paging.SEARCH:
+            body = dump(search_request(params))
+            call = Call("POST", f"{endpoint}/.search", purpose, body=body, impatient=impatient)
+        else:
+            call = Call("GET", endpoint, purpose, params=params, impatient=impatient)
         answer = await self._session.send(call)
         if answer.status != 200:
             raise error_of(answer, call, address=self._session.address)
@@ -172,6 +198,8 @@ class Listing:
         async with aclosing(self._in_order(starts, count)) as pages:
             async for start, page in pages:
                 if page.repeats(first):
+                    if await self._read_by_search(first, total, collector):
+                        return
                     raise SchemaMismatchError(
                         f"The service ignores paging: asked for {self._what} from number {start} on, it gave the first "
                         f"{length} of {total} again. The others cannot be read. Raise page_size above {total} if the "
@@ -180,6 +208,47 @@ class Listing:
                 self._take(page, collector)
                 wanted = min(length, total + 1 - start)
                 await self._fill_gap(start + len(page.entries), wanted - len(page.entries), collector)
+
+    async def _read_by_search(self, first: Page, total: int, collector: Collector) -> bool:
+        """Read the rest with the parameters in a body instead; False where that does not help either."""
+        if self._paging is not Paging.AUTO:
+            return False
+        self._paging = Paging.SEARCH
+        start = 1 + len(first.entries)
+        try:
+            page = await self._page(start, self._page_size, impatient=True)
+        except (RejectedError, RetryableError, SchemaMismatchError, SettingsError):
+            return False
+        if not page.entries or page.repeats(first):
+            return False
+        self._take(page, collector)
+        length = len(page.entries)
+        async with aclosing(self._in_order(range(start + length, total + 1, length), length)) as pages:
+            async for _, following in pages:
+                self._take(following, collector)
+        return True
+
+    async def _read_by_cursor(self, collector: Collector) -> bool:
+        """Read the list from cursor to cursor; False where there are none. Raises: FatalError, RetryableError."""
+        size = {} if self._page_size is None else {"count": self._page_size}
+        cursors: set[str] = {""}
+        cursor: str | None = ""
+        while cursor is not None:
+            try:
+                page = await self._ask({**self._params, "cursor": cursor, **size})
+            except InvalidValueError as error:
+                if not collector.count:
+                    return False
+                raise _as_list_error(error, self._what) from error
+            self._take(page, collector)
+            cursor = page.next_cursor
+            if cursor in cursors:
+                raise SchemaMismatchError(
+                    f"The list of {self._what} does not end: a page names a cursor as the next one that came before."
+                )
+            if cursor is not None:
+                cursors.add(cursor)
+        return True
 
     async def _in_order(self, starts: range, count: int | None) -> AsyncGenerator[tuple[int, Page], None]:
         """Pages in the order of the list, a few of them asked for ahead."""

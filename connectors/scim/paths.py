@@ -218,19 +218,20 @@ def respelled(path: Path, page: Sequence[Resource]) -> Path | None:
     Source: RFC 7643 section 2.1 (attribute names are case-insensitive).
     """
     top = path.urn or path.attribute
-    spelled_top = _spelled_in(top, page)
+    spelled_top = spelled_in(top, page)
     if not path.urn:
         return Path("", spelled_top, path.clauses, path.sub) if spelled_top and spelled_top != top else None
     if spelled_top is None:
         return None
     extensions = [entry[spelled_top] for entry in page if type(entry.get(spelled_top)) is dict]
-    attribute = _spelled_in(path.attribute, extensions)
+    attribute = spelled_in(path.attribute, extensions)
     if attribute is None or (spelled_top, attribute) == (path.urn, path.attribute):
         return None
     return Path(spelled_top, attribute, path.clauses, path.sub)
 
 
-def _spelled_in(name: str, objects: Iterable[Resource]) -> str | None:
+def spelled_in(name: str, objects: Iterable[Resource]) -> str | None:
+    """The key that one of the objects has for a name, in the first case that is found; None where none has it."""
     lowered = name.lower()
     for held in objects:
         if name in held:

@@ -1,14 +1,11 @@
 """The messages that create and change entries; pure.
 
-What differs between services is a :class:`Dialect`, a value that every builder takes, so that a service's profile can
-choose another one.
+This is how the standard has it; the other forms that services may want are in ``connectors.scim.forms``.
 
 Source: RFC 7644 sections 3.3 (create), 3.4.2.2 (filters), 3.5.2 (PATCH).
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
-from enum import StrEnum
 from typing import Any
 from urllib.parse import quote
 
@@ -19,28 +16,9 @@ from connectors.scim.codec import Codec, Slot
 from connectors.scim.paths import Path, Resource, new_element, parse_path, quoted
 
 PATCH_SCHEMA = "urn:ietf:params:scim:api:messages:2.0:PatchOp"
+SEARCH_SCHEMA = "urn:ietf:params:scim:api:messages:2.0:SearchRequest"
 
 Operation = dict[str, Any]
-
-
-class MemberRemoval(StrEnum):
-    """How a PATCH names the members to take out of a group."""
-
-    BY_FILTER = "filter"
-    """One operation a member on ``members[value eq "id"]``: what the standard describes."""
-    BY_VALUE = "value"
-    """One operation on ``members`` with a list of values: what Microsoft Entra sends by default."""
-
-
-@dataclass(frozen=True, slots=True)
-class Dialect:
-    """How a service wants to be written to."""
-
-    member_removal: MemberRemoval = MemberRemoval.BY_FILTER
-
-
-CONFORMING = Dialect()
-"""RFC 7644 to the letter."""
 
 
 def entry_address(endpoint: str, entry_id: str) -> str:
@@ -83,18 +61,15 @@ def patch(operations: Sequence[Operation]) -> bytes:
     return dump({"schemas": [PATCH_SCHEMA], "Operations": list(operations)})
 
 
-def add_members(member_ids: Iterable[str]) -> list[Operation]:
-    """Operations that put members into a group."""
-    return [{"op": "add", "path": "members", "value": [{"value": member_id} for member_id in member_ids]}]
+def search_request(params: Mapping[str, str | int]) -> dict[str, Any]:
+    """What a list request asks for, as a message."""
+    excluded = {"excludedAttributes": [params["excludedAttributes"]]} if "excludedAttributes" in params else {}
+    return {"schemas": [SEARCH_SCHEMA], **params, **excluded}
 
 
-def remove_members(member_ids: Iterable[str], *, dialect: Dialect = CONFORMING) -> list[Operation]:
-    """Operations that take members out of a group."""
-    match dialect.member_removal:
-        case MemberRemoval.BY_FILTER:
-            return [{"op": "remove", "path": f"members[value eq {quoted(member_id)}]"} for member_id in member_ids]
-        case MemberRemoval.BY_VALUE:
-            return [{"op": "remove", "path": "members", "value": [{"value": member_id} for member_id in member_ids]}]
+def quoted_member(member_id: str) -> str:
+    """The PATCH path of one member of a group."""
+    return f"members[value eq {quoted(member_id)}]"
 
 
 def uncertain_elements(attributes: Mapping[str, Any], before: Mapping[str, Any]) -> list[Path]:
@@ -184,4 +159,4 @@ def _removed(codec: Codec, slot: Slot) -> str:
 
 def repeatable(operations: Iterable[Operation]) -> bool:
     """True when sending the operations twice is as good as once, for every service: ``add`` appends twice in some."""
-    return all(operation["op"] != "add" for operation in operations)
+    return all(operation["op"].lower() != "add" for operation in operations)

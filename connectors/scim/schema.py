@@ -185,6 +185,13 @@ def schema_of(kind: Kind, attributes: Mapping[str, AttributeInfo], *, served: bo
     return EntrySchema(kind, attributes, {text.lower(): text for text in attributes}, served)
 
 
+def without(schema: EntrySchema, paths: Iterable[str]) -> EntrySchema:
+    """The schema without attributes that the service does not keep, whatever it says. Raises: PathError."""
+    gone = {parse_path(text).container.lower() for text in paths}
+    kept = {text: info for text, info in schema.attributes.items() if parse_path(text).container.lower() not in gone}
+    return schema_of(schema.kind, kept, served=True) if gone else schema
+
+
 STANDARD = {
     Kind.USER: schema_of(Kind.USER, _user_attributes()),
     Kind.GROUP: schema_of(Kind.GROUP, _group_attributes()),

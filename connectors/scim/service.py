@@ -36,11 +36,15 @@ from connectors.scim.columns import Collector, member_ids
 from connectors.scim.errors import error_of
 from connectors.scim.listing import Findings, Listing, page_of
 from connectors.scim.paths import PathError, Resource
+from connectors.scim.profile import STANDARD as STANDARD_PROFILE
+from connectors.scim.profile import EmailFilter, Profile, find_profile
 from connectors.scim.requests import entry_address, equals, equals_dotted
-from connectors.scim.schema import CORE, ENDPOINTS, STANDARD, EntrySchema, discovered
+from connectors.scim.schema import CORE, ENDPOINTS, STANDARD, EntrySchema, discovered, without
 from connectors.scim.settings import ScimTargetSettings
+from connectors.settings import reveal
 from connectors.throttle import Clock, SystemClock
 
+_SPELLINGS = ((equals, EmailFilter.VALUE_PATH), (equals_dotted, EmailFilter.DOTTED))
 MEDIA_TYPE = "application/scim+json"
 
 ItemT = TypeVar("ItemT")
@@ -89,9 +93,22 @@ class ScimService:
         self.pace = pace
         self.clock: Clock = clock or SystemClock()
         self.session = HttpSession(settings, folder=folder, pace=pace, media_type=MEDIA_TYPE, clock=self.clock)
+        self._folder = folder
+        self._profile: Profile | None = None
         self._schemas: dict[Kind, EntrySchema] | None = None
         self._resource_types: dict[Kind, list[str]] | None = None
         self._codecs: dict[Kind, Codec] = {}
+
+    def forget_profile(self) -> None:
+        """Speak to the service as the standard has it, whatever lies beside the job."""
+        self._profile = STANDARD_PROFILE
+
+    async def profile(self) -> Profile:
+        """How the service wants to be spoken to: the job's profile, else the standard. Raises: SettingsError."""
+        if self._profile is None:
+            url = reveal(self.settings.url, folder=self._folder)
+            self._profile = find_profile(self.settings.profile, url=url, folder=self._folder)
+        return self._profile
 
     # -- what it knows -------------------------------------------------------------------------------------------
 
@@ -103,8 +120,13 @@ class ScimService:
         if self._schemas is None:
             types = await self.resource_types()
             served = await self._resources("/Schemas", "read the schemas")
+            lost = (await self.profile()).not_kept
             self._schemas = {
-                kind: discovered(kind, served, types.get(kind) if types else None) or STANDARD[kind] for kind in Kind
+                kind: without(
+                    discovered(kind, served, types.get(kind) if types else None) or STANDARD[kind],
+                    lost.users if kind is Kind.USER else lost.groups,
+                )
+                for kind in Kind
             }
         return self._schemas
 
@@ -249,7 +271,16 @@ class ScimService:
             params["excludedAttributes"] = "members"
         if expression is not None:
             params["filter"] = expression
-        listing = Listing(self.session, codec.kind, page_size=self.settings.page_size, params=params, progress=progress)
+        profile = await self.profile()
+        asked = None if "page_size" in self.settings.model_fields_set else profile.page_size
+        listing = Listing(
+            self.session,
+            codec.kind,
+            page_size=asked or self.settings.page_size,
+            paging=profile.paging,
+            params=params,
+            progress=progress,
+        )
         return collector, await listing.read_into(collector)
 
     async def _members_one_by_one(self, group_ids: list[str]) -> pd.DataFrame:
@@ -278,7 +309,10 @@ class ScimService:
             collector = Collector(codec, [*paths, attribute])
             path = codec.slot(attribute).path
         # Services understand one spelling, or both; the other gives an error or, silently, nothing.
-        spellings = [equals, equals_dotted] if path.clauses else [equals]
+        spellings = [equals]
+        if path.clauses:
+            written = (await self.profile()).filters.emails
+            spellings = [spelling for spelling, form in _SPELLINGS if written in {EmailFilter.BOTH, form}]
 
         async def look_up(value: str) -> None:
             for spelling in tuple(spellings):

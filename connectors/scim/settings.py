@@ -12,6 +12,10 @@ class ScimTargetSettings(HttpSettings):
 
     page_size: Annotated[int, Field(ge=1, le=10_000)] = 500
     """Entries asked for in one list request. A service may give fewer; then its own page size is used."""
+    profile: Annotated[str, Field(min_length=1)] | None = None
+    """How to speak to the service: a ``.yaml`` file beside the job, or a built-in profile such as ``slack``. Without
+    it, the file beside the job that is named after the service's host is used where there is one.
+    """
 
 
 class ScimSourceSettings(ScimTargetSettings):

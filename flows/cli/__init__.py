@@ -12,11 +12,12 @@ from connectors.errors import FatalError, ProvisorError
 from flows.cli.answering import STOPPED, WRONG, complain
 from flows.cli.deciding import approve, pause, reject, restart, resume
 from flows.cli.looking import diff, history, log, status, why
-from flows.cli.making import check, connectors, demo, explain, import_entra, schema
+from flows.cli.making import check, connectors, demo, explain, import_entra, probe, schema
 from flows.cli.running import apply, on_demand, plan, run, undo
 
 COMMANDS = (
     check,
+    probe,
     plan,
     run,
     apply,

@@ -1,5 +1,6 @@
 """Commands for whoever makes a job: checking and explaining it, what it may hold, where it may come from."""
 
+import sys
 from pathlib import Path
 from typing import Annotated
 
@@ -16,27 +17,58 @@ def check(job: JobFile, as_json: Json = False) -> None:
 
     from flows.show import console
     from flows.systems import open_systems
-    from tasks.agreement import check_agreement
+    from tasks.agreement import check_agreement, doubts_about
     from tasks.extract import survey
 
     loaded = load(job)
     with open_systems(loaded) as systems:
         answers = {"source": systems.source.check(), "target": systems.target.check()}
-        check_agreement(loaded, survey(systems.source, systems.target))
+        facts = survey(systems.source, systems.target)
+        check_agreement(loaded, facts)
+    doubts = [*loaded.warnings, *doubts_about(loaded, facts)]
     if as_json:
         warnings = [
-            {"line": found.line, "column": found.column, "key": found.key, "message": found.message}
-            for found in loaded.warnings
+            {"line": found.line, "column": found.column, "key": found.key, "message": found.message} for found in doubts
         ]
         write(orjson.dumps({"job": loaded.name, "ok": True, **answers, "warnings": warnings}))
         return
     out = console()
     out.print(f"[green]✓[/] {job}: the job file is right")
-    for found in loaded.warnings:
+    for found in doubts:
         out.print(f"[yellow]![/] {escape(str(found))}")
     for side, answer in answers.items():
         out.print(f"[green]✓[/] {side}: {answer}", markup=True)
     out.print("[green]✓[/] every mapping, filter and matching rule agrees with both systems")
+
+
+def probe(
+    job: JobFile,
+    writing: Annotated[
+        bool, typer.Option("--write", help="Make, change and delete one test user and one test group.")
+    ] = False,
+    out: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Write the profile to this file, also where there is one.")
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Find out how the job's SCIM service really behaves, and write that down as its profile."""
+    import orjson
+
+    from flows.probe import as_document, probe_job, profile_file, show_probed, telling, write_profile
+
+    loaded = load(job)
+    path = out or profile_file(loaded)
+    if out is None and path.exists():
+        complain(f"There is a profile already: {path}. To replace it, name it with --out.", WRONG)
+    with telling(quiet=as_json) as tell:
+        probed = probe_job(loaded, write=writing, tell=tell)
+    write_profile(probed, path)
+    if as_json:
+        write(orjson.dumps(as_document(probed, path)))
+    else:
+        show_probed(probed)
+        print(f"\nThe profile is in {path}. Cycles of this job go by it.", file=sys.stderr)  # noqa: T201
+    raise typer.Exit(1 if probed.left_behind else 0)
 
 
 def explain(

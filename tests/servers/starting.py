@@ -109,6 +109,37 @@ def scim2_server(
             yield Server(f"http://{HOST}:{port}/v2", token, log, process.pid)
 
 
+SCIMMY_SERVICE = Path(__file__).with_name("scimmy_service")
+
+
+@contextmanager
+def scimmy_service(*, token: str = "a-token", logs: Path | None = None) -> Iterator[Server]:
+    """The npm packages scimmy and scimmy-routers, an independent SCIM service. Raises: StartError."""
+    node = shutil.which("node")
+    if node is None or not (SCIMMY_SERVICE / "node_modules").is_dir():
+        raise StartError(f"Install Node.js, then run `npm install` in {SCIMMY_SERVICE}.")
+    with _folder(logs) as folder:
+        log = folder / "scimmy.log"
+        words = [node, str(SCIMMY_SERVICE / "service.mjs")]
+        with _on_some_port(lambda port: [*words, str(port), token], log) as (process, port):
+            yield Server(f"http://{HOST}:{port}/scim", token, log, process.pid)
+
+
+@contextmanager
+def django_service(*, token: str = "a-token", logs: Path | None = None) -> Iterator[Server]:
+    """The PyPI package django-scim2, an independent SCIM service, with a data base of its own. Raises: StartError."""
+    with _folder(logs) as folder:
+        log = folder / "django.log"
+        module = [sys.executable, "-m", "tests.servers.django_service"]
+        root = {"PYTHONPATH": str(Path(__file__).parents[2])}
+
+        def command(port: int) -> list[str]:
+            return [*module, str(port), token, str(folder / f"{port}.sqlite")]
+
+        with _on_some_port(command, log, environment=root) as (process, port):
+            yield Server(f"http://{HOST}:{port}/scim/v2", token, log, process.pid)
+
+
 @contextmanager
 def prefect_server(home: Path, *, logs: Path | None = None) -> Iterator[Server]:
     """A Prefect server with its data base in ``home``; its ``url`` is what PREFECT_API_URL takes.

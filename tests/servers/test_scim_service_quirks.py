@@ -143,6 +143,12 @@ def paged(client: Client) -> Any:
     return page(client, startIndex=1, count=2), page(client, startIndex=3, count=2)
 
 
+def paged_and_searched(client: Client) -> Any:
+    pages = paged(client)
+    found = client.send("POST", "/Users/.search", {"startIndex": 3, "count": 2}).json()["Resources"]
+    return *pages, [user["userName"] for user in found]
+
+
 def sorted_page(client: Client) -> Any:
     three(client)
     return page(client, sortBy="userName")
@@ -189,9 +195,12 @@ def patch_answers(client: Client) -> Any:
 
 
 def active_as_text(client: Client) -> Any:
-    id = client.user(active=True)
-    status = refusal(client.patch(f"/Users/{id}", {"op": "Replace", "path": "active", "value": "False"}))
-    return status, client.service.users[id]["active"]
+    id = client.user(active="True") if client.service.quirks["active_text"] == "demanded" else client.user(active=True)
+    values = ("False", False)
+    statuses = [
+        refusal(client.patch(f"/Users/{id}", {"op": "Replace", "path": "active", "value": value})) for value in values
+    ]
+    return statuses, client.service.users[id]["active"]
 
 
 def manager_as_text(client: Client) -> Any:
@@ -360,6 +369,57 @@ def bulk(client: Client) -> Any:
     return refusal(response), [client.members(id) == list(client.service.users) for id in client.service.groups]
 
 
+def patched(client: Client) -> Any:
+    id, group = client.user(), client.group()
+    change = {"op": "replace", "path": "displayName", "value": "new"}
+    statuses = [refusal(client.patch(path, change)) for path in (f"/Users/{id}", f"/Groups/{group}")]
+    return statuses, client.service.users[id].get("displayName"), client.service.groups[group]["displayName"]
+
+
+def spelled(client: Client) -> Any:
+    id = client.user()
+    return [refusal(client.patch(f"/Users/{id}", {"op": op, "path": "title", "value": "t"})) for op in ("add", "Add")]
+
+
+def active_shown(client: Client) -> Any:
+    id = client.user(active=True)
+    patched = client.patch(f"/Users/{id}", {"op": "replace", "path": "active", "value": False}).json()
+    return patched["active"], client.send("GET", f"/Users/{id}").json()["active"]
+
+
+def with_element(client: Client) -> Any:
+    id = client.user(emails=[WORK])
+    operation = {"op": "replace", "path": 'emails[type eq "work"].value', "value": "b@example.com"}
+    return refusal(client.patch(f"/Users/{id}", operation)), client.service.users[id]["emails"][0]["value"][0]
+
+
+def removed(client: Client) -> Any:
+    id = client.user(title="t")
+    return refusal(client.patch(f"/Users/{id}", {"op": "remove", "path": "title"})), client.service.users[id].get(
+        "title"
+    )
+
+
+def page_sizes(client: Client) -> Any:
+    client.service.seed(count=1100)
+    return [
+        len(client.send("GET", "/Users", params=parameters).json()["Resources"]) for parameters in ({}, {"count": 5000})
+    ]
+
+
+def rate_limited(client: Client) -> Any:
+    def status(number: int) -> Any:
+        del number
+        try:
+            return client.send("GET", "/Users").status_code
+        except httpx.TransportError:
+            return "reset"
+
+    client.service.engine.overlap_s = 0.3
+    with ThreadPoolExecutor(20) as pool:
+        return set(pool.map(status, range(20)))
+
+
 def http_version(client: Client) -> Any:
     client.service.reset_counts()
     versions = {client.send("GET", "/Users").http_version for _ in range(3)}
@@ -460,7 +520,14 @@ PROBES: dict[str, Probe] = {
     ),
     "count": Probe(lambda client: page(client, count=2), {"honoured": [], "error_500": (500, None)}),
     "past_the_end": Probe(past_the_end, {"empty": [], "first_page": ["b", "a"], "error_500": (500, None)}),
-    "paging": Probe(paged, {"honoured": (["b", "a"], ["c"]), "ignored": (["b", "a", "c"], ["b", "a", "c"])}),
+    "paging": Probe(
+        paged_and_searched,
+        {
+            "honoured": (["b", "a"], ["c"], ["c"]),
+            "ignored": (["b", "a", "c"], ["b", "a", "c"], ["b", "a", "c"]),
+            "honoured_in_search": (["b", "a", "c"], ["b", "a", "c"], ["c"]),
+        },
+    ),
     "sorting": Probe(
         sorted_page,
         {
@@ -494,7 +561,14 @@ PROBES: dict[str, Probe] = {
             "no_content_when_unchanged": [200, 204, 200],
         },
     ),
-    "active_text": Probe(active_as_text, {"refused": ((400, "invalidValue"), True), "taken": (200, False)}),
+    "active_text": Probe(
+        active_as_text,
+        {
+            "refused": ([(400, "invalidValue"), 200], False),
+            "taken": ([200, 200], False),
+            "demanded": ([200, (400, "invalidValue")], False),
+        },
+    ),
     "manager_text": Probe(
         manager_as_text, {"refused": ((400, "invalidValue"), None), "taken": (200, {"manager": {"value": "m1"}})}
     ),
@@ -611,6 +685,43 @@ PROBES: dict[str, Probe] = {
         delete_twice,
         {"not_found": ([204, 404], 404, []), "error_500": ([204, 500], 404, []), "soft": ([204, 204], 200, [])},
     ),
+    "patch": Probe(
+        patched,
+        {
+            "honoured": ([200, 204], "new", "new"),
+            "not_implemented": ([(501, None)] * 2, None, "G"),
+            "not_allowed": ([(405, None)] * 2, None, "G"),
+            "silent": ([200, 200], None, "G"),
+            "silent_for_groups": ([200, 204], "new", "G"),
+        },
+    ),
+    "operation_case": Probe(
+        spelled,
+        {
+            "both": [200, 200],
+            "lower_only": [200, (400, "invalidSyntax")],
+            "capital_only": [(400, "invalidSyntax"), 200],
+        },
+    ),
+    "active_shown": Probe(active_shown, {"boolean": (False, False), "text": ("False", "False")}),
+    "path_element": Probe(
+        with_element,
+        {
+            "honoured": (200, "b"),
+            "silent": (200, "a"),
+            "not_implemented": ((501, None), "a"),
+            "error_500": ((500, None), "a"),
+        },
+    ),
+    "remove_attribute": Probe(
+        removed, {"honoured": (200, None), "silent": (200, "t"), "refused": ((400, "invalidValue"), "t")}
+    ),
+    "page_size": Probe(
+        page_sizes, {"as_started": [100, 1000], "20_of_100": [20, 100], "50_of_200": [50, 200], "all": [1100, 1100]}
+    ),
+    "rate_limit": Probe(
+        rate_limited, {"none": {200}, "retry_after_60": {200, 429}, "resets_above_four": {200, "reset"}}
+    ),
     "bulk": Probe(
         bulk,
         {
@@ -652,7 +763,7 @@ def test_every_quirk_is_tried():
 def test_the_answers_of_a_switch_can_be_told_apart():
     """No two answers of a switch look alike to its probe."""
     for name, probe in PROBES.items():
-        seen = [json.dumps(found, default=sorted) for found in probe.seen.values()]
+        seen = [json.dumps(found, default=lambda some: sorted(map(str, some))) for found in probe.seen.values()]
         assert len(set(seen)) == len(seen), name
 
 

@@ -11,16 +11,12 @@ from connectors.scim.codec import Codec
 from connectors.scim.paths import parse_path
 from connectors.scim.requests import (
     PATCH_SCHEMA,
-    Dialect,
-    MemberRemoval,
-    add_members,
     dump,
     entry_address,
     equals,
     equals_dotted,
     patch,
     patch_operations,
-    remove_members,
     repeatable,
     uncertain_elements,
 )
@@ -126,18 +122,6 @@ def test_adding_is_not_repeatable() -> None:
     """A second add may append a second time; replace and remove may be sent again."""
     assert repeatable(operations({"title": "x", "nickName": None}))
     assert not repeatable(operations({WORK: "x"}))
-
-
-def test_members() -> None:
-    """One add for all; one remove for each, by filter with the id escaped, or by value in the other dialect."""
-    assert add_members(["1", "2"]) == [{"op": "add", "path": "members", "value": [{"value": "1"}, {"value": "2"}]}]
-    assert remove_members(["1", 'a"b\\']) == [
-        {"op": "remove", "path": 'members[value eq "1"]'},
-        {"op": "remove", "path": 'members[value eq "a\\"b\\\\"]'},
-    ]
-    assert remove_members(["1"], dialect=Dialect(member_removal=MemberRemoval.BY_VALUE)) == [
-        {"op": "remove", "path": "members", "value": [{"value": "1"}]}
-    ]
 
 
 def test_patch_message() -> None:

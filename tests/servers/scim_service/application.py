@@ -22,7 +22,7 @@ from tests.servers.scim_service.filters import get
 from tests.servers.scim_service.listing import Listing
 from tests.servers.scim_service.patch import MemberChange, Patch
 from tests.servers.scim_service.quirks import Quirks
-from tests.servers.scim_service.resources import Projection, clean
+from tests.servers.scim_service.resources import Projection, clean, demand_text
 from tests.servers.scim_service.store import Entry, Shelf, Store
 
 KINDS: dict[str, ResourceType] = {"Users": USER_TYPE, "Groups": GROUP_TYPE}
@@ -176,13 +176,13 @@ class Application:
     def _configuration(self) -> dict[str, Any]:
         return {
             "schemas": ["urn:ietf:params:scim:schemas:core:2.0:ServiceProviderConfig"],
-            "patch": {"supported": True},
+            "patch": {"supported": self.quirks["patch"] not in {"not_implemented", "not_allowed"}},
             "bulk": {
                 "supported": self.quirks["bulk"] == "honoured",
                 "maxOperations": 1000,
                 "maxPayloadSize": 1_048_576,
             },
-            "filter": {"supported": True, "maxResults": self.max_page_size},
+            "filter": {"supported": True, "maxResults": self.page_sizes()[1]},
             "changePassword": {"supported": False},
             "sort": {"supported": self.quirks["sorting"] == "honoured"},
             "etag": {"supported": self.quirks["if_match"] == "honoured"},
@@ -190,8 +190,8 @@ class Application:
                 "cursor": self.quirks["cursor"] in {"honoured", "demanded"},
                 "index": self.quirks["cursor"] != "demanded",
                 "defaultPaginationMethod": "cursor" if self.quirks["cursor"] == "demanded" else "index",
-                "defaultPageSize": self.default_page_size,
-                "maxPageSize": self.max_page_size,
+                "defaultPageSize": self.page_sizes()[0],
+                "maxPageSize": self.page_sizes()[1],
             },
             "authenticationSchemes": [
                 {
@@ -208,7 +208,9 @@ class Application:
     # -- one resource ----------------------------------------------------------------------------------------------
 
     def _create(self, shelf: Shelf, request: Request) -> Response:
-        resource = clean(_document(request), shelf.kind, self.quirks)
+        given = _document(request)
+        demand_text(given, self.quirks)
+        resource = clean(given, shelf.kind, self.quirks)
         if shelf.kind is USER_TYPE:
             self._demand_unique(shelf, resource, None)
         members = self._known_members([member["value"] for member in _members_of(resource)])
@@ -254,6 +256,8 @@ class Application:
             case "path":
                 meta["location"] = f"{self.prefix}/{shelf.kind.endpoint}/{quote(id, safe='')}"
         meta["version"] = f'W/"{version}"'
+        if self.quirks["active_shown"] == "text" and "active" in resource:
+            resource = {**resource, "active": str(resource["active"]).capitalize()}
         return {"schemas": resource["schemas"], "id": id, **resource, "meta": meta}
 
     def _read(self, shelf: Shelf, id: str, request: Request) -> Response:
@@ -272,6 +276,15 @@ class Application:
                     raise ScimError(500, "Internal error")
         entry = self._find(shelf, id)
         self._check_version(entry, request)
+        match self.quirks["patch"]:
+            case "not_implemented":
+                raise ScimError(501, "PATCH is not implemented")
+            case "not_allowed":
+                raise ScimError(405, "PATCH is not possible here")
+            case "silent":
+                return self._show(entry, shelf, request)
+            case "silent_for_groups" if shelf.kind is GROUP_TYPE:
+                return Response(204)
         before = orjson.loads(entry.body)
         patch = Patch(orjson.loads(entry.body), shelf.kind, self.quirks)
         patch.run(_document(request))
@@ -287,6 +300,7 @@ class Application:
         self._check_version(entry, request)
         before = orjson.loads(entry.body)
         given = _document(request)
+        demand_text(given, self.quirks)
         match self.quirks["put"]:
             case "error_500":
                 raise ScimError(500, "Internal error")
@@ -362,6 +376,11 @@ class Application:
             if projection:
                 return Response(status, self.projected(entry, projection), headers=headers)
         return Response(status, entry.document(), headers=headers)
+
+    def page_sizes(self) -> tuple[int, int]:
+        """How many entries a page has where nobody says, and at most."""
+        sizes = {"20_of_100": (20, 100), "50_of_200": (50, 200), "all": (1_000_000, 1_000_000)}
+        return sizes.get(self.quirks["page_size"], (self.default_page_size, self.max_page_size))
 
     def projection(self, shelf: Shelf, parameters: dict[str, str]) -> Projection:
         """Which attributes are sent. Raises: ScimError."""

@@ -17,13 +17,17 @@ from typing import Any
 import httptools
 import orjson
 
-from tests.servers.scim_service.answers import Logged, Request, Response, html
+from tests.servers.scim_service.answers import Logged, Request, Response, ScimError, html
 from tests.servers.scim_service.application import Application
 from tests.servers.scim_service.faults import Commit, End, Fault, FaultKind, Faults, Verdict
 
 WRITES = frozenset({"POST", "PUT", "PATCH", "DELETE"})
 COST_PER_ENTRY_S = 0.001
 """What an entry on a page costs where it costs something."""
+REQUESTS_AT_A_TIME = 20
+"""Every so many requests one is too many, where there is a limit."""
+IN_FLIGHT = 4
+"""Requests at a time that a service with a limit bears."""
 CONTROL = "/_control"
 LARGE = 1 << 18
 """Bytes above which answers do not wait for others."""
@@ -156,6 +160,8 @@ class Engine:
             count = request.parameters().get("count", "")
             size = int(count) if count.isdigit() else self.application.default_page_size
             slowed.delay_s += COST_PER_ENTRY_S * min(size, self.application.max_page_size, len(shelf.order))
+        if quirks["rate_limit"] != "none":
+            self._limit_rate(slowed)
         rule = quirks["overlapping_creates"]
         if request.method in WRITES and rule != "in_turn":
             key = self._subject(request, path)
@@ -167,6 +173,16 @@ class Engine:
                 self.writing[key] += 1
                 slowed.delay_s += self.overlap_s
         return slowed
+
+    def _limit_rate(self, verdict: Verdict) -> None:
+        """Refuse every twentieth request, or reset those above four in flight."""
+        if self.application.quirks["rate_limit"] == "resets_above_four":
+            verdict.delay_s += self.overlap_s
+            if self.in_flight > IN_FLIGHT:
+                verdict.ending, verdict.end, verdict.delay_s = _OVERLAP, End.RESET, 0.0
+        elif self.requests.total() % REQUESTS_AT_A_TIME == 0:
+            headers = ((b"Retry-After", b"60"),)
+            verdict.ending, verdict.response = _OVERLAP, ScimError(429, "Too many requests", headers=headers).response()
 
     def _written(self, request: Request, path: str) -> None:
         key = self._subject(request, path)

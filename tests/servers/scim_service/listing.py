@@ -41,6 +41,7 @@ class Listing:
         self.quirks = application.quirks
         self.shelf = shelf
         self.parameters = parameters
+        self.in_search = False
 
     @classmethod
     def from_search(cls, application: "Application", shelf: Shelf, document: dict[str, Any]) -> "Listing":
@@ -50,7 +51,9 @@ class Listing:
             for name, value in document.items()
             if name != "schemas"
         }
-        return cls(application, shelf, parameters)
+        listing = cls(application, shelf, parameters)
+        listing.in_search = True
+        return listing
 
     def response(self) -> Response:
         """The page that is asked for. Raises: ScimError."""
@@ -242,8 +245,9 @@ class Listing:
                 raise ScimError(400, "startIndex is not supported, use cursor", "invalidValue")
             return self._cursor_page(entries, "", size)
         start = max(1, self._number("startindex", 1))
-        if self.quirks["paging"] == "ignored":
-            start, size = 1, self.application.default_page_size
+        paging = self.quirks["paging"]
+        if paging == "ignored" or (paging == "honoured_in_search" and not self.in_search):
+            start, size = 1, self.application.page_sizes()[0]
         if start > max(1, len(entries)):
             match self.quirks["past_the_end"]:
                 case "first_page":
@@ -271,8 +275,8 @@ class Listing:
         return entries[first:following], extra
 
     def _size(self) -> int:
-        largest = self.application.max_page_size
-        size = max(0, self._number("count", self.application.default_page_size))
+        default, largest = self.application.page_sizes()
+        size = max(0, self._number("count", default))
         if size > largest and self.quirks["count_over_largest"] == "refused":
             raise ScimError(400, f"count is at most {largest}", "invalidValue")
         return min(size, largest)

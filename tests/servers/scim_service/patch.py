@@ -20,6 +20,7 @@ from tests.servers.scim_service.filters import (
     parse_path,
 )
 from tests.servers.scim_service.quirks import Quirks
+from tests.servers.scim_service.resources import demand_text
 
 OPERATIONS = frozenset({"add", "replace", "remove"})
 
@@ -69,7 +70,11 @@ class Patch:
                 raise ScimError(400, str(error), "invalidPath") from error
 
     def _one(self, operation: dict[str, Any]) -> None:
-        op = str(get(operation, "op") or "").lower()
+        spelled = str(get(operation, "op") or "")
+        op = spelled.lower()
+        wanted = {"lower_only": op, "capital_only": op.capitalize()}.get(self.quirks["operation_case"], spelled)
+        if spelled != wanted:
+            raise ScimError(400, f"{spelled!r} is not an operation", "invalidSyntax")
         path, value = get(operation, "path"), get(operation, "value")
         if op not in OPERATIONS:
             if self.quirks["unknown_operation"] == "refused":
@@ -116,6 +121,7 @@ class Patch:
     def _at_path(self, op: str, text: str, value: Any) -> None:
         target = self._target(text)
         name = target.path.name
+        demand_text({name: value}, self.quirks)
         if self.kind.name == "Group" and name == "members":
             self._members(op, target, value)
             return
@@ -175,6 +181,8 @@ class Patch:
     def _whole(self, op: str, holder: dict[str, Any], key: str, attribute: Attribute | None, value: Any) -> None:
         held = holder.get(key)
         many = attribute.many if attribute is not None else isinstance(held, list)
+        if op == "remove" and not self._may_remove():
+            return
         if op == "remove" or (op == "replace" and value in (None, [], {})):
             holder.pop(key, None)
         elif value in (None, [], {}):
@@ -232,6 +240,15 @@ class Patch:
             if op != "remove":
                 self._no_element(holder, key, target, value)
             return
+        match self.quirks["path_element"]:
+            case "silent":
+                return
+            case "not_implemented":
+                raise ScimError(501, "Filters in paths are not implemented")
+            case "error_500":
+                raise ScimError(500, "Internal error")
+        if op == "remove" and not self._may_remove():
+            return
         if target.sub is not None:
             self._set_part(op, holder, key, chosen, target.sub, value)
         elif op == "remove":
@@ -248,6 +265,12 @@ class Patch:
                     item.clear()
                 item.update(value)
             _one_primary(holder[key], chosen)
+
+    def _may_remove(self) -> bool:
+        """False where the service says yes and does nothing. Raises: ScimError."""
+        if self.quirks["remove_attribute"] == "refused":
+            raise ScimError(400, "remove is not supported", "invalidValue")
+        return self.quirks["remove_attribute"] == "honoured"
 
     def _no_element(self, holder: dict[str, Any], key: str, target: Target, value: Any) -> None:
         match self.quirks["path_no_element"]:
@@ -266,6 +289,8 @@ class Patch:
     def _set_part(
         self, op: str, holder: dict[str, Any], key: str, items: list[dict[str, Any]], sub: str, value: Any
     ) -> None:
+        if op == "remove" and not self._may_remove():
+            return
         for item in items:
             name = next((found for found in item if found.lower() == sub.lower()), sub)
             if op == "remove" or value is None:

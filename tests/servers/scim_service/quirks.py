@@ -52,10 +52,11 @@ QUIRKS: dict[str, Quirk] = {
     "filter_unknown": _quirk("an attribute the service does not know", "silent_empty", "refused"),
     "filter_quotes": _quirk("quotes and backslashes in a filter value", "honoured", "refused", "no_match"),
     # lists
+    "page_size": _quirk("entries on a page, and the most there are", "as_started", "20_of_100", "50_of_200", "all"),
     "count_over_largest": _quirk("more per page than the service gives", "capped", "refused"),
     "count": _quirk("the count parameter", "honoured", "error_500"),
     "past_the_end": _quirk("a page past the end", "empty", "first_page", "error_500"),
-    "paging": _quirk("startIndex and count", "honoured", "ignored"),
+    "paging": _quirk("startIndex and count", "honoured", "ignored", "honoured_in_search"),
     "sorting": _quirk("sortBy", "honoured", "ignored", "refused_403", "not_implemented"),
     "cursor": _quirk("the cursor parameter", "honoured", "ignored", "refused_403", "not_implemented", "demanded"),
     "attributes_parameters": _quirk("attributes and excludedAttributes", "honoured", "ignored"),
@@ -67,11 +68,21 @@ QUIRKS: dict[str, Quirk] = {
     "patch_answer": _quirk(
         "what PATCH answers", "no_content_for_groups", "body", "no_content", "no_content_when_unchanged"
     ),
-    "active_text": _quirk('active as the text "False"', "refused", "taken"),
+    "patch": _quirk("PATCH at all", "honoured", "not_implemented", "not_allowed", "silent", "silent_for_groups"),
+    "operation_case": _quirk('the op "replace" and the op "Replace"', "both", "lower_only", "capital_only"),
+    "active_text": _quirk('active as the text "False"', "refused", "taken", "demanded"),
+    "active_shown": _quirk("active in answers", "boolean", "text"),
     "manager_text": _quirk("the manager's id instead of the complex value", "refused", "taken"),
     "patch_without_path": _quirk("PATCH without a path", "honoured", "known_only", "replaces_complex"),
     "dotted_keys": _quirk("dotted keys in a PATCH without a path", "honoured", "silent"),
     "path_sub_attribute": _quirk("path name.familyName", "honoured", "silent"),
+    "path_element": _quirk(
+        'path emails[type eq "work"].value where there is such an element',
+        "honoured",
+        "silent",
+        "not_implemented",
+        "error_500",
+    ),
     "path_no_element": _quirk(
         'path emails[type eq "work"].value where there is no such element',
         "no_target",
@@ -89,6 +100,7 @@ QUIRKS: dict[str, Quirk] = {
         "not_implemented",
         "refused_with_type",
     ),
+    "remove_attribute": _quirk("remove of an attribute", "honoured", "silent", "refused"),
     "unknown_operation": _quirk("an op that does not exist", "refused", "applied"),
     "good_then_bad": _quirk("a good operation followed by a bad one", "nothing_kept", "good_half_kept"),
     "put": _quirk("PUT", "clears", "keeps", "ignores_members", "demands_attributes", "error_500"),
@@ -112,10 +124,14 @@ QUIRKS: dict[str, Quirk] = {
     "location": _quirk("where the new resource's address is", "full", "missing", "path"),
     # the rest
     "delete_twice": _quirk("DELETE of something deleted", "not_found", "error_500", "soft"),
+    "rate_limit": _quirk("too many requests", "none", "retry_after_60", "resets_above_four"),
     "bulk": _quirk("/Bulk", "not_implemented", "honoured", "refused_403", "not_found"),
     "http": _quirk("connections", "keep_alive", "http_1_0"),
 }
 """Name of the switch to its question and answers."""
+
+
+_TAKE_TIME = ("overlapping_creates", "list_cost", "rate_limit")
 
 
 class Quirks(dict[str, str]):
@@ -133,7 +149,7 @@ class Quirks(dict[str, str]):
         if answer not in QUIRKS[name].answers:
             raise ValueError(f"{name} cannot be {answer!r}; it is one of: {', '.join(QUIRKS[name].answers)}")
         super().__setitem__(name, answer)
-        self.slow = self["overlapping_creates"] != "in_turn" or self["list_cost"] != "nothing"
+        self.slow = any(self[name] != QUIRKS[name].answers[0] for name in _TAKE_TIME)
 
     def __delitem__(self, name: str) -> None:
         self[name] = QUIRKS[name].answers[0]

@@ -58,6 +58,12 @@ def clean(given: dict[str, Any], kind: ResourceType, quirks: Quirks) -> dict[str
     return kept
 
 
+def demand_text(given: dict[str, Any], quirks: Quirks) -> None:
+    """Passes unless ``active`` is a boolean where the service wants text. Raises: ScimError."""
+    if quirks["active_text"] == "demanded" and isinstance(get(given, "active"), bool):
+        raise ScimError(400, 'active must be "True" or "False"', "invalidValue")
+
+
 def _schemas(named: list[str], kept: dict[str, Any], kind: ResourceType) -> list[str]:
     """The schemas as named, but of the extensions only those that hold something."""
     others = [
@@ -141,7 +147,8 @@ def _all_plain(attribute: Attribute, value: dict[str, Any]) -> bool:
 def _checked_one(attribute: Attribute, value: Any, quirks: Quirks) -> Any:
     wanted: Any = _TYPES[attribute.type]
     if not isinstance(value, wanted) or (isinstance(value, bool) and attribute.type != "boolean"):
-        if attribute.name == "active" and quirks["active_text"] == "taken" and str(value).lower() in {"true", "false"}:
+        as_text = quirks["active_text"] != "refused" or quirks["active_shown"] == "text"
+        if attribute.name == "active" and as_text and str(value).lower() in {"true", "false"}:
             return str(value).lower() == "true"
         if attribute.name == "manager" and quirks["manager_text"] == "taken" and isinstance(value, str):
             return {"value": value} if value else None

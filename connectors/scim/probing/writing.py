@@ -1,0 +1,345 @@
+"""What can only be found out by writing, on one user and one group that are made for it and deleted again."""
+
+import uuid
+from collections.abc import Mapping
+from typing import Any
+
+from connectors.contract import Kind
+from connectors.scim.codec import Codec
+from connectors.scim.columns import member_ids
+from connectors.scim.errors import problem_of
+from connectors.scim.forms import (
+    LADDER,
+    MEMBER_LADDER,
+    PUTS,
+    READING,
+    add_members,
+    merged,
+    operations,
+    remove_members,
+    to_put,
+)
+from connectors.scim.habits import Deed
+from connectors.scim.paths import Resource
+from connectors.scim.probing.asking import DONE, SILENT, Asker, Notes, body_of, said, succeeded
+from connectors.scim.profile import MemberForm, PatchForm, Truth
+from connectors.scim.requests import dump, entry_address, patch
+from connectors.scim.schema import ENDPOINTS, ENTERPRISE
+
+NAME = "provisor-probe"
+"""What the names of everything that a probe makes begin with."""
+DEPARTMENT = f"{ENTERPRISE}:department"
+LAG_LOOKS = 5
+
+SHAPES: tuple[tuple[str, str, str], ...] = (
+    ("a plain attribute", "title", "Probe {n}"),
+    ("a part of an attribute", "name.familyName", "Probe {n}"),
+    ("an element of a list", 'emails[type eq "work"].value', "provisor-probe-{n}@example.com"),
+    ("one more element", 'phoneNumbers[type eq "{kind}"].value', "+49 30 12345{n}"),
+    ("an attribute of the extension", DEPARTMENT, "Probe {n}"),
+    ("active", "active", ""),
+    ("clearing", "title", ""),
+)
+"""What is changed, attribute, and value."""
+KINDS = ("work", "home", "mobile", "fax", "pager", "other")
+
+
+class Guest:
+    """The user and the group of a probe; knows what it has made, so that it can be taken away."""
+
+    def __init__(self, asker: Asker, notes: Notes) -> None:
+        self.asker = asker
+        self.notes = notes
+        self.tag = uuid.uuid4().hex[:12]
+        self.made: dict[tuple[Kind, str], str] = {}
+        """Kind and id to the name of what was made and not yet deleted."""
+        self._adding = MemberForm.PATHS
+        """How members can be added, as far as it is known."""
+        self.begun: list[tuple[Kind, str]] = []
+        """Kind and name of everything whose creation was sent, answered or not."""
+
+    @property
+    def user_name(self) -> str:
+        return f"{NAME}-{self.tag}@example.com"
+
+    @property
+    def group_name(self) -> str:
+        return f"{NAME}-{self.tag} (test group, may be deleted)"
+
+    async def codec(self, kind: Kind) -> Codec:
+        """How entries of a kind are read and written. Raises: FatalError."""
+        return (await self.asker.service.codecs())[kind]
+
+    # -- coming and going ----------------------------------------------------------------------------------------
+
+    async def create(
+        self, kind: Kind, attributes: Mapping[str, Any], *, truth: Truth = Truth.BOOLEAN
+    ) -> tuple[str | None, Any]:
+        """The new entry's id, None where there is none, and the answer. Raises: FatalError."""
+        codec = await self.codec(kind)
+        entry = codec.entry(attributes)
+        if truth is Truth.TEXT and "active" in entry:
+            entry["active"] = str(entry["active"])
+        name = str(attributes.get("userName") or attributes.get("displayName"))
+        self.begun.append((kind, name))
+        answer = await self.asker.send("POST", ENDPOINTS[kind], body=dump(entry))
+        entry_id = body_of(answer).get("id") if succeeded(answer) else None
+        if entry_id:
+            self.made[kind, str(entry_id)] = name
+        return (str(entry_id) if entry_id else None), answer
+
+    async def leave(self) -> list[str]:
+        """Deletes what was made; gives sentences about what may still be there. Raises: FatalError."""
+        for kind, name in self.begun:
+            attribute = "userName" if kind is Kind.USER else "displayName"
+            page = await self.asker.page(ENDPOINTS[kind], filter=f'{attribute} eq "{name}"')
+            for entry in [] if isinstance(page, str) else page.entries:
+                if isinstance(entry, dict) and entry.get(attribute) == name and entry.get("id"):
+                    self.made.setdefault((kind, str(entry["id"])), name)
+        for kind, entry_id in sorted(self.made, reverse=False):
+            answer = await self.asker.send("DELETE", entry_address(ENDPOINTS[kind], entry_id))
+            gone = succeeded(answer) or (not isinstance(answer, str) and answer.status in {404, 410})
+            if gone:
+                del self.made[kind, entry_id]
+        return [
+            f"The test {kind} {name} (id {entry_id}) could not be deleted. Delete it yourself."
+            for (kind, entry_id), name in self.made.items()
+        ]
+
+    # -- users ---------------------------------------------------------------------------------------------------
+
+    async def ask_about_users(self) -> str | None:
+        """Creates a user; gives its id, None where that is not to be had. Raises: FatalError."""
+        attributes: dict[str, Any] = {
+            "userName": self.user_name,
+            "externalId": f"{NAME}-{self.tag}",
+            "active": True,
+            "displayName": "Provisor Probe (test user, may be deleted)",
+            "name.givenName": "Provisor",
+            "name.familyName": "Probe",
+            'emails[type eq "work"].value': self.user_name,
+            "title": "Probe",
+        }
+        codec = await self.codec(Kind.USER)
+        entry_id, answer = await self.create(Kind.USER, attributes)
+        if entry_id is None:
+            self.notes.note("users", "create, active as a boolean", said(answer))
+            entry_id, answer = await self.create(Kind.USER, attributes, truth=Truth.TEXT)
+            self.notes.note("users", "create, active as text", said(answer))
+            if entry_id is None:
+                return None
+            self.notes.settings["active"] = Truth.TEXT
+        else:
+            self.notes.note("users", "create", said(answer))
+        entry = await self.asker.entry(entry_address("/Users", entry_id)) or {}
+        kept = codec.differing(entry, attributes)
+        self.notes.note("users", "not kept by a create", ", ".join(kept) or "nothing: all is kept")
+        self.notes.note("users", "what an id looks like", _form_of_id(entry_id, self.user_name))
+        await self._ask_about_lag(entry_id)
+        await self._ask_about_twins(attributes)
+        return entry_id
+
+    async def _ask_about_lag(self, entry_id: str) -> None:
+        for look in range(LAG_LOOKS):
+            page = await self.asker.page("/Users", filter=f'userName eq "{self.user_name}"')
+            if isinstance(page, str):
+                return
+            if entry_id in page.ids:
+                self.notes.note("users", "found by a filter after", "at once" if not look else f"{look} s")
+                return
+            await self.asker.service.clock.sleep(1.0)
+        self.notes.note("users", "found by a filter after", f"more than {LAG_LOOKS} s")
+
+    async def _ask_about_twins(self, attributes: Mapping[str, Any]) -> None:
+        for question, name in (
+            ("the same userName again", self.user_name),
+            ("the same in another case", self.user_name.upper()),
+        ):
+            twin = {**attributes, "userName": name, "externalId": f"{NAME}-{self.tag}-2"}
+            other, answer = await self.create(Kind.USER, twin)
+            typed = not isinstance(answer, str) and problem_of(answer).type
+            refused = said(answer) if typed else f"{said(answer)}, no scimType"
+            self.notes.note("users", question, "created: there are two" if other else refused)
+            if other is not None:
+                await self.asker.send("DELETE", entry_address("/Users", other))
+                self.made.pop((Kind.USER, other), None)
+
+    async def ask_about_changes(self, user_id: str) -> None:
+        """Every form of a change on every shape of attribute. Raises: FatalError."""
+        results: dict[PatchForm, dict[str, str]] = {}
+        number = 0
+        for form in LADDER:
+            for shape, path, value in SHAPES:
+                number += 1
+                if form in {PatchForm.BLANK, PatchForm.PUT_NULLS} and shape != "clearing":
+                    continue
+                attribute = path.replace("{kind}", KINDS[LADDER.index(form) % len(KINDS)])
+                outcome = await self._change(user_id, form, shape, attribute, value.replace("{n}", str(number)))
+                if outcome is not None:
+                    results.setdefault(form, {})[shape] = outcome
+        for form, outcomes in results.items():
+            for shape, outcome in outcomes.items():
+                self.notes.note("changes", shape, outcome, form=form)
+        best = _best(results)
+        if best is not PatchForm.PATHS:
+            self.notes.settings["patch"] = best
+        forgotten = [path for shape, path, _ in SHAPES if shape in _FORGETTABLE and _never_done(results, shape)]
+        if forgotten:
+            self.notes.settings["not_kept"] = {"users": forgotten}
+
+    async def _change(self, user_id: str, form: PatchForm, shape: str, path: str, value: str) -> str | None:
+        codec, address = await self.codec(Kind.USER), entry_address("/Users", user_id)
+        answer = await self.asker.send("GET", address)
+        entry = body_of(answer)
+        if not succeeded(answer) or not entry:
+            return None
+        wanted: Any = value
+        if shape == "active":
+            wanted = not codec.equal("active", entry.get("active"), True)
+        elif shape == "clearing":
+            wanted = None
+            if not codec.values(entry, [path])[path]:
+                return None  # nothing there that could be cleared
+        change = {path: wanted}
+        before = codec.values(entry, [path])
+        truth = Truth(self.notes.settings.get("active", Truth.BOOLEAN))
+        if form in PUTS:
+            whole = merged(codec, entry, change, truth=truth)
+            answer = await self.asker.send("PUT", address, body=dump(to_put(form, codec, whole, change)))
+        else:
+            found = operations(
+                form,
+                codec,
+                change,
+                before,
+                entry=entry if form in READING else None,
+                exists=lambda _: False,
+                truth=truth,
+            )
+            answer = await self.asker.send("PATCH", address, body=patch(found))
+        if not succeeded(answer):
+            return said(answer)
+        return await self._seen(codec, address, entry, change)
+
+    async def _seen(self, codec: Codec, address: str, before: Resource, change: Mapping[str, Any]) -> str:
+        entry = await self.asker.entry(address) or {}
+        if codec.differing(entry, change):
+            return SILENT
+        path = codec.slot(next(iter(change))).path
+        if path.clauses:
+            had, has = (codec.slot(path.container).read([one])[0] or [] for one in (before, entry))
+            if len(has) < len(had):
+                return "done, but other elements are lost"
+        return DONE
+
+    async def ask_about_versions(self, user_id: str) -> None:
+        """ETags, and whether a wrong one is refused. Raises: FatalError."""
+        address = entry_address("/Users", user_id)
+        answer = await self.asker.send("GET", address)
+        etag = None if isinstance(answer, str) else answer.headers.get("etag")
+        self.notes.note("versions", "ETag", "sent" if etag else "none")
+        if etag:
+            body = patch([{"op": "replace", "path": "title", "value": "Version"}])
+            changed = await self.asker.send("PATCH", address, body=body, headers={"If-Match": 'W/"provisor-probe"'})
+            honoured = not isinstance(changed, str) and changed.status == 412
+            self.notes.note("versions", "If-Match with a wrong version", said(changed))
+            if honoured:
+                self.notes.settings["etag"] = True
+
+    # -- groups --------------------------------------------------------------------------------------------------
+
+    async def ask_about_groups(self, user_id: str) -> None:
+        """Every form of adding and removing a member. Raises: FatalError."""
+        group_id, answer = await self.create(Kind.GROUP, {"displayName": self.group_name})
+        self.notes.note("groups", "create", said(answer))
+        if group_id is None:
+            return
+        address = entry_address("/Groups", group_id)
+        for deed in (Deed.ADD, Deed.REMOVE):
+            works: list[MemberForm] = []
+            for form in MEMBER_LADDER:
+                if not await self._prepare(address, user_id, deed, works):
+                    break
+                outcome = await self._change_member(address, user_id, deed, form)
+                self.notes.note("groups", f"{deed} members", outcome, form=form)
+                if outcome == DONE:
+                    works.append(form)
+            if works and deed is Deed.ADD:
+                self._adding = works[0]
+            if works and works[0] is not MemberForm.PATHS:
+                self.notes.settings["add_members" if deed is Deed.ADD else "remove_members"] = works[0]
+
+    async def _prepare(self, address: str, user_id: str, deed: Deed, works: list[MemberForm]) -> bool:
+        """Puts the user into the group, or out of it, so that the deed can be tried; False where that fails."""
+        group = await self.asker.entry(address) or {}
+        if (user_id in member_ids(group)) is (deed is Deed.REMOVE):
+            return True
+        opposite = Deed.REMOVE if deed is Deed.ADD else Deed.ADD
+        for form in MEMBER_LADDER if opposite is Deed.REMOVE else (self._adding,):
+            if await self._change_member(address, user_id, opposite, form) == DONE:
+                return True
+        return False
+
+    async def _change_member(self, address: str, user_id: str, deed: Deed, form: MemberForm) -> str:
+        group = await self.asker.entry(address) or {}
+        held = member_ids(group)
+        if form is MemberForm.PUT:
+            wanted = [*held, user_id] if deed is Deed.ADD else [one for one in held if one != user_id]
+            whole = to_put(PatchForm.PUT, await self.codec(Kind.GROUP), group, ())
+            body = dump(whole | {"members": [{"value": one} for one in wanted]})
+            answer = await self.asker.send("PUT", address, body=body)
+        else:
+            build = add_members if deed is Deed.ADD else remove_members
+            answer = await self.asker.send("PATCH", address, body=patch(build(form, [user_id], held)))
+        if not succeeded(answer):
+            return said(answer)
+        there = user_id in member_ids(await self.asker.entry(address) or {})
+        return DONE if there is (deed is Deed.ADD) else SILENT
+
+    # -- the end -------------------------------------------------------------------------------------------------
+
+    async def ask_about_deletion(self, user_id: str) -> None:
+        """Deletes the user, twice. Raises: FatalError."""
+        address = entry_address("/Users", user_id)
+        answer = await self.asker.send("DELETE", address)
+        self.notes.note("users", "delete", said(answer))
+        if not succeeded(answer):
+            self.notes.settings["delete"] = False
+            return
+        looked = await self.asker.send("GET", address)
+        self.notes.note("users", "read after it was deleted", said(looked))
+        if succeeded(looked):
+            self.notes.settings["soft_delete"] = True
+        else:
+            self.made.pop((Kind.USER, user_id), None)
+        self.notes.note("users", "delete again", said(await self.asker.send("DELETE", address)))
+        self.made.pop((Kind.USER, user_id), None)
+
+
+_FORGETTABLE = {"a plain attribute", "an attribute of the extension"}
+
+
+def _never_done(results: Mapping[PatchForm, Mapping[str, str]], shape: str) -> bool:
+    """True where a shape was answered with yes at least once and was never done."""
+    outcomes = [found[shape] for found in results.values() if shape in found]
+    return SILENT in outcomes and DONE not in outcomes
+
+
+def _best(results: Mapping[PatchForm, Mapping[str, str]]) -> PatchForm:
+    """The form that does most; of several the one nearest to the standard."""
+    forms = [form for form in LADDER if form not in {PatchForm.BLANK, PatchForm.PUT_NULLS} and form in results]
+    return max(
+        forms, key=lambda form: sum(outcome == DONE for outcome in results[form].values()), default=PatchForm.PATHS
+    )
+
+
+def _form_of_id(entry_id: str, user_name: str) -> str:
+    if entry_id == user_name:
+        return "the userName itself"
+    if entry_id.isdigit():
+        return "a number"
+    try:
+        uuid.UUID(entry_id)
+    except ValueError:
+        return "other text"
+    return "a UUID"

@@ -1,0 +1,161 @@
+"""Every quirk that the test service has is met by a whole short life: it converges, or one sentence says why not.
+
+What may never happen is asserted for every one of them by the life itself (tests/quirks/lives.py).
+"""
+
+import re
+from pathlib import Path
+
+import pytest
+
+from tests.quirks.lives import Life
+from tests.servers.scim_service import QUIRKS, ScimService
+
+SMALL_PAGES = frozenset(
+    {"paging", "past_the_end", "total_results", "cursor", "overlapping_pages", "count_over_largest", "count"}
+)
+"""Switches about lists that have more than one page."""
+
+NOT_KEPT = "but {} stays as it was, in whatever form it is sent: it does not keep it, or does not show it"
+REFUSALS = {
+    ("external_id", "dropped"): NOT_KEPT.format("externalId"),
+    ("enterprise", "dropped"): NOT_KEPT.format("urn:ietf:params:scim:schemas:extension:enterprise:2.0:User:department"),
+    ("enterprise", "refused"): "There is no attribute urn:ietf:params:scim:schemas:extension:enterprise:2.0:User",
+    ("overlapping_creates", "any_overlap_error_500"): "The system fail",
+    ("paging", "ignored"): "The service ignores paging: asked for users from number 5 on, it gave the first 4",
+    ("total_results", "page_size"): "stays incomplete after 3 tries",
+    ("total_results", "missing"): "The service does not say how many users there are",
+    ("overlapping_pages", "repeat_last"): "the pages overlap, others may be missing",
+    ("odd_user_name", "poisons_lists"): "cannot be listed",
+}
+"""Answers with which a service cannot be kept in step, and what people are told then; all others converge."""
+
+CASES = [(name, answer) for name, quirk in QUIRKS.items() for answer in quirk.answers[1:]]
+
+ROWS = {
+    "wrong token": ("wrong_token", "www_authenticate", "discovery", "many_wrong_tokens"),
+    "duplicate userName": ("duplicate_user_name",),
+    "duplicate externalId": ("duplicate_external_id", "external_id"),
+    "filter userName eq in another case": ("filter_user_name", "filter"),
+    "filter externalId eq": ("filter_external_id",),
+    "and": ("filter_and",),
+    "filter on e-mail": ("filter_emails",),
+    "unknown attribute in a filter": ("filter_unknown",),
+    "quotes and backslashes in a filter value": ("filter_quotes",),
+    "page size": ("page_size", "count_over_largest", "count"),
+    "page past the end": ("past_the_end",),
+    "paging parameters": ("paging",),
+    "sorting, cursor paging": ("sorting", "cursor"),
+    "attributes / excludedAttributes": ("attributes_parameters",),
+    "PATCH answer": ("patch_answer", "patch"),
+    "active as text": ("active_text", "active_shown"),
+    "PATCH without path": ("patch_without_path",),
+    "dotted keys in a path-less PATCH": ("dotted_keys",),
+    "path name.familyName": ("path_sub_attribute",),
+    "path emails[type eq work].value": ("path_element", "path_no_element"),
+    "add to emails": ("add_to_emails",),
+    "unknown op": ("unknown_operation", "operation_case"),
+    "a good operation followed by a bad one": ("good_then_bad",),
+    "members add, twice": ("members_twice",),
+    "members add without path": ("members_without_path",),
+    "remove members by filter": ("remove_members_filter",),
+    "remove members with a value list": ("remove_members_list",),
+    "replace members": ("replace_members",),
+    "remove all members": ("remove_all_members",),
+    "unknown member": ("unknown_member",),
+    "user deleted, still a member": ("deleted_member",),
+    "PUT": ("put",),
+    "enterprise extension": ("enterprise",),
+    "unknown attribute on create": ("unknown_attribute",),
+    "empty or missing userName": ("empty_user_name",),
+    "e-mail domain the service dislikes": ("email_domain",),
+    "If-Match with a wrong version": ("if_match",),
+    "bulk": ("bulk",),
+    "DELETE twice": ("delete_twice",),
+    "PATCH of nobody": ("patch_nobody",),
+    "id": ("id_form",),
+    "Location on create": ("location",),
+    "sixteen equal creates at once": ("overlapping_creates",),
+    "one odd userName": ("odd_user_name",),
+    "rate limit": ("rate_limit",),
+    "HTTP": ("http",),
+    "lists at 2,500 users": ("list_cost",),
+}
+"""What services were seen to differ in, and the switches that stand for it."""
+
+
+@pytest.fixture(autouse=True)
+def _environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SCIM_TOKEN", "a-token")
+    monkeypatch.setenv("PROVISOR_HOME", str(tmp_path / "state"))
+
+
+def live(folder: Path, *, pages: int = 100, **quirks: str) -> Life:
+    """A whole life on a service with these quirks."""
+    small = not SMALL_PAGES.isdisjoint(quirks)
+    sizes = {"default_page_size": 4, "max_page_size": 4} if small else {"default_page_size": pages}
+    with ScimService(quirks=quirks, **sizes) as service:
+        life = Life(folder, service)
+        try:
+            life.live()
+        finally:
+            life.close()
+    return life
+
+
+def assert_converged(life: Life) -> None:
+    assert not life.refusals, life.refusals
+    assert life.settled
+    assert not life.differences()
+
+
+@pytest.mark.parametrize(("name", "answer"), CASES, ids=[f"{name}-{answer}" for name, answer in CASES])
+def test_a_service_with_one_quirk(name: str, answer: str, tmp_path: Path) -> None:
+    """It is kept in step, or one sentence says what it cannot do; nobody is harmed either way."""
+    life = live(tmp_path, **{name: answer})
+    refusal = REFUSALS.get((name, answer))
+    if refusal is None:
+        assert_converged(life)
+    else:
+        assert any(re.search(re.escape(refusal), said) for said in life.refusals), life.refusals
+
+
+def test_a_service_as_the_standard_has_it(tmp_path: Path) -> None:
+    """Without a quirk nothing is tried that the standard does not have: one PATCH form, no PUT."""
+    life = live(tmp_path)
+    assert_converged(life)
+    assert not any(name.startswith("PUT") for name in life.requests)
+
+
+WITHOUT_PATCH = [{"patch": patch, "put": put} for patch in ("not_implemented", "silent") for put in ("clears", "keeps")]
+COMBINATIONS = [
+    *WITHOUT_PATCH,
+    {"patch": "not_allowed", "if_match": "ignored"},
+    {"patch": "not_allowed", "if_match": "body_hash"},
+    {"operation_case": "capital_only", "active_text": "demanded", "active_shown": "text"},
+    {"path_element": "not_implemented", "add_to_emails": "not_implemented", "remove_members_filter": "not_implemented"},
+    {"path_sub_attribute": "silent", "path_element": "silent", "remove_attribute": "silent"},
+    {"remove_members_filter": "error_500", "remove_members_list": "refused"},
+    {"id_form": "user_name", "location": "missing", "filter": "ignored"},
+    {"delete_twice": "soft", "deleted_member": "kept", "patch_answer": "no_content"},
+]
+
+
+@pytest.mark.parametrize("quirks", COMBINATIONS, ids=[" ".join(one.values()) for one in COMBINATIONS])
+def test_a_service_with_several_quirks(quirks: dict[str, str], tmp_path: Path) -> None:
+    """Services have more than one; where PATCH is not to be had, PUT does everything."""
+    assert_converged(live(tmp_path, **quirks))
+
+
+def test_without_patch_and_without_put_nothing_can_be_changed(tmp_path: Path) -> None:
+    """Then a sentence says so, and accounts are created and deleted all the same."""
+    life = live(tmp_path, patch="not_implemented", put="error_500")
+    assert any("The system cannot change the user (HTTP 501" in said for said in life.refusals), life.refusals
+
+
+def test_every_row_has_its_switches() -> None:
+    """Every way in which services were seen to differ is a switch of the test service; a few more were thought of."""
+    named = [name for names in ROWS.values() for name in names]
+    others = {"manager_text", "remove_attribute", "total_results", "overlapping_pages"}
+    assert set(named) | others == set(QUIRKS)
+    assert len(named) == len(set(named))

@@ -1,0 +1,1 @@
+"""A SCIM service made of the PyPI package django-scim2 on a data base of its own, as a Django project would use it."""
