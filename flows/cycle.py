@@ -34,6 +34,7 @@ from flows.forecast import FEWEST, NOTHING, Forecast, Remaining, pace_counts
 from flows.history import history_of
 from flows.initiator import initiator
 from flows.lease import HeldLease, holding
+from flows.pages import keep_pages
 from flows.plan_file import PlanFile, forget_key, read_plan_file, refuse_moved, refuse_unfit
 from flows.preview import Decision
 from flows.sharing import sharing
@@ -575,6 +576,7 @@ def _close(job: Job, ledger: Ledger, cycle: Cycle, running: Running | None, erro
         target=_name_of_target(running),
     )
     story().info("%s", report.message)
+    keep_pages(ledger, report, running.decision if running is not None else None, error)
     if running is not None:
         running.report = report
     publish_report(report)

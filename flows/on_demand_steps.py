@@ -29,11 +29,11 @@ from flows.why_sentence import clause_text
 from tasks.agreement import check_agreement
 from tasks.assignment import with_assignments
 from tasks.checks import refuse_empty
-from tasks.expectations import Finding, check_snapshots
+from tasks.expectations import check_source
 from tasks.expressions import Context, compile_expression
 from tasks.extract import Facts, needs_of, read_source
 from tasks.history import plain
-from tasks.job import Job
+from tasks.job import BuiltinChecks, Job
 from tasks.knowledge import Question
 from tasks.ledger import REDACTED, Ledger, LogLine, LogStatus
 from tasks.lost import Regained, regain, whereabouts, with_regained
@@ -375,14 +375,11 @@ def _decide(
     context: Context,
 ) -> Decision:
     entry = asked.entry
-    checking = job.model_copy(
-        update={"checks": {name: some for name, some in job.checks.items() if name.startswith("source.")}}
-    )
-    findings: list[Finding] = []
+    written_alone = job.model_copy(update={"checks": job.checks.model_copy(update={"builtin": BuiltinChecks.none()})})
+    source, results = check_source(written_alone, asked.source, context, {}, {})
 
     def make_plan(target: Snapshot) -> Plan:
-        source, known, findings[:] = check_snapshots(checking, asked.source, target)
-        plan = build_plan(job, source, known, recalled.links, facts, context)
+        plan = build_plan(job, source, target, recalled.links, facts, context)
         return only(plan, entry.kind, [entry.anchor])
 
     known = [Question(entry.kind, one.attribute, (one.value,)) for one in hits if one.value is not None]
@@ -395,7 +392,7 @@ def _decide(
         recalled.history,
         sight=sight,
         source=asked.source,
-        findings=findings,
+        results=results,
         regained=regained,
     )
 

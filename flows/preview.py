@@ -13,9 +13,19 @@ from flows.systems import Recalled, Systems, recall
 from tasks.agreement import check_agreement
 from tasks.checks import Checked, History, check_plan, refuse_empty, rosters
 from tasks.escrow import withhold
-from tasks.expectations import Finding, check_snapshots
+from tasks.expectations import (
+    CheckResult,
+    Figures,
+    check_listed,
+    check_planned,
+    check_source,
+    check_target,
+    failed,
+    figures_of,
+)
 from tasks.expressions import Context
 from tasks.extract import Facts, survey
+from tasks.job import Checked as Frame
 from tasks.job import Job
 from tasks.ledger import Ledger
 from tasks.lost import Regained, regain, with_regained
@@ -33,7 +43,8 @@ class Decision:
     """
 
     checked: Checked
-    findings: list[Finding]
+    results: list[CheckResult]
+    """What came of every data check."""
     sight: Sight
     """What was seen of the target, and how."""
     source: Snapshot
@@ -42,6 +53,13 @@ class Decision:
     """Accounts that creates have made whose answers were lost; the plan takes them as linked."""
     forecast: Forecast = NOTHING
     """What carrying it out needs."""
+    figures: Figures = field(default_factory=dict)
+    """Of the frames that were seen whole: what later cycles are held against."""
+
+    @property
+    def findings(self) -> list[CheckResult]:
+        """The data checks that do not hold."""
+        return failed(self.results)
 
 
 @dataclass(slots=True)
@@ -98,11 +116,13 @@ def decide(
 
     Who gets an account is looked up in a target that was not listed. Raises: FatalError.
     """
-    findings: list[Finding] = []
+    figures = dict(figures_of(job, source, "source"))
+    checked_source, results = check_source(job, source, context, figures, recalled.figures)
+    of_target: list[CheckResult] = []
     regained: list[Regained] = []
 
     def make_plan(target: Snapshot) -> Plan:
-        checked_source, checked_target, findings[:] = check_snapshots(job, source, target)
+        checked_target, of_target[:] = check_target(job, target)
         regained[:] = regain(recalled.lost, job, recalled.links, target, facts.target)
         links = with_regained(recalled.links, regained)
         plan = build_plan(job, checked_source, checked_target, links, facts, context)
@@ -110,17 +130,26 @@ def decide(
 
     refused = {(one.kind, one.anchor) for one in recalled.escrows}
     plan, sight = make_sure(job, systems, facts, sight, make_plan, refused=refused)
-    return judge(
+    results += of_target
+    if sight.listing is not None:
+        listed = figures_of(job, sight.listing, "target")
+        results += check_listed(job, sight.listing, listed, recalled.figures)
+        figures |= listed
+    plan, of_plan = check_planned(job.checks.of(Frame.PLAN), plan)
+    results += of_plan
+    decision = judge(
         job,
         plan,
         facts,
         recalled.history,
         sight=sight,
         source=source,
-        findings=findings,
+        results=results,
         regained=regained,
         pace=recalled.pace,
     )
+    decision.figures = figures
+    return decision
 
 
 def judge(
@@ -131,7 +160,7 @@ def judge(
     *,
     sight: Sight,
     source: Snapshot,
-    findings: Sequence[Finding] = (),
+    results: Sequence[CheckResult] = (),
     regained: Sequence[Regained] = (),
     pace: float | None = None,
 ) -> Decision:
@@ -141,7 +170,7 @@ def judge(
     expected = forecast(sum(len(block) for block in checked.blocks), pace=pace, rate=job.load.rate)
     return Decision(
         checked=checked,
-        findings=[*findings],
+        results=[*results],
         sight=sight,
         source=source,
         regained=[*regained],

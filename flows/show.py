@@ -173,6 +173,8 @@ def show_report(out: Console, report: CycleReport, *, listed: int) -> None:
     out.print(f"[{colour}]{escape(report.message)}[/] [dim]Cycle {report.cycle}, {took:.1f} s ({parts}).[/]")
     if report.exit_status == 3:
         out.print(f"[dim]To decide: provisor approve {report.job}, or provisor reject {report.job}[/]")
+    if report.page:
+        out.print(f"[dim]Report: {escape(report.page)}[/]", soft_wrap=True)
     if report.exit_status in (1, 3):
         out.print(f"[dim]Who and why: provisor log {report.job} --cycle {report.cycle}[/]")
 

@@ -6,6 +6,7 @@ from contextlib import closing, contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import pandas as pd
 
@@ -17,6 +18,7 @@ from flows.home import home
 from flows.sharing import Share
 from tasks.checks import NOTHING_BEFORE, History
 from tasks.escrow import given_up
+from tasks.expectations import Record, read_figures
 from tasks.job import Job
 from tasks.ledger import Attempt, CycleKind, CycleState, Escrow, Ledger
 from tasks.lost import lost_creates
@@ -88,6 +90,8 @@ class Recalled:
     """Creates whose answers were lost: there may be an account that nobody knows of."""
     pace: float | None = None
     """Requests a second in the latest loads."""
+    figures: Record = field(default_factory=dict)
+    """Of the snapshots of the last cycles."""
 
 
 def recall(ledger: Ledger, job: Job, moment: datetime, *, target: str = "", at_once: Collection[str] = ()) -> Recalled:
@@ -118,7 +122,13 @@ def recall(ledger: Ledger, job: Job, moment: datetime, *, target: str = "", at_o
         ),
         lost=tuple(lost_creates(ledger, job.name)),
         pace=known_pace(ledger.cycles(job.name, limit=COUNTED_CYCLES)),
+        figures=read_figures(figures_folder(job.name)),
     )
+
+
+def figures_folder(job: str) -> Path:
+    """Where the figures of a job's snapshots are kept: with the snapshots."""
+    return home() / "snapshots" / job
 
 
 def _elsewhere(links: pd.DataFrame) -> "dict[Kind, pd.Series[str]]":

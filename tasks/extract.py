@@ -143,7 +143,7 @@ def _source_attributes(job: Job, kind: Kind, rules: EntryRules) -> tuple[str, ..
     named = clause_attributes(rules)
     for _, text in expressions_of(rules):
         named |= compile_expression(text).attributes
-    for check in job.checks.get(Checked(f"source.{kind}s"), ()):
+    for check in job.checks.of(Checked(f"source.{kind}s")):
         named |= set(_columns(check.arguments))
     return tuple(sorted(named - computed_attributes(job, kind)))
 

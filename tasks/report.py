@@ -69,6 +69,10 @@ class CycleReport:
     """What stopped the cycle; empty when it ran to its end."""
     standing: str = ""
     """Why the job does not go on as usual: it is in quarantine, or was paused; empty when it does."""
+    page: str = ""
+    """Path of the run's report as a page; empty where none could be kept."""
+    docs: str = ""
+    """Path of the Data Docs of the cycle; empty where no data was checked."""
 
     @property
     def exit_status(self) -> int:
@@ -132,6 +136,8 @@ class CycleReport:
             "seconds": dict(self.seconds),
             "error": self.error or None,
             "standing": self.standing or None,
+            "report": self.page or None,
+            "data_docs": self.docs or None,
             "exit_status": self.exit_status,
         }
 
@@ -211,7 +217,7 @@ def _verdict_row(verdict: Verdict) -> str:
         _cell(verdict.subject),
         f"{verdict.counted:,}",
         f"{verdict.population:,}",
-        _allowed(verdict.limit),
+        allowed(verdict.limit),
         f"{verdict.held:,}",
     )
     return f"| {' | '.join(cells)} |"
@@ -219,12 +225,13 @@ def _verdict_row(verdict: Verdict) -> str:
 
 def numbers_of(verdict: Verdict) -> str:
     """``12 of 40 counted, allowed 500 or 10% from 20 on``."""
-    allowed = f", allowed {_allowed(verdict.limit)}" if verdict.limit is not None else ""
+    most = f", allowed {allowed(verdict.limit)}" if verdict.limit is not None else ""
     of = f" of {verdict.population:,}" if verdict.population else ""
-    return f"{verdict.guard}: {verdict.counted:,}{of} counted{allowed}"
+    return f"{verdict.guard}: {verdict.counted:,}{of} counted{most}"
 
 
-def _allowed(limit: Limit | None) -> str:
+def allowed(limit: Limit | None) -> str:
+    """What a limit lets through: ``500 and 10% from 20 on``."""
     if limit is None:
         return "none"
     count = "any number" if limit.count is None else f"{limit.count:,}"

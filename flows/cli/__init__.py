@@ -11,7 +11,7 @@ import typer
 from connectors.errors import FatalError, ProvisorError
 from flows.cli.answering import STOPPED, WRONG, complain
 from flows.cli.deciding import approve, pause, reject, restart, resume
-from flows.cli.looking import diff, history, log, status, why
+from flows.cli.looking import diff, docs, history, log, report, status, why
 from flows.cli.making import check, connectors, demo, explain, import_entra, probe, schema
 from flows.cli.running import apply, on_demand, plan, run, undo
 
@@ -30,6 +30,8 @@ COMMANDS = (
     on_demand,
     diff,
     history,
+    report,
+    docs,
     restart,
     pause,
     resume,

@@ -174,3 +174,45 @@ def history(
         write(orjson.dumps(life.as_json(), default=str))
     else:
         show_life(console(), life)
+
+
+Open = Annotated[bool, typer.Option("--open", help="Open it in the browser.")]
+
+
+def report(
+    job: JobName,
+    cycle: Annotated[int | None, typer.Option(min=1, help="Number of the cycle; the last one without it.")] = None,
+    open_it: Open = False,
+) -> None:
+    """Say where the report of a run is: a page with what was done, what failed and why, and how long it took."""
+    from flows.pages import reports_folder
+    from tasks.pages.layout import numbered
+
+    name = job_name(job)
+    kept = numbered(reports_folder(name))
+    number = cycle or max(kept, default=0)
+    if number not in kept:
+        about = f"of cycle {cycle}; there are: {', '.join(map(str, kept)) or 'none'}" if cycle else "yet"
+        complain(f"The job {name} has no report {about}.", WRONG)
+    _show_page(kept[number], open_it=open_it)
+
+
+def docs(job: JobName, open_it: Open = False) -> None:
+    """Say where the Data Docs of a job are: what came of its data checks, cycle by cycle."""
+    from flows.pages import docs_folder
+
+    name = job_name(job)
+    page = docs_folder(name) / "index.html"
+    if not page.exists():
+        complain(f"The job {name} has no Data Docs yet: they are made by `provisor run`.", WRONG)
+    _show_page(page, open_it=open_it)
+
+
+def _show_page(page: Path, *, open_it: bool) -> None:
+    address = page.as_uri()
+    print(address)  # noqa: T201 (this is the command line)
+    if open_it:
+        import webbrowser
+
+        if not webbrowser.open(address):
+            complain("No browser could be started here; open the address yourself.", 1)

@@ -8,7 +8,7 @@ modules of their own); ``file`` reads them from YAML (``yaml``) and finds the li
 from pathlib import Path
 from typing import Any
 
-from tasks.job.checks import Check, Checked, OnFailure
+from tasks.job.checks import BuiltinChecks, Check, Checked, Checks, OnFailure, Reaction, Swing
 from tasks.job.clauses import Case, Clause, MultiValued, Operator
 from tasks.job.limits import Administrators, Budget, EscrowRules, Limit, Limits, QuarantineRules
 from tasks.job.models import (
@@ -45,9 +45,11 @@ __all__ = [
     "AssignmentTable",
     "AttributeMapping",
     "Budget",
+    "BuiltinChecks",
     "Case",
     "Check",
     "Checked",
+    "Checks",
     "Clause",
     "Deprovision",
     "Drift",
@@ -68,10 +70,12 @@ __all__ = [
     "Operator",
     "Problem",
     "QuarantineRules",
+    "Reaction",
     "Reconcile",
     "Removal",
     "Schedule",
     "Severity",
+    "Swing",
     "SystemSection",
     "Vanished",
     "job_schema",

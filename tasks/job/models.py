@@ -19,7 +19,7 @@ from pydantic.json_schema import SkipJsonSchema
 from connectors.errors import SettingsError
 from connectors.file_section import FileSection
 from connectors.settings import Name, Settings
-from tasks.job.checks import Checked, CheckItem
+from tasks.job.checks import Checks
 from tasks.job.clauses import Filter
 from tasks.job.limits import EscrowRules, Limits, QuarantineRules
 from tasks.job.problems import JobError as JobError
@@ -402,8 +402,8 @@ class Job(Section):
     """When so much has failed that the whole job is tried less often."""
     protect: tuple[Text, ...] = ()
     """Accounts of the target, by any matching attribute, that are never disabled or deleted."""
-    checks: dict[Checked, tuple[CheckItem, ...]] = Field(default={})
-    """Great Expectations checks by the frame they look at."""
+    checks: Checks = Checks()
+    """Data checks of both sides and of the plan: Great Expectations by the frame they look at, and built-in ones."""
     load: Load = Load()
     """Size of batches, and how hard the target is driven."""
     reconcile: Reconcile = Reconcile.DAILY

@@ -22,6 +22,7 @@ from tasks.job import (
     Assignment,
     AttributeMapping,
     Check,
+    Checked,
     Clause,
     Deprovision,
     EntryRules,
@@ -214,7 +215,7 @@ def test_every_section_arrives(load: Callable[[str], Job]) -> None:
     assert job.limits.removals == Limit(count=100, fraction=0.1, minimum=20)
     assert job.limits.members == Limit(count=500, fraction=0.5, minimum=20)
     assert job.protect == ("admin@example.com",)
-    assert job.checks["source.users"] == (
+    assert job.checks.of(Checked.SOURCE_USERS) == (
         Check(
             expectation="expect_column_values_to_be_unique",
             arguments={"column": "employeeId"},

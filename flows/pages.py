@@ -1,0 +1,57 @@
+"""The pages that a cycle leaves behind, and where they are: the run's report and Data Docs."""
+
+import logging
+from collections.abc import Sequence
+from pathlib import Path
+
+from flows.home import home
+from flows.preview import Decision
+from flows.systems import FINISHED, figures_folder
+from tasks.expectations import CheckFailedError, CheckResult, keep_figures
+from tasks.ledger import Ledger
+from tasks.pages import keep_data_docs, keep_report
+from tasks.report import CycleReport
+
+_LOG = logging.getLogger("provisor")
+
+CHARTED = 30
+"""Cycles that a report's chart shows."""
+
+
+def reports_folder(job: str) -> Path:
+    """Where the reports of a job's runs are: one page for each cycle, called by its number."""
+    return home() / "reports" / job
+
+
+def docs_folder(job: str) -> Path:
+    """Where the Data Docs of a job are; ``index.html`` lists the cycles."""
+    return home() / "docs" / job
+
+
+def keep_pages(ledger: Ledger, report: CycleReport, decision: Decision | None, error: BaseException | None) -> None:
+    """Writes a cycle's pages, once it is closed, and says in the report where they are.
+
+    Everything is done by then: that they cannot be kept fails no cycle.
+    """
+    cycle = ledger.cycle_numbered(report.job, report.cycle)
+    if cycle is None:
+        return
+    results = _results(decision, error)
+    try:
+        if results:
+            page = Path("..", "..", "reports", report.job, f"{report.cycle}.html").as_posix()
+            report.docs = str(keep_data_docs(docs_folder(report.job), cycle, report.state, results, report=page))
+        docs = Path("..", "..", "docs", report.job, f"{report.cycle}.html").as_posix() if results else ""
+        checked = decision.checked if decision is not None else None
+        folder, cycles = reports_folder(report.job), ledger.cycles(report.job, CHARTED)
+        report.page = str(keep_report(folder, report, cycle, cycles, checked, docs=docs))
+        if decision is not None and report.state in FINISHED and not decision.checked.doubtful:
+            keep_figures(figures_folder(report.job), decision.figures)
+    except OSError as problem:
+        _LOG.warning("The report of cycle %d cannot be kept: %s", report.cycle, problem)
+
+
+def _results(decision: Decision | None, error: BaseException | None) -> Sequence[CheckResult]:
+    if decision is not None:
+        return decision.results
+    return error.results if isinstance(error, CheckFailedError) else ()
