@@ -138,6 +138,8 @@ class Running:
     decision: Decision | None = None
     drift: DriftReport | None = None
     progress: "Progress" = field(init=False)
+    halted: bool = False
+    """True once nothing more is sent because the run is to end."""
     batches: "Batches" = field(default_factory=lambda: Batches())
     snapshots: dict[str, Snapshot] = field(default_factory=dict)
     marks: dict[str, datetime] = field(default_factory=dict)
@@ -220,12 +222,14 @@ class Running:
         """Adds what came of one batch."""
         for action, count in loaded.done.items():
             self.counts[COUNT_OF[action]] += count
-        self.counts["failed"] += len(loaded.failures)
-        self.failures += loaded.failures
+        # Whoever was under way when the run was interrupted has not failed: the next cycle looks, and does not wait.
+        failures = [one for one in loaded.failures if not (self.halted and one.code is ErrorCode.UNKNOWN_OUTCOME)]
+        self.counts["failed"] += len(failures)
+        self.failures += failures
         self.tally += loaded.tally
         for kind, anchors in loaded.undone.items():
             self.undone[kind] |= anchors
-        for one in loaded.failures[:20]:
+        for one in failures[:20]:
             # Names, and what the target said, may be about people: they are in the ledger only.
             story().warning("Failed to %s %s %s: %s", one.action, one.kind, one.anchor, one.code or "no code")
 
@@ -309,6 +313,7 @@ class Running:
 
     def halt(self) -> None:
         """Nothing more is sent. Returns when the batches that are under way have written down what came of them."""
+        self.halted = True
         if self.batches.halt() and isinstance(self.systems.target, Haltable):
             self.systems.target.halt(grace_s=GRACE_S)
         self.batches.wait(PATIENCE_S)

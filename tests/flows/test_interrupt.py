@@ -100,17 +100,21 @@ def test_what_is_under_way_is_finished_and_nothing_else_is_open(
     next_run_goes_on(small, service)
 
 
+@pytest.mark.parametrize("commit", ["after", "before"])
 def test_what_is_never_answered_is_all_that_stays_open(
-    small: Workplace, service: ScimService, prefect_api: str
+    small: Workplace, service: ScimService, prefect_api: str, commit: str
 ) -> None:
-    """Requests that hang are given up after some seconds; they, and no others, are looked for by the next run."""
-    service.set_fault("hang", method="POST", path="^/Users", after=50, commit="after", seconds=600)
+    """Requests that hang are given up after some seconds; they, and no others, are looked for by the next run, and
+    nobody has failed or has to wait because of them.
+    """
+    service.set_fault("hang", method="POST", path="^/Users", after=50, commit=commit, seconds=600)
     hung = service.faults["hang"]
     _, _, took_s = interrupted(small, prefect_api, lambda: hung.struck >= 4, signal.SIGTERM)
     print(f"ended {took_s:.1f} s after SIGTERM")
     assert hung.struck == 4
     with open_ledger() as ledger:
         assert len(ledger.open_attempts(JOB)) == 4
+        assert ledger.escrows(JOB) == []
     service.drop_connections()
     assert len(attempts()) == creates(service)
     next_run_goes_on(small, service)
