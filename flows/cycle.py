@@ -429,6 +429,7 @@ class Progress:
     def end(self) -> None:
         """Leaves the bar where it is."""
         self.remembered = pace_counts(self._done, self._remaining.elapsed_s)
+        self._due = 0.0
         if self._total:
             self._show()
 
