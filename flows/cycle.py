@@ -7,12 +7,12 @@ import logging
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field, replace
 from datetime import datetime
-from itertools import chain, pairwise
+from itertools import chain, islice, pairwise
 from pathlib import Path
 from random import SystemRandom
 from typing import Any, Generic, Protocol, TypeVar
@@ -364,8 +364,12 @@ class Running:
         self.ledger.drop_staged(self.job.name, done, under=self.cycle)
 
 
+ARTIFACT_S = 5.0
+"""Seconds between two moves of the progress artifact: each is a request to the API, which costs more than a change."""
+
+
 class Progress:
-    """How far the load is: an artifact in the UI and the watcher's bar, moved at most once a second."""
+    """How far the load is: the watcher's bar, moved about once a second, and an artifact in the UI, more seldom."""
 
     def __init__(self, running: Running) -> None:
         self._running = running
@@ -374,6 +378,7 @@ class Progress:
         self._total = 0
         self._remaining = Remaining(NOTHING)
         self._artifact: Any = None
+        self._due = 0.0
         self.remembered: Mapping[str, int] = {}
         """What the cycle remembers of its load, once it is over."""
 
@@ -391,41 +396,64 @@ class Progress:
         with self._lock:
             self._done += count
 
-    def follow(self, futures: Sequence[PrefectFuture[Any]]) -> Iterator[Any]:
-        """The results of load tasks in order, moving the bar while waiting.
+    def follow(self, futures: Iterable[PrefectFuture[Any]], *, at_once: int) -> Iterator[Any]:
+        """The results of load tasks as they end, moving the bar while waiting.
 
-        Raises: what a task raised, after all of them have ended, so that nothing is sent behind anybody's back, and
-        after the results of the others.
+        A task is taken from ``futures``, which begins it, when fewer than ``at_once`` are under way, and none any more
+        once one has failed. Raises: what a task raised, after all that were begun have ended, so that nothing is sent
+        behind anybody's back, and after the results of the others.
         """
+        waiting = iter(futures)
+        begun: list[PrefectFuture[Any]] = []
+        errors: list[BaseException] = []
         try:
-            for future in futures:
-                while not future.state.is_final():
-                    future.wait(timeout=1)
-                    self._show()
-        except BaseException:  # the run was interrupted
-            begun = [future for future in futures if not _called_off(future)]
+            while True:
+                if not errors:
+                    begun += islice(waiting, at_once - len(begun))
+                if not begun:
+                    break
+                begun[0].wait(timeout=1)
+                self._show()
+                for future in [future for future in begun if _has_ended(future)]:
+                    begun.remove(future)
+                    result = future.result(raise_on_failure=False)
+                    if isinstance(result, BaseException):
+                        errors.append(result)
+                    else:
+                        yield result
+        except GeneratorExit:  # interrupted between two results
+            self._running.halt()
+            raise
+        except BaseException:  # interrupted while waiting
+            begun = [future for future in begun if not _called_off(future)]
             self._running.halt()
             yield from _results(begun, within_s=GRACE_S)
             raise
-        self._show()
-        results = [future.result(raise_on_failure=False) for future in futures]
-        yield from (result for result in results if not isinstance(result, BaseException))
-        errors = [result for result in results if isinstance(result, BaseException)]
         if errors:  # that of the batch on whose account others were not begun
             raise next((error for error in errors if not isinstance(error, HaltedError)), errors[0])
 
     def end(self) -> None:
         """Leaves the bar where it is."""
         self.remembered = pace_counts(self._done, self._remaining.elapsed_s)
+        self._due = 0.0
         if self._total:
             self._show()
 
     def _show(self) -> None:
         left = self._remaining.sentence(self._done)
-        if self._artifact is not None:
+        moment = time.monotonic()
+        if self._artifact is not None and (moment >= self._due or self._done >= self._total):
+            self._due = moment + ARTIFACT_S
             move_progress(self._artifact, self._done, self._total, left=left)
         if (watcher := WATCHER.get()) is not None:
             watcher.loading(self._done, self._total, left)
+
+
+def _has_ended(future: PrefectFuture[Any]) -> bool:
+    """True for a task that is over; asks nobody else, as long as the task runner is one of Prefect's own."""
+    if isinstance(future, PrefectWrappedFuture):
+        return bool(future.wrapped_future.done())
+    return future.state.is_final()
 
 
 def _called_off(future: PrefectFuture[Any]) -> bool:

@@ -30,7 +30,7 @@ from tasks.checks import refuse_empty
 from tasks.extract import Facts, survey
 from tasks.job import JobError
 from tasks.ledger import JobBusyError, JobPausedError, JobQuarantinedError
-from tasks.load import Batch, Loaded, load_batch, waves
+from tasks.load import Batch, BatchSizes, Loaded, load_batch, waves
 from tasks.report import final_state, publish_plan
 
 BATCHES_AT_ONCE = 3
@@ -120,12 +120,14 @@ def plan(
 
 
 def load(running: Running, decision: Decision) -> None:
-    """Carry the plan out, wave after wave; the batches of one wave run side by side."""
+    """Carry the plan out, wave after wave; the batches of one wave run side by side, and one more waits its turn."""
+    sizes = BatchSizes(running.job.load.batch_size)
     with running.loading(decision) as progress:
-        for wave in waves(decision.checked.blocks, batch_size=running.job.load.batch_size):
+        for wave in waves(decision.checked.blocks, sizes):
             running.may_go_on()
-            futures = [load_one.submit(batch.title, Parcel(batch), Parcel(running)) for batch in wave]
-            for loaded in progress.follow(futures):
+            tasks = (load_one.submit(batch.title, Parcel(batch), Parcel(running)) for batch in wave)
+            for loaded in progress.follow(tasks, at_once=BATCHES_AT_ONCE + 1):
+                sizes.learn(loaded.content)
                 running.have_loaded(loaded.content)
 
 

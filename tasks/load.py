@@ -8,7 +8,7 @@ an account created a moment ago can be referred to.
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from itertools import groupby
+from itertools import count, groupby
 
 import pandas as pd
 import pyarrow as pa
@@ -61,6 +61,10 @@ class Loaded:
     """What came of a batch."""
 
     batch: int
+    sent: int = 0
+    """Changes that the target was given."""
+    seconds: float = 0.0
+    """From the batch's beginning until everything about it was written down."""
     done: dict[Action, int] = field(default_factory=dict)
     """Changes done by action; membership changes count members."""
     failures: list[Failed] = field(default_factory=list)
@@ -71,18 +75,51 @@ class Loaded:
     """Anchors of entries that are not as the plan has them: a change failed, or something it refers to was missing."""
 
 
-def waves(blocks: Sequence[Block], *, batch_size: int) -> Iterator[list[Batch]]:
-    """Batches in the order in which they run: one list per wave, whose batches may run side by side."""
-    number, first = 0, 0
-    for _, group in groupby(blocks, key=lambda block: (block.wave, block.level)):
-        wave = []
-        for block in group:
-            for start in range(0, len(block), batch_size):
-                number += 1
-                part = block.take(slice(start, start + batch_size))
-                wave.append(Batch(number=number, first=first, block=part))
+BATCH_S = 5.0
+"""Seconds that a batch is meant to take: long beside what a task costs, short for whoever interrupts a run."""
+FIRST_BATCH = 200
+SMALLEST_BATCH, LARGEST_BATCH = 10, 10_000
+STEP = 4
+"""A batch has at most so many times the changes of one before, and at least that part of them."""
+
+
+class BatchSizes:
+    """How many changes go into the next batch: always the same number, or by how long those before it took."""
+
+    def __init__(self, fixed: int | None = None) -> None:
+        self._fixed = fixed
+        self.next = fixed or FIRST_BATCH
+
+    def learn(self, loaded: "Loaded") -> None:
+        """Takes account of a batch that is over."""
+        if self._fixed is not None or not loaded.sent or loaded.seconds <= 0:
+            return
+        fitting = BATCH_S * loaded.sent / loaded.seconds
+        size = round(min(max(fitting, self.next / STEP), self.next * STEP))
+        self.next = min(max(size, SMALLEST_BATCH), LARGEST_BATCH)
+
+
+def waves(blocks: Sequence[Block], sizes: BatchSizes) -> Iterator[Iterator[Batch]]:
+    """Batches in the order in which they run; those of one wave may run side by side.
+
+    A batch is cut when it is asked for, and a wave must have been used up before the next one is.
+    """
+    numbers = count(1)
+    first = 0
+
+    def cut(wave: list[Block]) -> Iterator[Batch]:
+        nonlocal first
+        for block in wave:
+            start = 0
+            while start < len(block):
+                part = block.take(slice(start, start + sizes.next))
+                start += len(part)
+                batch = Batch(number=next(numbers), first=first, block=part)
                 first += len(part)
-        yield wave
+                yield batch
+
+    for _, group in groupby(blocks, key=lambda block: (block.wave, block.level)):
+        yield cut(list(group))
 
 
 def load_batch(
@@ -100,7 +137,7 @@ def load_batch(
 
     Raises: FatalError, after everything that is known has been recorded.
     """
-    block = batch.block
+    block, began = batch.block, clock()
     changes, unresolved = changes_of(batch, cycle, ledger)
     ledger.journal(cycle, changes, now=clock(), known_by=block.known_by)
     outcomes: list[Outcome] = []
@@ -122,6 +159,7 @@ def load_batch(
             ledger.withdraw(cycle, sorted(not_sent))
     loaded = _summary(batch, changes, outcomes, unresolved, clashes)
     loaded.undone[block.kind] |= {change.anchor for change in changes if change.id in not_sent}
+    loaded.sent, loaded.seconds = len(outcomes), (clock() - began).total_seconds()
     return loaded
 
 

@@ -286,8 +286,8 @@ class Deprovision(Section):
 class Load(Section):
     """How hard the target is driven."""
 
-    batch_size: Annotated[int, Field(strict=True, ge=1, le=100_000)] = 500
-    """Changes in one load task."""
+    batch_size: Annotated[int, Field(strict=True, ge=1, le=100_000)] | None = None
+    """Changes in one load task; without it as many as the target carries out in a few seconds."""
     concurrency: Annotated[int, Field(strict=True, ge=1, le=1000)] = 32
     """Requests in flight at most."""
     members: Annotated[int, Field(strict=True, ge=1, le=10_000)] = 100

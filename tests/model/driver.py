@@ -155,6 +155,12 @@ class _Done:
     def is_final(self) -> bool:
         return True
 
+    def is_completed(self) -> bool:
+        return not isinstance(self.value, BaseException)
+
+    def wait(self, timeout: float) -> None:
+        """It is over."""
+
     def result(self, *, raise_on_failure: bool) -> Any:
         del raise_on_failure
         return self.value

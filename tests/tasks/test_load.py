@@ -10,7 +10,7 @@ from connectors.contract import Action, Change, Kind, Outcome, Status
 from connectors.errors import ErrorCode
 from tasks.escrow import withhold
 from tasks.ledger import Cycle, CycleKind, Escrow, Ledger
-from tasks.load import Loaded, is_reference, load_batch, waves
+from tasks.load import LARGEST_BATCH, SMALLEST_BATCH, BatchSizes, Loaded, is_reference, load_batch, waves
 from tasks.lost import LOOKED_FOR, settle_attempts
 from tasks.plan import Plan
 from tasks.quarantine import Tally
@@ -54,7 +54,7 @@ def world() -> World:
 
 def load(plan: Plan, ledger: Ledger, cycle: Cycle, answer: Callable[[Change], str | None]) -> list[Loaded]:
     target = PickyTarget(answer)
-    batches = [batch for wave in waves(plan.blocks, batch_size=10) for batch in wave]
+    batches = [batch for wave in waves(plan.blocks, BatchSizes(10)) for batch in wave]
     return [load_batch(batch, target, ledger, cycle, clock=lambda: NOW) for batch in batches]  # type: ignore[arg-type]
 
 
@@ -137,10 +137,10 @@ def test_what_was_not_sent_after_all_was_never_about_to_be(ledger: Ledger, cycle
     """Nothing stays open, nothing has failed, nobody waits in escrow, and the log knows nothing of it; but the entries
     are not as the plan has them.
     """
-    [wave, *_] = waves(world().plan().blocks, batch_size=10)
+    wave = next(waves(world().plan().blocks, BatchSizes(10)))
     progress: list[int] = []
     loaded = load_batch(
-        wave[0],
+        next(wave),
         HaltedTarget(),  # type: ignore[arg-type]
         ledger,
         cycle,
@@ -153,3 +153,30 @@ def test_what_was_not_sent_after_all_was_never_about_to_be(ledger: Ledger, cycle
     assert progress == [1]
     assert ledger.open_attempts(cycle.job) == []
     assert set(ledger.log(cycle.job, limit=None)["anchor"]) == {"ann"}
+
+
+def test_batches_are_cut_by_the_time_that_they_take() -> None:
+    """A quick target gets large batches, so that tasks cost little; a slow one small ones, so that little is open."""
+    sizes = BatchSizes()
+    for _ in range(20):
+        sizes.learn(Loaded(1, sent=sizes.next, seconds=sizes.next / 300))
+    assert sizes.next == 1500
+    for _ in range(20):
+        sizes.learn(Loaded(1, sent=sizes.next, seconds=sizes.next / 0.2))
+    assert sizes.next == SMALLEST_BATCH
+    for _ in range(20):
+        sizes.learn(Loaded(1, sent=sizes.next, seconds=sizes.next / 1e6))
+    assert sizes.next == LARGEST_BATCH
+
+
+def test_batches_keep_their_size_where_the_job_says_so() -> None:
+    """Every change is in one batch, under a number of its own, however the sizes change on the way."""
+    sizes = BatchSizes(2)
+    sizes.learn(Loaded(1, sent=2, seconds=0.001))
+    assert sizes.next == 2
+    sizes, blocks, numbers = BatchSizes(), world().plan().blocks, []
+    for wave in waves(blocks, sizes):
+        for batch in wave:
+            numbers += range(batch.first, batch.first + len(batch.block))
+            sizes.next = 1
+    assert numbers == list(range(sum(map(len, blocks))))
