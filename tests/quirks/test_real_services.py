@@ -23,6 +23,8 @@ import orjson
 import pytest
 from ruamel.yaml import YAML
 
+from flows.probe import probe_job
+from tasks.job import load_job
 from tests.data.expected import ENTERPRISE, State, desired_state
 from tests.data.fixed_people import FIXED_PEOPLE
 from tests.flows.reading_back import Found, differences, found_in
@@ -234,3 +236,42 @@ def run_until_nothing_is_left(driver: Driver) -> list[str]:
         if number and ended.plan.empty and not said:
             return []
     return said or ["the plan does not become empty"]
+
+
+DEPARTMENT = f"{ENTERPRISE}department"
+PROFILES: dict[str, dict[str, Any]] = {
+    # conforms, and says so: ETags are honoured
+    "scim2-server": {"etag": True},
+    # its routers compare the parameters of an address, which are texts, with numbers
+    "scimmy": {"paging": "search"},
+    # "provides a partial implementation of PATCH call handlers": members go by value, most attributes are not there
+    "django-scim2": {"remove_members": "values", "not_kept": {"users": ["title", DEPARTMENT]}},
+}
+
+
+@pytest.mark.parametrize("name", SERVICES)
+def test_a_probe_finds_what_is_documented(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The profile of each service is as its documents, or its source, have it; and nothing is left behind."""
+    monkeypatch.setenv("SCIM_TOKEN", "a-token")
+    service = SERVICES[name]
+    with service.start() as server:
+        for number in range(3):
+            user = {"schemas": [USER], "userName": f"u{number}@example.com", "emails": [{"value": "u@example.com"}]}
+            create(server, user)
+        job = load_job(write_job(tmp_path, server, service))
+        probed = probe_job(job, write=True, tell=lambda _: None)
+        left = list(look(server, service).strangers)
+    settings = probed.profile.model_dump(mode="json", exclude_defaults=True, exclude={"probed", "observed"})
+    assert settings == PROFILES[name]
+    assert not probed.left_behind
+    assert sorted(left) == [f"u{number}@example.com" for number in range(3)]
+
+
+USER = "urn:ietf:params:scim:schemas:core:2.0:User"
+
+
+def create(server: Server, user: dict[str, Any]) -> None:
+    """Somebody who was there before."""
+    httpx.post(
+        f"{server.url}/Users", json=user, headers={"Authorization": f"Bearer {server.token}"}, trust_env=False
+    ).raise_for_status()
