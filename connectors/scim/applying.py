@@ -1,5 +1,6 @@
 """One change carried out, whatever happens on the way."""
 
+from collections.abc import Sequence
 from typing import Any
 
 from connectors.contract import Action, Change, Kind, Outcome, Status
