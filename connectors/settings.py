@@ -39,6 +39,17 @@ Secret = Annotated[str, AfterValidator(_only_references)]
 """A credential, as a reference."""
 
 
+def is_secret(mark: object) -> bool:
+    """Whether a mark on a type is the one of :data:`Secret`."""
+    return isinstance(mark, AfterValidator) and mark.func is _only_references
+
+
+def match_reference(text: str) -> str | None:
+    """The block's name in a text that is one reference to a block and nothing else."""
+    match = _REFERENCE.fullmatch(text.strip())
+    return match[2].strip() if match is not None and match[1] == "prefect" else None
+
+
 def reveal(text: str, *, folder: Path) -> str:
     """The text with every reference replaced by what it points to; relative files are looked up from ``folder``.
 
@@ -75,6 +86,14 @@ def _file_text(path: Path, *, reference: str) -> str:
 
 
 def _prefect_block(name: str) -> str:
+    """The value of a Secret block, or after a dot the secret in a connection's block."""
+    block, _, path = name.partition(".")
+    if path:
+        from connectors.blocks import secret_in
+
+        if (value := secret_in(block, path)) is not None:
+            return value
+        raise SettingsError(f"There is no block named {block} (referred to by ${{prefect:{name}}}).")
     from httpx import HTTPError
     from prefect.blocks.system import Secret as SecretBlock
 

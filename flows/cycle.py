@@ -32,14 +32,16 @@ from connectors.errors import ErrorCode, FatalError, HaltedError, ProvisorError
 from flows.aftermath import STOPS, Ending, conclude, count_stops, let_begin, tell
 from flows.forecast import FEWEST, NOTHING, Forecast, Remaining, pace_counts
 from flows.history import history_of
-from flows.initiator import initiator
+from flows.initiator import initiator, this_run
 from flows.lease import HeldLease, holding
 from flows.pages import keep_pages
 from flows.plan_file import PlanFile, forget_key, read_plan_file, refuse_moved, refuse_unfit
 from flows.preview import Decision
+from flows.scheduled import skipped
 from flows.sharing import sharing
 from flows.sight import CycleChoice, base_of, kind_of_cycle, store_of
 from flows.systems import CLOCK, FINISHED, Systems, now, open_ledger, open_systems
+from tasks.artifacts import CHARTED, begin_progress, move_progress, publish_report
 from tasks.checks import keep_books
 from tasks.drift import DriftReport, find_drift
 from tasks.escrow import Failed
@@ -50,6 +52,9 @@ from tasks.ledger import (
     Cycle,
     CycleKind,
     CycleState,
+    JobBusyError,
+    JobPausedError,
+    JobQuarantinedError,
     Ledger,
     LogAction,
     LogEntry,
@@ -62,7 +67,7 @@ from tasks.mapping import Held
 from tasks.plan import EntryPlan
 from tasks.plan.blocks import Drifted
 from tasks.quarantine import Tally, refuse_paused
-from tasks.report import COUNT_OF, CycleReport, begin_progress, move_progress, publish_report
+from tasks.report import COUNT_OF, QUARANTINED, STOPPED, CycleReport, final_state
 from tasks.snapshots import Side
 
 GRACE_S = 5.0
@@ -551,6 +556,7 @@ def running_cycle(
             initiator=initiator(),
             lease=lease.lease,
         )
+        _name_run(cycle)
         story().info("Cycle %d of %s (%s).", cycle.number, job.name, cycle.kind)
         running: Running | None = None
         try:
@@ -565,15 +571,42 @@ def running_cycle(
         _close(job, ledger, cycle, running, None)
 
 
-def stopped(error: ProvisorError) -> State[ProvisorError]:
+def _name_run(cycle: Cycle) -> None:
+    """Calls the run ``hr-to-app · incremental · #42``, now that this is known."""
+    if cycle.flow_run_id is not None:
+        with get_client(sync_client=True) as client:
+            client.update_flow_run(UUID(cycle.flow_run_id), name=f"{cycle.job} · {cycle.kind} · #{cycle.number}")
+
+
+def stopped(error: ProvisorError) -> State[Any]:
     """The final state of a run that was stopped on purpose. Unlike a fault of ours it is not tried again by itself.
+
+    A run that its schedule began while somebody else had the job, or while it is paused, has nothing to complain about.
+    """
+    run = this_run()
+    if run is not None and run.auto_scheduled and isinstance(error, JobBusyError | JobPausedError):
+        return skipped(str(error))
+    _try_once_only()
+    name = QUARANTINED if isinstance(error, JobQuarantinedError) else STOPPED
+    return FailedState(name=name, message=str(error), data=error)
+
+
+def ended(report: CycleReport | None) -> State[Any]:
+    """The final state of a run whose cycle came to its end."""
+    state = final_state(report)
+    if state.is_failed():
+        _try_once_only()
+    return state
+
+
+def _try_once_only() -> None:
+    """Takes the run's retries away.
 
     The server would otherwise answer a failed state with another try, which nobody makes: the run would never end.
     """
     if flow_run.id is not None:
         with get_client(sync_client=True) as client:
             client.update_flow_run(UUID(flow_run.id), empirical_policy=FlowRunPolicy(retries=0, retry_delay=0))
-    return FailedState(name="Stopped", message=str(error), data=error)
 
 
 def _close(job: Job, ledger: Ledger, cycle: Cycle, running: Running | None, error: BaseException | None) -> None:
@@ -590,6 +623,7 @@ def _close(job: Job, ledger: Ledger, cycle: Cycle, running: Running | None, erro
     )
     report = _report(ending, running)
     report.standing = conclude(ledger, ending)
+    report.quarantined = bool(report.standing) and ledger.quarantine(job.name) is not None
     finished = report.state in FINISHED
     source = running.snapshots.get("source") if running is not None else None
     target = running.snapshots.get("target") if running is not None else None
@@ -612,7 +646,7 @@ def _close(job: Job, ledger: Ledger, cycle: Cycle, running: Running | None, erro
     keep_pages(ledger, report, running.decision if running is not None else None, error)
     if running is not None:
         running.report = report
-    publish_report(report)
+    publish_report(report, ledger.cycles(job.name, limit=CHARTED))
     if (watcher := WATCHER.get()) is not None:
         watcher.ended(report)
     tell(ledger, ending)

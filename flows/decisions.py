@@ -5,7 +5,7 @@ for as long as the decision is in force and the plan still wants the change.
 """
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import replace
 from datetime import UTC, date, datetime, time, timedelta
 from getpass import getuser
@@ -29,6 +29,7 @@ def decide_staged(
     decision: StagedState,
     *,
     only: Sequence[str] = (),
+    items: Collection[Item] | None = None,
     until: datetime | None = None,
     who: str,
     why: str = "",
@@ -36,9 +37,10 @@ def decide_staged(
 ) -> list[Staged]:
     """Approve or reject what a job's guards hold; gives what was decided about.
 
-    ``only``: anchors, ids in the target, names, kinds or actions; without it everything undecided, and where that is
-    rejected also what was approved but has not run. Whoever is named may be decided about again, whatever was decided
-    before. ``until``: when the decision runs out and the guards judge anew; None: when nothing of it is left to do.
+    ``items``: exactly these, of what nobody has decided about. ``only``: anchors, ids in the target, names, kinds or
+    actions; without either everything undecided, and where that is rejected also what was approved but has not run.
+    Whoever is named may be decided about again, whatever was decided before. ``until``: when the decision runs out and
+    the guards judge anew; None: when nothing of it is left to do.
 
     Raises: DecisionError.
     """
@@ -48,6 +50,8 @@ def decide_staged(
         )
     staged = ledger.staged(job)
     chosen = _named(staged, only, job) if only else _undecided(staged, decision, now)
+    if items is not None:
+        chosen = [one for one in _undecided(staged, StagedState.APPROVED, now) if one.key in items]
     if not chosen:
         raise DecisionError(f"Nothing of {job} waits for approval.")
     last = ledger.last_cycle(job)
@@ -71,6 +75,11 @@ def decide_staged(
     ledger.drop_staged(job, [one for one in chosen if one.state is not decision])
     ledger.log_entries(last, [_log_entry(one) for one in decided.values()], now=now)
     return list(decided.values())
+
+
+def undecided(ledger: Ledger, job: str, now: datetime) -> list[Staged]:
+    """What a job's guards hold and nobody has decided about."""
+    return _undecided(ledger.staged(job), StagedState.APPROVED, now)
 
 
 def _undecided(staged: Iterable[Staged], decision: StagedState, now: datetime) -> list[Staged]:

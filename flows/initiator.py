@@ -11,11 +11,16 @@ from flows.decisions import login_name
 
 def initiator() -> str:
     """A person's login on a machine; for a run of a deployment its name, and whether its schedule began it."""
-    context = FlowRunContext.get()
-    run = context.flow_run if context is not None else None
+    run = this_run()
     if run is None or run.deployment_id is None:
         return f"{login_name()}@{socket.gethostname()}"
     return started_by(run, str(deployment.name))
+
+
+def this_run() -> FlowRun | None:
+    """The flow run that this code is part of, if it is part of one."""
+    context = FlowRunContext.get()
+    return context.flow_run if context is not None else None
 
 
 def started_by(run: FlowRun, name: str) -> str:

@@ -1,8 +1,9 @@
 """Which Prefect API a run talks to, decided before Prefect is imported.
 
-People who run a server have set ``PREFECT_API_URL`` or a profile, and that is used. Everybody else gets a local API
-that starts for the run and ends with it, with its history in the state folder. Its start is what a person waits for, so
-it begins at once, beside everything that the run itself has to load.
+People who run a server have set ``PREFECT_API_URL`` or a profile, and that is used; where ``provisor up`` runs for the
+same state folder, its server is. Everybody else gets a local API that starts for the run and ends with it, with its
+history in the state folder. Its start is what a person waits for, so it begins at once, beside everything that the run
+itself has to load.
 """
 
 import os
@@ -10,15 +11,13 @@ import socket
 import subprocess
 import sys
 import time
-import urllib.error
-import urllib.request
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from importlib.metadata import version
 from pathlib import Path
 
 from connectors.errors import UnreachableError
-from tasks.private import make_folder
+from flows.prefect_home import answers, find_server, keys_of, prefect_folder
 
 START_S = 180.0
 """Seconds that the local API may take to answer; the first start makes its database."""
@@ -30,30 +29,38 @@ _QUIET = {
 }
 """For every run. The terminal shows the cycle's own story; the orchestrator's lines are kept in its history."""
 
-_SERVER = {
-    "PREFECT__SERVER_EPHEMERAL": "1",  # no services that only schedules and workers need
-    "PREFECT__SERVER_FINAL": "1",
-    "PREFECT_UI_ENABLED": "0",
+RECORDING = {
     "PREFECT_SERVER_SERVICES_TASK_RUN_RECORDER_BATCH_SIZE": "200",
     "PREFECT_SERVER_SERVICES_TASK_RUN_RECORDER_FLUSH_INTERVAL": "1",
     "PREFECT_SERVER_SERVICES_EVENT_PERSISTER_BATCH_SIZE": "500",
     "PREFECT_SERVER_SERVICES_EVENT_PERSISTER_FLUSH_INTERVAL": "1",
 }
-"""For the local API. By default each event of a task run is a transaction of its own."""
+"""For a server. By default each event of a task run is a transaction of its own."""
+
+_EPHEMERAL = {
+    "PREFECT__SERVER_EPHEMERAL": "1",  # no services that only schedules and workers need
+    "PREFECT__SERVER_FINAL": "1",
+    "PREFECT_UI_ENABLED": "0",
+}
+"""For the local API."""
 
 
 _SERVE = """
-import os, sys, threading
+import os, threading
 
 def end_with_the_run():
-    sys.stdin.buffer.read()
+    os.read(0, 1)
     os._exit(0)
 
 threading.Thread(target=end_with_the_run, daemon=True).start()
+from importlib import import_module
+for name in filter(None, os.environ.get("PROVISOR_PRELOADED", "").split()):
+    import_module(name)
 from uvicorn.main import main
 main()
 """
-"""Runs the server until its standard input ends: when the run is killed there is nobody else to end it."""
+"""Runs the server, with the modules that it is to know, until its standard input ends: when the run is killed there is
+nobody else to end it."""
 
 
 def is_configured() -> bool:
@@ -67,7 +74,9 @@ def is_configured() -> bool:
 
 @contextmanager
 def serving(home: Path) -> Iterator[Callable[[], None]]:
-    """An API for the runs inside: the configured one, else a local one that is starting; gives what waits for it.
+    """An API for the runs inside: the configured one, the one that is up, else a local one that is starting.
+
+    Gives what waits for it.
 
     Must be entered before Prefect is imported. Raises: UnreachableError, by what is given, when the local API does not
     start.
@@ -77,24 +86,52 @@ def serving(home: Path) -> Iterator[Callable[[], None]]:
     if is_configured():
         yield lambda: None
         return
-    folder = make_folder(home / "prefect")
-    port = _free_port()
+    folder = prefect_folder(home)
+    keys = keys_of(home)
+    client = {"PREFECT_HOME": str(folder), "PREFECT_API_AUTH_STRING": keys.sign_in}
+    if (up := find_server(home)) is not None:
+        with _settings(client | {"PREFECT_API_URL": up}):
+            yield lambda: None
+        return
+    port = free_port()
     url = f"http://127.0.0.1:{port}/api"
-    os.environ |= {"PREFECT_HOME": str(folder), "PREFECT_API_URL": url}
+    with (
+        _settings(client | {"PREFECT_API_URL": url}),
+        serve(port, folder, {**RECORDING, **_EPHEMERAL, **keys.settings}) as server,
+    ):
+        yield lambda: wait_for(server, url, folder)
+
+
+@contextmanager
+def _settings(settings: Mapping[str, str]) -> Iterator[None]:
+    """The environment with these settings, for what is inside."""
+    os.environ |= settings
+    try:
+        yield
+    finally:
+        for name in settings:
+            del os.environ[name]
+
+
+@contextmanager
+def serve(port: int, folder: Path, settings: Mapping[str, str]) -> "Iterator[subprocess.Popen[bytes]]":
+    """A Prefect server on loopback that is starting, with its database in ``folder``; ended at the end.
+
+    It ends by itself when this process is killed. Its words go to ``server.log`` in the folder.
+    """
     with (folder / "server.log").open("ab") as log:
         server = subprocess.Popen(
             _command(port),
-            env=_environment(folder),
+            env=_environment(folder, settings),
             stdin=subprocess.PIPE,
             stdout=log,
             stderr=log,
             start_new_session=True,  # whoever interrupts the run from a terminal does not interrupt the server too
         )
         try:
-            yield lambda: _wait(server, url, folder)
+            yield server
         finally:
             _stop(server)
-            del os.environ["PREFECT_API_URL"], os.environ["PREFECT_HOME"]
 
 
 def _command(port: int) -> list[str]:
@@ -102,10 +139,10 @@ def _command(port: int) -> list[str]:
     return [sys.executable, "-c", _SERVE, *app, "--host", "127.0.0.1", "--port", str(port), "--log-level", "error"]
 
 
-def _environment(folder: Path) -> dict[str, str]:
-    """The local API's environment; it looks after its database only when another version made it."""
-    environment = {**_SERVER, **os.environ}
-    environment.pop("PREFECT_API_URL")
+def _environment(folder: Path, settings: Mapping[str, str]) -> dict[str, str]:
+    """A server's environment; it looks after its database only when another version made it."""
+    environment = {**settings, **os.environ, "PREFECT_HOME": str(folder)}
+    environment.pop("PREFECT_API_URL", None)
     if _made_by(folder).exists():
         environment.setdefault("PREFECT_SERVER_DATABASE_MIGRATE_ON_START", "false")
     return environment
@@ -115,15 +152,14 @@ def _made_by(folder: Path) -> Path:
     return folder / f"database-{version('prefect')}"
 
 
-def _wait(server: "subprocess.Popen[bytes]", url: str, folder: Path) -> None:
+def wait_for(server: "subprocess.Popen[bytes]", url: str, folder: Path) -> None:
+    """Waits until a server answers. Raises: UnreachableError."""
     deadline = time.monotonic() + START_S
     while time.monotonic() < deadline and server.poll() is None:
-        try:
-            with urllib.request.urlopen(f"{url}/health", timeout=5):
-                _made_by(folder).touch()
-                return
-        except (urllib.error.URLError, OSError):
-            time.sleep(0.05)
+        if answers(url):
+            _made_by(folder).touch()
+            return
+        time.sleep(0.05)
     raise UnreachableError(
         f"The local Prefect API did not start; its words are in {folder / 'server.log'}. "
         "Set PREFECT_API_URL to use a server of your own."
@@ -141,7 +177,8 @@ def _stop(server: "subprocess.Popen[bytes]") -> None:
         server.stdin.close()
 
 
-def _free_port() -> int:
+def free_port() -> int:
+    """A port of this machine that nobody listened on a moment ago."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port: int = probe.getsockname()[1]

@@ -19,7 +19,7 @@ from prefect.runtime import flow_run
 from prefect.task_runners import ThreadPoolTaskRunner
 
 from flows.aftermath import Ending, settle_escrows
-from flows.cycle import Running, running_cycle, stopped
+from flows.cycle import Running, ended, running_cycle, stopped
 from flows.on_demand_steps import Asked, Page, Result, UnknownEntryError, act, decide_entry, look_up
 from flows.preview import Decision
 from flows.provision import BATCHES_AT_ONCE, STOPS, load
@@ -28,7 +28,6 @@ from flows.systems import now, open_ledger
 from tasks.expressions import Context
 from tasks.job import load_job
 from tasks.ledger import CycleKind
-from tasks.report import final_state
 
 LISTENER: ContextVar[Callable[[Page], None] | None] = ContextVar("listener", default=None)
 """Whoever wants to see the page when it is complete: the terminal."""
@@ -65,7 +64,7 @@ def provision_on_demand(job: Path, identity: str) -> State:
         _publish(page)
         return stopped(error)
     _publish(page)
-    return final_state(running.report)
+    return ended(running.report)
 
 
 def carry_out(running: Running, asked: Asked, decision: Decision, page: Page) -> None:

@@ -20,18 +20,19 @@ from prefect.task_runners import ThreadPoolTaskRunner
 
 from connectors.contract import Snapshot
 from connectors.errors import FatalError
-from flows.cycle import Parcel, Running, running_cycle, stopped
+from flows.attended import attended
+from flows.cycle import Parcel, Running, ended, running_cycle, stopped
 from flows.plan_file import PlanRefusedError
 from flows.preview import Decision, decide
 from flows.sight import CycleChoice, Sight, see_source, see_target
 from flows.systems import recall
 from tasks.agreement import check_agreement
+from tasks.artifacts import publish_plan
 from tasks.checks import refuse_empty
 from tasks.extract import Facts, survey
 from tasks.job import JobError
 from tasks.ledger import JobBusyError, JobPausedError, JobQuarantinedError
 from tasks.load import Batch, BatchSizes, Loaded, load_batch, waves
-from tasks.report import final_state, publish_plan
 
 BATCHES_AT_ONCE = 3
 """Load tasks side by side, so that one sends while another writes its outcomes; the target's pace is shared by all."""
@@ -42,7 +43,8 @@ STOPS = (FatalError, JobError, JobBusyError, JobPausedError, JobQuarantinedError
 
 def _run_name() -> str:
     parameters: dict[str, Any] = flow_run.parameters
-    what = CycleChoice(parameters["cycle"]) if parameters.get("plan_file") is None else "apply"
+    choice = CycleChoice(parameters.get("cycle", CycleChoice.RECONCILE))
+    what = choice if parameters.get("plan_file") is None else "apply"
     return f"{Path(parameters['job']).stem} · {what}"
 
 
@@ -63,8 +65,28 @@ def provision(
         at_once: Anchors of entries that failed before and are tried now, however long they would have to wait.
         plan_file: A plan that was reviewed: exactly this is done, or nothing.
     """
+    return attended(job, lambda: carry_out(job, cycle, at_once=at_once, plan_file=plan_file))
+
+
+@flow(
+    flow_run_name=_run_name,
+    retries=1,
+    retry_delay_seconds=5,
+    task_runner=ThreadPoolTaskRunner(max_workers=BATCHES_AT_ONCE),  # type: ignore[arg-type]
+)
+def reconcile(job: Path) -> State:
+    """Compare with the whole target as it is now, report what others changed there, and bring it in step.
+
+    Args:
+        job: The job file.
+    """
+    return attended(job, lambda: carry_out(job, CycleChoice.RECONCILE))
+
+
+def carry_out(job: Path, choice: CycleChoice, *, at_once: tuple[str, ...] = (), plan_file: Path | None = None) -> State:
+    """One cycle, inside a flow run; gives the run's final state."""
     try:
-        with running_cycle(job, cycle, flow_run_id=flow_run.id, at_once=at_once) as running:
+        with running_cycle(job, choice, flow_run_id=flow_run.id, at_once=at_once) as running:
             if plan_file is not None:
                 running.take_up(plan_file)
             facts = survey(running.systems.source, running.systems.target)
@@ -75,7 +97,7 @@ def provision(
             target = see(Parcel(running), Parcel(facts))
             decision = plan(Parcel(running), source, target, Parcel(facts)).content
             running.keep_to_plan(decision)
-            publish_plan(decision.checked, expected=decision.forecast.sentence)
+            publish_plan(decision.checked, cycle=running.cycle.number, expected=decision.forecast.sentence)
 
             running.settle(decision)
             running.stage(decision)
@@ -84,7 +106,7 @@ def provision(
             running.keep_desired(decision)
     except STOPS as error:
         return stopped(error)
-    return final_state(running.report)
+    return ended(running.report)
 
 
 @task(task_run_name="read the source", cache_policy=NO_CACHE, persist_result=False)

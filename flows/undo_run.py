@@ -8,13 +8,13 @@ from prefect.client.schemas.objects import State
 from prefect.runtime import flow_run
 from prefect.task_runners import ThreadPoolTaskRunner
 
-from flows.cycle import Running, running_cycle, stopped
+from flows.cycle import Running, ended, running_cycle, stopped
 from flows.decisions import login_name
 from flows.provision import BATCHES_AT_ONCE, STOPS, load
 from flows.sight import CycleChoice
 from flows.undo import UndoRefusedError, Wishes, decide_undo
+from tasks.artifacts import publish_plan
 from tasks.ledger import CycleKind, Pause
-from tasks.report import final_state, publish_plan
 
 
 def _run_name() -> str:
@@ -48,14 +48,14 @@ def undo(
                 running.job, running.systems, running.ledger, cycle, wishes, now=running.marks["began"]
             )
             running.have_planned(decision)
-            publish_plan(decision.checked)
+            publish_plan(decision.checked, cycle=running.cycle.number)
             if pause:  # before anything is written, so that an undo that dies half-way is not undone by the next cycle
                 pause_after(running, cycle)
             running.stage(decision)
             load(running, decision)
     except (*STOPS, UndoRefusedError) as error:
         return stopped(error)
-    return final_state(running.report)
+    return ended(running.report)
 
 
 def pause_after(running: Running, cycle: int) -> None:

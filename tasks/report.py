@@ -1,18 +1,15 @@
-"""Tells people what a cycle did: the report itself, artifacts and the run's final state in the Prefect UI.
+"""What a cycle did, for people and machines, and the final state of its run; ``tasks.artifacts`` shows it in the UI.
 
-Prefect is imported by the functions that talk to it, so that the report can be read and shown without it.
+Prefect is imported by the function that needs it, so that the report can be read and shown without it.
 """
 
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
-from uuid import UUID
 
 from connectors.contract import Action
-from tasks.advice import advice_for
-from tasks.checks import Checked, Verdict
+from tasks.checks import Verdict
 from tasks.drift import DriftReport
 from tasks.escrow import Failed
 from tasks.job import Limit
@@ -33,8 +30,8 @@ COUNT_OF = {
 }
 """Actions to the names of a cycle's counts."""
 
-HEAD = 50
-"""Changes shown in the plan's artifact."""
+WAITING, QUARANTINED, STOPPED, SKIPPED = "Waiting for approval", "Quarantined", "Stopped", "Skipped"
+"""Names of final states."""
 
 
 @dataclass(slots=True)
@@ -67,6 +64,8 @@ class CycleReport:
     """What others did to the target; None where it was not listed."""
     error: str = ""
     """What stopped the cycle; empty when it ran to its end."""
+    quarantined: bool = False
+    """Whether the job is in quarantine now."""
     standing: str = ""
     """Why the job does not go on as usual: it is in quarantine, or was paused; empty when it does."""
     page: str = ""
@@ -92,7 +91,7 @@ class CycleReport:
     @property
     def message(self) -> str:
         """One sentence about how the cycle ended."""
-        done = ", ".join(f"{count:,} {_spoken(name)}" for name, count in self.counts.items() if count and name in _DONE)
+        done = ", ".join(f"{count:,} {spoken(name)}" for name, count in self.counts.items() if count and name in _DONE)
         what = f"{done}." if done else "nothing to do."
         match self.state:
             case CycleState.DONE:
@@ -145,7 +144,8 @@ class CycleReport:
 _DONE = frozenset(COUNT_OF.values())
 
 
-def _spoken(name: str) -> str:
+def spoken(name: str) -> str:
+    """A count's name as people say it."""
     return name.replace("_", " ")
 
 
@@ -159,79 +159,33 @@ def _held_json(held: Held) -> dict[str, Any]:
     }
 
 
-# --- Prefect -------------------------------------------------------------------------------------------------------
-
-
 def final_state(report: CycleReport | None) -> "State[Any]":
     """The flow run's final state, whose name says what happened."""
-    from prefect.states import Completed
+    from prefect.states import Completed, Failed
 
     if report is None:
         raise RuntimeError("the cycle ended without a report")
+    if report.quarantined:
+        return Failed(name=QUARANTINED, message=report.standing, data=report.as_json())
     match report.state:
         case CycleState.DONE:
             name = "Completed"
         case CycleState.DONE_WITH_FAILURES:
             name = "Completed with failures"
         case _:
-            name = "Waiting for approval"
+            name = WAITING
     return Completed(name=name, message=report.message, data=report.as_json())
-
-
-def publish_plan(checked: Checked, *, expected: str = "") -> None:
-    """The head of the plan as a Markdown artifact: counts, guards, and the first changes of every block.
-
-    ``expected``: a sentence about how long it will take.
-    """
-    from prefect.artifacts import create_markdown_artifact
-
-    plan = checked.plan
-    lines = [f"# Plan of {plan.job}", "", f"{plan.source} → {plan.target}", ""]
-    lines += ["| action | changes |", "| --- | ---: |"]
-    lines += [f"| {action} | {count:,} |" for action, count in plan.counts().items()] or ["| nothing to do | 0 |"]
-    lines += ["", expected] if expected else []
-    lines += ["", *(f"> **Held back.** {verdict.sentence}\n" for verdict in checked.verdicts)]
-    if checked.verdicts:
-        lines += ["| guard | about | counted | of | allowed | held |", "| --- | --- | ---: | ---: | --- | ---: |"]
-        lines += [_verdict_row(verdict) for verdict in checked.verdicts]
-    if checked.waiting:
-        lines += ["", f"Decide with `provisor approve {plan.job}` or `provisor reject {plan.job}`."]
-    lines += ["", "| action | entry | attributes | reason |", "| --- | --- | --- | --- |"]
-    shown = 0
-    for block in checked.blocks:
-        head = block.table.head(HEAD - shown)
-        for row, (label, reason) in enumerate(head[["label", "reason"]].itertuples(index=False)):
-            lines.append(f"| {block.action} | {_cell(label)} | {_cell(_touched(block, row))} | {_cell(reason)} |")
-        shown += len(head)
-        if shown >= HEAD:
-            break
-    total = plan.requests
-    if total > shown:
-        lines += ["", f"… and {total - shown:,} more; `provisor plan` shows them all."]
-    create_markdown_artifact("\n".join(lines), key=_key(plan.job, "plan"), description=f"Plan of {plan.job}")
-
-
-def _verdict_row(verdict: Verdict) -> str:
-    cells = (
-        verdict.guard,
-        _cell(verdict.subject),
-        f"{verdict.counted:,}",
-        f"{verdict.population:,}",
-        allowed(verdict.limit),
-        f"{verdict.held:,}",
-    )
-    return f"| {' | '.join(cells)} |"
 
 
 def numbers_of(verdict: Verdict) -> str:
     """``12 of 40 counted, allowed 500 or 10% from 20 on``."""
-    most = f", allowed {allowed(verdict.limit)}" if verdict.limit is not None else ""
+    limit = f", allowed {allowed(verdict.limit)}" if verdict.limit is not None else ""
     of = f" of {verdict.population:,}" if verdict.population else ""
-    return f"{verdict.guard}: {verdict.counted:,}{of} counted{most}"
+    return f"{verdict.guard}: {verdict.counted:,}{of} counted{limit}"
 
 
 def allowed(limit: Limit | None) -> str:
-    """What a limit lets through: ``500 and 10% from 20 on``."""
+    """``500 and 10% from 20 on``."""
     if limit is None:
         return "none"
     count = "any number" if limit.count is None else f"{limit.count:,}"
@@ -250,59 +204,3 @@ def verdict_json(verdict: Verdict) -> dict[str, Any]:
         "limit": limit and {"count": limit.count, "fraction": limit.fraction, "minimum": limit.minimum},
         "sentence": verdict.sentence,
     }
-
-
-def publish_report(report: CycleReport) -> None:
-    """The counts of the cycle as a table artifact, and its failures by code as another."""
-    from prefect.artifacts import create_table_artifact
-    from prefect.context import FlowRunContext
-
-    if FlowRunContext.get() is None:
-        return
-    rows = [{"what": _spoken(name), "count": count} for name, count in report.counts.items() if count]
-    rows.append({"what": "unchanged", "count": report.unchanged})
-    create_table_artifact(rows, key=_key(report.job, "counts"), description=report.message)
-    codes = Counter(str(item.code or "") for item in report.failures)
-    codes.update(str(item.code) for item in report.held)
-    if codes:
-        # Messages may hold what a target said about people: they are in the provisioning log only.
-        table = [{"code": code, "entries": count, "advice": _advice(code)} for code, count in codes.most_common()]
-        create_table_artifact(table, key=_key(report.job, "failures"), description="What failed or was held, by code")
-
-
-def _advice(code: str) -> str:
-    advice = advice_for(code)
-    return advice.action if advice is not None else ""
-
-
-def begin_progress(job: str, total: int, *, left: str = "") -> UUID:
-    """A progress artifact at zero. ``left``: how long it will take, for people."""
-    from prefect.artifacts import create_progress_artifact
-
-    description = f"Loading {total:,} requests" + (f", {left}" if left else "")
-    artifact = create_progress_artifact(0.0, key=_key(job, "progress"), description=description)
-    assert isinstance(artifact, UUID)  # a coroutine only where an event loop runs
-    return artifact
-
-
-def move_progress(artifact: UUID, done: int, total: int, *, left: str = "") -> None:
-    """Moves the bar: ``12,300 of 50,000 requests, about 3 min left``."""
-    from prefect.artifacts import update_progress_artifact
-
-    description = f"{done:,} of {total:,} requests" + (f", {left}" if left else "")
-    update_progress_artifact(artifact, progress=100.0 * done / total, description=description)
-
-
-def _key(job: str, what: str) -> str:
-    """Artifact keys hold lower-case letters, digits and hyphens only."""
-    return "".join(letter if letter.isalnum() and letter.isascii() else "-" for letter in f"{job}-{what}".lower())
-
-
-def _cell(text: str) -> str:
-    return text.replace("|", "\\|").replace("\n", " ")
-
-
-def _touched(block: Any, row: int) -> str:
-    if block.touched is not None:
-        return ", ".join(path for path in block.touched.columns if block.touched[path].iloc[row])
-    return f"{len(block.table['members'].iloc[row])} members" if "members" in block.table else ""

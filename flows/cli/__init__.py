@@ -1,6 +1,7 @@
 """The ``provisor`` command line. Every command imports what it needs when it runs, so that ``--help`` answers at once.
 
-The commands are in modules by what they are for: ``running``, ``deciding``, ``looking``, ``making``.
+The commands are in modules by what they are for: ``running``, ``deciding``, ``looking``, ``making``,
+``serving``.
 
 Exit status: 0 done; 1 done with entries failed or held; 2 the job file or the command is wrong; 3 waiting for approval;
 4 stopped or quarantined.
@@ -14,6 +15,7 @@ from flows.cli.deciding import approve, pause, reject, restart, resume
 from flows.cli.looking import diff, docs, history, log, report, status, why
 from flows.cli.making import check, connectors, demo, explain, import_entra, probe, schema
 from flows.cli.running import apply, on_demand, plan, run, undo
+from flows.cli.serving import deploy, up
 
 COMMANDS = (
     check,
@@ -37,6 +39,8 @@ COMMANDS = (
     resume,
     explain,
     import_entra,
+    up,
+    deploy,
     schema,
     connectors,
     demo,

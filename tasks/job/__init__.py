@@ -30,11 +30,11 @@ from tasks.job.models import (
     Nested,
     Reconcile,
     Removal,
-    Schedule,
     SystemSection,
     Vanished,
 )
 from tasks.job.problems import JobError, Problem, Severity
+from tasks.job.schedule import Blackout, Schedule
 
 __all__ = [
     "Actions",
@@ -44,6 +44,7 @@ __all__ = [
     "AssignmentMode",
     "AssignmentTable",
     "AttributeMapping",
+    "Blackout",
     "Budget",
     "BuiltinChecks",
     "Case",

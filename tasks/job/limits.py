@@ -127,3 +127,10 @@ class QuarantineRules(Section):
     """Cycles in a row that could not be carried out at all, because a system did not answer, for example."""
     give_up_after: Duration = timedelta(days=28)
     """How long a job is tried in quarantine; from then on only a person starts it again."""
+
+
+class Approval(Section):
+    """What happens while a run of a deployment waits for somebody to decide about what guards hold."""
+
+    within: Duration = timedelta(days=3)
+    """How long it waits. Then what it waits for is rejected for as long again, and after that asked anew."""

@@ -21,12 +21,13 @@ from connectors.file_section import FileSection
 from connectors.settings import Name, Settings
 from tasks.job.checks import Checks
 from tasks.job.clauses import Filter
-from tasks.job.limits import EscrowRules, Limits, QuarantineRules
+from tasks.job.limits import Approval, EscrowRules, Limits, QuarantineRules
 from tasks.job.problems import JobError as JobError
 from tasks.job.problems import Problem as Problem
 from tasks.job.problems import finding
+from tasks.job.schedule import Schedule
 from tasks.job.section import Flag, Section, Text
-from tasks.job.values import Duration, Rate, cron_problem, time_zone_problem
+from tasks.job.values import Duration, Rate
 
 if TYPE_CHECKING:
     from connectors.contract import Kind
@@ -71,7 +72,18 @@ def settings_class(connector: str, side: Side) -> type[Settings]:
 
 
 def _system_section(value: object, side: Side) -> object:
-    """YAML's keys beside ``connector`` become ``settings``, validated by the connector itself."""
+    """YAML's keys beside ``connector`` become ``settings``, validated by the connector itself.
+
+    A section that is one reference to a block of Prefect is what that block holds.
+    """
+    if isinstance(value, str) and value.strip().startswith("${prefect:"):
+        from connectors.blocks import Side as BlockSide
+        from connectors.blocks import section_of
+
+        try:
+            value = section_of(value, BlockSide(side))
+        except SettingsError as error:
+            raise ValueError(str(error)) from None
     if not isinstance(value, Mapping) or isinstance(value.get("settings"), Settings):
         return value
     name = value.get("connector")
@@ -342,37 +354,6 @@ class History(Section):
     """How many different desired states are kept, the oldest goes first; 0 keeps none."""
 
 
-class Schedule(Section):
-    """When cycles start by themselves: ``every`` so often, or by ``cron``."""
-
-    every: Duration | None = None
-    """Time between two starts: ``20m``."""
-    cron: Text | None = None
-    """Five cron fields: ``0 6 * * 1-5``."""
-    timezone: str = "UTC"
-    """Time zone of the cron fields, as in the IANA data base: ``Europe/Berlin``."""
-
-    @field_validator("cron")
-    @classmethod
-    def _cron_is_valid(cls, text: str | None) -> str | None:
-        if text is not None and (problem := cron_problem(text)):
-            raise ValueError(problem)
-        return text
-
-    @field_validator("timezone")
-    @classmethod
-    def _timezone_exists(cls, name: str) -> str:
-        if problem := time_zone_problem(name):
-            raise ValueError(problem)
-        return name
-
-    @model_validator(mode="after")
-    def _one_rhythm(self) -> Self:
-        if (self.every is None) == (self.cron is None):
-            raise ValueError("Give either every, like 20m, or cron, like 0 6 * * 1-5.")
-        return self
-
-
 _DECIDING = {"source", "target", "assignment", "users", "groups", "deprovision"}
 """Sections that decide who gets what: when one changes, everybody must be evaluated again."""
 
@@ -396,6 +377,8 @@ class Job(Section):
     """What happens to the accounts of people who leave."""
     limits: Limits = Limits()
     """How much may be taken away before a person is asked."""
+    approval: Approval = Approval()
+    """How long a run that waits for approval in Prefect's UI does so."""
     escrow: EscrowRules = EscrowRules()
     """When entries that failed are tried again."""
     quarantine: QuarantineRules = QuarantineRules()

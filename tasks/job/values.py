@@ -4,7 +4,7 @@ A function ``..._problem`` gives the sentence that says what would be right, or 
 """
 
 import re
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime, time, timedelta
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Annotated
@@ -23,6 +23,7 @@ _UNITS = {
 _LENGTH = re.compile(r"(?:\d+[smhdw])+")
 _RATE = re.compile(r"(\d+(?:\.\d+)?)/(s|min|h)")
 _SECONDS = {"s": 1, "min": 60, "h": 3600}
+_MINUTES_OF_A_DAY = 24 * 60
 _OFFSET = re.compile(r"(?:now)?\s*([+-])\s*(\d+)\s*([hdw])", re.IGNORECASE)
 _ANCHOR = re.compile(r"(?P<anchor>[\^$]|\\[AzZ])|\\.|\[\^?\]?(?:\\.|[^\]\\])*\]", re.DOTALL)
 """An anchor, or something inside of which a character that looks like one is none: an escape, a character class."""
@@ -121,6 +122,18 @@ def is_moment(text: str) -> bool:
     except ValueError:
         return False
     return True
+
+
+def time_of_day(value: object) -> object:
+    """A time of the day, as ``22:00``; YAML may have read it as minutes since midnight."""
+    if isinstance(value, time):
+        return value
+    if isinstance(value, int) and not isinstance(value, bool) and 0 <= value < _MINUTES_OF_A_DAY:
+        return time(*divmod(value, 60))
+    match = re.fullmatch(r"(\d{1,2}):(\d{2})", value.strip()) if isinstance(value, str) else None
+    if match is None or int(match[1]) > 23 or int(match[2]) > 59:
+        raise ValueError(f"{_shown(value)} is no time of the day: write hours and minutes, like 22:00.")
+    return time(int(match[1]), int(match[2]))
 
 
 def cron_problem(text: str) -> str | None:

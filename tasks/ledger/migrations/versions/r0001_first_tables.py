@@ -65,7 +65,7 @@ def _whole(name: str, *, null: bool = False) -> sa.Column[int]:
 
 
 def _time(name: str, *, null: bool = False) -> sa.Column[object]:
-    return sa.Column(name, UTCDateTime, nullable=null)
+    return sa.Column(name, UTCDateTime(), nullable=null)
 
 
 def _json(name: str) -> sa.Column[object]:

@@ -1,0 +1,54 @@
+"""Commands for whoever lets jobs run by themselves: a server with its UI, deployments, a worker."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from flows.cli.answering import WRONG, complain
+
+Folder = Annotated[Path, typer.Argument(metavar="[FOLDER]", help="Where the job files are; here without it.")]
+
+
+def up(
+    folder: Folder = Path(),
+    port: Annotated[int, typer.Option(min=1024, max=65535, help="Port of the server on this machine.")] = 4200,
+) -> None:
+    """Serve the jobs of a folder: a Prefect server with its UI, deployments with their schedules, and a worker."""
+    from flows.up import run_up
+
+    raise typer.Exit(run_up(folder, port))
+
+
+def deploy(
+    folder: Folder = Path(),
+    to: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="Write them to this prefect.yaml instead, for prefect deploy --all."),
+    ] = None,
+) -> None:
+    """Deploy the jobs of a folder to the Prefect server that is up or configured; deploying again updates them."""
+    from flows import local_api
+    from flows.home import home
+    from flows.jobs_of import jobs_of
+    from flows.prefect_home import find_server
+
+    jobs = jobs_of(folder)  # here, so that a wrong file is said before the server is asked
+    if to is not None:
+        from flows.project_file import write_project_file
+
+        write_project_file(to, jobs)
+        return
+    own = local_api.is_configured()
+    if not own and find_server(home()) is None:
+        complain("No Prefect server is known here: start one with provisor up, or set PREFECT_API_URL.", WRONG)
+    with local_api.serving(home()):
+        from connectors.blocks import register
+        from flows.automations import find_the_dead
+        from flows.deploy import deploy_folder
+
+        register()
+        if own:
+            find_the_dead()
+        for sentence in deploy_folder(folder).sentences:
+            print(sentence)  # noqa: T201 (this is the command line)

@@ -1,0 +1,51 @@
+"""The jobs of a folder: every YAML file in it that is one."""
+
+from pathlib import Path
+
+from ruamel.yaml import YAML
+from ruamel.yaml.error import YAMLError
+
+from tasks.job import Job, JobError, Problem, load_job
+
+_MARKS = {"source", "target", "users"}
+"""Sections of which a file that is meant to be a job has at least one."""
+
+
+def jobs_of(folder: Path) -> list[Job]:
+    """Every job of a folder, by its whole path, in the order of their names. Files that are about something else,
+    as ``prefect.yaml``, are left out.
+
+    Raises: JobError with every problem of every file; for a folder without jobs; for a name that two jobs have.
+    """
+    if not folder.is_dir():
+        raise _wrong(folder, "This is no folder: name the one in which the job files are.")
+    jobs: list[Job] = []
+    problems: list[Problem] = []
+    for path in sorted([*folder.absolute().glob("*.yaml"), *folder.absolute().glob("*.yml")]):
+        if not _is_meant_to_be_one(path):
+            continue
+        try:
+            job = load_job(path)
+        except JobError as error:
+            problems += error.problems
+            continue
+        if (other := next((one for one in jobs if one.name == job.name), None)) is not None:
+            problems += _wrong(path, f"{other.file.name} has a job called {job.name} too: rename one of them.").problems
+        jobs.append(job)
+    if problems:
+        raise JobError(problems)
+    if not jobs:
+        raise _wrong(folder, "There is no job file in this folder: provisor import-entra makes one, or see flows/jobs.")
+    return sorted(jobs, key=lambda job: job.name)
+
+
+def _is_meant_to_be_one(path: Path) -> bool:
+    try:
+        content = YAML(typ="safe").load(path)
+    except (YAMLError, OSError, UnicodeDecodeError):
+        return True  # what is wrong with it is said when it is loaded
+    return isinstance(content, dict) and not _MARKS.isdisjoint(content)
+
+
+def _wrong(path: Path, message: str) -> JobError:
+    return JobError([Problem(path, None, None, "", message)])

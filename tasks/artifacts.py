@@ -1,0 +1,215 @@
+"""What people see of a cycle in Prefect's UI: plan, counts with a chart, failures, guards, and where to look further.
+
+Prefect is imported by the functions that talk to it. Whoever runs a cycle in a shell, outside of a flow run, leaves
+no artifacts.
+"""
+
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from itertools import groupby, islice
+from typing import Any
+from uuid import UUID
+
+from tasks.advice import advice_for
+from tasks.chart import chart_address
+from tasks.checks import Checked, Verdict
+from tasks.ledger import Cycle
+from tasks.plan import Block
+from tasks.report import CycleReport, allowed, spoken
+
+HEAD = 500
+"""Changes shown in the plan's table."""
+
+CHARTED = 30
+"""Cycles shown in the chart."""
+
+_PATHS = 3
+"""Attributes that are named for each change."""
+
+_REASONS = 10
+"""Reasons that are listed for each kind of change."""
+
+
+def publish_plan(checked: Checked, *, cycle: int, expected: str = "") -> None:
+    """The plan as a page, what is done and held and why, and its first changes as a table to search in.
+
+    ``cycle``: its number within the job. ``expected``: a sentence about how long it will take.
+    """
+    from prefect.artifacts import create_markdown_artifact, create_table_artifact
+
+    plan = checked.plan
+    lines = [f"{plan.source} → {plan.target}", "", "| what | changes |", "| --- | ---: |"]
+    lines += [f"| {action} | {count:,} |" for action, count in plan.counts().items()] or ["| nothing to do | 0 |"]
+    lines += ["", expected] if expected else []
+    lines += _guards(checked)
+    for title, blocks in _alike(checked.blocks):
+        lines += ["", f"### {title} · {sum(map(len, blocks)):,}", "", *_reasons(blocks)]
+    where = f"provisor log {plan.job} --cycle {cycle}"
+    table = key_of(plan.job, "changes")
+    lines += ["", f"The first {HEAD} changes: [{table}](/artifacts/key/{table}). All that was done: `{where}`."]
+    create_markdown_artifact("\n".join(lines), key=key_of(plan.job, "plan"), description=f"Plan of {plan.job}")
+    rows = list(islice(_rows(checked), HEAD))
+    if rows:
+        shown = f"the first {len(rows):,} of {plan.requests:,} changes" if plan.requests > len(rows) else "all changes"
+        create_table_artifact(rows, key=table, description=f"Plan of {plan.job}: {shown}")
+
+
+def _guards(checked: Checked) -> list[str]:
+    if not checked.verdicts and not checked.waiting:
+        return []
+    lines = ["", "## Held back by guards", "", *(f"> {verdict.sentence}\n" for verdict in checked.verdicts)]
+    if checked.verdicts:
+        lines += ["| guard | about | counted | of | allowed | held |", "| --- | --- | ---: | ---: | --- | ---: |"]
+        lines += [_verdict_row(verdict) for verdict in checked.verdicts]
+    for title, blocks in _alike(checked.staged):
+        lines += ["", f"### held: {title} · {sum(map(len, blocks)):,}", "", *_reasons(blocks)]
+    if checked.waiting:
+        job = checked.plan.job
+        lines += ["", f"Resume the run to decide, or write `provisor approve {job}` or `provisor reject {job}`."]
+    return lines
+
+
+def _verdict_row(verdict: Verdict) -> str:
+    cells = (
+        verdict.guard,
+        cell(verdict.subject),
+        f"{verdict.counted:,}",
+        f"{verdict.population:,}",
+        allowed(verdict.limit),
+        f"{verdict.held:,}",
+    )
+    return f"| {' | '.join(cells)} |"
+
+
+def _alike(blocks: Sequence[Block]) -> Iterator[tuple[str, list[Block]]]:
+    """Blocks that do the same to the same kind of entry, with what that is called."""
+    for what, some in groupby(blocks, key=_what):
+        yield what, list(some)
+
+
+def _reasons(blocks: Sequence[Block]) -> list[str]:
+    """The reasons of changes as a list, the most frequent first."""
+    counts: Counter[str] = Counter()
+    for block in blocks:
+        counts.update({str(reason): int(count) for reason, count in block.table["reason"].value_counts().items()})
+    lines = [f"- {count:,} × {reason}" for reason, count in counts.most_common(_REASONS)]
+    more = len(counts) - len(lines)
+    return [*lines, f"- and {more:,} other reasons"] if more > 0 else lines
+
+
+def _rows(checked: Checked) -> Iterator[dict[str, str]]:
+    """The changes, those that are held first, as rows of a table."""
+    for held, blocks in (("held: ", checked.staged), ("", checked.blocks)):
+        for block in blocks:
+            head = block.table.head(HEAD)[["label", "anchor", "reason"]].astype(str)
+            for row, (label, anchor, reason) in enumerate(head.itertuples(index=False)):
+                yield {
+                    "what": f"{held}{_what(block)}",
+                    "entry": f"{label} ({anchor})",
+                    "why": reason,
+                    "attributes": _touched(block, row),
+                }
+
+
+def _what(block: Block) -> str:
+    """``disable user``; members are a group's anyway."""
+    return str(block.action) if "members" in block.table else f"{block.action} {block.kind}"
+
+
+def _touched(block: Block, row: int) -> str:
+    if block.touched is not None:
+        paths = [path.rpartition(":")[2] for path in block.touched.columns if block.touched[path].iloc[row]]
+        more = len(paths) - _PATHS
+        return ", ".join(paths[:_PATHS]) + (f" and {more} more" if more > 0 else "")
+    if "members" not in block.table:
+        return ""
+    count = len(block.table["members"].iloc[row])
+    return f"{count} member{'s' if count != 1 else ''}"
+
+
+def publish_report(report: CycleReport, cycles: Sequence[Cycle] = ()) -> None:
+    """What the cycle did, as one page, and its failures by code as a table.
+
+    ``cycles``: the job's last ones, the newest first, for the chart.
+    """
+    from prefect.artifacts import create_markdown_artifact
+    from prefect.context import FlowRunContext
+
+    if FlowRunContext.get() is None:
+        return
+    page = "\n".join(_page(report, cycles))
+    create_markdown_artifact(page, key=key_of(report.job, "cycle"), description=report.message)
+    _publish_failures(report)
+
+
+def _page(report: CycleReport, cycles: Sequence[Cycle]) -> list[str]:
+    """The cycle's page in Markdown."""
+    lines = [f"> {report.standing}", ""] if report.standing else []
+    lines += ["| what | count |", "| --- | ---: |"]
+    lines += [f"| {spoken(name)} | {count:,} |" for name, count in report.counts.items() if count]
+    lines += [f"| unchanged | {report.unchanged:,} |"]
+    if len(cycles) > 1:
+        lines += ["", f"## Changes per cycle, the last {min(len(cycles), CHARTED)}", ""]
+        lines += [f"![Changes per cycle]({chart_address(cycles[:CHARTED])})"]
+    for title, sentences in (
+        ("Held back by guards", report.guards),
+        ("Data checks", report.findings),
+        ("Drift", report.drift.sentences if report.drift is not None else ()),
+        ("How the target was seen", [report.seen] if report.seen else []),
+    ):
+        if sentences:
+            lines += ["", f"## {title}", "", *(f"- {sentence}" for sentence in sentences)]
+    if report.seconds:
+        lines += ["", "## Time", "", "| part | seconds |", "| --- | ---: |"]
+        lines += [f"| {part} | {seconds:.1f} |" for part, seconds in report.seconds.items()]
+    lines += ["", "## Look further", ""]
+    pages = {"the report of the run": report.page, "the data docs": report.docs}
+    lines += [f"- {name}: `{path}`" for name, path in pages.items() if path]
+    lines += [f"- every change: `provisor log {report.job} --cycle {report.cycle}`"]
+    lines += [f"- how the job stands: `provisor status {report.job}`"]
+    return lines
+
+
+def _publish_failures(report: CycleReport) -> None:
+    from prefect.artifacts import create_table_artifact
+
+    codes = Counter(str(item.code or "") for item in report.failures)
+    codes.update(str(item.code) for item in report.held)
+    if codes:
+        # Messages may hold what a target said about people: they are in the provisioning log only.
+        table = [{"code": code, "entries": count, "what to do": _advice(code)} for code, count in codes.most_common()]
+        description = "What failed or was held, by code"
+        create_table_artifact(table, key=key_of(report.job, "failures"), description=description)
+
+
+def _advice(code: str) -> str:
+    advice = advice_for(code)
+    return advice.action if advice is not None else ""
+
+
+def begin_progress(job: str, total: int, *, left: str = "") -> UUID:
+    """A progress artifact at zero. ``left``: how long it will take, for people."""
+    from prefect.artifacts import create_progress_artifact
+
+    description = f"Loading {total:,} requests" + (f", {left}" if left else "")
+    artifact = create_progress_artifact(0.0, key=key_of(job, "progress"), description=description)
+    assert isinstance(artifact, UUID)  # a coroutine only where an event loop runs
+    return artifact
+
+
+def move_progress(artifact: UUID, done: int, total: int, *, left: str = "") -> None:
+    """Moves the bar: ``12,300 of 50,000 requests, about 3 min left``."""
+    from prefect.artifacts import update_progress_artifact
+
+    description = f"{done:,} of {total:,} requests" + (f", {left}" if left else "")
+    update_progress_artifact(artifact, progress=100.0 * done / total, description=description)
+
+
+def key_of(job: str, what: str) -> str:
+    """Artifact keys hold lower-case letters, digits and hyphens only."""
+    return "".join(letter if letter.isalnum() and letter.isascii() else "-" for letter in f"{job}-{what}".lower())
+
+
+def cell(text: Any) -> str:
+    """A text as a cell of a Markdown table."""
+    return str(text).replace("|", "\\|").replace("\n", " ").replace("<", "&lt;")

@@ -1,0 +1,95 @@
+"""When cycles start by themselves, and when they do not."""
+
+from datetime import datetime, time
+from enum import StrEnum
+from typing import Annotated, Self
+from zoneinfo import ZoneInfo
+
+from pydantic import BeforeValidator, ConfigDict, Field, WithJsonSchema, field_validator, model_validator
+
+from tasks.job.section import Section, Text
+from tasks.job.values import Duration, cron_problem, time_of_day, time_zone_problem
+
+
+class Day(StrEnum):
+    """A day of the week."""
+
+    MONDAY = "mon"
+    TUESDAY = "tue"
+    WEDNESDAY = "wed"
+    THURSDAY = "thu"
+    FRIDAY = "fri"
+    SATURDAY = "sat"
+    SUNDAY = "sun"
+
+
+TimeOfDay = Annotated[time, BeforeValidator(time_of_day), WithJsonSchema({"type": "string", "examples": ["22:00"]})]
+
+
+class Blackout(Section):
+    """A time of the day in which no cycle starts by itself; one that ends before it begins lasts over midnight."""
+
+    model_config = ConfigDict(validate_by_alias=True, validate_by_name=True)
+
+    days: tuple[Day, ...] = tuple(Day)
+    """Days on which it begins: ``[mon, tue]``; every day where this is left out."""
+    begin: Annotated[TimeOfDay, Field(alias="from")]
+    """When it begins, in the schedule's time zone: ``22:00``."""
+    end: Annotated[TimeOfDay, Field(alias="to")]
+    """When it ends."""
+
+    @model_validator(mode="after")
+    def _lasts(self) -> Self:
+        if self.begin == self.end:
+            raise ValueError("A blackout that begins and ends at the same time says nothing: give from and to.")
+        return self
+
+    def covers(self, moment: datetime) -> bool:
+        """Whether a moment, in the schedule's time zone, lies in it."""
+        days, at = list(Day), moment.time()
+        today = days[moment.weekday()] in self.days
+        if self.begin < self.end:
+            return today and self.begin <= at < self.end
+        return (today and at >= self.begin) or (days[moment.weekday() - 1] in self.days and at < self.end)
+
+    def __str__(self) -> str:
+        days = "" if set(self.days) == set(Day) else f" on {', '.join(day.name.capitalize() for day in self.days)}"
+        return f"{self.begin:%H:%M} to {self.end:%H:%M}{days}"
+
+
+class Schedule(Section):
+    """When cycles start by themselves: ``every`` so often, or by ``cron``."""
+
+    every: Duration | None = None
+    """Time between two starts: ``20m``."""
+    cron: Text | None = None
+    """Five cron fields: ``0 6 * * 1-5``."""
+    timezone: str = "UTC"
+    """Time zone of the cron fields and of blackouts, as in the IANA data base: ``Europe/Berlin``."""
+    blackout: tuple[Blackout, ...] = ()
+    """When no cycle starts by itself: ``{days: [mon, fri], from: "22:00", to: "06:00"}``."""
+
+    @field_validator("cron")
+    @classmethod
+    def _cron_is_valid(cls, text: str | None) -> str | None:
+        if text is not None and (problem := cron_problem(text)):
+            raise ValueError(problem)
+        return text
+
+    @field_validator("timezone")
+    @classmethod
+    def _timezone_exists(cls, name: str) -> str:
+        if problem := time_zone_problem(name):
+            raise ValueError(problem)
+        return name
+
+    @model_validator(mode="after")
+    def _one_rhythm(self) -> Self:
+        if (self.every is None) == (self.cron is None):
+            raise ValueError("Give either every, like 20m, or cron, like 0 6 * * 1-5.")
+        return self
+
+    def blackout_at(self, moment: datetime) -> Blackout | None:
+        """The blackout in which a moment (aware) lies, if there is one."""
+        there = moment.astimezone(ZoneInfo(self.timezone))
+        return next((one for one in self.blackout if one.covers(there)), None)
