@@ -22,7 +22,7 @@ def service() -> ScimService:
 
 
 def test_a_probe_writes_the_profile_that_cycles_go_by(service: ScimService, tmp_path: Path) -> None:
-    """One JSON document, one file beside the job with the service's name, and a second probe does not overwrite it."""
+    """One JSON document, one file beside the job; a second probe does not write over it."""
     place = Workplace.make(tmp_path, url=service.url)
     said = place.call("probe", str(place.job), "--write", "--json")
     assert said.status == 0, said.err
