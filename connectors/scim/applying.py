@@ -251,6 +251,8 @@ class Applier:
         name = change.attributes.get(naming)
         if name is None:
             raise SchemaMismatchError(f"Without {naming} it cannot be looked for.")
+        if not self._habits.profile.filters.supported:
+            raise SchemaMismatchError("By its profile the service does not answer filters.")
         params: dict[str, str | int] = {"filter": equals(parse_path(naming), str(name))}
         if change.kind is Kind.GROUP:
             params["excludedAttributes"] = "members"
@@ -302,7 +304,7 @@ class Applier:
         if (reason := self._habits.hopeless(kind, "id")) is not None:
             raise UnsupportedError(reason)
         await self._sender.delete(work)
-        if self._habits.proven([shape]):
+        if self._habits.profile.soft_delete or self._habits.proven([shape]):
             return
         async with self._habits.turn(kind):
             if not await self._is_gone(work):

@@ -68,7 +68,7 @@ async def read_delta(
 
     Raises: FatalError, RetryableError.
     """
-    if any(kind not in marks for kind in _kinds(wanted)):
+    if any(kind not in marks for kind in _kinds(wanted)) or not (await service.profile()).filters.supported:
         return None
     try:
         content = await service.read(

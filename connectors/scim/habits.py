@@ -70,6 +70,10 @@ class Habits:
         """How a write of this shape is sent."""
         return self._forms.get(shape) or self._usual[shape[0]]
 
+    def condition(self, etag: str | None) -> dict[str, str] | None:
+        """Headers under which a whole entry is taken only while it is as it was read."""
+        return {"If-Match": etag} if etag and self.profile.etag else None
+
     def spelled(self, kind: Kind, op: str) -> str:
         """An op as the service wants it: as in the form that is usual there."""
         return op.capitalize() if self._usual[kind] in {PatchForm.CAPITALS, PatchForm.ENTRA} else op

@@ -144,7 +144,7 @@ class MemberUpdater:
         wanted = dict.fromkeys([*there, *members] if deed is Deed.ADD else vanished(there, members))
         codec = self._sender.codecs[Kind.GROUP]
         whole = to_put(PatchForm.PUT, codec, held.entry, ()) | {MEMBERS: [{"value": member} for member in wanted]}
-        headers = {"If-Match": held.etag} if held.etag else None
+        headers = self._habits.condition(held.etag)
         return work.call(
             "PUT", work.address, purpose, effect=Effect.REPEATABLE, body=dump(whole), known=True, headers=headers
         )

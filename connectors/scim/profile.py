@@ -121,8 +121,10 @@ class Profile(Settings):
     add_members: MemberForm = MemberForm.PATHS
     remove_members: MemberForm = MemberForm.PATHS
     active: Truth = Truth.BOOLEAN
-    etag: bool = False
-    """Whether an entry that is sent back whole goes with If-Match, so that nobody else's change is overwritten."""
+    etag: bool = True
+    """Whether an entry that is sent back whole goes with If-Match, where the service gives versions, so that nobody
+    else's change is overwritten.
+    """
     delete: bool = True
     """False where users cannot be deleted, only disabled."""
     groups: bool = True

@@ -304,6 +304,12 @@ class ScimService:
     async def find(self, kind: Kind, attribute: str, values: Sequence[str], paths: Sequence[str]) -> pd.DataFrame:
         """Entries whose attribute equals one of the values. Raises: FatalError, RetryableError."""
         codec = (await self.codecs())[kind]
+        filters = (await self.profile()).filters
+        if not filters.supported:
+            raise SchemaMismatchError(
+                "By its profile the service does not answer filters, so existing accounts cannot be looked up. Match "
+                "against a complete read of the target instead."
+            )
         found: dict[str, Resource] = {}
         with bad_paths_as_settings():
             collector = Collector(codec, [*paths, attribute])
@@ -311,8 +317,7 @@ class ScimService:
         # Services understand one spelling, or both; the other gives an error or, silently, nothing.
         spellings = [equals]
         if path.clauses:
-            written = (await self.profile()).filters.emails
-            spellings = [spelling for spelling, form in _SPELLINGS if written in {EmailFilter.BOTH, form}]
+            spellings = [spelling for spelling, form in _SPELLINGS if filters.emails in {EmailFilter.BOTH, form}]
 
         async def look_up(value: str) -> None:
             for spelling in tuple(spellings):

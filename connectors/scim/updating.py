@@ -285,7 +285,7 @@ class Updater:
             for form in PUTS & forms.keys():
                 whole = merged(update.codec, base, update.attributes, truth=self._habits.truth)
                 body = dump(to_put(form, update.codec, whole, update.attributes))
-                headers = {"If-Match": held.etag} if held.etag else None
+                headers = self._habits.condition(held.etag)
                 return work.call(
                     "PUT", work.address, purpose, effect=Effect.REPEATABLE, body=body, known=True, headers=headers
                 )

@@ -239,12 +239,13 @@ class Guest:
         etag = None if isinstance(answer, str) else answer.headers.get("etag")
         self.notes.note("versions", "ETag", "sent" if etag else "none")
         if etag:
-            body = patch([{"op": "replace", "path": "title", "value": "Version"}])
-            changed = await self.asker.send("PATCH", address, body=body, headers={"If-Match": 'W/"provisor-probe"'})
-            honoured = not isinstance(changed, str) and changed.status == 412
-            self.notes.note("versions", "If-Match with a wrong version", said(changed))
-            if honoured:
-                self.notes.settings["etag"] = True
+            codec = await self.codec(Kind.USER)
+            body = dump(to_put(PatchForm.PUT, codec, body_of(answer), ()))
+            for question, version in (("wrong", 'W/"provisor-probe"'), ("right", etag)):
+                sent = await self.asker.send("PUT", address, body=body, headers={"If-Match": version})
+                self.notes.note("versions", f"PUT with If-Match and the {question} version", said(sent))
+                if version == etag and not isinstance(sent, str) and sent.status == 412:
+                    self.notes.settings["etag"] = False
 
     # -- groups --------------------------------------------------------------------------------------------------
 
