@@ -19,7 +19,7 @@ from flows.cli import app
 from flows.running import decide_now
 from flows.show import show_plan
 from tasks.expressions import FUNCTIONS, function_reference
-from tasks.job import load_job
+from tasks.job import BuiltinChecks, Checks, load_job
 from tests.servers.scim_service import ScimService
 
 ROOT = Path(tasks.__file__).parents[1]
@@ -90,6 +90,14 @@ def test_the_job_of_the_readme_gives_the_plan_it_shows(tmp_path, monkeypatch):
         show_plan(Console(file=text, width=200, highlight=False, soft_wrap=True), decision, limit=None)
         shown = text.getvalue().replace(service.url, "http://127.0.0.1:8080/v2")
     assert shown.strip() == block("text").strip()
+
+
+def test_the_data_checks_that_are_shown_are_a_section():
+    """They are accepted as they stand, and every built-in check is among them."""
+    text = re.search(r"## Data quality\n.*?```yaml\n(.*?)```", README, re.DOTALL).group(1)
+    shown = YAML(typ="safe").load(text)["checks"]
+    assert Checks.model_validate(shown).written == 2
+    assert list(shown["builtin"]) == list(BuiltinChecks.model_fields)
 
 
 def test_every_way_to_sign_in_that_is_shown_is_one():
