@@ -54,7 +54,7 @@ def test_an_entry_that_fails_waits_longer_and_longer_and_delays_nobody(
     """Tried in the next cycle, then not before 40 minutes; --now ends the wait; a success ends the escrow."""
     person = somebody(small)
     anchor, name = person["employeeId"], person["userPrincipalName"]
-    service.set_fault("error", status=400, method="POST", path="^/Users", contains=name)
+    service.set_fault("error", status=403, method="POST", path="^/Users", contains=name)
 
     def sent() -> int:
         return service.faults["error"].struck

@@ -250,7 +250,7 @@ class Driver:
         onlooker = _Onlooker()
         try:
             with self._clock(), _orchestrated_by_nobody(self._opened(), power, onlooker):
-                state = flows.provision.provision.fn(self.job, CycleChoice(choice), at_once)
+                state = flows.provision.carry_out(self.job, CycleChoice(choice), at_once=at_once)
                 assert onlooker.report is not None, f"a living process ended without a report: {state.message}"
         except Killed:
             onlooker.report = None
