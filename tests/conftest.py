@@ -7,6 +7,10 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 
+# Prefect sets up its logging once in a process, whichever test comes to it first.
+for logger in ("", "FLOW_RUNS_", "TASK_RUNS_"):
+    os.environ[f"PREFECT_LOGGING_HANDLERS_CONSOLE_{logger}LEVEL"] = "CRITICAL"
+
 settings.register_profile("untimed", deadline=None)
 settings.load_profile("untimed")
 

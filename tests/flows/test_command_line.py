@@ -178,7 +178,7 @@ def test_run_is_a_flow_run_of_the_configured_api(
     assert not (small.home / "prefect").exists()  # no API of its own where one is configured
 
     [run] = runs_of(prefect, job)
-    assert run.name == "job · auto"
+    assert run.name == f"{job} · initial · #1"
     assert run.state is not None
     assert (run.state.type.value, run.state.name) == ("COMPLETED", "Completed")
     assert run.state.message is not None
@@ -275,7 +275,7 @@ def test_a_stopped_run_is_exit_four_and_over(
     assert "401" in said.document["error"]
     [run] = runs_of(prefect, job)
     assert run.state is not None
-    assert (run.state.type.value, run.state.name) == ("FAILED", "Stopped")
+    assert (run.state.type.value, run.state.name) == ("FAILED", "Quarantined")  # credentials are nobody's bad luck
     assert run.run_count == 1
 
 

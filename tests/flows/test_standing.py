@@ -303,7 +303,7 @@ def test_who_leaves_is_tried_in_every_cycle(small: Workplace, service: ScimServi
     person = somebody(small)["employeeId"]
     (id_,) = [id_ for id_, user in service.users.items() if user["externalId"] == person]
     small.change(person, lambda row: None)
-    service.set_fault("error", status=400, path=f"^/Users/{id_}", method="PATCH,PUT,DELETE")
+    service.set_fault("error", status=403, path=f"^/Users/{id_}", method="PATCH,PUT,DELETE")
     for number in range(1, 5):
         assert cycle_at(small, START + number * 20 * MINUTE).exit_status == 1
         assert service.faults["error"].struck == number
