@@ -152,7 +152,7 @@ def as_bytes(world: World, random: Random | None) -> bytes:
     stream = io.BytesIO()
     checked = check_plan(world.plan(random=random), world.job.limits)
     source, target = world.source(random), world.target(random)
-    write_plan(stream, Decision(checked, sight=Sight(target, "listed", listing=target), source=source))
+    write_plan(stream, Decision(checked, [], sight=Sight(target, "listed", listing=target), source=source))
     return stream.getvalue()
 
 
