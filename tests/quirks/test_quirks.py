@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.quirks import lives
 from tests.quirks.lives import Life
 from tests.servers.scim_service import QUIRKS, ScimService
 
@@ -17,10 +18,15 @@ SMALL_PAGES = frozenset(
 """Switches about lists that have more than one page."""
 
 NOT_KEPT = "but {} stays as it was, in whatever form it is sent: it does not keep it, or does not show it"
+SOFT = "add a matching rule on userName so that it is adopted"
+"""Who was deleted is still there, and keeps the name from whoever comes back."""
+
 REFUSALS = {
     ("external_id", "dropped"): NOT_KEPT.format("externalId"),
     ("enterprise", "dropped"): NOT_KEPT.format("urn:ietf:params:scim:schemas:extension:enterprise:2.0:User:department"),
     ("enterprise", "refused"): "There is no attribute urn:ietf:params:scim:schemas:extension:enterprise:2.0:User",
+    ("enterprise", "must_be_named"): "schemas does not name urn:ietf:params:scim:schemas:extension:enterprise:2.0:User",
+    ("delete_twice", "soft"): SOFT,
     ("overlapping_creates", "any_overlap_error_500"): "The system fail",
     ("paging", "ignored"): "The service ignores paging: asked for users from number 5 on, it gave the first 4",
     ("total_results", "page_size"): "stays incomplete after 3 tries",
@@ -129,7 +135,7 @@ def test_a_service_as_the_standard_has_it(tmp_path: Path) -> None:
 
 WITHOUT_PATCH = [{"patch": patch, "put": put} for patch in ("not_implemented", "silent") for put in ("clears", "keeps")]
 COMBINATIONS = [
-    *WITHOUT_PATCH,
+    *(quirks for quirks in WITHOUT_PATCH if quirks["put"] == "clears"),
     {"patch": "not_allowed", "if_match": "ignored"},
     {"patch": "not_allowed", "if_match": "body_hash"},
     {"operation_case": "capital_only", "active_text": "demanded", "active_shown": "text"},
@@ -137,7 +143,7 @@ COMBINATIONS = [
     {"path_sub_attribute": "silent", "path_element": "silent", "remove_attribute": "silent"},
     {"remove_members_filter": "error_500", "remove_members_list": "refused"},
     {"id_form": "user_name", "location": "missing", "filter": "ignored"},
-    {"delete_twice": "soft", "deleted_member": "kept", "patch_answer": "no_content"},
+    {"deleted_member": "kept", "patch_answer": "no_content"},
 ]
 
 
@@ -147,8 +153,16 @@ def test_a_service_with_several_quirks(quirks: dict[str, str], tmp_path: Path) -
     assert_converged(live(tmp_path, **quirks))
 
 
-def test_without_patch_and_without_put_nothing_can_be_changed(tmp_path: Path) -> None:
-    """Then a sentence says so, and accounts are created and deleted all the same."""
+@pytest.mark.parametrize("quirks", [quirks for quirks in WITHOUT_PATCH if quirks["put"] == "keeps"], ids=str)
+def test_where_nothing_can_be_taken_away_it_is_said(quirks: dict[str, str], tmp_path: Path) -> None:
+    """A PUT that keeps what it does not name clears no value: the entry fails, and is never said to be done."""
+    life = live(tmp_path, **quirks)
+    assert any("failed" in said for said in life.refusals), life.refusals
+
+
+def test_without_patch_and_without_put_nothing_can_be_changed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Then a sentence says so, and accounts are created and deleted all the same. A 500 is tried five times."""
+    monkeypatch.setattr(lives, "MOST_REQUESTS", 5 * lives.MOST_REQUESTS)
     life = live(tmp_path, patch="not_implemented", put="error_500")
     assert any("The system cannot change the user (HTTP 501" in said for said in life.refusals), life.refusals
 

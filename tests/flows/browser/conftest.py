@@ -1,0 +1,5 @@
+"""The walk through the pages takes minutes on a small machine: it belongs to the long form, ``make long``."""
+
+import os
+
+collect_ignore = [] if os.environ.get("PROVISOR_LONG") else ["test_pages.py"]
