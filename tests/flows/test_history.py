@@ -128,7 +128,7 @@ def test_history_tells_one_person_from_the_first_day_to_the_last(
     person = staff(settled)[0]
     anchor = person["employeeId"]
     settled.change(anchor, lambda row: row | {"jobTitle": "First"})
-    service.set_fault("error", status=400, method="PATCH", times=1)
+    service.set_fault("error", status=403, method="PATCH", times=1)
     assert settled.cycle().exit_status == 1
     assert settled.cycle().exit_status == 0
     settled.change(anchor, lambda row: None)
