@@ -10,6 +10,7 @@ Source: Prefect documentation, "Detect zombie flows".
 
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 from prefect.automations import (
     AutomationCore,
@@ -31,8 +32,13 @@ Longer than the 15 minutes for which a server that was restarted holds back even
 their end would otherwise be taken for silence.
 """
 
-_RUNS = {"prefect.resource.id": "prefect.flow-run.*"}
-_OURS = {"prefect.resource.id": "prefect.tag.provisor", "prefect.resource.role": "tag"}
+_OUR_RUNS: dict[str, Any] = {
+    "match": ResourceSpecification({"prefect.resource.id": "prefect.flow-run.*"}),
+    "match_related": ResourceSpecification(
+        {"prefect.resource.id": "prefect.tag.provisor", "prefect.resource.role": "tag"}
+    ),
+    "for_each": {"prefect.resource.id"},
+}
 _HEARTBEAT = "prefect.flow-run.heartbeat"
 _BEGUN = ("Pending", "Running", "AwaitingConcurrencySlot", "Skipped", "Cancelled", "Completed", "Failed", "Crashed")
 _RUN = "Run {{ flow_run.name }} of the deployment {{ deployment.name }}"
@@ -67,20 +73,18 @@ def _put(client: SyncPrefectClient, automation: AutomationCore) -> None:
     client.update_automation(known[0].id, automation)
 
 
+def _silence(after: set[str], expected: set[str]) -> EventTrigger:
+    """Fires when, after one of these events of a run of ours, none of those that are expected comes in time."""
+    return EventTrigger(
+        after=after, expect=expected, posture=Posture.Proactive, threshold=1, within=PATIENCE, **_OUR_RUNS
+    )
+
+
 def _dead() -> AutomationCore:
     return AutomationCore(
         name="Provisor: runs that died",
         description="Marks a run as crashed when nothing was heard of it for a while, so that the next one can begin.",
-        trigger=EventTrigger(
-            after={_HEARTBEAT},
-            expect={"prefect.flow-run.*"},
-            match=ResourceSpecification(_RUNS),
-            match_related=ResourceSpecification(_OURS),
-            for_each={"prefect.resource.id"},
-            posture=Posture.Proactive,
-            threshold=1,
-            within=PATIENCE,
-        ),
+        trigger=_silence({_HEARTBEAT}, {"prefect.flow-run.*"}),
         actions=[
             ChangeFlowRunState(
                 state=StateType.CRASHED,
@@ -94,16 +98,7 @@ def _never_begun() -> AutomationCore:
     return AutomationCore(
         name="Provisor: runs that never began",
         description="Marks a run as crashed when its worker died while it was starting it.",
-        trigger=EventTrigger(
-            after={"prefect.flow-run.Submitting", "prefect.flow-run.Pending"},
-            expect={"prefect.flow-run.*"},
-            match=ResourceSpecification(_RUNS),
-            match_related=ResourceSpecification(_OURS),
-            for_each={"prefect.resource.id"},
-            posture=Posture.Proactive,
-            threshold=1,
-            within=PATIENCE,
-        ),
+        trigger=_silence({"prefect.flow-run.Submitting", "prefect.flow-run.Pending"}, {"prefect.flow-run.*"}),
         actions=[
             ChangeFlowRunState(
                 state=StateType.CRASHED, message="The worker took the run and never began it: it is gone."
@@ -117,13 +112,7 @@ def _crashed(notice: object) -> AutomationCore:
         name="Provisor: runs that crashed",
         description="Tells the people of the job.",
         trigger=EventTrigger(
-            expect={"prefect.flow-run.Crashed"},
-            match=ResourceSpecification(_RUNS),
-            match_related=ResourceSpecification(_OURS),
-            for_each={"prefect.resource.id"},
-            posture=Posture.Reactive,
-            threshold=1,
-            within=timedelta(0),
+            expect={"prefect.flow-run.Crashed"}, posture=Posture.Reactive, threshold=1, within=timedelta(0), **_OUR_RUNS
         ),
         actions=[
             SendNotification(
@@ -140,16 +129,7 @@ def _overdue(notice: object) -> AutomationCore:
     return AutomationCore(
         name="Provisor: runs that are overdue",
         description="Tells the people of the job when a run has not begun long after it was due.",
-        trigger=EventTrigger(
-            after={"prefect.flow-run.Late"},
-            expect={f"prefect.flow-run.{state}" for state in _BEGUN},
-            match=ResourceSpecification(_RUNS),
-            match_related=ResourceSpecification(_OURS),
-            for_each={"prefect.resource.id"},
-            posture=Posture.Proactive,
-            threshold=1,
-            within=PATIENCE,
-        ),
+        trigger=_silence({"prefect.flow-run.Late"}, {f"prefect.flow-run.{state}" for state in _BEGUN}),
         actions=[
             SendNotification(
                 block_document_id=notice,

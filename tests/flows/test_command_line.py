@@ -2,8 +2,10 @@
 
 import csv
 import io
+import json
 import subprocess
 import sys
+from collections import Counter
 from collections.abc import Iterator
 from uuid import UUID
 
@@ -192,11 +194,15 @@ def test_run_is_a_flow_run_of_the_configured_api(
     artifacts = artifacts_of(prefect, run.id)
     assert {key: artifact.type for key, artifact in artifacts.items()} == {
         f"{job}-plan": "markdown",
-        f"{job}-counts": "table",
+        f"{job}-changes": "table",
+        f"{job}-cycle": "markdown",
         f"{job}-progress": "progress",
     }
     assert float(str(artifacts[f"{job}-progress"].data)) == 100.0
     assert f"| create | {document['counts']['created']} |" in str(artifacts[f"{job}-plan"].data)
+    assert f"| created | {document['counts']['created']} |" in str(artifacts[f"{job}-cycle"].data)
+    changes = json.loads(str(artifacts[f"{job}-changes"].data))
+    assert Counter(change["what"] for change in changes)["create group"] == len(wanted.groups)
 
 
 @PREFECT

@@ -36,7 +36,7 @@ WIDE = {"count": None, "fraction": 1.0}
 COLUMNS = ("id", "userName", "given", "family", "title", "mail", "mobile", "department", "manager", "status")
 ROUNDS = 3
 """Cycles in a row after which nothing may be left to do."""
-MOST_REQUESTS = 1000
+MOST_REQUESTS = 400
 """In one act, for six users and two groups: far more than any service should need, far fewer than a loop makes."""
 
 Row = dict[str, str]
