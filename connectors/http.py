@@ -100,6 +100,10 @@ class Call:
     """Headers of this request alone."""
     known: bool = False
     """True where the path names an entry that was there before, so that 404 means it is gone."""
+    weight: int = 1
+    """Changes in it: what its answer takes is shared by them."""
+    sociable: bool = False
+    """True where it may go with others in one request."""
     impatient: bool = False
     """True where a failure is final: no retries."""
     sent: int = 0
@@ -334,7 +338,7 @@ class HttpSession:
             if answer.status != 401:
                 line.signer.accepted(signature)
             if 200 <= answer.status < 300:
-                self._throttle.note_latency(turn, _kind(call), time.perf_counter() - began)
+                self._throttle.note_latency(turn, _kind(call), (time.perf_counter() - began) / call.weight)
             allowed = allowance(answer.headers.raw, now=time.time())
             pushed_back = answer.status in {429, 503}
             if pushed_back:

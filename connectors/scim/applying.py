@@ -18,6 +18,9 @@ from connectors.errors import (
     UnsupportedError,
 )
 from connectors.http import Answer, Effect
+from connectors.scim.bulk import BulkSession
+from connectors.scim.codec import Codec
+from connectors.scim.columns import member_ids
 from connectors.scim.errors import explain_conflict
 from connectors.scim.forms import with_truth
 from connectors.scim.habits import Deed, Habits
@@ -35,9 +38,10 @@ _NAMING_ATTRIBUTE = {Kind.USER: "userName", Kind.GROUP: "displayName"}
 class Applier:
     """Carries out changes on one service."""
 
-    def __init__(self, sender: Sender, habits: Habits) -> None:
+    def __init__(self, sender: Sender, habits: Habits, bulk: BulkSession) -> None:
         self._sender = sender
         self._habits = habits
+        self._bulk = bulk
         self._updater = Updater(sender, habits)
         self._members = MemberUpdater(sender, habits)
 
@@ -48,7 +52,7 @@ class Applier:
         started = clock.now()
         status, target_id, code, message = Status.DONE, change.target_id, None, ""
         try:
-            target_id = await self._perform(work)
+            target_id = await self._perform_and_look(work)
             message = " ".join(work.notes)
         except UnknownOutcomeError as error:
             status, code = Status.UNKNOWN, ErrorCode.UNKNOWN_OUTCOME
@@ -68,6 +72,44 @@ class Applier:
             attempts=work.requests,
             duration_ms=round(1000 * (clock.now() - started)),
         )
+
+    async def _perform_and_look(self, work: Work) -> str:
+        """As ``_perform``. The first of each kind that goes with others in one request is looked at.
+
+        Where it was not done, nothing goes with others any more; the next cycle finds out what is left to do.
+        """
+        deed = (work.change.kind, work.change.action)
+        work.sociable = self._bulk.together
+        if not work.sociable or deed in self._bulk.seen:
+            return await self._perform(work)
+        async with self._bulk.turn:
+            if self._bulk.together and deed not in self._bulk.seen:
+                entry_id = await self._perform(work)
+                if self._bulk.together and not await self._is_done(work.about(target_id=entry_id)):
+                    self._bulk.give_up(f"the service says that it did {work.change.action} a {work.noun}, and did not.")
+                    raise UnknownOutcomeError("The service says that it is done, but it does not show.")
+                self._bulk.seen.add(deed)
+                return entry_id
+        return await self._perform(work)
+
+    async def _is_done(self, work: Work) -> bool:
+        """True when the entry is as the change has it, at least in part: what a service ignores, it ignores always."""
+        change = work.change
+        if change.action is Action.DELETE:
+            return self._habits.profile.soft_delete or await self._is_gone(work)
+        try:
+            entry = (await self._sender.hold(work)).entry
+        except GoneError:
+            return False
+        if change.action in {Action.ADD_MEMBERS, Action.REMOVE_MEMBERS}:
+            held = set(member_ids(entry))
+            return held.isdisjoint(change.members) is (change.action is Action.REMOVE_MEMBERS)
+        attributes = change.attributes or {"active": change.action is Action.ENABLE}
+        shown = {text: value for text, value in attributes.items() if readable(self._codec(change), text)}
+        return not shown or len(self._codec(change).differing(entry, shown)) < len(shown)
+
+    def _codec(self, change: Change) -> Codec:
+        return self._sender.codecs[change.kind]
 
     async def _perform(self, work: Work) -> str:
         """The target id of the entry, once the change is done."""

@@ -1,7 +1,8 @@
 """The SCIM connector as source and as target."""
 
 import threading
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections import deque
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -24,6 +25,7 @@ from connectors.contract import (
 )
 from connectors.errors import HaltedError, RejectedError, RetryableError
 from connectors.scim.applying import Applier
+from connectors.scim.bulk import BulkSession
 from connectors.scim.delta import marks_of, read_delta, watermark_of, with_moments
 from connectors.scim.habits import Habits
 from connectors.scim.schema import AttributeInfos
@@ -171,6 +173,11 @@ def _rekey(content: Content, key: str, *, references: Sequence[str]) -> None:
     content.users = users[good].set_axis(pd.Index(key_of.array, name="key"), axis=0)
 
 
+def _unchanged(bulk: BulkSession, operations: int, halted: threading.Event) -> bool:
+    """True while writes go as they went, and may go."""
+    return not halted.is_set() and bulk.operations == operations
+
+
 class ScimTarget:
     """A SCIM service whose accounts are kept in step."""
 
@@ -184,6 +191,7 @@ class ScimTarget:
     ) -> None:
         self._pace = pace
         self._habits: Habits | None = None
+        self._bulk: BulkSession | None = None
         self._reader = _Reader(ScimService(settings, folder=folder, pace=pace, clock=clock))
 
     def check(self) -> str:
@@ -278,16 +286,36 @@ class ScimTarget:
             for change in changes:
                 tell(Outcome(change.id, Status.NOT_SENT))
             return
-        if self._habits is None:
+        if self._habits is None or self._bulk is None:
             self._habits = Habits(await service.profile())
-        applier = Applier(Sender(service.session, codecs, clock=service.clock), self._habits)
+            self._bulk = BulkSession(service.session, service.bulk, width=self._pace.concurrency, clock=service.clock)
+        applier = Applier(Sender(self._bulk, codecs, clock=service.clock), self._habits, self._bulk)
 
         async def carry_out(change: Change) -> None:
             tell(await applier.carry_out(change))
 
-        width = min(self._pace.concurrency, len(changes))
         with bad_paths_as_settings():
-            await for_each(changes, carry_out, width=width, go_on=lambda: not halted.is_set())
+            await self._for_each(changes, carry_out, self._bulk, halted)
+
+    async def _for_each(
+        self,
+        changes: Sequence[Change],
+        carry_out: Callable[[Change], Awaitable[None]],
+        bulk: BulkSession,
+        halted: threading.Event,
+    ) -> None:
+        """Work on the changes, as many at a time as the requests in flight can hold while writes go as they go."""
+        waiting = deque(changes)
+
+        def remaining() -> Iterator[Change]:
+            while waiting:
+                yield waiting.popleft()
+
+        while waiting and not halted.is_set():
+            operations = bulk.operations
+            go_on = partial(_unchanged, bulk, operations, halted)
+            width = min(self._pace.concurrency * operations, len(waiting))
+            await for_each(remaining(), carry_out, width=width, go_on=go_on)
 
     def close(self) -> None:
         """See :class:`connectors.contract.Source`."""

@@ -130,6 +130,10 @@ class Profile(Settings):
     groups: bool = True
     """False where there are no groups."""
     members_per_request: Annotated[int, Field(ge=1, le=10_000)] = 100
+    bulk: Annotated[int, Field(ge=0, le=10_000)] | None = None
+    """Changes in one bulk request at most, 0 for no bulk requests; None for what the service says of itself. Whether
+    they are used is tried out: they have to be faster.
+    """
     paging: Paging = Paging.AUTO
     page_size: Annotated[int, Field(ge=1, le=10_000)] | None = None
     """Entries asked for in one list request, unless the job says it; None for the connector's own choice."""

@@ -21,7 +21,8 @@ from connectors.errors import (
     UnknownOutcomeError,
     UnsupportedError,
 )
-from connectors.http import Answer, Call, Effect, HttpSession
+from connectors.http import Answer, Call, Effect
+from connectors.scim.bulk import Session
 from connectors.scim.codec import Codec
 from connectors.scim.errors import error_of, sent_values
 from connectors.scim.paths import Resource
@@ -47,6 +48,8 @@ class Work:
     calls: list[Call] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
     """Sentences about what was done, but otherwise than asked."""
+    sociable: bool = False
+    """True where its writes may go with others in one request."""
 
     @property
     def noun(self) -> str:
@@ -67,13 +70,13 @@ class Work:
 
     def call(self, method: str, path: str, purpose: str, **details: Any) -> Call:
         """A call that is counted for this change."""
-        call = Call(method, path, purpose, **details)
+        call = Call(method, path, purpose, sociable=self.sociable, **details)
         self.calls.append(call)
         return call
 
     def about(self, **changed: Any) -> "Work":
         """The same work with a change that says something else; calls count for both."""
-        return Work(replace(self.change, **changed), self.calls, self.notes)
+        return Work(replace(self.change, **changed), self.calls, self.notes, self.sociable)
 
 
 Check: TypeAlias = Callable[[], Awaitable[bool]]
@@ -97,7 +100,7 @@ class StumblingError(RetryableError):
 class Sender:
     """Sends the writes of changes to one service."""
 
-    def __init__(self, session: HttpSession, codecs: dict[Kind, Codec], *, clock: Clock) -> None:
+    def __init__(self, session: Session, codecs: dict[Kind, Codec], *, clock: Clock) -> None:
         self.session = session
         self.codecs = codecs
         self.clock = clock

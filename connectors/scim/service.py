@@ -7,7 +7,7 @@ import asyncio
 import uuid
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, TypeVar
@@ -31,6 +31,7 @@ from connectors.errors import (
 )
 from connectors.http import Answer, Call, HttpSession
 from connectors.http_settings import is_loopback
+from connectors.scim.bulk import NO_OFFER, Offer, offer_in
 from connectors.scim.codec import Codec
 from connectors.scim.columns import Collector, member_ids
 from connectors.scim.errors import error_of
@@ -194,21 +195,31 @@ class ScimService:
 
     async def _name(self) -> str:
         """What the service provider configuration adds; empty where it is not served."""
-        call = Call("GET", "/ServiceProviderConfig", "read the service provider configuration", impatient=True)
-        try:
-            answer = await self.session.send(call)
-            config = answer.json() if answer.status == 200 else None
-        except (RetryableError, SchemaMismatchError):
-            config = None
-        if not isinstance(config, dict):
-            return ""
-        schemes = config.get("authenticationSchemes")
+        schemes = (await self._configuration()).get("authenticationSchemes")
         names = [
             str(scheme["name"])
             for scheme in (schemes if isinstance(schemes, list) else [])
             if isinstance(scheme, dict) and scheme.get("name")
         ]
         return f" (signing in by {', '.join(names[:3])})" if names else ""
+
+    async def bulk(self) -> Offer:
+        """How much of Bulk it offers; none where its profile says so. Raises: FatalError."""
+        most = (await self.profile()).bulk
+        if most == 0:
+            return NO_OFFER
+        offer = offer_in(await self._configuration())
+        return offer if most is None else replace(offer, operations=min(offer.operations, most))
+
+    async def _configuration(self) -> dict[str, Any]:
+        """What the service says of itself; nothing where it does not."""
+        call = Call("GET", "/ServiceProviderConfig", "read the service provider configuration", impatient=True)
+        try:
+            answer = await self.session.send(call)
+            config = answer.json() if answer.status == 200 else None
+        except (RetryableError, SchemaMismatchError):
+            config = None
+        return config if isinstance(config, dict) else {}
 
     async def _get(self, path: str, purpose: str, params: dict[str, str | int]) -> Answer:
         call = Call("GET", path, purpose, params=params)

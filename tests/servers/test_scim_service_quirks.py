@@ -366,7 +366,9 @@ def bulk(client: Client) -> Any:
         {"method": "POST", "path": "/Groups", "bulkId": "b", "data": group},
     ]
     response = client.send("POST", "/Bulk", {"Operations": operations})
-    return refusal(response), [client.members(id) == list(client.service.users) for id in client.service.groups]
+    answers = [one.get("bulkId") for one in response.json().get("Operations", [])] if response.is_success else []
+    made = [client.members(id) == list(client.service.users) for id in client.service.groups]
+    return refusal(response), made, answers
 
 
 def patched(client: Client) -> Any:
@@ -725,10 +727,13 @@ PROBES: dict[str, Probe] = {
     "bulk": Probe(
         bulk,
         {
-            "not_implemented": ((501, None), []),
-            "honoured": (200, [True]),
-            "refused_403": ((403, None), []),
-            "not_found": ((404, None), []),
+            "not_implemented": ((501, None), [], []),
+            "honoured": (200, [True], ["a", "b"]),
+            "refused_403": ((403, None), [], []),
+            "not_found": ((404, None), [], []),
+            "too_large": ((413, None), [], []),
+            "no_effect": (200, [], ["a", "b"]),
+            "sparse_answers": (200, [True], ["b"]),
         },
     ),
     "http": Probe(http_version, {"keep_alive": ({"HTTP/1.1"}, 0), "http_1_0": ({"HTTP/1.0"}, 3)}),

@@ -6,6 +6,7 @@ Source: RFC 7644 section 3 (protocol), RFC 9865 (cursor-based paging).
 import random
 import secrets
 import time
+import uuid
 from collections import deque
 from collections.abc import Callable
 from datetime import UTC, datetime
@@ -178,7 +179,7 @@ class Application:
             "schemas": ["urn:ietf:params:scim:schemas:core:2.0:ServiceProviderConfig"],
             "patch": {"supported": self.quirks["patch"] not in {"not_implemented", "not_allowed"}},
             "bulk": {
-                "supported": self.quirks["bulk"] == "honoured",
+                "supported": self.quirks["bulk"] != "not_implemented",
                 "maxOperations": 1000,
                 "maxPayloadSize": 1_048_576,
             },
@@ -495,6 +496,8 @@ class Application:
                 raise ScimError(403, "Bulk is not allowed")
             case "not_found":
                 raise ScimError(404, "There is nothing at this address")
+            case "too_large":
+                raise ScimError(413, "The request is too large")
         document = _document(request)
         results: list[dict[str, Any]] = []
         made: dict[str, str] = {}
@@ -507,7 +510,7 @@ class Application:
                 path = path.replace(f"bulkId:{bulk_id}", quote(id, safe=""))
             method = str(operation.get("method", "")).upper()
             inner = Request(method, (self.prefix + path).encode(), request.headers, data)
-            response = self.answer(inner)
+            response = self._as_if_done(inner) if self.quirks["bulk"] == "no_effect" else self.answer(inner)
             result = {"method": method, "status": str(response.status)}
             if "bulkId" in operation:
                 result["bulkId"] = operation["bulkId"]
@@ -523,7 +526,21 @@ class Application:
             results.append(result)
             if limit and failures >= limit:
                 break
+        if self.quirks["bulk"] == "sparse_answers":
+            results = [_sparse(result) for number, result in enumerate(results) if number % 3]
         return Response(200, orjson.dumps({"schemas": [BULK_RESPONSE], "Operations": results}))
+
+    @staticmethod
+    def _as_if_done(request: Request) -> Response:
+        if request.method == "POST":
+            return Response(201, orjson.dumps({"id": f"nobody-{uuid.uuid4()}"}))
+        return Response(204)
+
+
+def _sparse(result: dict[str, Any]) -> dict[str, Any]:
+    """The least that the standard asks for: only creates name their bulkId."""
+    keep = {"method", "status", "location", "response"} | ({"bulkId"} if result["method"] == "POST" else set())
+    return {name: value for name, value in result.items() if name in keep}
 
 
 class _HtmlError(ScimError):

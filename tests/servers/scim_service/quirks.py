@@ -125,7 +125,9 @@ QUIRKS: dict[str, Quirk] = {
     # the rest
     "delete_twice": _quirk("DELETE of something deleted", "not_found", "error_500", "soft"),
     "rate_limit": _quirk("too many requests", "none", "retry_after_60", "resets_above_four"),
-    "bulk": _quirk("/Bulk", "not_implemented", "honoured", "refused_403", "not_found"),
+    "bulk": _quirk(
+        "/Bulk", "not_implemented", "honoured", "refused_403", "not_found", "too_large", "no_effect", "sparse_answers"
+    ),
     "http": _quirk("connections", "keep_alive", "http_1_0"),
 }
 """Name of the switch to its question and answers."""
