@@ -62,6 +62,8 @@ __all__ = ["Answer", "Fault", "HttpSession", "retry_after_s"]
 
 MAX_ATTEMPTS = 5
 """Requests sent for one call when the system fails or is out of reach."""
+IMPATIENT_ATTEMPTS = 2
+"""The same for a call that is not to be repeated: a connection that was kept may have been closed a moment ago."""
 MAX_THROTTLED_ATTEMPTS = 12
 """Requests sent for one call when the system asks us to slow down."""
 MAX_WAIT_S = 120.0
@@ -105,7 +107,7 @@ class Call:
     sociable: bool = False
     """True where it may go with others in one request."""
     impatient: bool = False
-    """True where a failure is final: no retries."""
+    """True where a failure is final: no retries but one, where the connection was lost."""
     sent: int = 0
     """Requests sent so far."""
     status: int | None = None
@@ -414,7 +416,7 @@ class HttpSession:
         code = ErrorCode.TIMEOUT if late else ErrorCode.PROTOCOL_ERROR
         if decision is Decision.UNKNOWN:
             raise UnknownOutcomeError(f"Sent, but {how}: to {call.purpose}.", code=code) from fault
-        if call.sent < MAX_ATTEMPTS and not call.impatient:
+        if call.sent < (MAX_ATTEMPTS if not call.impatient else 1 if late else IMPATIENT_ATTEMPTS):
             return _backoff_s(call.sent)
         if not sent:
             raise UnreachableError(

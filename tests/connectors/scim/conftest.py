@@ -8,6 +8,7 @@ import pytest
 from connectors.contract import Pace
 from connectors.scim.connector import ScimTarget
 from connectors.scim.settings import ScimTargetSettings
+from connectors.throttle import Clock
 from tests.connectors.clocks import FakeClock
 from tests.servers.scim_service import ScimService
 
@@ -35,7 +36,7 @@ def open_target(clock: FakeClock) -> Iterator[Opener]:
     """Opens targets by address and closes them at the end."""
     opened: list[ScimTarget] = []
 
-    def opener(url: str, *, pace: Pace | None = None, **settings: object) -> ScimTarget:
+    def opener(url: str, *, pace: Pace | None = None, clock: Clock = clock, **settings: object) -> ScimTarget:
         chosen = ScimTargetSettings.model_validate({"url": url, "auth": {"bearer": "${env:SCIM_TOKEN}"}, **settings})
         target = ScimTarget(chosen, folder=Path(), pace=pace or Pace(), clock=clock)
         opened.append(target)

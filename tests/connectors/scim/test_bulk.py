@@ -3,17 +3,18 @@
 import threading
 from collections import Counter
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import pytest
 
-from connectors.contract import Action, Change, Kind, Outcome, Pace, Status
+from connectors.contract import Action, Change, Kind, Outcome, Status, Wanted
 from connectors.errors import ErrorCode
 from connectors.scim.bulk import TRIAL
-from connectors.scim.connector import ScimTarget
 from connectors.throttle import SystemClock
 from tests.connectors.scim.changes import act, apply, create, create_group, update
 from tests.connectors.scim.conftest import Opener
 from tests.servers.scim_service import ScimService
+from tests.servers.starting import scimmy_service
 
 PEOPLE = 3 * TRIAL
 SPREAD = 64
@@ -153,18 +154,32 @@ def test_what_is_only_said_to_be_done_is_not_believed(serve: Callable[[str], Sci
     assert service.requests["POST /Bulk"] == 1
 
 
-def test_a_slower_way_is_left_again(serve: Callable[[str], ScimService]) -> None:
+def test_an_independent_service(caplog: pytest.LogCaptureFixture, open_target: Opener, tmp_path: Path) -> None:
+    """Somebody else's Bulk is understood: everybody is there once, and changed, whichever way was faster."""
+    with scimmy_service(logs=tmp_path) as service, caplog.at_level("INFO", logger="connectors.scim.bulk"):
+        target = open_target(service.url, clock=SystemClock())
+        made = apply(target, *everybody()[: 2 * TRIAL + SPREAD])
+        assert {outcome.status for outcome in made.values()} == {Status.DONE}
+        assert any("writes a second together" in record.message for record in caplog.records)
+        ids = [str(outcome.target_id) for outcome in made.values()]
+        changed = apply(target, *(update(one, {"title": "Boss"}, {"title": None}) for one in ids[:90]))
+        assert {outcome.status for outcome in changed.values()} == {Status.DONE}
+        found = target.read(Wanted(("userName", "title"), None)).users
+    assert sorted(found.index) == sorted(ids)
+    assert sorted(found["userName"]) == sorted(f"p{number}@example.com" for number in range(len(made)))
+    assert (found.loc[ids[:90], "title"] == "Boss").all()
+    assert found["title"].count() == 90
+
+
+def test_a_slower_way_is_left_again(serve: Callable[[str], ScimService], open_target: Opener) -> None:
     """Bulk is used only where it does more in the same time."""
     service = serve("honoured")
     service.set_fault("latency", path="^/Bulk", seconds=3.0)
-    target = open_with_real_time(service)
-    try:
-        outcomes = apply(target, *everybody())
-        bulks = service.requests["POST /Bulk"]
-        ids = list(service.users)
-        apply(target, *(update(one, {"title": "Boss"}, {"title": None}) for one in ids[:100]))
-    finally:
-        target.close()
+    target = open_target(service.url, clock=SystemClock())
+    outcomes = apply(target, *everybody())
+    bulks = service.requests["POST /Bulk"]
+    ids = list(service.users)
+    apply(target, *(update(one, {"title": "Boss"}, {"title": None}) for one in ids[:100]))
     assert all(outcome.status is Status.DONE for outcome in outcomes.values())
     assert all_there_once(service)
     assert service.requests["POST /Bulk"] == bulks > 0
@@ -178,11 +193,11 @@ def test_nobody_asks_for_a_few(serve: Callable[[str], ScimService], open_target:
     assert service.requests["GET /ServiceProviderConfig"] == service.requests["POST /Bulk"] == 0
 
 
-def test_halted_together(serve: Callable[[str], ScimService]) -> None:
+def test_halted_together(serve: Callable[[str], ScimService], open_target: Opener) -> None:
     """What a halted target has not sent is said to be so, and what it has sent is known or in doubt."""
     service = serve("honoured")
     service.set_fault("latency", path="^/Bulk", after=1, seconds=0.5)
-    target = open_with_real_time(service)
+    target = open_target(service.url, clock=SystemClock())
     outcomes: list[Outcome] = []
     sent = threading.Event()
 
@@ -192,22 +207,10 @@ def test_halted_together(serve: Callable[[str], ScimService]) -> None:
             target.halt(grace_s=5.0)
             sent.set()
 
-    try:
-        target.apply([create(f"p{number}") for number in range(20 * TRIAL)], told)
-    finally:
-        target.close()
+    target.apply([create(f"p{number}") for number in range(20 * TRIAL)], told)
     assert sent.is_set()
     states = Counter(outcome.status for outcome in outcomes)
     assert sum(states.values()) == 20 * TRIAL
     assert states[Status.NOT_SENT] > 0
     assert set(states) <= {Status.DONE, Status.NOT_SENT, Status.UNKNOWN}
     assert states[Status.DONE] <= len(service.users) <= states[Status.DONE] + states[Status.UNKNOWN]
-
-
-def open_with_real_time(service: ScimService) -> ScimTarget:
-    from pathlib import Path
-
-    from connectors.scim.settings import ScimTargetSettings
-
-    settings = ScimTargetSettings.model_validate({"url": service.url, "auth": {"bearer": "${env:SCIM_TOKEN}"}})
-    return ScimTarget(settings, folder=Path(), pace=Pace(), clock=SystemClock())

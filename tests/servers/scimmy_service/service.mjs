@@ -42,7 +42,7 @@ function keep(type, naming, unique) {
   });
 }
 
-SCIMMY.Config.set({ patch: true, filter: { supported: true, maxResults: 1000 } });
+SCIMMY.Config.set({ patch: true, bulk: { supported: true, maxOperations: 500, maxPayloadSize: 1_000_000 }, filter: { supported: true, maxResults: 1000 } });
 keep(SCIMMY.Resources.declare(SCIMMY.Resources.User), "userName", true);
 SCIMMY.Resources.User.extend(SCIMMY.Schemas.EnterpriseUser, false);
 keep(SCIMMY.Resources.declare(SCIMMY.Resources.Group), "displayName", false);
