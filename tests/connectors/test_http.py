@@ -1,6 +1,7 @@
 """The HTTP session: its decision table, its settings, and what it does when things go wrong."""
 
 import asyncio
+import socket
 import ssl
 import stat
 import threading
@@ -454,12 +455,36 @@ def test_a_client_that_is_not_known(tmp_path: Path) -> None:
     trustme.CA().issue_cert("stranger").private_key_and_cert_chain_pem.write_to_path(tmp_path / "stranger.pem")
     with echo_server(200, {}, tls=context) as (url, seen):
         for files, said in (({}, "and gets none"), ({"certificate": "stranger.pem"}, "does not accept stranger.pem")):
-            # a read: where the refusal is overtaken by the end of the connection, it is asked for again
-            error = present(tmp_path, url, read(), **files)
+            error = present(tmp_path, url, create(), **files)
             assert isinstance(error, UnreachableError), repr(error)
             assert "wants a client certificate" in str(error)
             assert said in str(error)
         assert not seen
+
+
+class PoliteServer(HTTPServer):
+    """Tells whoever it does not let in why, and waits until that has been read, as web servers do.
+
+    A connection that is closed while something is unread in it is reset, which may overtake what was said.
+    """
+
+    tls: ssl.SSLContext | None = None
+
+    def get_request(self) -> tuple[socket.socket, Any]:
+        connection, address = super().get_request()
+        if self.tls is None:
+            return connection, address
+        secured = self.tls.wrap_socket(connection, server_side=True, do_handshake_on_connect=False)
+        secured.settimeout(1)
+        try:
+            secured.do_handshake()
+        except ssl.SSLError:
+            secured.shutdown(socket.SHUT_WR)
+            while secured.recv(65_536):
+                continue
+            secured.close()
+            raise
+        return secured, address
 
 
 @contextmanager
@@ -482,9 +507,8 @@ def echo_server(
         def log_message(self, *_: object) -> None:
             return None
 
-    server = HTTPServer(("127.0.0.1", 0), Handler)
-    if tls is not None:
-        server.socket = tls.wrap_socket(server.socket, server_side=True)
+    server = PoliteServer(("127.0.0.1", 0), Handler)
+    server.tls = tls
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
     thread.start()
     try:

@@ -99,16 +99,30 @@ def test_each_is_refused_by_itself(serve: Callable[[str], ScimService], open_tar
     assert {outcome.status for outcome in outcomes.values()} == {Status.DONE}
 
 
-@pytest.mark.parametrize("commit", ["before", "after"])
+@pytest.mark.parametrize(
+    ("fault", "more"),
+    [
+        ("reset", {"commit": "before"}),
+        ("reset", {"commit": "after"}),
+        ("truncated", {}),
+        ("html", {"commit": "after"}),
+        ("not_json", {}),
+        ("hang", {"commit": "after", "seconds": 2}),
+        ("error", {"status": 500, "commit": "after"}),
+        ("error", {"status": 503, "commit": "before"}),
+        ("error", {"status": 400, "commit": "before"}),
+        ("too_many_requests", {}),
+    ],
+)
 def test_a_lost_answer_is_looked_up_for_everybody_in_it(
-    serve: Callable[[str], ScimService], open_target: Opener, commit: str
+    serve: Callable[[str], ScimService], open_target: Opener, fault: str, more: dict[str, object]
 ) -> None:
-    """Nobody is created twice, and nobody is missing, when the answer to many creates is lost."""
+    """Nobody is created twice, and nobody is missing, when the answer to many creates is lost or none."""
     service = serve("honoured")
-    target = open_target(service.url)
-    service.set_fault("reset", path="^/Bulk", commit=commit, after=1, times=2)
+    target = open_target(service.url, timeout_s=1)
+    service.set_fault(fault, path="^/Bulk", after=1, times=2, **more)
     outcomes = apply(target, *everybody())
-    assert service.faults["reset"].struck == 2
+    assert service.faults[fault].struck == 2
     assert all(outcome.status is Status.DONE for outcome in outcomes.values())
     assert all_there_once(service)
     assert {str(outcome.target_id) for outcome in outcomes.values()} == set(service.users)
