@@ -11,7 +11,7 @@ people between two jobs that run at once, each with half of the concurrency, and
 Printed: changes a second while loading (as the report has it) and over the whole run, CPU milliseconds a change (user
 and system time of all processes and threads, the local API included), peak memory, and ratios. With latency, what
 concurrency / latency would allow is the measure. ``--parts`` adds, for the creates, what the ledger, the wire and the
-orchestration take: the same cycle once more without an orchestrator, with clocks around its parts.
+orchestration take: the same once more, with clocks inside (``load_parts``).
 
 Read the ratios, and CPU before seconds: a busy machine slows everybody.
 """
@@ -19,11 +19,11 @@ Read the ratios, and CPU before seconds: a busy machine slows everybody.
 import argparse
 import asyncio
 import os
+import subprocess
 import sys
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -216,66 +216,6 @@ def record(path: Path, service: ScimProcess, step: str) -> int:
     return count
 
 
-# What each part takes
-
-
-def parts(folder: Path, service: ScimProcess, whole: Measured) -> None:
-    """The creates once more without an orchestrator, in this process, with clocks around the ledger and the wire."""
-    os.environ |= environment(folder, service)
-    from flows.systems import open_ledger
-    from tasks.ledger import Ledger
-    from tests.model.driver import Driver
-
-    spent: dict[str, float] = {}
-
-    @contextmanager
-    def clock(name: str) -> Iterator[None]:
-        began = time.thread_time()
-        yield
-        spent[name] = spent.get(name, 0.0) + time.thread_time() - began
-
-    for name in ("journal", "record", "log_entries", "target_ids", "put_links", "links"):
-        inner = getattr(Ledger, name)
-
-        def timed(*args: Any, inner: Any = inner, **named: Any) -> Any:
-            with clock("ledger"):
-                return inner(*args, **named)
-
-        setattr(Ledger, name, timed)
-    watch_wire(spent)
-    open_ledger().close()
-    driver = Driver(folder / "job.yaml")
-    began = time.process_time()
-    report = driver.cycle().report
-    total = time.process_time() - began
-    driver.close()
-    assert report is not None
-    spent["reading, planning, everything else"] = total - sum(spent.values())
-    print(f"  of {whole.cost.cpu_s:.1f} s CPU in all:")
-    for name, seconds in spent.items():
-        print(f"    {name:36} {seconds:7.2f} s {seconds / whole.cost.cpu_s:6.1%}")
-    orchestration = whole.cost.cpu_s - total
-    print(
-        f"    {'Prefect, its API, start and imports':36} {orchestration:7.2f} s {orchestration / whole.cost.cpu_s:6.1%}"
-    )
-
-
-def watch_wire(spent: dict[str, float]) -> None:
-    """Counts the CPU time of the thread on which the connector's event loop runs."""
-    from connectors.scim import connector
-
-    apply = connector.ScimTarget._apply
-
-    async def timed(*args: Any) -> None:
-        began = time.thread_time()
-        try:
-            await apply(*args)
-        finally:
-            spent["wire"] = spent.get("wire", 0.0) + time.thread_time() - began
-
-    connector.ScimTarget._apply = timed  # type: ignore[method-assign]
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--people", type=int, default=10_000)
@@ -322,7 +262,8 @@ def measure(root: Path, service: ScimProcess, options: argparse.Namespace) -> No
             write_company(again, people=options.people, groups=options.groups)
             write_job(again, name="again", groups=options.groups, load=share)
             service.clear()
-            parts(again, service, ours)
+            command = [sys.executable, "-m", "tests.benchmarks.load_parts", str(again / "job.yaml")]
+            subprocess.run(command, env={**os.environ, **environment(again, service)}, check=True)
 
 
 def steps(only: str | None) -> Iterable[str]:
