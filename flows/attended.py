@@ -4,6 +4,7 @@ Before it: a run that its schedule begins at the wrong time does nothing, and a 
 the answer. After it: what guards hold is asked about. A run in a shell has none of this, and decides by commands.
 """
 
+import logging
 from collections.abc import Callable
 from pathlib import Path
 
@@ -21,6 +22,7 @@ from tasks.report import QUARANTINED, STOPPED, WAITING
 
 def attended(path: Path, cycle: Callable[[], State]) -> State:
     """Runs a cycle of a job, if one is to be run now; gives the run's final state. Raises: Pause, when it waits."""
+    logging.getLogger("prefect.task_runs").addFilter(_is_news)
     try:
         job = load_job(path)
         taken = take_answer(job)
@@ -41,6 +43,11 @@ def attended(path: Path, cycle: Callable[[], State]) -> State:
     if state.name == STOPPED and _in_quarantine(job.name):
         state.name = QUARANTINED
     return state
+
+
+def _is_news(record: logging.LogRecord) -> bool:
+    """False for the line with which Prefect ends every task that went well: between them nobody finds the story."""
+    return not str(record.msg).startswith("Finished in state Completed")
 
 
 def _in_quarantine(job: str) -> bool:

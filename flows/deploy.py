@@ -18,6 +18,7 @@ from prefect.client.schemas.actions import GlobalConcurrencyLimitCreate, WorkPoo
 from prefect.client.schemas.filters import DeploymentFilter, DeploymentFilterTags
 from prefect.client.schemas.responses import DeploymentResponse
 from prefect.client.schemas.schedules import CronSchedule, IntervalSchedule
+from prefect.client.schemas.sorting import DeploymentSort
 from prefect.exceptions import ObjectAlreadyExists, ObjectNotFound
 from prefect.utilities.callables import parameter_schema
 from prefect.workers.process import ProcessWorker
@@ -37,6 +38,8 @@ CHECKOUT = Path(__file__).parents[1]
 
 TAG = "provisor"
 """Of every deployment of ours."""
+_AT_ONCE = 200
+"""Deployments that the server gives at a time."""
 _ANCHOR_DAY = datetime(2024, 1, 1)  # noqa: DTZ001 (in the zone of each schedule)
 """A Monday midnight from which intervals are counted, so that deploying again does not move them."""
 
@@ -150,12 +153,22 @@ def _make_pool(client: SyncPrefectClient) -> None:
 
 def _deployed_from(client: SyncPrefectClient, folder: Path) -> dict[str, DeploymentResponse]:
     """Deployments of jobs in a folder, by name; those that were paused because their file went are none."""
-    found = client.read_deployments(deployment_filter=DeploymentFilter(tags=DeploymentFilterTags(all_=[TAG])))
     return {
         one.name: one
-        for one in found
+        for one in deployments_of_ours(client)
         if not one.paused and Path(str(one.parameters.get("job", ""))).parent == folder.absolute()
     }
+
+
+def deployments_of_ours(client: SyncPrefectClient) -> list[DeploymentResponse]:
+    """Every deployment that Provisor has made, of whatever folder; the server gives them in parts."""
+    ours = DeploymentFilter(tags=DeploymentFilterTags(all_=[TAG]))
+    found: list[DeploymentResponse] = []
+    while some := client.read_deployments(
+        deployment_filter=ours, limit=_AT_ONCE, offset=len(found), sort=DeploymentSort.NAME_ASC
+    ):
+        found += some
+    return found
 
 
 def _slot_of(client: SyncPrefectClient, job: Job) -> str:

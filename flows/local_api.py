@@ -90,7 +90,8 @@ def serving(home: Path) -> Iterator[Callable[[], None]]:
     keys = keys_of(home)
     client = {"PREFECT_HOME": str(folder), "PREFECT_API_AUTH_STRING": keys.sign_in}
     if (up := find_server(home)) is not None:
-        with _settings(client | {"PREFECT_API_URL": up}):
+        pages = {} if os.environ.get("PROVISOR_PAGES_URL") else {"PROVISOR_PAGES_URL": up.pages}
+        with _settings(client | pages | {"PREFECT_API_URL": up.url}):
             yield lambda: None
         return
     port = free_port()

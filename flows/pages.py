@@ -1,15 +1,17 @@
 """The pages that a cycle leaves behind, and where they are: the run's report and Data Docs."""
 
 import logging
+import os
 from collections.abc import Sequence
 from pathlib import Path
+from urllib.parse import quote
 
 from flows.home import home
 from flows.preview import Decision
 from flows.systems import FINISHED, figures_folder
 from tasks.expectations import CheckFailedError, CheckResult, keep_figures
 from tasks.ledger import Ledger
-from tasks.pages import keep_data_docs, keep_report
+from tasks.pages import DOCS, REPORTS, keep_data_docs, keep_report
 from tasks.report import CycleReport
 
 _LOG = logging.getLogger("provisor")
@@ -20,12 +22,25 @@ CHARTED = 30
 
 def reports_folder(job: str) -> Path:
     """Where the reports of a job's runs are: one page for each cycle, called by its number."""
-    return home() / "reports" / job
+    return home() / REPORTS / job
 
 
 def docs_folder(job: str) -> Path:
     """Where the Data Docs of a job are; ``index.html`` lists the cycles."""
-    return home() / "docs" / job
+    return home() / DOCS / job
+
+
+def address_of(page: Path | str, *, base: str | None = None) -> str:
+    """Where a browser finds a page, under the address at which the state folder's pages are served.
+
+    ``base``: that address; without it ``PROVISOR_PAGES_URL``, which ``provisor up`` sets for its runs. Empty where
+    nobody serves them.
+    """
+    base = base or os.environ.get("PROVISOR_PAGES_URL")
+    if not base or not str(page):
+        return ""
+    path = Path(page).absolute().relative_to(home().absolute())
+    return f"{base.rstrip('/')}/{quote(path.as_posix())}"
 
 
 def keep_pages(ledger: Ledger, report: CycleReport, decision: Decision | None, error: BaseException | None) -> None:
@@ -45,6 +60,7 @@ def keep_pages(ledger: Ledger, report: CycleReport, decision: Decision | None, e
         checked = decision.checked if decision is not None else None
         folder, cycles = reports_folder(report.job), ledger.cycles(report.job, CHARTED)
         report.page = str(keep_report(folder, report, cycle, cycles, checked, docs=docs))
+        report.page_address, report.docs_address = address_of(report.page), address_of(report.docs)
         if decision is not None and report.state in FINISHED and not decision.checked.doubtful:
             keep_figures(figures_folder(report.job), decision.figures)
     except OSError as problem:

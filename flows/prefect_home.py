@@ -44,6 +44,8 @@ class Address:
     """Of the API, as ``PREFECT_API_URL`` takes it."""
     pid: int
     """The process of ``provisor up``."""
+    pages: str = ""
+    """Where the reports and Data Docs are served."""
 
 
 def prefect_folder(home: Path) -> Path:
@@ -82,13 +84,13 @@ def withdraw(home: Path) -> None:
     _address_file(home).unlink(missing_ok=True)
 
 
-def find_server(home: Path) -> str | None:
-    """The address of the server that is up for this state folder, if one is and answers."""
+def find_server(home: Path) -> Address | None:
+    """Where the server answers that is up for this state folder; None where none is, or it does not answer."""
     try:
         address = Address(**json.loads(_address_file(home).read_text(encoding="utf-8")))
     except (OSError, ValueError, TypeError):
         return None
-    return address.url if answers(address.url) else None
+    return address if answers(address.url) else None
 
 
 def answers(url: str, *, timeout_s: float = 5) -> bool:

@@ -10,6 +10,7 @@ import socket
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -21,12 +22,16 @@ from connectors.errors import SettingsError
 from flows.home import home
 from flows.jobs_of import jobs_of
 from flows.local_api import RECORDING, serve, wait_for
+from flows.page_server import serving_pages
 from flows.prefect_home import Address, Keys, announce, find_server, keys_file, keys_of, prefect_folder, withdraw
 from flows.show import console
 
 PORT = 4200
 RUNS_AT_ONCE = 4
 """Cycles of different jobs that one worker runs side by side."""
+
+READY_S = 60.0
+"""How long the worker may take before it is said that everything is up."""
 
 _GRACE_S = 60.0
 """How long runs may take to end between two batches, once they are told to."""
@@ -35,12 +40,12 @@ _QUIET = {
     "DO_NOT_TRACK": "1",
     "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
     "PREFECT_SERVER_UI_SHOW_PROMOTIONAL_CONTENT": "false",
-    "PREFECT_SERVER_UI_V2_ENABLED": "false",  # the pages of V2 call a service outside, whatever is set
+    "PREFECT_SERVER_UI_V2_ENABLED": "false",  # see flows.server_parts
 }
 """For everything that is started: nothing is told to anybody outside."""
 
 _SERVER = {
-    "PROVISOR_PRELOADED": "flows.notices",
+    "PROVISOR_PRELOADED": "flows.server_parts",
     "PREFECT__SERVER_FINAL": "1",
     "PREFECT_UI_ENABLED": "1",
     "PREFECT_LOGGING_LEVEL": "WARNING",
@@ -66,8 +71,10 @@ app()
 """Runs a worker until its standard input ends: when the command is killed there is nobody else to end it."""
 
 
-def run_up(folder: Path, port: int) -> int:
+def run_up(folder: Path, port: int, pages_port: int) -> int:
     """Serves the jobs of a folder until it is told to end; gives the exit status.
+
+    Where ``PROVISOR_PAGES_URL`` says that somebody else serves the pages of the state folder, nobody does here.
 
     Raises: JobError, SettingsError, UnreachableError.
     """
@@ -75,27 +82,40 @@ def run_up(folder: Path, port: int) -> int:
     state = home()
     if (other := find_server(state)) is not None:
         raise SettingsError(
-            f"A server is up for {state} already: {_page(other)}. Deploy with: provisor deploy {folder}"
+            f"A server is up for {state} already: {_page(other.url)}. Deploy with: provisor deploy {folder}"
         )
-    _refuse_taken(port)
+    _refuse_taken(port, "--port")
     out, keys, prefect = console(), keys_of(state), prefect_folder(state)
     url = f"http://127.0.0.1:{port}/api"
     client = {"PREFECT_HOME": str(prefect), "PREFECT_API_URL": url, "PREFECT_API_AUTH_STRING": keys.sign_in}
     os.environ |= {**_QUIET, **client, "PROVISOR_HOME": str(state)}
-    with _told_to_end() as told:
+    with _told_to_end() as told, _pages(state, pages_port, keys) as pages:
         settings = {**RECORDING, **_SERVER, **keys.settings, "PREFECT_SERVER_API_PORT": str(port)}
         with out.status("starting the Prefect server …"), serve(port, prefect, settings) as server:
             wait_for(server, url, prefect)
             _end_orphans()
             _deploy(out, folder)
             with _worker(prefect) as worker:
-                announce(state, Address(url, os.getpid()))
+                announce(state, Address(url, os.getpid(), pages))
                 try:
+                    _wait_until_ready(worker)
                     _tell(out, url, keys, state)
                     return _wait(out, told, {"server": server, "worker": worker}, prefect)
                 finally:
                     withdraw(state)
     return 0
+
+
+@contextmanager
+def _pages(state: Path, port: int, keys: Keys) -> Iterator[str]:
+    """Where reports and Data Docs are served; runs know it by the environment. Raises: SettingsError."""
+    if elsewhere := os.environ.get("PROVISOR_PAGES_URL"):
+        yield elsewhere
+        return
+    _refuse_taken(port, "--pages-port")
+    with serving_pages(state, port, keys.sign_in) as address:
+        os.environ["PROVISOR_PAGES_URL"] = address
+        yield address
 
 
 def _deploy(out: Console, folder: Path) -> None:
@@ -130,6 +150,24 @@ def _worker(folder: Path) -> "Iterator[subprocess.Popen[bytes]]":
         finally:
             _end_group(worker)
             _end_orphans()
+
+
+def _wait_until_ready(worker: "subprocess.Popen[bytes]") -> None:
+    """Waits until the worker has asked for runs: before that the UI shows every deployment as one that cannot run.
+
+    It may take long on a busy machine, and is no reason to give up: runs wait for it.
+    """
+    from prefect.client.orchestration import get_client
+    from prefect.client.schemas.objects import DeploymentStatus
+
+    from flows.deploy import deployments_of_ours
+
+    deadline = time.monotonic() + READY_S
+    with get_client(sync_client=True) as client:
+        while worker.poll() is None and time.monotonic() < deadline:
+            if all(one.paused or one.status == DeploymentStatus.READY for one in deployments_of_ours(client)):
+                return
+            time.sleep(0.5)
 
 
 def _end_orphans() -> None:
@@ -212,6 +250,7 @@ def _tell(out: Console, url: str, keys: Keys, state: Path) -> None:
         out.print(f"Sign in with    [bold]{escape(keys.sign_in)}[/]")
     else:
         out.print(f"Sign in with what stands as sign_in in {escape(str(keys_file(state)))}")
+    out.print(f"Reports, Data Docs  {os.environ['PROVISOR_PAGES_URL']}")
     out.print("Ctrl-C ends it, and what runs with it.")
 
 
@@ -219,11 +258,11 @@ def _page(url: str) -> str:
     return url.removesuffix("/api")
 
 
-def _refuse_taken(port: int) -> None:
+def _refuse_taken(port: int, option: str) -> None:
     """Raises: SettingsError when somebody listens on the port."""
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             probe.bind(("127.0.0.1", port))
         except OSError:
-            raise SettingsError(f"Port {port} of this machine is taken: choose another with --port.") from None
+            raise SettingsError(f"Port {port} of this machine is taken: choose another with {option}.") from None

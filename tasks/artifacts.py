@@ -43,14 +43,14 @@ def publish_plan(checked: Checked, *, cycle: int, expected: str = "") -> None:
     lines += ["", expected] if expected else []
     lines += _guards(checked)
     for title, blocks in _alike(checked.blocks):
-        lines += ["", f"### {title} · {sum(map(len, blocks)):,}", "", *_reasons(blocks)]
-    where = f"provisor log {plan.job} --cycle {cycle}"
-    table = key_of(plan.job, "changes")
-    lines += ["", f"The first {HEAD} changes: [{table}](/artifacts/key/{table}). All that was done: `{where}`."]
-    create_markdown_artifact("\n".join(lines), key=key_of(plan.job, "plan"), description=f"Plan of {plan.job}")
+        lines += ["", f"### {title} · {_how_many(blocks)}", "", *_reasons(blocks)]
     rows = list(islice(_rows(checked), HEAD))
+    table = key_of(plan.job, "changes")
+    shown = f"the first {len(rows):,} of {plan.requests:,} changes" if plan.requests > len(rows) else "all changes"
+    lines += ["", f"As a table, {shown}: [{table}](/artifacts/key/{table})."] if rows else []
+    lines += ["", f"What came of them, entry by entry: `provisor log {plan.job} --cycle {cycle}`."] if rows else []
+    create_markdown_artifact("\n".join(lines), key=key_of(plan.job, "plan"), description=f"Plan of {plan.job}")
     if rows:
-        shown = f"the first {len(rows):,} of {plan.requests:,} changes" if plan.requests > len(rows) else "all changes"
         create_table_artifact(rows, key=table, description=f"Plan of {plan.job}: {shown}")
 
 
@@ -62,7 +62,7 @@ def _guards(checked: Checked) -> list[str]:
         lines += ["| guard | about | counted | of | allowed | held |", "| --- | --- | ---: | ---: | --- | ---: |"]
         lines += [_verdict_row(verdict) for verdict in checked.verdicts]
     for title, blocks in _alike(checked.staged):
-        lines += ["", f"### held: {title} · {sum(map(len, blocks)):,}", "", *_reasons(blocks)]
+        lines += ["", f"### held: {title} · {_how_many(blocks)}", "", *_reasons(blocks)]
     if checked.waiting:
         job = checked.plan.job
         lines += ["", f"Resume the run to decide, or write `provisor approve {job}` or `provisor reject {job}`."]
@@ -85,6 +85,15 @@ def _alike(blocks: Sequence[Block]) -> Iterator[tuple[str, list[Block]]]:
     """Blocks that do the same to the same kind of entry, with what that is called."""
     for what, some in groupby(blocks, key=_what):
         yield what, list(some)
+
+
+def _how_many(blocks: Sequence[Block]) -> str:
+    """``221``, or ``134 in 7 groups``: each change of memberships is a group's."""
+    count = sum(map(len, blocks))
+    if "members" not in blocks[0].table:
+        return f"{count:,}"
+    members = sum(int(block.table["members"].map(len).sum()) for block in blocks)
+    return f"{members:,} in {_counted(count, 'group')}"
 
 
 def _reasons(blocks: Sequence[Block]) -> list[str]:
@@ -121,10 +130,15 @@ def _touched(block: Block, row: int) -> str:
         paths = [path.rpartition(":")[2] for path in block.touched.columns if block.touched[path].iloc[row]]
         more = len(paths) - _PATHS
         return ", ".join(paths[:_PATHS]) + (f" and {more} more" if more > 0 else "")
-    if "members" not in block.table:
+    if "members" in block.table:
+        return _counted(len(block.table["members"].iloc[row]), "member")
+    if block.after is None:
         return ""
-    count = len(block.table["members"].iloc[row])
-    return f"{count} member{'s' if count != 1 else ''}"
+    return _counted(int(block.after.iloc[row].notna().sum()), "attribute")
+
+
+def _counted(count: int, what: str) -> str:
+    return f"{count:,} {what}{'s' if count != 1 else ''}"
 
 
 def publish_report(report: CycleReport, cycles: Sequence[Cycle] = ()) -> None:
@@ -163,11 +177,22 @@ def _page(report: CycleReport, cycles: Sequence[Cycle]) -> list[str]:
         lines += ["", "## Time", "", "| part | seconds |", "| --- | ---: |"]
         lines += [f"| {part} | {seconds:.1f} |" for part, seconds in report.seconds.items()]
     lines += ["", "## Look further", ""]
-    pages = {"the report of the run": report.page, "the data docs": report.docs}
-    lines += [f"- {name}: `{path}`" for name, path in pages.items() if path]
+    lines += _links(report)
     lines += [f"- every change: `provisor log {report.job} --cycle {report.cycle}`"]
     lines += [f"- how the job stands: `provisor status {report.job}`"]
     return lines
+
+
+def _links(report: CycleReport) -> Iterator[str]:
+    """The cycle's pages: as links where they are served, else as paths."""
+    for name, address, path in (
+        ("the report of the run", report.page_address, report.page),
+        ("the Data Docs of the run", report.docs_address, report.docs),
+    ):
+        if address:
+            yield f"- [{name}]({address})"
+        elif path:
+            yield f"- {name}: `{path}`"
 
 
 def _publish_failures(report: CycleReport) -> None:

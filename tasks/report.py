@@ -72,6 +72,10 @@ class CycleReport:
     """Path of the run's report as a page; empty where none could be kept."""
     docs: str = ""
     """Path of the Data Docs of the cycle; empty where no data was checked."""
+    page_address: str = ""
+    """Where a browser finds the report; empty where nobody serves it."""
+    docs_address: str = ""
+    """The same of the Data Docs."""
 
     @property
     def exit_status(self) -> int:
@@ -100,7 +104,7 @@ class CycleReport:
                 failed, held = self.counts.get("failed", 0), self.counts.get("held", 0)
                 return f"Done with failures: {what} {failed:,} failed, {held:,} held."
             case CycleState.STAGED:
-                return f"Waiting for approval: {what} {' '.join(self.guards)}"
+                return f"Waiting for approval: {done or 'nothing is done yet'}. {' '.join(self.guards)}"
             case _:
                 return f"Stopped: {self.error}"
 

@@ -209,7 +209,14 @@ def docs(job: JobName, open_it: Open = False) -> None:
 
 
 def _show_page(page: Path, *, open_it: bool) -> None:
-    address = page.as_uri()
+    from flows.home import home
+    from flows.pages import address_of
+    from flows.prefect_home import find_server
+
+    address = address_of(page)
+    if not address and (up := find_server(home())) is not None:
+        address = address_of(page, base=up.pages)
+    address = address or page.as_uri()
     print(address)  # noqa: T201 (this is the command line)
     if open_it:
         import webbrowser

@@ -12,12 +12,16 @@ Folder = Annotated[Path, typer.Argument(metavar="[FOLDER]", help="Where the job 
 
 def up(
     folder: Folder = Path(),
-    port: Annotated[int, typer.Option(min=1024, max=65535, help="Port of the server on this machine.")] = 4200,
+    port: Annotated[int, typer.Option(min=1024, max=65534, help="Port of the server on this machine.")] = 4200,
+    pages_port: Annotated[
+        int | None,
+        typer.Option(min=1024, max=65535, help="Port of the reports and Data Docs; the one after --port without it."),
+    ] = None,
 ) -> None:
     """Serve the jobs of a folder: a Prefect server with its UI, deployments with their schedules, and a worker."""
     from flows.up import run_up
 
-    raise typer.Exit(run_up(folder, port))
+    raise typer.Exit(run_up(folder, port, pages_port or port + 1))
 
 
 def deploy(
