@@ -27,6 +27,8 @@ _HEADERS = {
     "Referrer-Policy": "no-referrer",
     "X-Content-Type-Options": "nosniff",
 }
+_LOOK_S = 0.1
+"""How often it is looked whether the server is to end."""
 _IDLE_S = 30
 """How long a connection may stay open without a question."""
 
@@ -38,7 +40,7 @@ def serving_pages(state: Path, port: int, sign_in: str) -> Iterator[str]:
     ``sign_in``: user and password, ``provisor:…``. Raises: OSError when the port is taken.
     """
     with _Server(state, port, sign_in) as server:
-        threading.Thread(target=server.serve_forever, daemon=True).start()
+        threading.Thread(target=server.serve_forever, args=(_LOOK_S,), daemon=True).start()
         try:
             yield f"http://127.0.0.1:{server.server_port}"
         finally:
