@@ -3,16 +3,19 @@
 And the other way round: whether the next one may begin.
 """
 
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 
 from connectors.contract import Kind
+from connectors.errors import HaltedError
+from flows.plan_file import PlanRefusedError
 from flows.systems import EVALUATING
 from tasks import notify
 from tasks.escrow import Failed, after_load
 from tasks.job import Job
-from tasks.ledger import Cycle, CycleKind, Escrow, LeaseLostError, Ledger, Pause, StagedState
+from tasks.ledger import Cycle, CycleKind, Escrow, JobPausedError, LeaseLostError, Ledger, Pause, StagedState
 from tasks.plan import Plan
 from tasks.quarantine import (
     Finding,
@@ -26,6 +29,7 @@ from tasks.quarantine import (
     refuse_paused,
     refuse_quarantined,
 )
+from tasks.report import CycleReport
 
 STOPS = "stops_in_a_row"
 """Name of the count, among a cycle's, of the cycles in a row that could not be carried out."""
@@ -104,15 +108,27 @@ def conclude(ledger: Ledger, ending: Ending) -> str:
     return quarantine_sentence(job.name, quarantine)
 
 
-def tell(ledger: Ledger, ending: Ending) -> None:
+def tell(ledger: Ledger, ending: Ending, report: CycleReport) -> None:
     """Tells people what needs them, once; see ``tasks.notify``."""
     job = ending.job
+    if not job.notify:
+        return
     notify.quarantined(ledger, job, ledger.quarantine(job.name), now=ending.now)
     pause = ledger.paused(job.name)
     if pause is not None and pause.who == PROVISOR:
         notify.paused(ledger, job, pause, now=ending.now)
     if ending.error is None:
         notify.staged(ledger, job, ledger.staged(job.name, state=StagedState.STAGED), now=ending.now)
+    if not (report.standing or ending.cycle.kind.partial or _is_called_off(ending.error)):
+        notify.troubled(ledger, job, notify.trouble_of(report, ending.error), ending.cycle, now=ending.now)
+    notify.weekly(ledger, job, now=ending.now, pages=os.environ.get("PROVISOR_PAGES_URL", ""))
+
+
+def _is_called_off(error: BaseException | None) -> bool:
+    """True when a person, or another machine, has ended the cycle: that is no trouble."""
+    if isinstance(error, HaltedError | JobPausedError | LeaseLostError | PlanRefusedError):
+        return True
+    return error is not None and not isinstance(error, Exception)
 
 
 def _finding(ending: Ending, known: Sequence[Escrow], *, again: bool) -> Finding | None:

@@ -649,7 +649,7 @@ def _close(job: Job, ledger: Ledger, cycle: Cycle, running: Running | None, erro
     publish_report(report, ledger.cycles(job.name, limit=CHARTED))
     if (watcher := WATCHER.get()) is not None:
         watcher.ended(report)
-    tell(ledger, ending)
+    tell(ledger, ending, report)
     if finished and job.log.keep is not None:
         ledger.forget_log(job.name, before=ending.now - job.log.keep, at_most=FORGOTTEN_AT_MOST)
 

@@ -9,22 +9,55 @@ Source: Apprise, https://appriseit.com (the form of the addresses).
 import hashlib
 import logging
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from datetime import datetime
+from dataclasses import dataclass
+from datetime import datetime, timedelta
 
 from connectors.errors import SettingsError
 from connectors.settings import reveal
+from tasks.advice import advice_for
+from tasks.escrow import Failed
 from tasks.job import Job
-from tasks.ledger import Ledger, Pause, Quarantine, Staged
+from tasks.ledger import Cycle, CycleState, Ledger, Pause, Quarantine, Staged, StagedState
+from tasks.mapping import Held
 from tasks.quarantine import pause_sentence, quarantine_sentence
+from tasks.report import COUNT_OF, CycleReport, spoken
 
 _LOG = logging.getLogger("provisor")
-QUARANTINE, PAUSE, STAGED = "quarantine", "pause", "staged"
+QUARANTINE, PAUSE, STAGED, TROUBLE, WEEK = "quarantine", "pause", "staged", "trouble", "week"
 """Topics, about each of which the same is told once."""
 
 _LISTED = 20
 """Staged removals that are named."""
+
+_WEEKS_CYCLES = 7 * 24 * 60
+"""Cycles of a week that are looked at; one a minute."""
+
+
+@dataclass(frozen=True, slots=True)
+class Trouble:
+    """What was wrong with a cycle, as far as people have to hear of it."""
+
+    sort: str
+    """Equal for trouble of the same sort, whatever its numbers: it is told once."""
+    report: CycleReport
+
+
+def trouble_of(report: CycleReport, error: BaseException | None) -> Trouble | None:
+    """What is wrong with a cycle that has ended; None when nothing is."""
+    if error is not None:
+        return Trouble(f"stopped: {type(error).__name__}", report)
+    codes = _codes(report)
+    if not codes and report.state is not CycleState.DONE_WITH_FAILURES:
+        return None
+    return Trouble(f"failures: {' '.join(sorted(codes))}", report)
+
+
+def _codes(report: CycleReport) -> "Counter[str]":
+    """How many entries failed or are held, by code."""
+    found: Iterable[Failed | Held] = (*report.failures, *report.held)
+    return Counter(str(one.code or "without a code") for one in found)
 
 
 def quarantined(ledger: Ledger, job: Job, quarantine: Quarantine | None, *, now: datetime) -> None:
@@ -59,6 +92,67 @@ def staged(ledger: Ledger, job: Job, items: Sequence[Staged], *, now: datetime) 
         lines.append(f"- and {len(items) - _LISTED:,} more")
     lines += ["", f"Nothing of this is done before somebody decides: provisor approve {job.name}, or provisor reject"]
     _tell(ledger, job, STAGED, digest, f"{job.name}: {len(items):,} wait for approval", "\n".join(lines), now=now)
+
+
+def troubled(ledger: Ledger, job: Job, trouble: Trouble | None, ended: Cycle, *, now: datetime) -> None:
+    """Tells when cycles begin to fail, when they fail for another reason, and when all is well again.
+
+    ``ended``: the cycle, which says that all is well when there is no trouble.
+    """
+    if trouble is None:
+        if ledger.told(job.name, TROUBLE) is not None:
+            send(job, f"{job.name}: all is well again", f"Cycle {ended.number} of {job.name} had no failures.")
+            ledger.tell_once(job.name, TROUBLE, None, now=now)
+        return
+    report = trouble.report
+    title = f"{job.name}: {'cycle stopped' if report.state is CycleState.STOPPED else 'done with failures'}"
+    _tell(ledger, job, TROUBLE, trouble.sort, title, _troubled(report), now=now)
+
+
+def _troubled(report: CycleReport) -> str:
+    """The body of a notice about a cycle; what a target says about people stays in the log."""
+    codes = _codes(report)
+    lines = [f"Cycle {report.cycle} of {report.job} ({report.kind}). {report.message}", ""]
+    for code, count in codes.most_common():
+        advice = advice_for(code)
+        lines.append(f"- {count:,} × {code}{f': {advice.action}' if advice is not None else ''}")
+    lines += [""] if codes else []
+    lines += [f"Report: {report.page_address}"] if report.page_address else []
+    lines += [f"Who, and why: provisor log {report.job} --cycle {report.cycle}"]
+    return "\n".join([*lines, "", "As long as cycles fail in the same way, this is not told again."])
+
+
+def weekly(ledger: Ledger, job: Job, *, now: datetime, pages: str = "") -> None:
+    """Tells with the first cycle of each week (UTC) what was done in the last one. ``pages``: where reports are."""
+    if not job.notify:
+        return
+    monday = now.replace(hour=0, minute=0, second=0, microsecond=0) - timedelta(days=now.weekday())
+    began = monday - timedelta(days=7)
+    week = f"{began:%Y-%m-%d}"
+    if ledger.told(job.name, WEEK) == week:
+        return
+    latest = ledger.cycles(job.name, _WEEKS_CYCLES, since=began)
+    cycles = [one for one in latest if one.began < monday]
+    if not cycles:
+        ledger.tell_once(job.name, WEEK, week, now=now)
+        return
+    _tell(ledger, job, WEEK, week, f"{job.name}: week of {week}", _week(job, ledger, cycles, pages), now=now)
+
+
+def _week(job: Job, ledger: Ledger, cycles: Sequence[Cycle], pages: str) -> str:
+    states = Counter(one.state for one in cycles)
+    ended = ", ".join(f"{count:,} {str(state).replace('_', ' ')}" for state, count in states.most_common())
+    done: Counter[str] = Counter()
+    for one in cycles:
+        done.update({name: one.counts.get(name, 0) for name in (*COUNT_OF.values(), "failed")})
+    lines = [f"{len(cycles):,} cycles: {ended}.", ""]
+    lines += [f"- {count:,} {spoken(name)}" for name, count in done.items() if count] or ["Nothing had to be changed."]
+    last = cycles[0]
+    lines += ["", f"The last one, cycle {last.number} of {last.began:%Y-%m-%d %H:%M} UTC. {last.message}"]
+    waiting, trying = len(ledger.staged(job.name, state=StagedState.STAGED)), len(ledger.escrows(job.name))
+    lines += [f"Now {waiting:,} changes wait for approval, and {trying:,} entries for another attempt."]
+    lines += [f"Reports: {pages}"] if pages else []
+    return "\n".join([*lines, f"Everything that was done: provisor log {job.name} --since 7d"])
 
 
 def send(job: Job, title: str, body: str) -> bool:

@@ -180,10 +180,13 @@ class Ledger:
         with self._database.reading() as connection:
             return _first(cycles.latest(connection, job, 1, CYCLE.c.number == number))
 
-    def cycles(self, job: str, limit: int = 20, *, kinds: Collection[CycleKind] = ()) -> list[Cycle]:
-        """The job's latest cycles, of these kinds where some are given, newest first."""
+    def cycles(
+        self, job: str, limit: int = 20, *, kinds: Collection[CycleKind] = (), since: datetime | None = None
+    ) -> list[Cycle]:
+        """The job's latest cycles, of these kinds and begun since then where that is given, newest first."""
+        conditions = () if since is None else (CYCLE.c.began >= since,)
         with self._database.reading() as connection:
-            return cycles.latest(connection, job, limit, kinds=kinds)
+            return cycles.latest(connection, job, limit, *conditions, kinds=kinds)
 
     def last_cycle(
         self, job: str, *, states: Collection[CycleState] = (), kinds: Collection[CycleKind] = ()
@@ -557,6 +560,11 @@ class Ledger:
         with self._database.reading() as connection:
             row = connection.execute(select(QUARANTINE).where(QUARANTINE.c.job == job)).one_or_none()
         return None if row is None else rows.quarantine_from(row)
+
+    def told(self, job: str, topic: str) -> str | None:
+        """What people were told last on a topic, as ``tell_once`` was given it; None when nothing counts as told."""
+        with self._database.reading() as connection:
+            return connection.scalar(select(NOTICE.c.said).where(NOTICE.c.job == job, NOTICE.c.topic == topic))
 
     def tell_once(self, job: str, topic: str, said: str | None, *, now: datetime) -> bool:
         """True when people have to be told: ``said`` (a digest) differs from what they were told last on the topic.

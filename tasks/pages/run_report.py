@@ -75,6 +75,9 @@ def report_page(
     """The page as HTML."""
     blocks = checked.blocks if checked is not None else []
     seconds = dict(report.seconds)
+    counts = dict(report.counts)
+    if checked is not None:  # what people decide about; what goes with it is in the count of the cycle
+        counts["staged"] = len(checked.waiting)
     return render(
         "report.html.j2",
         report=report,
@@ -82,7 +85,7 @@ def report_page(
         state=STATES[report.state],
         took=(report.ended - report.began).total_seconds(),
         done=[(name, report.counts.get(name, 0)) for name in COUNT_OF.values()],
-        left=[(name, report.counts.get(name, 0)) for name in ("staged", "failed", "held")],
+        left=[(name, counts.get(name, 0)) for name in ("staged", "failed", "held")],
         chart=changes_over(list(reversed(cycles))),
         groups=list(GROUPS),
         width=WIDTH,
@@ -94,7 +97,7 @@ def report_page(
         held=_by_code(report.held),
         notes=_by_code(report.notes),
         verdicts=checked.verdicts if checked is not None else [],
-        waiting=len(checked.waiting) if checked is not None else 0,
+        waiting=counts["staged"] if checked is not None else 0,
         allowed=allowed,
         drift=report.drift.sentences if report.drift is not None else [],
         seconds=seconds,

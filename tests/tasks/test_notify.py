@@ -8,9 +8,12 @@ from pathlib import Path
 import pytest
 
 from connectors.contract import Action, Kind
+from connectors.errors import CredentialsError, ErrorCode
 from tasks import notify
+from tasks.escrow import Failed
 from tasks.job import Job
-from tasks.ledger import Ledger, Pause, Quarantine, Staged
+from tasks.ledger import Cycle, CycleKind, CycleState, Ledger, Pause, Quarantine, Staged
+from tasks.report import CycleReport
 from tests.servers.mailbox import Mailbox, open_mailbox
 from tests.tasks.plan.worlds import make_job
 
@@ -94,6 +97,96 @@ def test_a_pause_by_provisor_is_told(ledger: Ledger, mailbox: Mailbox, address: 
         notify.paused(ledger, job_of(address), Pause(NOW, "Provisor", "too much failed."), now=NOW)
     assert mailbox.subjects == ["test: paused"]
     assert "provisor resume test" in mailbox.body()
+
+
+def ended(*codes: ErrorCode, state: CycleState = CycleState.DONE_WITH_FAILURES, error: str = "") -> CycleReport:
+    """The report of a cycle in which somebody failed with each of these codes."""
+    failures = [Failed(Kind.USER, f"p{n}", f"p{n}@x", Action.CREATE, code, "no") for n, code in enumerate(codes)]
+    counts = {"created": 3, "failed": len(failures)}
+    return CycleReport(
+        "test",
+        7,
+        CycleKind.INCREMENTAL,
+        state,
+        NOW,
+        NOW,
+        counts,
+        failures=failures,
+        error=error,
+        page_address="http://x/7",
+    )
+
+
+def test_failures_are_told_when_they_change(ledger: Ledger, mailbox: Mailbox, address: str) -> None:
+    """Cycles that fail as the last one did are no news, however many entries it is; another code is, and so is the end.
+
+    The notice has the numbers, what to do and the report, and nothing of what the target said.
+    """
+    job = job_of(address)
+    cycle = ledger.begin_cycle(job.name, CycleKind.INCREMENTAL, fingerprint="f", now=NOW)
+
+    def tell(report: CycleReport, error: Exception | None = None) -> None:
+        notify.troubled(ledger, job, notify.trouble_of(report, error), cycle, now=NOW)
+
+    well = ended(state=CycleState.DONE)
+    tell(well)
+    assert mailbox.mails == []
+    unique, wrong = ErrorCode.DUPLICATE_TARGET_ENTRIES, ErrorCode.UNPROCESSABLE_ENTITY
+    tell(ended(unique))
+    tell(ended(unique, unique))
+    assert mailbox.subjects == ["test: done with failures"]
+    body = mailbox.body()
+    for part in ("Cycle 7 of test (incremental).", "1 failed", f"- 1 × {unique}:", "http://x/7", "provisor log test"):
+        assert part in body.replace("\n", " ")
+    assert "p0@x" not in body
+    tell(ended(wrong, unique))
+    tell(ended(unique, wrong, state=CycleState.STAGED))  # the same, and something waits for approval besides
+    tell(ended(state=CycleState.STOPPED, error="The token is wrong."), CredentialsError("The token is wrong."))
+    tell(ended(state=CycleState.STOPPED, error="The key is wrong."), CredentialsError("The key is wrong."))
+    assert "The token is wrong." in mailbox.body()
+    tell(well)
+    tell(well)
+    assert mailbox.subjects[1:] == ["test: done with failures", "test: cycle stopped", "test: all is well again"]
+
+
+def test_the_week_is_summed_up_with_the_first_cycle_of_the_next(ledger: Ledger, mailbox: Mailbox, address: str) -> None:
+    """Once for each week in which there were cycles, with their counts and what waits."""
+    job = job_of(address)
+    monday = datetime(2026, 3, 16, tzinfo=UTC)
+
+    def cycle(began: datetime, state: CycleState, **counts: int) -> Cycle:
+        opened = ledger.begin_cycle(job.name, CycleKind.INCREMENTAL, fingerprint="f", now=began)
+        return ledger.end_cycle(opened, state, counts, message=f"Ended {state}.", now=began + HOUR)
+
+    cycle(monday - timedelta(days=8), CycleState.DONE, created=1000)  # another week's
+    cycle(monday - timedelta(days=6), CycleState.DONE, created=12, members_added=1_200)
+    cycle(monday - HOUR, CycleState.DONE_WITH_FAILURES, created=3, failed=2)
+    last = cycle(monday - HOUR / 2, CycleState.DONE, updated=4)
+    ledger.put_staged(job.name, staged("ann", "bob"))
+    now = cycle(monday + HOUR, CycleState.DONE, created=500)
+    mailbox.full = True
+    notify.weekly(ledger, job, now=monday + HOUR)
+    mailbox.full = False
+    for moment in (monday + HOUR, monday + 2 * HOUR, monday + timedelta(days=6, hours=23)):
+        notify.weekly(ledger, job, now=moment, pages="http://127.0.0.1:4201")
+    assert mailbox.subjects == ["test: week of 2026-03-09"]
+    body = mailbox.body()
+    for part in (
+        "3 cycles: 2 done, 1 done with failures.",
+        "- 15 created",
+        "- 4 updated",
+        "- 1,200 members added",
+        "- 2 failed",
+        f"cycle {last.number} of 2026-03-15 23:30 UTC. Ended done.",
+        "2 changes wait for approval",
+        "http://127.0.0.1:4201",
+    ):
+        assert part in body
+    assert "500" not in body
+    notify.weekly(ledger, job, now=monday + timedelta(days=7))
+    notify.weekly(ledger, job, now=monday + timedelta(days=21))  # a week without cycles
+    assert mailbox.subjects[1:] == ["test: week of 2026-03-16"]
+    assert f"cycle {now.number}" in mailbox.body()
 
 
 def test_what_nobody_took_is_told_with_the_next_cycle(

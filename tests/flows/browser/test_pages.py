@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Browser, Locator, Page, expect, sync_playwright
 
-from tests.flows.browser.up import WAIT_S, Up, provisor_up
+from tests.flows.browser.up import WAIT_S, Up, provisor_up, wait_for
 from tests.flows.workplace import Workplace
 from tests.servers.scim_service import ScimService
 
@@ -31,23 +31,24 @@ class Walk:
         page.on("request", lambda request: self._note(request.url))
 
     def _note(self, url: str) -> None:
-        if not url.startswith((self._up.page, "data:", "blob:")):
+        if not url.startswith((self._up.page, self._up.pages, "data:", "blob:")):
             self.outside.add(url)
 
-    def look(self, path: str, sees: str, name: str) -> None:
+    def look(self, path: str, sees: str | re.Pattern[str], name: str) -> None:
         """Opens a page, waits until it shows a text, and takes a picture."""
         self.page.goto(self._up.page + path)
         self.sees(sees)
         self.picture(name)
 
-    def sees(self, text: str) -> None:
+    def sees(self, text: str | re.Pattern[str]) -> None:
         """Waits until a text is on the page."""
         expect(self.page.get_by_text(text).first).to_be_visible(timeout=SLOW_MS)
 
-    def picture(self, name: str) -> None:
-        """Keeps what is on the screen."""
+    def picture(self, name: str, page: Page | None = None) -> None:
+        """Keeps what is on the screen; of a page of our own the whole of it."""
         self._taken += 1
-        self.page.screenshot(path=self._pictures / f"{self._taken:02} {name}.png")
+        path = self._pictures / f"{self._taken:02} {name}.png"
+        (page or self.page).screenshot(path=path, full_page=page is not None)
 
     def sign_in(self) -> None:
         """Does what the page asks of whoever comes first."""
@@ -57,24 +58,29 @@ class Walk:
         self.page.keyboard.press("Enter")
         self.sees("Flow Runs")
 
-    def run(self, deployment: str) -> str:
-        """Fills in nothing in a deployment's form and submits it; gives the run's id when it has ended, or waits."""
+    def start(self, deployment: str) -> str:
+        """Fills in nothing in a deployment's form and submits it; gives the run's id."""
         found = self._up.deployments()[deployment]["id"]
         self.look(f"/deployments/deployment/{found}/run", "What to evaluate", f"form of {deployment}")
         self.page.get_by_role("button", name="Submit").click()
         self.page.wait_for_url(re.compile(r"/deployments/deployment/[^/]+$|/runs/flow-run/"), timeout=SLOW_MS)
         with self._up.api() as api:
             runs = api.post("/flow_runs/filter", json={"sort": "EXPECTED_START_TIME_DESC"}).json()
-        run = next(one for one in runs if one["deployment_id"] == found and not one["auto_scheduled"])
-        self._up.ended(str(run["id"]))
-        return str(run["id"])
+        return str(next(one["id"] for one in runs if one["deployment_id"] == found and not one["auto_scheduled"]))
 
-    def artifact(self, run: str, key: str, sees: str) -> None:
-        """Opens an artifact of a run."""
-        with self._up.api() as api:
-            mine = {"artifacts": {"flow_run_id": {"any_": [run]}, "key": {"any_": [key]}}, "sort": "CREATED_DESC"}
-            found = api.post("/artifacts/filter", json=mine).json()
+    def artifact(self, run: str, key: str, sees: str | re.Pattern[str]) -> None:
+        """Opens an artifact of a run, as soon as there is one."""
+        found = wait_for(lambda: self._up.artifacts(run, key), bool, self._up.tail)
         self.look(f"/artifacts/artifact/{found[0]['id']}", sees, f"artifact {key}")
+
+    def follow(self, link: str, sees: str, name: str) -> None:
+        """Follows a link on the page, looks at where it leads, and comes back."""
+        with self.page.context.expect_page(timeout=SLOW_MS) as opened:
+            self.page.get_by_role("link", name=link).click()
+        there = opened.value
+        expect(there.get_by_text(sees).first).to_be_visible(timeout=SLOW_MS)
+        self.picture(name, there)
+        there.close()
 
 
 @pytest.fixture
@@ -89,38 +95,51 @@ def browser() -> Iterator[Browser]:
 def test_a_person_runs_a_job_and_approves_what_is_held(
     small: Workplace, service: ScimService, browser: Browser, tmp_path: Path
 ) -> None:
-    """From signing in to the accounts of leavers: form, run, artifacts, schedule, approval. Nothing is asked of anybody
-    outside, nothing on the pages is raw data, and what was approved, and nothing else, is carried out.
+    """From signing in to the accounts of leavers: schedule, form, progress, artifacts, report, Data Docs, approval.
+
+    Nothing is asked of anybody outside, and what was approved, and nothing else, is carried out.
     """
     small.save(
         schedule={"every": "6h"},
+        load={"concurrency": 4},
         limits={**small.document["limits"], "removals": {"count": 3, "fraction": 0.5, "minimum": 1}},
     )
     with provisor_up(small) as up:
-        page = browser.new_page(viewport={"width": 1500, "height": 1000})
+        user, _, password = up.sign_in.partition(":")
+        knows = {"username": user, "password": password, "origin": up.pages}
+        page = browser.new_context(viewport={"width": 1500, "height": 1000}, http_credentials=knows).new_page()
         walk = Walk(page, up, tmp_path)
         walk.sign_in()
         walk.look("/deployments", "Every 6 hours", "deployments")
+        expect(page.get_by_text("Not Ready")).to_have_count(0)
         deployment = up.deployments()["hr-to-scim"]["id"]
         walk.look(f"/deployments/deployment/{deployment}?tab=Description", "everybody in the source", "description")
         walk.look(f"/deployments/deployment/{deployment}?tab=Upcoming", "Scheduled for", "next runs")
 
-        first = walk.run("hr-to-scim")
+        service.set_fault("latency", seconds=2, method="POST")  # minutes, unless somebody has seen its progress
+        first = walk.start("hr-to-scim")
+        walk.artifact(first, "hr-to-scim-progress", re.compile(r"^(Loading )?[\d ,of]+ requests"))
+        assert up.run(first)["state_type"] == "RUNNING", up.tail()
+        service.clear_fault()
+        assert up.ended(first)["state_name"] == "Completed", up.tail()
         walk.look(f"/runs/flow-run/{first}", "Cycle 1 of hr-to-scim (initial).", "run")
         expect(page.get_by_text("hr-to-scim · initial · #1").first).to_be_visible()
+        expect(page.get_by_text("Finished in state")).to_have_count(1)  # the run itself; its tasks do not say so
         walk.artifact(first, "hr-to-scim-plan", "create user")
         walk.artifact(first, "hr-to-scim-changes", "in scope, and no account")
         walk.artifact(first, "hr-to-scim-cycle", "members added")
-        walk.artifact(first, "hr-to-scim-progress", "requests")
+        walk.follow("the report of the run", "Changes per attribute", "report")
+        walk.follow("the Data Docs of the run", "expect_column_values_to_be_unique", "data docs")
 
         leavers = _dismiss(small)
         before = _active(service)
-        waiting = walk.run("hr-to-scim")
-        assert up.run(waiting)["state_name"] == "Waiting for approval", up.tail()
+        waiting = walk.start("hr-to-scim")
+        assert up.ended(waiting)["state_name"] == "Waiting for approval", up.tail()
         walk.artifact(waiting, "hr-to-scim-cycle", "Held back by guards")
         chart = page.get_by_alt_text("Changes per cycle")
         assert chart.evaluate("image => image.naturalWidth") > 0
-        walk.look(f"/runs/flow-run/{waiting}", "Waiting for approval", "run that waits")
+        walk.follow("the report of the run", "What guards hold back", "report of the run that waits")
+        walk.look(f"/runs/flow-run/{waiting}", "Cycle 2 of hr-to-scim", "run that waits")
         assert _active(service) == before
 
         _answer(walk, "Approve everything", by="Eve Adams", comment="HR has confirmed it")
@@ -130,11 +149,12 @@ def test_a_person_runs_a_job_and_approves_what_is_held(
         assert _active(service) == before - len(leavers)
 
         for path, sees, name in (
-            ("/dashboard", "Flow Runs", "dashboard"),
-            ("/automations", "Provisor: runs that crashed", "automations"),
+            ("/dashboard", "Active Work Pools", "dashboard"),
+            ("/automations", "provisor-people", "automations"),
             ("/blocks", "provisor-people", "blocks"),
         ):
             walk.look(path, sees, name)
+        expect(page.get_by_text("V2 UI")).to_have_count(0)
         assert walk.outside == set()
     lines = small.call("log", "hr-to-scim", "--format", "json").document
     approved = [line for line in lines if line["action"] == "approve"]

@@ -27,12 +27,18 @@ class Up:
     workplace: Workplace
     process: "subprocess.Popen[bytes]"
     port: int
+    pages_port: int
     log: Path
 
     @property
     def page(self) -> str:
         """Where a person looks."""
         return f"http://127.0.0.1:{self.port}"
+
+    @property
+    def pages(self) -> str:
+        """Where reports and Data Docs are."""
+        return f"http://127.0.0.1:{self.pages_port}"
 
     @property
     def sign_in(self) -> str:
@@ -62,6 +68,12 @@ class Up:
         with self.api() as api:
             return dict(api.get(f"/flow_runs/{run}").json())
 
+    def artifacts(self, run: str, key: str) -> list[dict[str, Any]]:
+        """A run's artifacts of one key, the newest first."""
+        mine = {"artifacts": {"flow_run_id": {"any_": [run]}, "key": {"any_": [key]}}, "sort": "CREATED_DESC"}
+        with self.api() as api:
+            return list(api.post("/artifacts/filter", json=mine).json())
+
     def ended(self, run: str) -> dict[str, Any]:
         """A run when it has ended, or waits."""
         return wait_for(lambda: self.run(run), lambda found: found["state_type"] in ENDED, self.tail)
@@ -87,17 +99,17 @@ def wait_for(look: Callable[[], Any], good: Callable[[Any], bool], explain: Call
 @contextmanager
 def provisor_up(workplace: Workplace) -> Iterator[Up]:
     """``provisor up`` for the folder of a workplace; told to end at the end."""
-    port, log = free_port(), workplace.folder / "up.log"
+    port, pages_port, log = free_port(), free_port(), workplace.folder / "up.log"
     with log.open("ab") as out:
         process = subprocess.Popen(
-            [str(COMMAND), "up", str(workplace.folder), "--port", str(port)],
+            [str(COMMAND), "up", str(workplace.folder), "--port", str(port), "--pages-port", str(pages_port)],
             cwd=workplace.folder,
             env=workplace.environment(),
             stdin=subprocess.DEVNULL,
             stdout=out,
             stderr=out,
         )
-    up = Up(workplace, process, port, log)
+    up = Up(workplace, process, port, pages_port, log)
     try:
         wait_for(lambda: (process.poll(), log.read_text()), lambda seen: "Provisor is up" in seen[1], up.tail)
         yield up
