@@ -216,8 +216,10 @@ class Running:
         plan = decision.checked.plan
         counts = ", ".join(f"{count:,} to {action}" for action, count in plan.counts().items()) or "nothing to do"
         story().info("Planned: %s. %s entries are as they should be.", counts, f"{_unchanged(decision):,}")
-        for finding in decision.findings:
+        for finding in decision.news:
             story().warning(finding.sentence)
+        if as_before := len(decision.findings) - len(decision.news):
+            story().info("Data checks that do not hold, as in the last cycle: %d.", as_before)
         for verdict in decision.checked.verdicts:
             story().warning("Held back: %s", verdict.sentence)
         if (watcher := WATCHER.get()) is not None:
@@ -681,6 +683,7 @@ def _report(ending: Ending, running: Running | None) -> CycleReport:
         notes=list(decision.checked.plan.notes) if decision is not None else [],
         guards=[verdict.sentence for verdict in decision.checked.verdicts] if decision is not None else [],
         findings=[finding.sentence for finding in decision.findings] if decision is not None else [],
+        news=[finding.sentence for finding in decision.news] if decision is not None else [],
         seen=decision.sight.how if decision is not None else "",
         drift=running.drift if running is not None else None,
         seconds=running.seconds() if running is not None else {},

@@ -9,7 +9,7 @@ from urllib.parse import quote
 from flows.home import home
 from flows.preview import Decision
 from flows.systems import FINISHED, figures_folder
-from tasks.expectations import CheckFailedError, CheckResult, keep_figures
+from tasks.expectations import CheckFailedError, CheckResult, keep_figures, keep_known
 from tasks.ledger import Ledger
 from tasks.pages import DOCS, REPORTS, keep_data_docs, keep_report
 from tasks.report import CycleReport
@@ -61,8 +61,10 @@ def keep_pages(ledger: Ledger, report: CycleReport, decision: Decision | None, e
         folder, cycles = reports_folder(report.job), ledger.cycles(report.job, CHARTED)
         report.page = str(keep_report(folder, report, cycle, cycles, checked, docs=docs))
         report.page_address, report.docs_address = address_of(report.page), address_of(report.docs)
-        if decision is not None and report.state in FINISHED and not decision.checked.doubtful:
-            keep_figures(figures_folder(report.job), decision.figures)
+        if decision is not None:
+            keep_known(figures_folder(report.job), decision.known)
+            if report.state in FINISHED and not decision.checked.doubtful:
+                keep_figures(figures_folder(report.job), decision.figures)
     except OSError as problem:
         _LOG.warning("The report of cycle %d cannot be kept: %s", report.cycle, problem)
 

@@ -14,14 +14,21 @@ from tasks.agreement import check_agreement
 from tasks.checks import Checked, History, check_plan, refuse_empty, rosters
 from tasks.escrow import withhold
 from tasks.expectations import (
+    NOTHING_KNOWN,
     CheckResult,
     Figures,
+    FrameFigures,
+    Known,
+    check_again,
     check_listed,
     check_planned,
     check_source,
     check_target,
+    digest_of,
     failed,
     figures_of,
+    mark_of,
+    marks_of,
 )
 from tasks.expressions import Context
 from tasks.extract import Facts, survey
@@ -54,12 +61,21 @@ class Decision:
     forecast: Forecast = NOTHING
     """What carrying it out needs."""
     figures: Figures = field(default_factory=dict)
-    """Of the frames that were seen whole: what later cycles are held against."""
+    """Of the frames that were seen whole, and for the first time: what later cycles are held against."""
+    known: Known = NOTHING_KNOWN
+    """What later cycles need not look at again."""
+    told: frozenset[str] = frozenset()
+    """Marks of what people know from the last cycle."""
 
     @property
     def findings(self) -> list[CheckResult]:
         """The data checks that do not hold."""
         return failed(self.results)
+
+    @property
+    def news(self) -> list[CheckResult]:
+        """The findings that are not those of the last cycle."""
+        return [one for one in self.findings if mark_of(one) not in self.told]
 
 
 @dataclass(slots=True)
@@ -116,8 +132,13 @@ def decide(
 
     Who gets an account is looked up in a target that was not listed. Raises: FatalError.
     """
-    figures = dict(figures_of(job, source, "source"))
-    checked_source, results = check_source(job, source, context, figures, recalled.figures)
+    digest, figures = digest_of(job, source), dict[Frame, FrameFigures]()
+    if digest and digest == recalled.known.digest and sight.listing is None:  # once a day everything is looked at
+        checked_source, results = check_again(source, recalled.known.results)
+    else:
+        figures |= figures_of(job, source, "source")
+        checked_source, results = check_source(job, source, context, figures, recalled.figures)
+    of_source = tuple(results)
     of_target: list[CheckResult] = []
     regained: list[Regained] = []
 
@@ -149,6 +170,8 @@ def decide(
         pace=recalled.pace,
     )
     decision.figures = figures
+    decision.known = Known(digest, of_source, marks_of(decision.findings))
+    decision.told = recalled.known.told
     return decision
 
 

@@ -18,7 +18,7 @@ from flows.home import home
 from flows.sharing import Share
 from tasks.checks import NOTHING_BEFORE, History
 from tasks.escrow import given_up
-from tasks.expectations import Record, read_figures
+from tasks.expectations import NOTHING_KNOWN, Known, Record, read_figures, read_known
 from tasks.job import Job
 from tasks.ledger import Attempt, CycleKind, CycleState, Escrow, Ledger
 from tasks.lost import lost_creates
@@ -91,7 +91,9 @@ class Recalled:
     pace: float | None = None
     """Requests a second in the latest loads."""
     figures: Record = field(default_factory=dict)
-    """Of the snapshots of the last cycles."""
+    """Of the last snapshots."""
+    known: Known = NOTHING_KNOWN
+    """Of the data checks of the last cycle."""
 
 
 def recall(ledger: Ledger, job: Job, moment: datetime, *, target: str = "", at_once: Collection[str] = ()) -> Recalled:
@@ -123,6 +125,7 @@ def recall(ledger: Ledger, job: Job, moment: datetime, *, target: str = "", at_o
         lost=tuple(lost_creates(ledger, job.name)),
         pace=known_pace(ledger.cycles(job.name, limit=COUNTED_CYCLES)),
         figures=read_figures(figures_folder(job.name)),
+        known=read_known(figures_folder(job.name)),
     )
 
 

@@ -167,7 +167,7 @@ def _page(report: CycleReport, cycles: Sequence[Cycle]) -> list[str]:
         lines += [f"![Changes per cycle]({chart_address(cycles[:CHARTED])})"]
     for title, sentences in (
         ("Held back by guards", report.guards),
-        ("Data checks", report.findings),
+        ("Data checks", _findings(report)),
         ("Drift", report.drift.sentences if report.drift is not None else ()),
         ("How the target was seen", [report.seen] if report.seen else []),
     ):
@@ -181,6 +181,12 @@ def _page(report: CycleReport, cycles: Sequence[Cycle]) -> list[str]:
     lines += [f"- every change: `provisor log {report.job} --cycle {report.cycle}`"]
     lines += [f"- how the job stands: `provisor status {report.job}`"]
     return lines
+
+
+def _findings(report: CycleReport) -> list[str]:
+    """The data checks that did not hold, and how many of them are no news."""
+    as_before = len(report.findings) - len(report.news)
+    return [*report.news, *([f"As in the last cycle, {as_before:,} more do not hold."] if as_before else [])]
 
 
 def _links(report: CycleReport) -> Iterator[str]:

@@ -56,6 +56,8 @@ class CycleReport:
     """Sentences of the guards that hold something back."""
     findings: Sequence[str] = ()
     """Sentences of the checks that did not hold."""
+    news: Sequence[str] = ()
+    """Those of them that were not so in the last cycle."""
     seen: str = ""
     """How the target was seen, listed or as last known, and why."""
     seconds: Mapping[str, float] = field(default_factory=dict)

@@ -1,8 +1,8 @@
 """Data quality: checks of both snapshots and of the plan, those a job writes and those nobody has to write.
 
 great      Great Expectations, under its own names          builtin    what is wrong with any data
-figures    against the figures of the last cycles           planned    the plan as a frame
-results    what came of a check, without anybody's values
+figures    against the figures of the last snapshots        planned    the plan as a frame
+results    what came of a check, without anybody's values    known      what need not be looked at, or told, again
 """
 
 from collections.abc import Sequence
@@ -12,26 +12,52 @@ import pandas as pd
 
 from connectors.contract import Kind, Snapshot, Unreadable
 from tasks.expectations.builtin import check_builtin, check_listing, frame_name
-from tasks.expectations.figures import Figures, Record, check_figures, figures_of, keep_figures, read_figures
+from tasks.expectations.figures import (
+    Figures,
+    FrameFigures,
+    Record,
+    check_figures,
+    figures_of,
+    keep_figures,
+    read_figures,
+)
 from tasks.expectations.great import run_checks
+from tasks.expectations.known import (
+    NOTHING_KNOWN,
+    Known,
+    digest_of,
+    keep_known,
+    mark_of,
+    marks_of,
+    read_known,
+)
 from tasks.expectations.planned import check_planned
 from tasks.expectations.results import CheckFailedError, CheckResult, failed, reasons_to_hold, refuse_failed
 from tasks.expressions import Context
 from tasks.job import Checked, Job
 
 __all__ = [
+    "NOTHING_KNOWN",
     "CheckFailedError",
     "CheckResult",
     "Figures",
+    "FrameFigures",
+    "Known",
     "Record",
+    "check_again",
     "check_listed",
     "check_planned",
     "check_source",
     "check_target",
+    "digest_of",
     "failed",
     "figures_of",
     "keep_figures",
+    "keep_known",
+    "mark_of",
+    "marks_of",
     "read_figures",
+    "read_known",
 ]
 
 _SOURCE = (Checked.SOURCE_USERS, Checked.SOURCE_GROUPS, Checked.SOURCE_MEMBERS)
@@ -50,6 +76,12 @@ def check_source(
     results += check_figures(job.checks.builtin, figures, earlier)
     refuse_failed(results)
     return hold_rows(source, results, side="source"), results
+
+
+def check_again(source: Snapshot, results: Sequence[CheckResult]) -> tuple[Snapshot, list[CheckResult]]:
+    """As ``check_source``, for a source that is what it was when these results came of it. Raises: CheckFailedError."""
+    refuse_failed(results)
+    return hold_rows(source, results, side="source"), [*results]
 
 
 def check_target(job: Job, target: Snapshot) -> tuple[Snapshot, list[CheckResult]]:

@@ -1,16 +1,20 @@
 """Data checks, reports and Data Docs of whole cycles, in this process and without an orchestrator."""
 
 import json
+import logging
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from flows.pages import docs_folder, reports_folder
+from flows.sight import CycleChoice
 from flows.systems import figures_folder, open_ledger
-from tasks.expectations import read_figures
+from tasks.expectations import keep_known, read_figures, read_known
 from tasks.job import Checked
 from tasks.ledger import CycleState
+from tasks.report import CycleReport
 from tests.flows.workplace import Command, Row, Workplace, accounts
 from tests.model.driver import Driver
 from tests.servers.scim_service import ScimService
@@ -69,6 +73,47 @@ def test_built_in_checks_warn_and_figures_are_remembered(small: Workplace, drive
     assert sorted([one["employeeId"], other["employeeId"]]) in keys
     assert one["userPrincipalName"] not in json.dumps(document)
     assert [one.rows for one in read_figures(figures_folder("hr-to-scim"))[Checked.SOURCE_USERS]] == [240]
+
+
+def test_what_is_known_is_neither_told_nor_looked_at_again(
+    small: Workplace, driver: Driver, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A source that is as it was gives what it gave, once a day everything is looked at, and a warning comes once.
+
+    Held rows stay held, and such a source is no measure of its own.
+    """
+    one, other = small.rows()[3], small.rows()[4]
+    small.change(other["employeeId"], lambda row: {**row, "userPrincipalName": one["userPrincipalName"]})
+    small.save(checks={"builtin": {"matching": "hold_rows"}})
+
+    def cycle(choice: CycleChoice = CycleChoice.AUTO) -> tuple[CycleReport, list[str]]:
+        caplog.clear()
+        with caplog.at_level(logging.INFO, "provisor"):
+            report = driver.cycle(choice).report
+        assert report is not None
+        return report, [record.message for record in caplog.records if record.levelno == logging.WARNING]
+
+    first, told = cycle()
+    assert [said for said in told if "share their value" in said] == [said for said in first.news if "share" in said]
+    assert first.counts["held"] == 2
+
+    folder = figures_folder("hr-to-scim")
+    known = read_known(folder)
+    mark = replace(next(iter(known.results)), success=False, words="it is as it was")
+    keep_known(folder, replace(known, results=(*known.results, mark)))
+    again, told = cycle()
+    assert [said for said in again.news if "it is as it was" not in said] == []
+    assert any("it is as it was" in said for said in again.findings), "nothing was worked out again"
+    assert [said for said in told if "share" in said] == []
+    assert again.counts["held"] == 2
+    assert [one.rows for one in read_figures(folder)[Checked.SOURCE_USERS]] == [240]
+
+    listed, _ = cycle(CycleChoice.RECONCILE)
+    assert not any("it is as it was" in said for said in listed.findings)
+    assert (list(listed.news), [said for said in listed.findings if "share" in said] != []) == ([], True)
+    small.change(one["employeeId"], lambda row: {**row, "userPrincipalName": "somebody.else@example.com"})
+    last, _ = cycle()
+    assert not any("share" in said for said in last.findings)
 
 
 def test_a_plan_check_holds_its_rows_and_the_cycle_goes_on(

@@ -149,7 +149,7 @@ def test_a_person_runs_a_job_and_approves_what_is_held(
         assert _active(service) == before - len(leavers)
 
         for path, sees, name in (
-            ("/dashboard", "Active Work Pools", "dashboard"),
+            ("/dashboard", "failed or crashed runs", "dashboard"),
             ("/automations", "provisor-people", "automations"),
             ("/blocks", "provisor-people", "blocks"),
         ):
