@@ -8,6 +8,7 @@ PostgreSQL: one on SQLite loses an event now and then, and would take a run that
 Source: Prefect documentation, "Detect zombie flows".
 """
 
+import os
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -49,7 +50,7 @@ def tell_people(folder: Path) -> None:
 
     The server must know the block ``flows.notices.JobNotice``.
     """
-    block = JobNotice(folder=str(folder.absolute()))
+    block = JobNotice(folder=str(folder.absolute()), api=os.environ.get("PREFECT_API_URL", ""))
     notice = block.save("provisor-people", overwrite=True, _sync=True)  # type: ignore[call-arg]
     with get_client(sync_client=True) as client:
         for automation in (_crashed(notice), _overdue(notice)):

@@ -1,6 +1,7 @@
 """The jobs of a folder: every YAML file in it that is one."""
 
 from pathlib import Path
+from typing import Any
 
 from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
@@ -39,12 +40,23 @@ def jobs_of(folder: Path) -> list[Job]:
     return sorted(jobs, key=lambda job: job.name)
 
 
+def need_blocks(folder: Path) -> bool:
+    """True when a job of a folder takes a connection from a block: only a server that answers can say what it is."""
+    files = [*folder.glob("*.yaml"), *folder.glob("*.yml")]
+    return any(isinstance(content.get(side), str) for content in map(_content, files) for side in ("source", "target"))
+
+
 def _is_meant_to_be_one(path: Path) -> bool:
+    return not _MARKS.isdisjoint(_content(path))
+
+
+def _content(path: Path) -> dict[str, Any]:
+    """What stands in a file; of one that cannot be read all that makes it a job, so that it is said what is wrong."""
     try:
         content = YAML(typ="safe").load(path)
     except (YAMLError, OSError, UnicodeDecodeError):
-        return True  # what is wrong with it is said when it is loaded
-    return isinstance(content, dict) and not _MARKS.isdisjoint(content)
+        return dict.fromkeys(_MARKS)
+    return content if isinstance(content, dict) else {}
 
 
 def _wrong(path: Path, message: str) -> JobError:

@@ -20,7 +20,7 @@ from rich.markup import escape
 
 from connectors.errors import SettingsError
 from flows.home import home
-from flows.jobs_of import jobs_of
+from flows.jobs_of import jobs_of, need_blocks
 from flows.local_api import RECORDING, serve, wait_for
 from flows.page_server import serving_pages
 from flows.prefect_home import Address, Keys, announce, find_server, keys_file, keys_of, prefect_folder, withdraw
@@ -78,7 +78,8 @@ def run_up(folder: Path, port: int, pages_port: int) -> int:
 
     Raises: JobError, SettingsError, UnreachableError.
     """
-    jobs_of(folder)  # here, so that a wrong file is said at once
+    if not need_blocks(folder):
+        jobs_of(folder)  # here, so that a wrong file is said at once
     state = home()
     if (other := find_server(state)) is not None:
         raise SettingsError(
@@ -90,7 +91,8 @@ def run_up(folder: Path, port: int, pages_port: int) -> int:
     client = {"PREFECT_HOME": str(prefect), "PREFECT_API_URL": url, "PREFECT_API_AUTH_STRING": keys.sign_in}
     os.environ |= {**_QUIET, **client, "PROVISOR_HOME": str(state)}
     with _told_to_end() as told, _pages(state, pages_port, keys) as pages:
-        settings = {**RECORDING, **_SERVER, **keys.settings, "PREFECT_SERVER_API_PORT": str(port)}
+        at = {"PREFECT_SERVER_API_PORT": str(port), "PREFECT_UI_URL": _page(url)}  # the latter is in its notices
+        settings = {**RECORDING, **_SERVER, **keys.settings, **at}
         with out.status("starting the Prefect server …"), serve(port, prefect, settings) as server:
             wait_for(server, url, prefect)
             _end_orphans()

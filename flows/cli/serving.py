@@ -34,15 +34,16 @@ def deploy(
     """Deploy the jobs of a folder to the Prefect server that is up or configured; deploying again updates them."""
     from flows import local_api
     from flows.home import home
-    from flows.jobs_of import jobs_of
+    from flows.jobs_of import jobs_of, need_blocks
     from flows.prefect_home import find_server
 
-    jobs = jobs_of(folder)  # here, so that a wrong file is said before the server is asked
     if to is not None:
         from flows.project_file import write_project_file
 
-        write_project_file(to, jobs)
+        write_project_file(to, jobs_of(folder))
         return
+    if not need_blocks(folder):
+        jobs_of(folder)  # here, so that a wrong file is said before the server is asked
     own = local_api.is_configured()
     if not own and find_server(home()) is None:
         complain("No Prefect server is known here: start one with provisor up, or set PREFECT_API_URL.", WRONG)

@@ -1,8 +1,8 @@
 """The figures of snapshots, cycle by cycle: how many entries, how many without a value, how many different values.
 
-    snapshots/<job>/figures.json   the last cycles' figures, the oldest first; no value of anybody is in it
+    snapshots/<job>/figures.json   the last snapshots' figures, the oldest first; no value of anybody is in it
 
-A figure is held against the median of the last cycles. Before there are a few of them nothing is said.
+A figure is held against the median of the last snapshots. Before there are a few of them nothing is said.
 """
 
 import json
@@ -24,9 +24,9 @@ from tasks.keys import texts
 from tasks.private import make_folder, replace_file
 
 CYCLES = 20
-"""How many cycles back figures are remembered."""
+"""How many snapshots back figures are remembered."""
 ENOUGH = 3
-"""Cycles it takes before a figure can be called unusual."""
+"""Snapshots it takes before a figure can be called unusual."""
 _FEW = 20
 """Entries, or different values, below which chance alone moves a figure a lot."""
 
@@ -84,7 +84,7 @@ def _check_frame(
     chosen: BuiltinChecks, frame: Checked, now: FrameFigures, before: Sequence[FrameFigures]
 ) -> Iterator[CheckResult]:
     usual = median(one.rows for one in before)
-    since = f"the median of the last {len(before)} cycles"
+    since = f"the median of the last {len(before)} snapshots"
     change = (now.rows - usual) / usual if usual else 0.0
     moved = usual >= _FEW and abs(change) > chosen.row_count.fraction
     if (swing := chosen.row_count).on_failure is not Reaction.OFF:

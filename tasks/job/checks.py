@@ -145,7 +145,7 @@ class BuiltinChecks(Section):
     members: ReactionItem = Reaction.WARN
     """Memberships of groups or people that are not there."""
     row_count: Annotated[Swing, _swing(0.2)] = Swing(fraction=0.2)
-    """The number of entries, against the median of the last 20 cycles."""
+    """The number of entries, against the median of the last 20 snapshots."""
     null_share: Annotated[Swing, _swing(0.1)] = Swing(fraction=0.1)
     """The share of entries without a value, for each attribute."""
     distinct_count: Annotated[Swing, _swing(0.5)] = Swing(fraction=0.5)

@@ -99,7 +99,8 @@ def wait_for(look: Callable[[], Any], good: Callable[[Any], bool], explain: Call
 @contextmanager
 def provisor_up(workplace: Workplace) -> Iterator[Up]:
     """``provisor up`` for the folder of a workplace; told to end at the end."""
-    port, pages_port, log = free_port(), free_port(), workplace.folder / "up.log"
+    port, pages_port = free_port(), free_port()
+    log = workplace.folder / f"up-{port}.log"
     with log.open("ab") as out:
         process = subprocess.Popen(
             [str(COMMAND), "up", str(workplace.folder), "--port", str(port), "--pages-port", str(pages_port)],

@@ -148,7 +148,7 @@ def test_figures_against_the_last_cycles():
     for gone in range(60, 100):
         del made.users[f"p{gone:02}"]
     found = {one.builtin: one.sentence for one in results(made, before)}
-    assert "60 entries, against 100 in the median of the last 5 cycles (-40%, more than ±20%)" in found["row_count"]
+    assert "60 entries, against 100 in the median of the last 5 snapshots (-40%, more than ±20%)" in found["row_count"]
     assert "100.0% of city is empty, against 0.0%" in found["null_share"]
     assert "1 different values of department, against 3" in found["distinct_count"]
     assert "mail" not in found["distinct_count"]  # fewer people have fewer addresses
