@@ -59,10 +59,14 @@ def digest_of(job: Job, source: Snapshot) -> str:
 
 
 def _digest_frame(frame: pd.DataFrame, found: "hashlib.blake2b") -> None:
-    """The content as Arrow has it: two frames that differ in their parts alone may give two digests, which is safe."""
-    table = pa.Table.from_pandas(frame.rename_axis("provisor:key"), preserve_index=True).combine_chunks()
-    with pa.ipc.new_stream(_Into(found), table.schema.remove_metadata()) as stream:
-        stream.write_table(table.replace_schema_metadata())
+    """The keys and the columns one after the other, as Arrow writes them; however their parts lie in memory."""
+    for name, values in (("", frame.index), *frame.items()):
+        column = pa.array(values.array, from_pandas=True)
+        if isinstance(column, pa.ChunkedArray):
+            column = column.combine_chunks()
+        batch = pa.record_batch([column], names=[str(name)])
+        with pa.ipc.new_stream(_Into(found), batch.schema) as stream:
+            stream.write_batch(batch)
 
 
 class _Into:
