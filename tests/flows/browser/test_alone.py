@@ -1,4 +1,4 @@
-"""What the server of ``provisor up`` does when nobody looks: blackouts, runs that die, connections in blocks."""
+"""What ``provisor up`` does when nobody looks: blackouts, runs that die or never begin, connections in blocks."""
 
 import os
 import re
@@ -26,8 +26,8 @@ SKIPPED = re.compile(
 
 def test_what_happens_without_anybody(small: Workplace, service: ScimService) -> None:
     """No run of a schedule does anything in a blackout. A run whose process dies is marked as crashed, its people hear
-    of it, and the next one ends right. A job whose connections are in blocks runs, also after the next start, and what
-    is secret in them is nowhere else.
+    of it, and the next one ends right; they hear of a run that nobody begins, too. A job whose connections are in
+    blocks runs, also after the next start, and what is secret in them is nowhere else.
     """
     with open_mailbox() as mailbox:
         small.save(schedule={"cron": "* * * * *", "blackout": NEVER}, notify=[mailbox.address], load={"concurrency": 4})
@@ -45,6 +45,14 @@ def test_what_happens_without_anybody(small: Workplace, service: ScimService) ->
             assert again["state_name"] == "Completed", up.tail()
             assert len({user["userName"] for user in service.users.values()}) == len(service.users) > 200
 
+            _set_patience(up, "Provisor: runs that are overdue", seconds=5)
+            _pause_workers(up, paused=True)
+            late = up.start("hr-to-scim")
+            wait_for(lambda: mailbox.subjects[1:], bool, up.tail)
+            assert set(mailbox.subjects[1:]) == {"hr-to-scim: overdue"}
+            _pause_workers(up, paused=False)
+            assert up.ended(late)["state_name"] == "Completed", up.tail()
+
             skipped = wait_for(lambda: _begun_by_schedule(up), bool, up.tail)
             assert {(one["state_name"], one["state_type"]) for one in skipped} == {("Skipped", "COMPLETED")}
             assert all(SKIPPED.match(one["state"]["message"]) for one in skipped), skipped
@@ -59,7 +67,6 @@ def test_what_happens_without_anybody(small: Workplace, service: ScimService) ->
             deployed = small.call("deploy", str(small.folder))
             assert "by-blocks: deployed" in deployed.out, deployed.err
             assert up.ended(up.start("by-blocks"))["state_type"] == "COMPLETED", up.tail()
-        assert mailbox.subjects == ["hr-to-scim: a run crashed"]
         with provisor_up(small) as up:  # its jobs can be read only when the server answers
             assert up.ended(up.start("by-blocks"))["state_type"] == "COMPLETED", up.tail()
     for path in small.home.rglob("*"):
@@ -83,6 +90,21 @@ def _begun_by_schedule(up: Up) -> list[dict[str, Any]]:
     ended = {"flow_runs": {"state": {"type": {"any_": ["COMPLETED", "FAILED", "CRASHED"]}}}}
     with up.api() as api:
         return [one for one in api.post("/flow_runs/filter", json=ended).json() if one["auto_scheduled"]]
+
+
+def _set_patience(up: Up, automation: str, *, seconds: float) -> None:
+    """Has an automation wait for less, as a person can on its page."""
+    with up.api() as api:
+        found = {one["name"]: one for one in api.post("/automations/filter", json={}).json()}[automation]
+        found["trigger"]["within"] = seconds
+        kept = ("name", "description", "enabled", "trigger", "actions", "actions_on_trigger", "actions_on_resolve")
+        api.put(f"/automations/{found['id']}", json={name: found[name] for name in kept}).raise_for_status()
+
+
+def _pause_workers(up: Up, *, paused: bool) -> None:
+    """No worker of the pool begins a run, or they do again."""
+    with up.api() as api:
+        api.patch("/work_pools/provisor", json={"is_paused": paused}).raise_for_status()
 
 
 def _save_block(up: Up, kind: str, name: str, **data: Any) -> None:
