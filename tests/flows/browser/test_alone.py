@@ -45,7 +45,7 @@ def test_what_happens_without_anybody(small: Workplace, service: ScimService) ->
             assert again["state_name"] == "Completed", up.tail()
             assert len({user["userName"] for user in service.users.values()}) == len(service.users) > 200
 
-            _set_patience(up, "Provisor: runs that are overdue", seconds=5)
+            _set_patience(up, "Provisor: runs that are overdue", seconds=10)
             _pause_workers(up, paused=True)
             late = up.start("hr-to-scim")
             wait_for(lambda: mailbox.subjects[1:], bool, up.tail)
