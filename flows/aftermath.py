@@ -111,8 +111,6 @@ def conclude(ledger: Ledger, ending: Ending) -> str:
 def tell(ledger: Ledger, ending: Ending, report: CycleReport) -> None:
     """Tells people what needs them, once; see ``tasks.notify``."""
     job = ending.job
-    if not job.notify:
-        return
     notify.quarantined(ledger, job, ledger.quarantine(job.name), now=ending.now)
     pause = ledger.paused(job.name)
     if pause is not None and pause.who == PROVISOR:
