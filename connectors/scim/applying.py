@@ -21,7 +21,7 @@ from connectors.http import Answer, Effect
 from connectors.scim.bulk import BulkSession
 from connectors.scim.codec import Codec
 from connectors.scim.columns import member_ids
-from connectors.scim.errors import explain_conflict
+from connectors.scim.errors import explain_conflict, explain_hidden_conflict, taken_in
 from connectors.scim.forms import with_truth
 from connectors.scim.habits import Deed, Habits
 from connectors.scim.listing import page_of
@@ -164,11 +164,8 @@ class Applier:
         if shown is None or codec.differing(shown, given):
             shown = (await self._sender.hold(work)).entry
         held = codec.values(shown, codec.differing(shown, given))
-        return [
-            text
-            for text, value in held.items()
-            if value in (None, []) and self._habits.hopeless(work.change.kind, text) is None
-        ]
+        hopeless = self._habits.unchangeable(work.change.kind, held)
+        return [text for text, value in held.items() if value in (None, []) and text not in hopeless]
 
     def _readable(self, work: Work) -> dict[str, Any]:
         codec = self._sender.codecs[work.change.kind]
@@ -185,7 +182,7 @@ class Applier:
             await self._updater.update(work.about(target_id=entry_id, before={}), attributes)
         except (RejectedError, RetryableError, UnknownOutcomeError, HaltedError) as error:
             work.notes.append(str(error))
-        self._habits.late[kind] -= {text for text in late if self._habits.hopeless(kind, text) is not None}
+        self._habits.late[kind] -= self._habits.unchangeable(kind, late).keys()
 
     async def _created_in_some_form(self, work: Work) -> tuple[str, Resource | None]:
         """As ``_created``; where the service refuses ``active`` as it is sent, the other way of saying it is tried."""
@@ -231,7 +228,7 @@ class Applier:
                 else:
                     refused = self._sender.refused(answer, call, work)
                     if lost is None or not isinstance(refused, RejectedError):
-                        raise self._explained(refused, answer, work)
+                        raise await self._explained(refused, answer, work)
             again = refused is None and self._may_be_sent_again(work, lost)
             found = await self._look_for_created(work, lost, LOOKS_S[:QUICK_LOOKS] if again else LOOKS_S)
             if found is not None:
@@ -243,11 +240,22 @@ class Applier:
         assert lost is not None
         raise RetryableError(f"{lost} It was sent {MAX_ROUNDS} times and is not there.", code=lost.code)
 
-    def _explained(self, refused: ProvisorError, answer: Answer, work: Work) -> ProvisorError:
+    async def _explained(self, refused: ProvisorError, answer: Answer, work: Work) -> ProvisorError:
+        """The refusal of a create, with what to do about it."""
         if not isinstance(refused, ConflictError):
             return refused
         naming = _NAMING_ATTRIBUTE[work.change.kind]
-        return ConflictError(f"{refused} {explain_conflict(answer, work.change.attributes, default=naming)}")
+        taken = taken_in(answer, work.change.attributes, default=naming)
+        hidden = taken == naming and await self._is_hidden(work)
+        why = explain_hidden_conflict(taken, noun=work.noun) if hidden else explain_conflict(taken)
+        return ConflictError(f"{refused} {why}")
+
+    async def _is_hidden(self, work: Work) -> bool:
+        """True where the service answers that nobody has the name which it has just called taken."""
+        try:
+            return not await self._with_same_name(work)
+        except (RejectedError, RetryableError, SchemaMismatchError):
+            return False
 
     def _may_be_sent_again(self, work: Work, lost: UnknownOutcomeError) -> bool:
         """True when repeating a create does no harm although it may be there, and lists be late.

@@ -85,14 +85,27 @@ def error_of(answer: Answer, call: Call, *, address: str, values: Iterable[Any] 
             return error
 
 
-def explain_conflict(answer: Answer, attributes: Mapping[str, Any], *, default: str) -> str:
-    """Two sentences on a refused create: which attribute is likely taken, and what to do about it."""
+def taken_in(answer: Answer, attributes: Mapping[str, Any], *, default: str) -> str:
+    """The attribute whose value a refused create likely shares with another entry."""
     detail = problem_of(answer, attributes.values()).detail.lower()
     named = [path for path in attributes if path.rpartition(":")[2].split("[")[0].lower() in detail]
-    taken = named[0] if named else default
+    return named[0] if named else default
+
+
+def explain_conflict(taken: str) -> str:
+    """What to do about a create that was refused because of this attribute."""
     return (
         f"An entry with the same {taken} probably exists there already. If it is the same one, add a matching rule on "
         f"{taken} so that it is adopted; if not, change the value in the source or in its mapping."
+    )
+
+
+def explain_hidden_conflict(taken: str, *, noun: str) -> str:
+    """The same where the service, when asked, shows nobody who has the value."""
+    return (
+        f"It shows no {noun} with this {taken}, so it probably keeps one that was deleted, and the {taken} with it. "
+        f"Restore that {noun} there, or have it removed for good. Where leavers may return, set deprovision to disable "
+        "instead of delete."
     )
 
 

@@ -52,6 +52,7 @@ class Habits:
         self._proven: set[Shape] = set()
         self._failures: Counter[Shape] = Counter()
         self._hopeless: dict[tuple[Kind, str], str] = {}
+        self._fixed: dict[Kind, str] = {}
         self._turns = {kind: asyncio.Lock() for kind in Kind}
 
     def turn(self, kind: Kind) -> asyncio.Lock:
@@ -127,3 +128,13 @@ class Habits:
     def hopeless(self, kind: Kind, text: str) -> str | None:
         """Why nothing is written there any more; None where it is."""
         return self._hopeless.get((kind, text))
+
+    def give_up_changing(self, kind: Kind, reason: str) -> None:
+        """Entries of this kind can be created and deleted, but none of their attributes can be changed."""
+        self._fixed[kind] = reason
+        _log.warning("%s", reason)
+
+    def unchangeable(self, kind: Kind, texts: Iterable[str]) -> dict[str, str]:
+        """Why attributes are not changed any more, for those of which this is so."""
+        reasons = {text: self._fixed.get(kind) or self.hopeless(kind, text) for text in texts}
+        return {text: reason for text, reason in reasons.items() if reason}

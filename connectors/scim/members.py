@@ -14,7 +14,7 @@ from connectors.scim.habits import MEMBERS, Deed, Habits
 from connectors.scim.paths import Resource
 from connectors.scim.profile import MemberForm, PatchForm
 from connectors.scim.requests import dump, patch, repeatable
-from connectors.scim.sending import LAG_S, Held, Sender, StumblingError, Work, may_be_the_form, vanished
+from connectors.scim.sending import LAG_S, Held, Sender, StumblingError, Work, cannot, may_be_the_form, vanished
 
 _SENDS_ALL = frozenset({MemberForm.REPLACE, MemberForm.PUT})
 
@@ -30,18 +30,23 @@ class MemberUpdater:
         """Raises: RejectedError, RetryableError, UnknownOutcomeError, FatalError."""
         deed = Deed.ADD if work.change.action is Action.ADD_MEMBERS else Deed.REMOVE
         members = list(dict.fromkeys(work.change.members))
-        reason = self._habits.hopeless(Kind.GROUP, f"{deed} {MEMBERS}")
-        if reason:
-            raise UnsupportedError(reason)
+        self._demand_hope(deed)
         if not members:
             return
         shape = (Kind.GROUP, MEMBERS, deed)
         if not self._habits.proven([shape]):
             async with self._habits.turn(Kind.GROUP):
+                self._demand_hope(deed)
                 if not self._habits.proven([shape]):
                     await self._try(work, deed, members)
                     return
         await self._send(work, deed, members, self._habits.member_form(deed))
+
+    def _demand_hope(self, deed: Deed) -> None:
+        """Raises: UnsupportedError, once it is known that the service does not do it."""
+        reason = self._habits.hopeless(Kind.GROUP, f"{deed} {MEMBERS}")
+        if reason:
+            raise UnsupportedError(reason)
 
     async def _try(self, work: Work, deed: Deed, members: Sequence[str]) -> None:
         before = member_ids((await self._sender.hold(work)).entry)
@@ -50,7 +55,7 @@ class MemberUpdater:
             return
         usual = self._habits.member_form(deed)
         refused: ProvisorError | None = None
-        silent = False
+        silent, never = False, True
         for form in (usual, *(form for form in MEMBER_LADDER if form is not usual)):
             if form is not usual and not self._worth_trying(form, deed, refused, silent=silent):
                 continue
@@ -60,15 +65,26 @@ class MemberUpdater:
                 if not may_be_the_form(error):
                     raise
                 refused = refused or error
+                never = never and cannot(error, whole=form is MemberForm.PUT)
                 continue
             if await self._took_effect(work, deed, missing, before, shown, lag_s=0.0 if silent else LAG_S):
                 self._habits.learn_members(deed, form)
                 return
             silent = True
-        if refused is not None:
-            self._habits.fail([(Kind.GROUP, MEMBERS, deed)])
-            raise refused
-        raise self._given_up(deed)
+        if refused is None:
+            raise self._given_up(
+                f"The service answers that it has done it, but it does not {deed} members of groups, in whatever form "
+                "it is asked. Leave groups out of the job, or ask the service's maker.",
+                deed,
+            )
+        if never and not silent:
+            raise self._given_up(
+                f"{refused} It does not {deed} members in any other form either, so this is not tried any more in this "
+                "cycle. Leave groups out of the job, or ask the service's maker.",
+                deed,
+            )
+        self._habits.fail([(Kind.GROUP, MEMBERS, deed)])
+        raise refused
 
     @staticmethod
     def _worth_trying(form: MemberForm, deed: Deed, refused: ProvisorError | None, *, silent: bool) -> bool:
@@ -79,11 +95,7 @@ class MemberUpdater:
             return silent or isinstance(refused, UnsupportedError | StumblingError)
         return refused is None or refused.code is not ErrorCode.METHOD_NOT_ALLOWED
 
-    def _given_up(self, deed: Deed) -> ProvisorError:
-        reason = (
-            f"The service answers that it has done it, but it does not {deed} members of groups, in whatever form it "
-            "is asked. Leave groups out of the job, or ask the service's maker."
-        )
+    def _given_up(self, reason: str, deed: Deed) -> ProvisorError:
         self._habits.give_up(Kind.GROUP, f"{deed} {MEMBERS}", reason)
         return UnsupportedError(reason)
 

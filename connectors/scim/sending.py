@@ -218,6 +218,14 @@ def may_be_the_form(error: ProvisorError) -> bool:
     return isinstance(error, UnsupportedError | InvalidValueError | StumblingError)
 
 
+def cannot(error: ProvisorError | None, *, whole: bool) -> bool:
+    """True for a refusal that has nothing to do with what was sent: the service does not do such a thing.
+
+    ``whole``: it was a PUT, which services that lack it often answer with 500.
+    """
+    return isinstance(error, UnsupportedError) or (whole and isinstance(error, StumblingError))
+
+
 def vanished(before: Collection[Any], after: Collection[Any]) -> list[Any]:
     """What was in a list and is no longer."""
     return [one for one in before if one not in after]

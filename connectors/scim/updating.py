@@ -11,6 +11,7 @@ from typing import Any
 
 from connectors.errors import (
     ErrorCode,
+    InvalidValueError,
     ProvisorError,
     RejectedError,
     RetryableError,
@@ -24,7 +25,7 @@ from connectors.scim.habits import Deed, Habits, Shape
 from connectors.scim.paths import Path, Resource, find_element, parse_path
 from connectors.scim.profile import PatchForm
 from connectors.scim.requests import Operation, dump, patch, repeatable, uncertain_elements
-from connectors.scim.sending import LAG_S, Held, Sender, StumblingError, Work, may_be_the_form, vanished
+from connectors.scim.sending import LAG_S, Held, Sender, StumblingError, Work, cannot, may_be_the_form, vanished
 
 FAILURES = (RejectedError, RetryableError)
 
@@ -107,24 +108,27 @@ class Updater:
     async def update(self, work: Work, attributes: Mapping[str, Any]) -> None:
         """Raises: RejectedError, RetryableError, UnknownOutcomeError, FatalError."""
         kind, codec = work.change.kind, self._sender.codecs[work.change.kind]
-        reasons = {text: self._habits.hopeless(kind, text) for text in attributes}
-        update = Update(work, codec, {text: value for text, value in attributes.items() if not reasons[text]})
+        reasons = self._habits.unchangeable(kind, attributes)
+        update = Update(work, codec, {text: value for text, value in attributes.items() if text not in reasons})
         if update.attributes:
             doubtful = uncertain_elements(update.attributes, work.change.before)
             if doubtful:
                 update.note_elements((await self._sender.hold(work)).entry)
             await self._send_or_try(update)
         for reason in reasons.values():
-            if reason:
-                raise UnsupportedError(reason)
+            raise UnsupportedError(reason)
 
     async def _send_or_try(self, update: Update) -> None:
-        shapes = update.shapes(update.attributes)
+        shapes, kind = update.shapes(update.attributes), update.codec.kind
         if not self._habits.proven(shapes):
-            async with self._habits.turn(update.codec.kind):
-                if not self._habits.proven(shapes):
+            async with self._habits.turn(kind):
+                given_up = self._habits.unchangeable(kind, update.attributes)
+                if not given_up and not self._habits.proven(shapes):
                     await self._try(update)
                     return
+            if given_up:  # by somebody else, while this one waited for its turn
+                await self.update(update.work, update.attributes)
+                return
         await self._send(update)
 
     # -- the first time ------------------------------------------------------------------------------------------
@@ -152,6 +156,10 @@ class Updater:
             part = update.part(texts)
             if refused is None and self._habits.proven(part.shapes(texts)):
                 continue
+            given_up = self._habits.unchangeable(update.codec.kind, texts)
+            if given_up:
+                failures += map(UnsupportedError, given_up.values())
+                continue
             try:
                 await self._climb(part, refused, tried=len(whole) == 1)
             except FAILURES as error:
@@ -178,14 +186,22 @@ class Updater:
         usual = self._form(update)
         silent = refused is None
         lag_s = 0.0 if silent else LAG_S
+        never = not tried or cannot(refused, whole=usual in PUTS)
+        closed = {usual in PUTS} if _closes(refused, usual) else set()
+        unnamed = await self._is_unnamed(update, refused)
         for form in (usual,) if self._habits.proven(shapes) else rungs(usual):
-            if (tried and form is usual) or not self._worth_trying(form, update, refused, silent=silent):
+            if (tried and form is usual) or (form in PUTS) in closed:
+                continue
+            if not (unnamed and form is PatchForm.PUT) and not self._worth_trying(form, update, refused, silent=silent):
                 continue
             try:
                 shown = await self._send(update, form)
             except FAILURES as error:
                 if not may_be_the_form(error):
                     raise
+                never = never and cannot(error, whole=form in PUTS)
+                if _closes(error, form):
+                    closed.add(form in PUTS)
                 refused = refused or error
                 continue
             if not await self._unmoved(update, shown, lag_s=lag_s):
@@ -193,10 +209,39 @@ class Updater:
                     self._habits.learn(shape, form, usual=self._is_simple(update))
                 return
             silent, lag_s = True, 0.0
-        if refused is not None:
-            self._habits.fail(shapes)
-            raise refused
-        raise self._given_up(update)
+        if refused is None:
+            raise self._given_up(update)
+        if never and not silent:
+            raise self._closed(update, refused)
+        self._habits.fail(shapes)
+        raise refused
+
+    async def _is_unnamed(self, update: Update, refused: ProvisorError | None) -> bool:
+        """True where an extension was refused that the entry does not name among its schemas: some services insist.
+
+        An entry that is sent back whole names what it holds.
+        """
+        urn = update.codec.slot(next(iter(update.attributes))).path.urn
+        if not urn or not isinstance(refused, InvalidValueError):
+            return False
+        named = (await self._sender.hold(update.work)).entry.get("schemas")
+        return isinstance(named, list) and urn.lower() not in (str(name).lower() for name in named)
+
+    def _closed(self, update: Update, refused: ProvisorError) -> ProvisorError:
+        """That nothing can be changed, learnt from a plain attribute; from another only that this one cannot."""
+        kind, noun = update.codec.kind, update.work.noun
+        simple = self._is_simple(update)
+        what = f"no {noun} is" if simple else f"{', '.join(update.attributes)} of a {noun} is not"
+        reason = (
+            f"{refused} It does so in every form, by PATCH and by PUT, so {what} changed any more in this cycle. Ask "
+            f"the service's maker, or let the job only create and delete {noun}s."
+        )
+        if simple:
+            self._habits.give_up_changing(kind, reason)
+        else:
+            for text in update.attributes:
+                self._habits.give_up(kind, text, reason)
+        return UnsupportedError(reason)
 
     def _given_up(self, update: Update) -> ProvisorError:
         noun = update.work.noun
@@ -237,7 +282,7 @@ class Updater:
             case PatchForm.PUT:
                 return silent or isinstance(refused, UnsupportedError | StumblingError)
             case _:
-                return not (refused is not None and refused.code is ErrorCode.METHOD_NOT_ALLOWED)
+                return True
 
     async def _unmoved(self, update: Update, shown: Resource | None, *, lag_s: float) -> list[str]:
         """Paths on which a write has had no effect, or a harmful one; asks again where the answer does not show it."""
@@ -319,6 +364,13 @@ class Updater:
         """Lists as they were before anything was tried: what a service has thrown away is put back."""
         names = {path.attribute for path in map(parse_path, update.attributes) if path.clauses and not path.urn}
         return {name: update.old[name] for name in names if name in update.old}
+
+
+def _closes(refused: ProvisorError | None, form: PatchForm) -> bool:
+    """True for a refusal after which the same method, PATCH or PUT, need not be tried in another form."""
+    if form in PUTS:
+        return cannot(refused, whole=True)
+    return refused is not None and refused.code is ErrorCode.METHOD_NOT_ALLOWED
 
 
 def has_element(codec: Codec, entry: Resource, path: Path) -> bool:

@@ -685,7 +685,12 @@ PROBES: dict[str, Probe] = {
     "location": Probe(location, {"full": (True, "http"), "missing": (False, ""), "path": (False, "/v2/")}),
     "delete_twice": Probe(
         delete_twice,
-        {"not_found": ([204, 404], 404, []), "error_500": ([204, 500], 404, []), "soft": ([204, 204], 200, [])},
+        {
+            "not_found": ([204, 404], 404, []),
+            "error_500": ([204, 500], 404, []),
+            "soft": ([204, 204], 200, []),
+            "deactivated": ([204, 204], 200, ["ada"]),
+        },
     ),
     "patch": Probe(
         patched,

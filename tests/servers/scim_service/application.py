@@ -353,6 +353,10 @@ class Application:
                 raise ScimError(500, "Internal error")
             raise ScimError(404, f"There is no {shelf.kind.name} with this id")
         self._check_version(entry, request)
+        if self.quirks["delete_twice"] == "deactivated" and shelf.kind is USER_TYPE:
+            before = orjson.loads(entry.body)
+            self._commit(shelf, entry, before, before | {"active": False}, [])
+            return Response(204)
         if not entry.removed:
             self.effects.append(("deleted", id))
         if self.quirks["delete_twice"] == "soft":

@@ -123,7 +123,7 @@ QUIRKS: dict[str, Quirk] = {
     "id_form": _quirk("what an id looks like", "uuid", "hex", "integer", "random", "user_name"),
     "location": _quirk("where the new resource's address is", "full", "missing", "path"),
     # the rest
-    "delete_twice": _quirk("DELETE of something deleted", "not_found", "error_500", "soft"),
+    "delete_twice": _quirk("DELETE of something deleted", "not_found", "error_500", "soft", "deactivated"),
     "rate_limit": _quirk("too many requests", "none", "retry_after_60", "resets_above_four"),
     "bulk": _quirk(
         "/Bulk", "not_implemented", "honoured", "refused_403", "not_found", "too_large", "no_effect", "sparse_answers"
