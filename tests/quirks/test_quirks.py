@@ -3,13 +3,18 @@
 What may never happen is asserted for every one of them by the life itself (tests/quirks/lives.py).
 """
 
+import os
 import re
+from itertools import zip_longest
 from pathlib import Path
 
 import pytest
 
+from connectors.scim.profile import built_in
 from tests.quirks.lives import Life
 from tests.servers.scim_service import QUIRKS, ScimService
+
+LONG = bool(os.environ.get("PROVISOR_LONG"))
 
 SMALL_PAGES = frozenset(
     {"paging", "past_the_end", "total_results", "cursor", "overlapping_pages", "count_over_largest", "count"}
@@ -35,6 +40,43 @@ REFUSALS = {
 """Answers with which a service cannot be kept in step, and what people are told then; all others converge."""
 
 CASES = [(name, answer) for name, quirk in QUIRKS.items() for answer in quirk.answers[1:]]
+
+APART = (
+    # lists
+    frozenset(
+        {"page_size", "count_over_largest", "count", "past_the_end", "paging", "sorting", "cursor", "odd_user_name"}
+        | {"attributes_parameters", "list_cost", "total_results", "overlapping_pages", "bulk", "http", "rate_limit"}
+    ),
+    # who is looked for, who is created
+    frozenset(
+        {"wrong_token", "www_authenticate", "discovery", "many_wrong_tokens", "duplicate_user_name", "location"}
+        | {"duplicate_external_id", "external_id", "overlapping_creates", "filter", "filter_user_name", "filter_emails"}
+        | {"filter_external_id", "filter_and", "filter_unknown", "filter_quotes", "enterprise", "unknown_attribute"}
+        | {"empty_user_name", "email_domain", "id_form"}
+    ),
+    # groups, and whatever would hide how they are changed
+    frozenset(
+        {"patch", "put", "operation_case", "patch_nobody", "if_match", "members_twice", "members_without_path"}
+        | {"remove_members_filter", "remove_members_list", "replace_members", "remove_all_members", "unknown_member"}
+        | {"deleted_member", "delete_twice"}
+    ),
+)
+"""Switches that have nothing to do with those of another set, nor with the rest, which is about changing users."""
+
+
+def lives() -> list[dict[str, str]]:
+    """The quirks of each life. In the long form each answer has its own; so has, always, what ends in a refusal.
+
+    In the short form an answer about lists shares a life with one about looking, one about groups and one about users.
+    """
+    alone = [case for case in CASES if LONG or case in REFUSALS]
+    others = [case for case in CASES if case not in alone]
+    rest = frozenset(QUIRKS) - frozenset().union(*APART)
+    streams = [[case for case in others if case[0] in names] for names in (*APART, rest)]
+    return [dict([case]) for case in alone] + [dict(filter(None, cases)) for cases in zip_longest(*streams)]
+
+
+LIVES = lives()
 
 ROWS = {
     "wrong token": ("wrong_token", "www_authenticate", "discovery", "many_wrong_tokens"),
@@ -94,12 +136,12 @@ def _environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PROVISOR_HOME", str(tmp_path / "state"))
 
 
-def live(folder: Path, *, pages: int = 100, **quirks: str) -> Life:
-    """A whole life on a service with these quirks."""
+def live(folder: Path, *, profile: str | None = None, pages: int = 100, **quirks: str) -> Life:
+    """A whole life on a service with these quirks, spoken to by a profile of the gallery where one is named."""
     small = not SMALL_PAGES.isdisjoint(quirks)
     sizes = {"default_page_size": 4, "max_page_size": 4} if small else {"default_page_size": pages}
     with ScimService(quirks=quirks, **sizes) as service:
-        life = Life(folder, service)
+        life = Life(folder, service, profile=profile)
         try:
             life.live()
         finally:
@@ -113,21 +155,55 @@ def assert_converged(life: Life) -> None:
     assert not life.differences()
 
 
-@pytest.mark.parametrize(("name", "answer"), CASES, ids=[f"{name}-{answer}" for name, answer in CASES])
-def test_a_service_with_one_quirk(name: str, answer: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize("quirks", LIVES, ids=[" ".join(map("-".join, quirks.items())) for quirks in LIVES])
+def test_a_service_with_a_quirk(quirks: dict[str, str], tmp_path: Path) -> None:
     """It is kept in step, or one sentence says what it cannot do; nobody is harmed either way."""
-    life = live(tmp_path, **{name: answer})
-    refusal = REFUSALS.get((name, answer))
-    if refusal is None:
-        assert_converged(life)
+    life = live(tmp_path, **quirks)
+    refusals = [REFUSALS[case] for case in quirks.items() if case in REFUSALS]
+    if refusals:
+        assert any(re.search(re.escape(refusals[0]), said) for said in life.refusals), life.refusals
     else:
-        assert any(re.search(re.escape(refusal), said) for said in life.refusals), life.refusals
+        assert_converged(life)
 
 
-def test_a_service_as_the_standard_has_it(tmp_path: Path) -> None:
+def test_every_answer_has_a_life() -> None:
+    """Sharing lives loses none; what can only be refused shares with nobody, for nothing would be seen of the other."""
+    assert sorted(case for quirks in LIVES for case in quirks.items()) == sorted(CASES)
+    assert all(len(quirks) == 1 for quirks in LIVES if not REFUSALS.keys().isdisjoint(quirks.items()))
+
+
+LIKE = {
+    "atlassian": {"delete_twice": "deactivated", "filter_emails": "refused", "filter_and": "refused"},
+    "aws-iam-identity-center": {
+        "cursor": "demanded",
+        "replace_members": "not_implemented",
+        "filter_unknown": "refused",
+    },
+    "databricks": {"filter_emails": "refused", "filter_unknown": "refused"},
+    "entra-compatible": {
+        **{"operation_case": "capital_only", "active_text": "taken", "path_no_element": "created"},
+        **{"remove_members_filter": "not_implemented", "filter_emails": "refused", "bulk": "not_found"},
+    },
+    "github-enterprise": {"path_element": "not_implemented", "path_no_element": "not_implemented"},
+    "gitlab": {"filter_and": "refused", "filter_emails": "refused"},
+    "slack": {"delete_twice": "deactivated", "rate_limit": "retry_after_60"},
+}
+"""Built-in profiles, and services that do what these say of them."""
+
+
+@pytest.mark.parametrize("profile", built_in())
+def test_a_service_like_one_of_the_gallery(profile: str, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """With its profile it is kept in step, and nothing has to be found out: no form is tried in vain."""
+    life = live(tmp_path, profile=profile, **LIKE[profile])
+    assert_converged(life)
+    assert "provisor probe" not in caplog.text
+
+
+def test_a_service_as_the_standard_has_it(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     """Without a quirk nothing is tried that the standard does not have: one PATCH form, no PUT."""
     life = live(tmp_path)
     assert_converged(life)
+    assert "provisor probe" not in caplog.text
     assert not any(name.startswith("PUT") for name in life.requests)
 
 

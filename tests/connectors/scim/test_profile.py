@@ -95,7 +95,10 @@ def test_built_in_profiles_cite_their_sources(name: str, tmp_path: Path) -> None
 
 def test_the_built_in_profiles_are_all_there() -> None:
     """A folder that lost its files would pass the test above."""
-    assert built_in() == ["atlassian", "aws-iam-identity-center", "entra-compatible", "slack"]
+    assert built_in() == [
+        *("atlassian", "aws-iam-identity-center", "databricks", "entra-compatible", "github-enterprise", "gitlab"),
+        "slack",
+    ]
 
 
 def test_the_connector_goes_by_the_profile(service: ScimService, open_target: Opener, tmp_path: Path) -> None:
