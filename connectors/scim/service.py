@@ -179,7 +179,7 @@ class ScimService:
                 note = " It ignores filters, so existing accounts cannot be looked up one by one."
         except (RejectedError, SettingsError) as error:
             # Some services answer 400 or 404 to a filter; whether the address is right is shown by the list itself.
-            answer = await self._get("/Users", "list users", {"startIndex": 1, "count": 1})
+            answer = await self._get("/Users", "list users", {"count": 1})
             page_of(answer.json(), what="users")
             if isinstance(error, UnsupportedError | InvalidValueError | SettingsError):
                 note = " It does not answer filters, so existing accounts cannot be looked up one by one."
@@ -263,7 +263,7 @@ class ScimService:
 
         Raises: FatalError, RejectedError, RetryableError.
         """
-        answer = await self._get(ENDPOINTS[kind], f"count the {kind}s", {"startIndex": 1, "count": 1})
+        answer = await self._get(ENDPOINTS[kind], f"count the {kind}s", {"count": 1})
         return page_of(answer.json(), what=f"{kind}s").total
 
     async def _list(

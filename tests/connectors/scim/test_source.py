@@ -30,16 +30,19 @@ GROUPS: list[dict[str, Any]] = [
 WANTED = Wanted(("userName", MANAGER, f"{MANAGER}.value"), ("displayName",))
 
 
-def read(service: ScimService, **settings: Any) -> Snapshot:
-    service.seed(users=PEOPLE, groups=GROUPS)
+def source_at(service: ScimService, **settings: Any) -> Source:
+    """The service as a job's source."""
     chosen = find("scim").source_settings
     assert chosen is not None
-    source = open_source(
-        "scim",
-        chosen.model_validate({"url": service.url, "auth": {"bearer": "${env:SCIM_TOKEN}"}, **settings}),
-        folder=Path(),
-    )
+    given = chosen.model_validate({"url": service.url, "auth": {"bearer": "${env:SCIM_TOKEN}"}, **settings})
+    source = open_source("scim", given, folder=Path())
     assert isinstance(source, Source)
+    return source
+
+
+def read(service: ScimService, **settings: Any) -> Snapshot:
+    service.seed(users=PEOPLE, groups=GROUPS)
+    source = source_at(service, **settings)
     try:
         assert "answers as a SCIM" in source.check()
         assert (source.attributes(Kind.USER) or {})["userName"].type == "string"
@@ -99,10 +102,7 @@ def source(service: ScimService) -> Iterator[Source]:
             {"id": "g2", "displayName": "All"},
         ],
     )
-    chosen = find("scim").source_settings
-    assert chosen is not None
-    settings = chosen.model_validate({"url": service.url, "auth": {"bearer": "${env:SCIM_TOKEN}"}})
-    opened = open_source("scim", settings, folder=Path())
+    opened = source_at(service)
     yield opened
     opened.close()
 
@@ -126,6 +126,26 @@ def test_a_delta_holds_what_changed_and_says_how_many_there_are(service: ScimSer
     assert json.loads(delta.watermark or "") == {"user": user, "group": group}
 
 
+def test_a_source_that_pages_by_cursor() -> None:
+    """RFC 9865: everything, and what changed since, is read from cursor to cursor; nobody twice and nobody left out."""
+    with ScimService(quirks={"cursor": "demanded"}, max_page_size=3) as service:
+        service.seed(users=[{"id": f"u{number}", "userName": f"user {number}"} for number in range(10)])
+        opened = source_at(service)
+        first = opened.read(Wanted(("userName",)))
+        assert first.complete, first.incomplete
+        assert sorted(first.users.index) == [f"u{number}" for number in range(10)]
+        for number in range(5):
+            service.users[f"u{number}"] = service.users[f"u{number}"] | {"title": "new"}
+        service.reset_counts()
+        moment = service.users["u0"]["meta"]["lastModified"]
+        delta = opened.read(Wanted(("userName",)), since=json.dumps({"user": moment}))
+        opened.close()
+    assert sorted(delta.users.index) == [f"u{number}" for number in range(5)]
+    assert delta.everybody == {Kind.USER: 10}
+    answered = [entry.path for entry in service.log if "filter=" in entry.path and entry.status == 200]
+    assert ["cursor=" in path for path in answered] == [True, True]
+
+
 @pytest.mark.parametrize("filters", ["ignored", "refused", "silent_empty"])
 def test_a_service_that_cannot_filter_is_read_whole_or_found_out(filters: str) -> None:
     """Entries that did not change since, and refusals, show that the delta is none; an empty answer adds up with what
@@ -133,10 +153,7 @@ def test_a_service_that_cannot_filter_is_read_whole_or_found_out(filters: str) -
     """
     with ScimService(quirks={"filter": filters}) as service:
         service.seed(users=[{"id": name, "userName": name, "active": True} for name in ("ann", "bob")])
-        chosen = find("scim").source_settings
-        assert chosen is not None
-        settings = chosen.model_validate({"url": service.url, "auth": {"bearer": "${env:SCIM_TOKEN}"}})
-        opened = open_source("scim", settings, folder=Path())
+        opened = source_at(service)
         snapshot = opened.read(Wanted(("userName",)), since=json.dumps({"user": "2099-01-01T00:00:00Z"}))
         opened.close()
     if filters == "silent_empty":
