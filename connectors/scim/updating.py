@@ -23,7 +23,7 @@ from connectors.scim.codec import Codec
 from connectors.scim.forms import PUTS, READING, containers, merged, operations, rungs, to_put
 from connectors.scim.habits import Deed, Habits, Shape
 from connectors.scim.paths import Path, Resource, find_element, parse_path
-from connectors.scim.profile import PatchForm
+from connectors.scim.profile import PatchForm, Truth
 from connectors.scim.requests import Operation, dump, patch, repeatable, uncertain_elements
 from connectors.scim.sending import LAG_S, Held, Sender, StumblingError, Work, cannot, may_be_the_form, vanished
 
@@ -141,6 +141,7 @@ class Updater:
             held = await self._sender.hold(update.work)
             update.old.update(held.entry)
         refused: ProvisorError | None = None
+        first = self._form(update)
         try:
             shown = await self._send(update)
         except FAILURES as error:
@@ -161,7 +162,7 @@ class Updater:
                 failures += map(UnsupportedError, given_up.values())
                 continue
             try:
-                await self._climb(part, refused, tried=len(whole) == 1)
+                await self._climb(part, refused, first=first, tried=len(whole) == 1)
             except FAILURES as error:
                 failures.append(error)
         if failures:
@@ -177,20 +178,23 @@ class Updater:
 
         return sorted(containers(update.codec, update.attributes).values(), key=rank)
 
-    async def _climb(self, update: Update, refused: ProvisorError | None, *, tried: bool) -> None:
+    async def _climb(self, update: Update, refused: ProvisorError | None, *, first: PatchForm, tried: bool) -> None:
         """One whole attribute in one form after the other, until it has taken effect.
 
-        ``tried``: it was sent by itself in the usual form already. Raises: as ``update``.
+        ``first``: the form in which it was sent, with other attributes or, where it was ``tried``, by itself; by what
+        others have found out meanwhile, another may be usual. Raises: as ``update``.
         """
         shapes = update.shapes(update.attributes)
         usual = self._form(update)
         silent = refused is None
         lag_s = 0.0 if silent else LAG_S
-        never = not tried or cannot(refused, whole=usual in PUTS)
-        closed = {usual in PUTS} if _closes(refused, usual) else set()
+        never = not tried or cannot(refused, whole=first in PUTS)
+        closed = {first in PUTS} if _closes(refused, first) else set()
+        if await self._taken_otherwise(update, refused):
+            return
         unnamed = await self._is_unnamed(update, refused)
         for form in (usual,) if self._habits.proven(shapes) else rungs(usual):
-            if (tried and form is usual) or (form in PUTS) in closed:
+            if (tried and form is first) or (form in PUTS) in closed:
                 continue
             if not (unnamed and form is PatchForm.PUT) and not self._worth_trying(form, update, refused, silent=silent):
                 continue
@@ -215,6 +219,22 @@ class Updater:
             raise self._closed(update, refused)
         self._habits.fail(shapes)
         raise refused
+
+    async def _taken_otherwise(self, update: Update, refused: ProvisorError | None) -> bool:
+        """True once ``active`` is taken as text instead of as a boolean, or the other way, in the usual form."""
+        if [*update.attributes] != ["active"] or not isinstance(refused, InvalidValueError):
+            return False
+        usual = self._habits.truth
+        self._habits.learn_truth(Truth.TEXT if usual is Truth.BOOLEAN else Truth.BOOLEAN)
+        try:
+            unmoved = await self._unmoved(update, await self._send(update), lag_s=LAG_S)
+        except FAILURES:
+            unmoved = ["active"]
+        if unmoved:
+            self._habits.truth = usual
+            return False
+        self._habits.prove(update.shapes(update.attributes))
+        return True
 
     async def _is_unnamed(self, update: Update, refused: ProvisorError | None) -> bool:
         """True where an extension was refused that the entry does not name among its schemas: some services insist.
