@@ -8,6 +8,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import Future as ConcurrentFuture
 from contextlib import ExitStack, contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field, replace
@@ -27,7 +28,7 @@ from prefect.runtime import flow_run
 from prefect.states import Failed as FailedState
 from pyarrow import ArrowException
 
-from connectors.contract import Action, Haltable, Kind, Snapshot
+from connectors.contract import Action, Haltable, Kind, Snapshot, Target
 from connectors.errors import ErrorCode, FatalError, HaltedError, ProvisorError
 from flows.aftermath import STOPS, Ending, conclude, count_stops, let_begin, tell
 from flows.forecast import FEWEST, NOTHING, Forecast, Remaining, pace_counts
@@ -146,6 +147,8 @@ class Running:
     halted: bool = False
     """True once nothing more is sent because the run is to end."""
     batches: "Batches" = field(default_factory=lambda: Batches())
+    halt_others: Callable[[], None] | None = None
+    """Halts the batches that other processes send, while some do."""
     snapshots: dict[str, Snapshot] = field(default_factory=dict)
     marks: dict[str, datetime] = field(default_factory=dict)
     """When each part ended."""
@@ -227,6 +230,8 @@ class Running:
 
     def have_loaded(self, loaded: Loaded) -> None:
         """Adds what came of one batch."""
+        if self.halt_others is not None:  # the process that sent it had nobody to tell how far it was
+            self.progress.advance(loaded.sent)
         for action, count in loaded.done.items():
             self.counts[COUNT_OF[action]] += count
         # Whoever was under way when the run was interrupted has not failed: the next cycle looks, and does not wait.
@@ -310,8 +315,11 @@ class Running:
 
     @contextmanager
     def _sharing(self, target: str, requests: int) -> Iterator[None]:
-        """The target's pace is shared with others who load it; a handful of requests does not wait for them."""
-        if not requests:
+        """The target's pace is shared with others who load it; a handful of requests does not wait for them.
+
+        Other processes that send for us say so themselves.
+        """
+        if not requests or self.halt_others is not None:
             yield
             return
         patient = requests >= FEWEST
@@ -321,9 +329,9 @@ class Running:
     def halt(self) -> None:
         """Nothing more is sent. Returns when the batches that are under way have written down what came of them."""
         self.halted = True
-        if self.batches.halt() and isinstance(self.systems.target, Haltable):
-            self.systems.target.halt(grace_s=GRACE_S)
-        self.batches.wait(PATIENCE_S)
+        if self.halt_others is not None:
+            self.halt_others()
+        self.batches.stop(self.systems.target)
 
     def _find_drift(self, decision: Decision) -> DriftReport | None:
         """What others did to the target, where it was listed; tells it."""
@@ -464,8 +472,9 @@ def _has_ended(future: PrefectFuture[Any]) -> bool:
 
 
 def _called_off(future: PrefectFuture[Any]) -> bool:
-    """True for a task that had not begun, and now never will."""
-    return isinstance(future, PrefectWrappedFuture) and future.wrapped_future.cancel()
+    """True for a task that had not begun, and now never will. What another process has is called off there."""
+    task = future.wrapped_future if isinstance(future, PrefectWrappedFuture) else None
+    return isinstance(task, ConcurrentFuture) and task.cancel()
 
 
 def _results(futures: Sequence[PrefectFuture[Any]], *, within_s: float) -> Iterator[Any]:
@@ -511,6 +520,12 @@ class Batches:
         """Returns when no batch is under way, or after so long."""
         with self._changed:
             self._changed.wait_for(lambda: not self._sending, timeout=seconds)
+
+    def stop(self, target: Target) -> None:
+        """No more batches to this target; returns when those under way have written down what came of them."""
+        if self.halt() and isinstance(target, Haltable):
+            target.halt(grace_s=GRACE_S)
+        self.wait(PATIENCE_S)
 
     def refuse_when_halted(self) -> None:
         """Passes while batches may be sent. Raises: HaltedError."""

@@ -9,12 +9,15 @@ is plain functions. How the target is seen, listed or as last known, is ``flows.
 resumed: the next one looks at both sides again and plans from what is there.
 """
 
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from prefect import flow, task
 from prefect.cache_policies import NO_CACHE
 from prefect.client.schemas.objects import State
+from prefect.futures import PrefectFuture
 from prefect.runtime import flow_run
 from prefect.task_runners import ThreadPoolTaskRunner
 
@@ -30,15 +33,18 @@ from tasks.agreement import check_agreement
 from tasks.artifacts import publish_plan
 from tasks.checks import refuse_empty
 from tasks.extract import Facts, survey
-from tasks.job import JobError
+from tasks.job import JobError, Workers
 from tasks.ledger import JobBusyError, JobPausedError, JobQuarantinedError
-from tasks.load import Batch, BatchSizes, Loaded, load_batch, waves
+from tasks.load import FIRST_BATCH, Batch, BatchSizes, Loaded, load_batch, waves
 
 BATCHES_AT_ONCE = 3
 """Load tasks side by side, so that one sends while another writes its outcomes; the target's pace is shared by all."""
 
 STOPS = (FatalError, JobError, JobBusyError, JobPausedError, JobQuarantinedError, PlanRefusedError)
 """What stops a cycle on purpose: the run ends as Stopped, with the sentence. Anything else is a fault of ours."""
+
+Send = Callable[[Batch], PrefectFuture[Any]]
+"""Begins a load task."""
 
 
 def _run_name() -> str:
@@ -144,13 +150,26 @@ def plan(
 def load(running: Running, decision: Decision) -> None:
     """Carry the plan out, wave after wave; the batches of one wave run side by side, and one more waits its turn."""
     sizes = BatchSizes(running.job.load.batch_size)
-    with running.loading(decision) as progress:
+    with _sending(running, decision) as (send, at_once), running.loading(decision) as progress:
         for wave in waves(decision.checked.blocks, sizes):
             running.may_go_on()
-            tasks = (load_one.submit(batch.title, Parcel(batch), Parcel(running)) for batch in wave)
-            for loaded in progress.follow(tasks, at_once=BATCHES_AT_ONCE + 1):
+            for loaded in progress.follow(map(send, wave), at_once=at_once):
                 sizes.learn(loaded.content)
                 running.have_loaded(loaded.content)
+
+
+@contextmanager
+def _sending(running: Running, decision: Decision) -> Iterator[tuple[Send, int]]:
+    """What begins a batch, and how many may be begun; other processes send a load that is worth starting them."""
+    spread = running.job.load.workers is Workers.DASK
+    if spread and sum(map(len, decision.checked.blocks)) > FIRST_BATCH:
+        from flows.cluster import BATCHES_AT_ONCE as SPREAD_AT_ONCE
+        from flows.cluster import spreading
+
+        with spreading(running, decision) as send:
+            yield send, SPREAD_AT_ONCE
+        return
+    yield lambda batch: load_one.submit(batch.title, Parcel(batch), Parcel(running)), BATCHES_AT_ONCE + 1
 
 
 @task(task_run_name="{title}", cache_policy=NO_CACHE, persist_result=False)

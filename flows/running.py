@@ -98,7 +98,7 @@ def _run(job: Path, flow: "Callable[[], State[Any]]", api_ready: Callable[[], No
         with watching(watcher), tags(f"job:{load_job(job).name}"):
             state = flow()
     except BaseException:  # the run was interrupted
-        _send_what_is_queued()
+        send_what_is_queued()
         raise
     APILogHandler().flush()  # before a local API ends
     error = state.result(raise_on_failure=False) if state.is_failed() else None
@@ -109,7 +109,7 @@ def _run(job: Path, flow: "Callable[[], State[Any]]", api_ready: Callable[[], No
     raise FatalError(f"The run did not end properly: {state.message}")
 
 
-def _send_what_is_queued() -> None:
+def send_what_is_queued() -> None:
     """Logs and events of an interrupted run; once a local API has ended they would be tried for a minute."""
     from prefect.events.worker import EventsWorker
     from prefect.logging.handlers import APILogWorker

@@ -64,12 +64,18 @@ def open_systems(job: Job) -> Iterator[Systems]:
     Raises: SettingsError.
     """
     share = Share()
-    pace = Pace(concurrency=job.load.concurrency, rate_per_s=job.load.rate, share=share)
     source = open_source(job.source.connector, job.source.settings, folder=job.folder)
-    with following(os.environ.get("PROVISOR_WIRE_LOG")), closing(source):
-        target = open_target(job.target.connector, job.target.settings, folder=job.folder, pace=pace)
-        with closing(target):
-            yield Systems(source, target, share)
+    with following(os.environ.get("PROVISOR_WIRE_LOG")), closing(source), open_one_target(job, share) as target:
+        yield Systems(source, target, share)
+
+
+@contextmanager
+def open_one_target(job: Job, share: Share) -> Iterator[Target]:
+    """The target of a job, closed at the end; ``share`` is the part of its pace that is ours. Raises: SettingsError."""
+    pace = Pace(concurrency=job.load.concurrency, rate_per_s=job.load.rate, share=share)
+    target = open_target(job.target.connector, job.target.settings, folder=job.folder, pace=pace)
+    with closing(target):
+        yield target
 
 
 def open_ledger() -> Ledger:

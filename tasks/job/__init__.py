@@ -32,6 +32,7 @@ from tasks.job.models import (
     Removal,
     SystemSection,
     Vanished,
+    Workers,
 )
 from tasks.job.problems import JobError, Problem, Severity
 from tasks.job.schedule import Blackout, Schedule
@@ -79,6 +80,7 @@ __all__ = [
     "Swing",
     "SystemSection",
     "Vanished",
+    "Workers",
     "job_schema",
     "load_job",
 ]

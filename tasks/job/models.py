@@ -10,6 +10,7 @@ import re
 from collections.abc import Mapping
 from datetime import timedelta
 from enum import StrEnum
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, Self, TypeAlias
 
@@ -295,6 +296,13 @@ class Deprovision(Section):
     """How long after it was disabled an account is deleted; never where this is left out."""
 
 
+class Workers(StrEnum):
+    """Who sends the batches of a large load."""
+
+    THREADS = "threads"
+    DASK = "dask"
+
+
 class Load(Section):
     """How hard the target is driven."""
 
@@ -306,6 +314,18 @@ class Load(Section):
     """Members that are added or removed by one request, at most; fewer where the target takes fewer."""
     rate: Rate = None
     """Requests at most, as ``200/s`` or ``600/min``; without it only the target itself is the limit."""
+    workers: Workers = Workers.THREADS
+    """Who sends the batches of a large load: ``threads`` of the run, or two processes of this machine by ``dask``."""
+
+    @field_validator("workers")
+    @classmethod
+    def _workers_are_there(cls, workers: Workers) -> Workers:
+        if workers is Workers.DASK and find_spec("prefect_dask") is None:
+            raise ValueError(
+                "The package prefect-dask is not installed here. Install it (pip install -c constraints.txt -e "
+                "'.[dask]'), or leave workers out."
+            )
+        return workers
 
 
 class Drift(StrEnum):

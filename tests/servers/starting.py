@@ -141,13 +141,17 @@ def django_service(*, token: str = "a-token", logs: Path | None = None) -> Itera
 
 
 @contextmanager
-def prefect_server(home: Path, *, logs: Path | None = None) -> Iterator[Server]:
+def prefect_server(
+    home: Path, *, logs: Path | None = None, settings: Mapping[str, str] | None = None
+) -> Iterator[Server]:
     """A Prefect server with its data base in ``home``; its ``url`` is what PREFECT_API_URL takes.
 
-    Services for schedules and automations are off, so that it starts sooner. Raises: StartError.
+    Services for schedules and automations are off, so that it starts sooner. ``settings`` come on top of that.
+    Raises: StartError.
     """
     environment = {"DO_NOT_TRACK": "1", "PREFECT_HOME": str(home), "PREFECT_LOGGING_LEVEL": "WARNING"}
     environment |= {f"PREFECT_SERVER_{name}_ENABLED": "false" for name in ("ANALYTICS", "UI", *_NEEDLESS_OF_PREFECT)}
+    environment |= settings or {}
 
     def answers(port: int) -> bool:
         try:

@@ -1,0 +1,172 @@
+"""A load that two processes send, by Dask: it comes to the same as without, and ends when it is to."""
+
+import os
+import re
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from connectors.contract import Kind
+from flows.systems import open_ledger
+from tests.data.expected import desired_state
+from tests.flows.reading_back import differences, read_back
+from tests.flows.workplace import COMMAND, Command, Workplace
+from tests.servers.scim_service import ScimService
+
+pytestmark = pytest.mark.xdist_group("prefect")
+
+JOB = "hr-to-scim"
+WITHIN_S = 300
+"""Far more than it takes: a run that waits for ever is found out."""
+
+
+@pytest.fixture
+def spread(small: Workplace) -> Workplace:
+    """A workplace whose job is loaded by two processes, in batches that are small enough for all of them."""
+    return small.save(load={"batch_size": 30, "concurrency": 8, "workers": "dask"})
+
+
+def said_of_everybody() -> pd.DataFrame:
+    """The provisioning log in the order of the changes; times are left out, and ids of the target are anchors."""
+    with open_ledger() as ledger:
+        lines = ledger.log(JOB, limit=None)
+        anchors = {id_: anchor for kind in Kind for anchor, id_ in ledger.links(JOB, kind)["target_id"].items()}
+    lines = lines.drop(columns=["id", "time", "duration_ms", "initiator", "source", "target"])
+    lines["target_id"] = lines["target_id"].map(anchors)
+    lines["modified"] = [
+        re.sub("|".join(map(re.escape, anchors)), lambda found: anchors[found[0]], str(what))
+        for what in lines["modified"]
+    ]
+    return lines.sort_values(["change_id", "kind", "anchor", "message"]).reset_index(drop=True)
+
+
+@contextmanager
+def running(workplace: Workplace, api: str) -> Iterator["subprocess.Popen[str]"]:
+    """A cycle as a terminal runs it: Ctrl-C reaches all processes of its group."""
+    process = subprocess.Popen(
+        [str(COMMAND), "run", str(workplace.job)],
+        cwd=workplace.folder,
+        env=workplace.environment(PREFECT_API_URL=api),
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),  # else a shell may have it ignored
+    )
+    try:
+        yield process
+    finally:
+        with_it = members(process)
+        process.kill()
+        process.communicate()
+        assert with_it <= {process.pid}, "a process outlives the run"
+
+
+def members(process: "subprocess.Popen[str]") -> set[int]:
+    """Ids of the living processes of a process's group."""
+    found = set()
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdigit():
+            try:
+                state, _, group = (entry / "stat").read_text().rpartition(")")[2].split()[:3]
+            except OSError:
+                continue
+            if int(group) == process.pid and state != "Z":
+                found.add(int(entry.name))
+    return found
+
+
+def loading(process: "subprocess.Popen[str]") -> list[int]:
+    """Ids of the processes that load."""
+    return [pid for pid in members(process) if b"spawn_main" in Path(f"/proc/{pid}/cmdline").read_bytes()]
+
+
+def wait_until(true: Callable[[], bool], process: "subprocess.Popen[str]") -> None:
+    """Returns when something is true; a run that ends before that fails the test."""
+    while not true():
+        with pytest.raises(subprocess.TimeoutExpired):
+            process.wait(0.02)
+
+
+def test_it_comes_to_the_same_as_without(
+    spread: Workplace, service: ScimService, prefect_api: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Accounts, memberships and every line of the log; both processes have sent, and nothing of a credential is in
+    what was passed between them or written down.
+    """
+    wanted = desired_state(spread.export)
+    done = spread.call("run", str(spread.job), PREFECT_API_URL=prefect_api, PROVISOR_WIRE_LOG=str(tmp_path / "wire"))
+    assert done.status == 0, done.err
+    assert differences(read_back(service.url), wanted) == []
+    by_processes = said_of_everybody()
+
+    with ScimService(max_page_size=500) as other:
+        without = Workplace.make(tmp_path / "without", url=other.url).use(spread.export)
+        without.save(load={"batch_size": 30, "concurrency": 8})
+        monkeypatch.setenv("PROVISOR_HOME", str(without.home))
+        assert without.cycle().exit_status == 0
+        assert differences(read_back(other.url), wanted) == []
+        assert other.requests["POST /Users"] == service.requests["POST /Users"] == len(wanted.users)
+        pd.testing.assert_frame_equal(by_processes, said_of_everybody())
+
+
+def test_a_process_that_dies_and_a_person_who_interrupts(
+    spread: Workplace, service: ScimService, prefect_api: str
+) -> None:
+    """A batch whose process dies is not sent again by anybody: the cycle stops with a sentence, and the next one finds
+    out what took effect. Interrupted, it lets what is under way be answered. Nobody gets two accounts, and no process
+    is left.
+    """
+    wanted = desired_state(spread.export)
+    service.set_fault("hang", method="POST", path="^/Users", after=40, commit="after", seconds=600)
+    hung = service.faults["hang"]
+    with running(spread, prefect_api) as process:
+        wait_until(lambda: hung.struck > 4, process)  # neither of the two may have more than 4 requests in flight
+        os.kill(loading(process)[0], signal.SIGKILL)
+        service.clear_fault()
+        service.drop_connections()
+        out, err = process.communicate(timeout=WITHIN_S)
+    assert process.returncode == 4, out + err
+    assert "A process that was loading died" in out + err
+    assert "Traceback" not in err
+    there = len(service.users)
+    with open_ledger() as ledger:
+        assert ledger.open_attempts(JOB), "the death came too late to be in the middle of anything"
+
+    service.reset_counts()
+    service.set_fault("latency", seconds=0.3, method="POST,PATCH")
+    with running(spread, prefect_api) as process:
+        wait_until(lambda: service.requests["POST /Users"] > 20, process)
+        os.killpg(process.pid, signal.SIGINT)
+        out, err = process.communicate(timeout=WITHIN_S)
+    assert process.returncode == 130, out + err
+    assert "Traceback" not in err
+    sent = service.requests["POST /Users"]
+    assert sent < len(wanted.users) - there, "it went on sending"
+    with open_ledger() as ledger:
+        last = ledger.last_cycle(JOB)
+        assert last is not None
+        assert (last.state, last.counts["created"]) == ("stopped", sent)
+        assert ledger.open_attempts(JOB) == []
+
+    service.clear_fault()
+    spread.save(load={})
+    assert spread.cycle().exit_status == 0
+    assert differences(read_back(service.url), wanted) == []
+    names = [user["userName"].lower() for user in service.users.values()]
+    assert len(set(names)) == len(names) == len(wanted.users)
+
+
+def test_without_the_package_it_is_said(spread: Workplace, provisor: Command, monkeypatch: pytest.MonkeyPatch) -> None:
+    """At the line that asks for it, before anything is read."""
+    monkeypatch.setitem(sys.modules, "prefect_dask", None)
+    said = provisor("check", spread.job)
+    assert said.status == 2
+    assert "prefect-dask is not installed here" in said.out + said.err
