@@ -36,6 +36,7 @@ from tasks.job import Checked as Frame
 from tasks.job import Job
 from tasks.ledger import Ledger
 from tasks.lost import Regained, regain, with_regained
+from tasks.mapping import Mapper, map_entries
 from tasks.plan import Plan, build_plan
 
 Progress = Callable[[str, int], None]
@@ -126,7 +127,15 @@ def look(
 
 
 def decide(
-    job: Job, systems: Systems, source: Snapshot, sight: Sight, recalled: Recalled, facts: Facts, context: Context
+    job: Job,
+    systems: Systems,
+    source: Snapshot,
+    sight: Sight,
+    recalled: Recalled,
+    facts: Facts,
+    context: Context,
+    *,
+    mapper: Mapper = map_entries,
 ) -> Decision:
     """Data checks, then scope, mapping, matching and plan (``tasks.plan.build_plan``), then guards. Writes nothing.
 
@@ -146,7 +155,7 @@ def decide(
         checked_target, of_target[:] = check_target(job, target)
         regained[:] = regain(recalled.lost, job, recalled.links, target, facts.target)
         links = with_regained(recalled.links, regained)
-        plan = build_plan(job, checked_source, checked_target, links, facts, context)
+        plan = build_plan(job, checked_source, checked_target, links, facts, context, mapper=mapper)
         return withhold(plan, recalled.escrows, job, now=context.now, at_once=recalled.at_once)
 
     refused = {(one.kind, one.anchor) for one in recalled.escrows}

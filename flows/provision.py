@@ -10,7 +10,7 @@ resumed: the next one looks at both sides again and plans from what is there.
 """
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -33,9 +33,10 @@ from tasks.agreement import check_agreement
 from tasks.artifacts import publish_plan
 from tasks.checks import refuse_empty
 from tasks.extract import Facts, survey
-from tasks.job import JobError, Workers
+from tasks.job import Job, JobError, Workers
 from tasks.ledger import JobBusyError, JobPausedError, JobQuarantinedError
 from tasks.load import FIRST_BATCH, Batch, BatchSizes, Loaded, load_batch, waves
+from tasks.mapping import Mapper, map_entries
 
 BATCHES_AT_ONCE = 3
 """Load tasks side by side, so that one sends while another writes its outcomes; the target's pace is shared by all."""
@@ -142,9 +143,21 @@ def plan(
     """What has to be done, judged by the guards; see ``tasks.plan.build_plan``."""
     at = running.content
     recalled = recall(at.ledger, at.job, at.clock(), target=target.content.snapshot.system, at_once=at.at_once)
-    decision = decide(at.job, at.systems, source.content, target.content, recalled, facts.content, at.context())
+    with _mapping(at.job) as mapper:
+        decision = decide(
+            at.job, at.systems, source.content, target.content, recalled, facts.content, at.context(), mapper=mapper
+        )
     at.have_planned(decision)
     return Parcel(decision)
+
+
+def _mapping(job: Job) -> AbstractContextManager[Mapper]:
+    """Who does the mapping; other processes do that of a very large job."""
+    if job.load.workers is not Workers.DASK:
+        return nullcontext(map_entries)
+    from flows.cluster import mapping
+
+    return mapping()
 
 
 def load(running: Running, decision: Decision) -> None:

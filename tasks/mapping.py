@@ -5,6 +5,7 @@ An expression runs over a whole column. An entry whose expression fails is held 
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -88,6 +89,19 @@ class Desired:
     """Entries in scope that could not be mapped; they are not in ``frame``."""
     skipped: pd.Index = field(default_factory=lambda: pd.Index([], dtype="str"))
     """Entries that a mapping skips as a whole (IgnoreObjectFlow); they are not in ``frame``."""
+
+
+class Mapper(Protocol):
+    """What maps the entries of one kind: :func:`map_entries`, or what comes to the same."""
+
+    def __call__(
+        self,
+        rules: EntryRules,
+        scoped: Scoped,
+        context: Context,
+        *,
+        schema: Mapping[str, AttributeInfo] | None = None,
+    ) -> Desired: ...
 
 
 def map_entries(

@@ -15,7 +15,7 @@ from tasks.expressions import Context
 from tasks.extract import Facts
 from tasks.job import EntryRules, Job, Nested
 from tasks.keys import texts
-from tasks.mapping import Held, map_entries
+from tasks.mapping import Held, Mapper, map_entries
 from tasks.matching import match_entries
 from tasks.membership import flattened, is_among
 from tasks.plan.blocks import Block, EntryPlan, Later, Situation
@@ -83,16 +83,24 @@ class Plan:
 
 
 def build_plan(
-    job: Job, source: Snapshot, target: Snapshot, remembered: Remembered, facts: Facts, context: Context
+    job: Job,
+    source: Snapshot,
+    target: Snapshot,
+    remembered: Remembered,
+    facts: Facts,
+    context: Context,
+    *,
+    mapper: Mapper = map_entries,
 ) -> Plan:
     """What must happen so that the target shows what the source says.
 
-    The same inputs in any order give the same plan. ``context.now`` is the moment the plan is made.
+    The same inputs in any order give the same plan. ``context.now`` is the moment the plan is made; ``mapper`` is who
+    does the mapping.
     """
     entries: dict[Kind, EntryPlan] = {}
     people: EntryPlan | None = None
     for kind, rules in job.rules.items():
-        situation = _situation(job, rules, kind, source, target, remembered, facts, context)
+        situation = _situation(job, rules, kind, source, target, remembered, facts, context, mapper)
         entries[kind] = plan_entries(situation, people=people)
         people = entries[kind]
     blocks = [block for plan in entries.values() for block in plan.blocks]
@@ -156,12 +164,13 @@ def _situation(
     remembered: Remembered,
     facts: Facts,
     context: Context,
+    mapper: Mapper,
 ) -> Situation:
     """Scope, mapping and matching of one kind."""
     schema = facts.target.get(kind)
     exact = exact_paths(rules, schema)
     scoped = select(rules, source, kind, assignment=job.assignment, now=context.now)
-    desired = map_entries(rules, scoped, context, schema=schema)
+    desired = mapper(rules, scoped, context, schema=schema)
     unreadable = pd.Index([row.key for row in source.unreadable if row.kind is kind and row.key], dtype="str")
     links = remembered.links[kind]
     matches = match_entries(

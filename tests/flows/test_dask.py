@@ -1,20 +1,31 @@
 """A load that two processes send, by Dask: it comes to the same as without, and ends when it is to."""
 
 import os
+import pickle
 import re
 import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from datetime import UTC, datetime
+from io import BytesIO
 from pathlib import Path
 
+import orjson
 import pandas as pd
 import pytest
 
 from connectors.contract import Kind
-from flows.systems import open_ledger
+from flows.plan_json import write_plan
+from flows.preview import decide, look
+from flows.systems import open_ledger, open_systems
+from tasks.expressions import Context
+from tasks.job import load_job
+from tasks.mapping import map_entries
+from tasks.scope import select
 from tests.data.expected import desired_state
+from tests.flows.browser.up import wait_for
 from tests.flows.reading_back import differences, read_back
 from tests.flows.workplace import COMMAND, Command, Workplace
 from tests.servers.scim_service import ScimService
@@ -63,10 +74,9 @@ def running(workplace: Workplace, api: str) -> Iterator["subprocess.Popen[str]"]
     try:
         yield process
     finally:
-        with_it = members(process)
         process.kill()
         process.communicate()
-        assert with_it <= {process.pid}, "a process outlives the run"
+    wait_for(lambda: members(process), lambda left: not left)  # no process outlives the run
 
 
 def members(process: "subprocess.Popen[str]") -> set[int]:
@@ -91,18 +101,23 @@ def loading(process: "subprocess.Popen[str]") -> list[int]:
 def wait_until(true: Callable[[], bool], process: "subprocess.Popen[str]") -> None:
     """Returns when something is true; a run that ends before that fails the test."""
     while not true():
-        with pytest.raises(subprocess.TimeoutExpired):
+        try:
             process.wait(0.02)
+        except subprocess.TimeoutExpired:
+            continue
+        pytest.fail("".join(process.communicate()))
 
 
 def test_it_comes_to_the_same_as_without(
     spread: Workplace, service: ScimService, prefect_api: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Accounts, memberships and every line of the log; both processes have sent, and nothing of a credential is in
-    what was passed between them or written down.
-    """
+    """Accounts, memberships and every line of the log. Credentials are not among what the processes are given."""
+    from flows.cluster import Loading
+
+    given = pickle.dumps(Loading(load_job(spread.job), "the target"))
+    assert (b"SCIM_TOKEN" in given, b"a-token" in given) == (True, False)
     wanted = desired_state(spread.export)
-    done = spread.call("run", str(spread.job), PREFECT_API_URL=prefect_api, PROVISOR_WIRE_LOG=str(tmp_path / "wire"))
+    done = spread.call("run", str(spread.job), PREFECT_API_URL=prefect_api)
     assert done.status == 0, done.err
     assert differences(read_back(service.url), wanted) == []
     by_processes = said_of_everybody()
@@ -128,13 +143,13 @@ def test_a_process_that_dies_and_a_person_who_interrupts(
     service.set_fault("hang", method="POST", path="^/Users", after=40, commit="after", seconds=600)
     hung = service.faults["hang"]
     with running(spread, prefect_api) as process:
-        wait_until(lambda: hung.struck > 4, process)  # neither of the two may have more than 4 requests in flight
+        wait_until(lambda: hung.struck > 4, process)  # none of the two has more than 4 requests in flight: both send
         os.kill(loading(process)[0], signal.SIGKILL)
         service.clear_fault()
         service.drop_connections()
         out, err = process.communicate(timeout=WITHIN_S)
     assert process.returncode == 4, out + err
-    assert "A process that was loading died" in out + err
+    assert "One of the processes that work for the run died" in out + err
     assert "Traceback" not in err
     there = len(service.users)
     with open_ledger() as ledger:
@@ -162,6 +177,40 @@ def test_a_process_that_dies_and_a_person_who_interrupts(
     assert differences(read_back(service.url), wanted) == []
     names = [user["userName"].lower() for user in service.users.values()]
     assert len(set(names)) == len(names) == len(wanted.users)
+
+
+@pytest.mark.usefixtures("prefect_api")
+def test_two_processes_map_and_the_plan_is_the_same_byte_for_byte(
+    workplace: Workplace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also of people who are there to break careless code; the run itself maps nothing then."""
+    from flows.cluster import mapping
+
+    job, context = load_job(workplace.job), Context(now=datetime(2026, 3, 15, tzinfo=UTC))
+    with open_ledger() as ledger, open_systems(job) as systems, mapping(where=lambda *_: True) as mapper:
+        seen = look(job, systems, ledger, context)
+        plans = []
+        for who in (map_entries, mapper):
+            decision = decide(job, systems, seen.source, seen.sight, seen.recalled, seen.facts, context, mapper=who)
+            write_plan(plan := BytesIO(), decision)
+            plans.append(plan.getvalue())
+            monkeypatch.setattr("tasks.partition.map_entries", None)
+    assert plans[0] == plans[1]
+    assert len(orjson.loads(plans[0])["changes"]) > 200
+
+
+def test_what_is_mapped_quickly_is_mapped_here(workplace: Workplace, monkeypatch: pytest.MonkeyPatch) -> None:
+    """To send entries to and fro takes longer than most mappings do; no process is started for these."""
+    from flows import cluster
+
+    job, context = load_job(workplace.job), Context(now=datetime(2026, 3, 15, tzinfo=UTC))
+    with open_ledger() as ledger, open_systems(job) as systems:
+        seen = look(job, systems, ledger, context)
+    scoped = select(job.users, seen.source, Kind.USER, assignment=None, now=context.now)
+    assert not cluster.pays(job.users, scoped, context)
+    monkeypatch.setattr(cluster, "WORTHWHILE_S", 0)
+    monkeypatch.setattr(cluster, "SENDING_S", 0)
+    assert cluster.pays(job.users, scoped, context)
 
 
 def test_without_the_package_it_is_said(spread: Workplace, provisor: Command, monkeypatch: pytest.MonkeyPatch) -> None:
