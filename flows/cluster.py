@@ -153,12 +153,15 @@ class _Sent(PrefectDaskFuture[Any]):
 
     def result(self, timeout: float | None = None, raise_on_failure: bool = True) -> Any:
         try:
-            return super().result(timeout, raise_on_failure)
+            result = super().result(timeout, raise_on_failure)
         except KilledWorker as error:
             lost = _died("What was sent is recorded, and the next cycle finds out what took effect.")
             if raise_on_failure:
                 raise lost from error
             return lost
+        # Else Dask would begin the batch anew, should the process with its result die.
+        self.wrapped_future.release()  # type: ignore[no-untyped-call]
+        return result
 
 
 def _died(what_now: str) -> FatalError:

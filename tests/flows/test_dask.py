@@ -25,6 +25,7 @@ from tasks.job import load_job
 from tasks.mapping import map_entries
 from tasks.scope import select
 from tests.data.expected import desired_state
+from tests.data.people import generate
 from tests.flows.browser.up import wait_for
 from tests.flows.reading_back import differences, read_back
 from tests.flows.workplace import COMMAND, Command, Workplace
@@ -38,9 +39,10 @@ WITHIN_S = 300
 
 
 @pytest.fixture
-def spread(small: Workplace) -> Workplace:
-    """A workplace whose job is loaded by two processes, in batches that are small enough for all of them."""
-    return small.save(load={"batch_size": 30, "concurrency": 8, "workers": "dask"})
+def spread(workplace: Workplace) -> Workplace:
+    """A workplace whose job is loaded by two processes, also when half of it is done."""
+    generate(people=500, groups=8, plain=True).write(workplace.export)
+    return workplace.save(load={"batch_size": 25, "concurrency": 8, "workers": "dask"})
 
 
 def said_of_everybody() -> pd.DataFrame:
@@ -124,7 +126,7 @@ def test_it_comes_to_the_same_as_without(
 
     with ScimService(max_page_size=500) as other:
         without = Workplace.make(tmp_path / "without", url=other.url).use(spread.export)
-        without.save(load={"batch_size": 30, "concurrency": 8})
+        without.save(load={"batch_size": 25, "concurrency": 8})
         monkeypatch.setenv("PROVISOR_HOME", str(without.home))
         assert without.cycle().exit_status == 0
         assert differences(read_back(other.url), wanted) == []
@@ -140,7 +142,9 @@ def test_a_process_that_dies_and_a_person_who_interrupts(
     is left.
     """
     wanted = desired_state(spread.export)
-    service.set_fault("hang", method="POST", path="^/Users", after=40, commit="after", seconds=600)
+    # Managers come first, so that the earlier waves are of 28 and 48 accounts: too few batches for two, were they larger.
+    spread.save(load={"batch_size": 7, "concurrency": 8, "workers": "dask"})
+    service.set_fault("hang", method="POST", path="^/Users", after=60, commit="after", seconds=600)
     hung = service.faults["hang"]
     with running(spread, prefect_api) as process:
         wait_until(lambda: hung.struck > 4, process)  # none of the two has more than 4 requests in flight: both send
@@ -159,6 +163,7 @@ def test_a_process_that_dies_and_a_person_who_interrupts(
     service.set_fault("latency", seconds=0.3, method="POST,PATCH")
     with running(spread, prefect_api) as process:
         wait_until(lambda: service.requests["POST /Users"] > 20, process)
+        assert len(loading(process)) == 2
         os.killpg(process.pid, signal.SIGINT)
         out, err = process.communicate(timeout=WITHIN_S)
     assert process.returncode == 130, out + err
