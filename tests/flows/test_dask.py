@@ -142,7 +142,7 @@ def test_a_process_that_dies_and_a_person_who_interrupts(
     is left.
     """
     wanted = desired_state(spread.export)
-    # Managers come first, so that the earlier waves are of 28 and 48 accounts: too few batches for two, were they larger.
+    # Managers come first: the earlier waves are of 28 and 48 accounts, one or two batches for both, were they larger.
     spread.save(load={"batch_size": 7, "concurrency": 8, "workers": "dask"})
     service.set_fault("hang", method="POST", path="^/Users", after=60, commit="after", seconds=600)
     hung = service.faults["hang"]
