@@ -192,7 +192,8 @@ def spreading(running: Running, decision: Decision) -> Iterator[Callable[[Batch]
             future = runner.submit(load_there, parameters)
             return _Sent(future.task_run_id, future.wrapped_future)
 
-        running.halt_others = lambda: client.run(_halt_there)
+        # A process that died has nothing to halt any more, and the one that comes after it nothing yet.
+        running.halt_others = lambda: client.run(_halt_there, on_error="ignore")
         try:
             yield send
         finally:
