@@ -1,13 +1,8 @@
-"""A load that two processes send, by Dask: it comes to the same as without, and ends when it is to."""
+"""A load that two processes send, by Dask: it comes to the same as without."""
 
-import os
 import pickle
 import re
-import signal
-import subprocess
 import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from datetime import UTC, datetime
 from io import BytesIO
 from pathlib import Path
@@ -22,14 +17,12 @@ from flows.preview import decide, look
 from flows.systems import open_ledger, open_systems
 from tasks.expressions import Context
 from tasks.job import load_job
-from tasks.ledger import LogAction, LogStatus
 from tasks.mapping import map_entries
 from tasks.scope import select
 from tests.data.expected import desired_state
 from tests.data.people import generate
-from tests.flows.browser.up import wait_for
 from tests.flows.reading_back import differences, read_back
-from tests.flows.workplace import COMMAND, Command, Workplace
+from tests.flows.workplace import Command, Workplace
 from tests.servers.scim_service import ScimService
 
 pytestmark = pytest.mark.xdist_group("prefect")
@@ -60,57 +53,6 @@ def said_of_everybody() -> pd.DataFrame:
     return lines.sort_values(["change_id", "kind", "anchor", "message"]).reset_index(drop=True)
 
 
-@contextmanager
-def running(workplace: Workplace, api: str) -> Iterator["subprocess.Popen[str]"]:
-    """A cycle as a terminal runs it: Ctrl-C reaches all processes of its group."""
-    process = subprocess.Popen(
-        [str(COMMAND), "run", str(workplace.job)],
-        cwd=workplace.folder,
-        env=workplace.environment(PREFECT_API_URL=api),
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        start_new_session=True,
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),  # else a shell may have it ignored
-    )
-    try:
-        yield process
-    finally:
-        process.kill()
-        process.communicate()
-    wait_for(lambda: members(process), lambda left: not left)  # no process outlives the run
-
-
-def members(process: "subprocess.Popen[str]") -> set[int]:
-    """Ids of the living processes of a process's group."""
-    found = set()
-    for entry in Path("/proc").iterdir():
-        if entry.name.isdigit():
-            try:
-                state, _, group = (entry / "stat").read_text().rpartition(")")[2].split()[:3]
-            except OSError:
-                continue
-            if int(group) == process.pid and state != "Z":
-                found.add(int(entry.name))
-    return found
-
-
-def loading(process: "subprocess.Popen[str]") -> list[int]:
-    """Ids of the processes that load."""
-    return [pid for pid in members(process) if b"spawn_main" in Path(f"/proc/{pid}/cmdline").read_bytes()]
-
-
-def wait_until(true: Callable[[], bool], process: "subprocess.Popen[str]") -> None:
-    """Returns when something is true; a run that ends before that fails the test."""
-    while not true():
-        try:
-            process.wait(0.02)
-        except subprocess.TimeoutExpired:
-            continue
-        pytest.fail("".join(process.communicate()))
-
-
 def test_it_comes_to_the_same_as_without(
     spread: Workplace, service: ScimService, prefect_api: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -133,59 +75,6 @@ def test_it_comes_to_the_same_as_without(
         assert differences(read_back(other.url), wanted) == []
         assert other.requests["POST /Users"] == service.requests["POST /Users"] == len(wanted.users)
         pd.testing.assert_frame_equal(by_processes, said_of_everybody())
-
-
-def test_a_process_that_dies_and_a_person_who_interrupts(
-    spread: Workplace, service: ScimService, prefect_api: str
-) -> None:
-    """A batch whose process dies is not sent again by anybody: the cycle stops with a sentence, and the next one finds
-    out what took effect. Interrupted, it lets what is under way be answered. Nobody gets two accounts, and no process
-    is left.
-    """
-    wanted = desired_state(spread.export)
-    # Managers come first: the earlier waves are of 28 and 48 accounts, one or two batches for both, were they larger.
-    spread.save(load={"batch_size": 7, "concurrency": 8, "workers": "dask"})
-    service.set_fault("hang", method="POST", path="^/Users", after=60, commit="after", seconds=600)
-    hung = service.faults["hang"]
-    with running(spread, prefect_api) as process:
-        wait_until(lambda: hung.struck > 4, process)  # none of the two has more than 4 requests in flight: both send
-        os.kill(loading(process)[0], signal.SIGKILL)
-        service.clear_fault()
-        service.drop_connections()
-        out, err = process.communicate(timeout=WITHIN_S)
-    assert process.returncode == 4, out + err
-    assert "One of the processes that work for the run died" in out + err
-    assert "Traceback" not in err
-    there = len(service.users)
-    with open_ledger() as ledger:
-        assert ledger.open_attempts(JOB), "the death came too late to be in the middle of anything"
-
-    service.reset_counts()
-    service.set_fault("latency", seconds=0.3, method="POST,PATCH")
-    with running(spread, prefect_api) as process:
-        wait_until(lambda: service.requests["POST /Users"] > 20, process)
-        assert len(loading(process)) == 2
-        os.killpg(process.pid, signal.SIGINT)
-        out, err = process.communicate(timeout=WITHIN_S)
-    assert process.returncode == 130, out + err
-    assert "Traceback" not in err
-    sent = service.requests["POST /Users"]
-    assert sent < len(wanted.users) - there, "it went on sending"
-    with open_ledger() as ledger:
-        last = ledger.last_cycle(JOB)
-        assert last is not None
-        assert last.state == "stopped"
-        assert ledger.open_attempts(JOB) == []
-        lines = ledger.log(JOB, limit=None, cycle=last.number, action=LogAction.CREATE, status=LogStatus.SUCCESS)
-        ours = lines["change_id"].str.startswith(f"{last.id:08d}-")  # others tell what the dead run had sent
-        assert int(ours.sum()) == sent
-
-    service.clear_fault()
-    spread.save(load={})
-    assert spread.cycle().exit_status == 0
-    assert differences(read_back(service.url), wanted) == []
-    names = [user["userName"].lower() for user in service.users.values()]
-    assert len(set(names)) == len(names) == len(wanted.users)
 
 
 @pytest.mark.usefixtures("prefect_api")
