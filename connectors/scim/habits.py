@@ -20,6 +20,10 @@ _log = logging.getLogger(__name__)
 MAX_FAILURES = 3
 """Entries for which every form is tried when all are refused; after that it is the values, not the form."""
 
+ENTRIES_IN_VAIN = 2
+"""Entries on which something has no effect before nobody else is tried: one alone may be somebody whom the service
+protects, and must not keep all others from being changed."""
+
 
 class Deed(StrEnum):
     """What is done to an attribute."""
@@ -51,6 +55,7 @@ class Habits:
         self._member_forms = {Deed.ADD: profile.add_members, Deed.REMOVE: profile.remove_members}
         self._proven: set[Shape] = set()
         self._failures: Counter[Shape] = Counter()
+        self._in_vain: Counter[tuple[Kind, str]] = Counter()
         self._hopeless: dict[tuple[Kind, str], str] = {}
         self._fixed: dict[Kind, str] = {}
         self._turns = {kind: asyncio.Lock() for kind in Kind}
@@ -121,18 +126,22 @@ class Habits:
                 self._proven.add(shape)
 
     def give_up(self, kind: Kind, text: str, reason: str) -> None:
-        """Nothing that is written there takes effect."""
-        self._hopeless[kind, text] = reason
-        _log.warning("%s", reason)
+        """Nothing that is written there has taken effect on one more entry; after a few it is not tried any more."""
+        self._in_vain[kind, text] += 1
+        if self._in_vain[kind, text] >= ENTRIES_IN_VAIN:
+            self._hopeless[kind, text] = reason
+            _log.warning("%s That is not tried any more in this cycle.", reason)
 
     def hopeless(self, kind: Kind, text: str) -> str | None:
         """Why nothing is written there any more; None where it is."""
         return self._hopeless.get((kind, text))
 
     def give_up_changing(self, kind: Kind, reason: str) -> None:
-        """Entries of this kind can be created and deleted, but none of their attributes can be changed."""
-        self._fixed[kind] = reason
-        _log.warning("%s", reason)
+        """One more entry of this kind cannot be changed at all; after a few it is not tried any more."""
+        self._in_vain[kind, ""] += 1
+        if self._in_vain[kind, ""] >= ENTRIES_IN_VAIN:
+            self._fixed[kind] = reason
+            _log.warning("%s No %s is changed any more in this cycle.", reason, kind)
 
     def unchangeable(self, kind: Kind, texts: Iterable[str]) -> dict[str, str]:
         """Why attributes are not changed any more, for those of which this is so."""

@@ -14,7 +14,18 @@ from connectors.scim.habits import MEMBERS, Deed, Habits
 from connectors.scim.paths import Resource
 from connectors.scim.profile import MemberForm, PatchForm
 from connectors.scim.requests import dump, patch, repeatable
-from connectors.scim.sending import LAG_S, Held, Sender, StumblingError, Work, cannot, may_be_the_form, vanished
+from connectors.scim.sending import (
+    LAG_S,
+    MAX_ROUNDS,
+    TRIAL_ROUNDS,
+    Held,
+    Sender,
+    StumblingError,
+    Work,
+    cannot,
+    may_be_the_form,
+    vanished,
+)
 
 _SENDS_ALL = frozenset({MemberForm.REPLACE, MemberForm.PUT})
 
@@ -79,8 +90,8 @@ class MemberUpdater:
             )
         if never and not silent:
             raise self._given_up(
-                f"{refused} It does not {deed} members in any other form either, so this is not tried any more in this "
-                "cycle. Leave groups out of the job, or ask the service's maker.",
+                f"{refused} It does not {deed} members in any other form either. Leave groups out of the job, or ask "
+                "the service's maker.",
                 deed,
             )
         self._habits.fail([(Kind.GROUP, MEMBERS, deed)])
@@ -148,7 +159,8 @@ class MemberUpdater:
             remaining[:] = [member for member in remaining if (member in there) is (deed is Deed.REMOVE)]
             return not remaining
 
-        return await self._sender.until_applied(work, call, applied)
+        usual = form is self._habits.member_form(deed)
+        return await self._sender.until_applied(work, call, applied, rounds=MAX_ROUNDS if usual else TRIAL_ROUNDS)
 
     def _put(
         self, work: Work, deed: Deed, members: Sequence[str], held: Held, there: Sequence[str], purpose: str

@@ -32,6 +32,8 @@ from connectors.throttle import Clock
 
 MAX_ROUNDS = 3
 """Times that a write is sent anew after it has been made sure that it had no effect."""
+TRIAL_ROUNDS = 1
+"""The same for a form that is tried out: a service that lacks it may answer with 500 for ever."""
 LOOKS_S = (0.0, 1.0, 2.0, 4.0)
 """Seconds before each look for an entry whose creation was not answered: lists may show it late."""
 QUICK_LOOKS = 2
@@ -121,14 +123,16 @@ class Sender:
             raise SchemaMismatchError(f"The {work.noun} is not a JSON object.")
         return Held(entry, answer.headers.get("etag"))
 
-    async def until_applied(self, work: Work, next_call: NextCall, applied: Check) -> Resource | None:
-        """Send until the write has taken effect for certain.
+    async def until_applied(
+        self, work: Work, next_call: NextCall, applied: Check, *, rounds: int = MAX_ROUNDS
+    ) -> Resource | None:
+        """Send until the write has taken effect for certain, in so many rounds at most.
 
         Gives the entry as the answer shows it, None where it shows none. That a service answers yes is believed here.
         Raises: RejectedError, RetryableError, UnknownOutcomeError, FatalError.
         """
         lost: UnknownOutcomeError | None = None
-        for repetition in range(MAX_ROUNDS):
+        for repetition in range(rounds):
             if repetition:
                 await self.clock.sleep(LOOKS_S[repetition])
             call = await next_call()
@@ -147,7 +151,7 @@ class Sender:
                         f"The answer is not one of a SCIM service (HTTP {answer.status}): to {call.purpose}.",
                         code=ErrorCode.PROTOCOL_ERROR,
                     )
-                elif answer.status == 412 and not call.doubtful and repetition + 1 < MAX_ROUNDS:
+                elif answer.status == 412 and not call.doubtful and repetition + 1 < rounds:
                     continue  # somebody else was quicker: the next call is made from what is there now
                 else:
                     refused = self.refused(answer, call, work)

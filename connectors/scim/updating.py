@@ -25,7 +25,18 @@ from connectors.scim.habits import Deed, Habits, Shape
 from connectors.scim.paths import Path, Resource, find_element, parse_path
 from connectors.scim.profile import PatchForm, Truth
 from connectors.scim.requests import Operation, dump, patch, repeatable, uncertain_elements
-from connectors.scim.sending import LAG_S, Held, Sender, StumblingError, Work, cannot, may_be_the_form, vanished
+from connectors.scim.sending import (
+    LAG_S,
+    MAX_ROUNDS,
+    TRIAL_ROUNDS,
+    Held,
+    Sender,
+    StumblingError,
+    Work,
+    cannot,
+    may_be_the_form,
+    vanished,
+)
 
 FAILURES = (RejectedError, RetryableError)
 
@@ -250,13 +261,11 @@ class Updater:
     def _closed(self, update: Update, refused: ProvisorError) -> ProvisorError:
         """That nothing can be changed, learnt from a plain attribute; from another only that this one cannot."""
         kind, noun = update.codec.kind, update.work.noun
-        simple = self._is_simple(update)
-        what = f"no {noun} is" if simple else f"{', '.join(update.attributes)} of a {noun} is not"
         reason = (
-            f"{refused} It does so in every form, by PATCH and by PUT, so {what} changed any more in this cycle. Ask "
-            f"the service's maker, or let the job only create and delete {noun}s."
+            f"{refused} It does so in every form, by PATCH and by PUT. Ask the service's maker, or let the job only "
+            f"create and delete {noun}s."
         )
-        if simple:
+        if self._is_simple(update):
             self._habits.give_up_changing(kind, reason)
         else:
             for text in update.attributes:
@@ -377,7 +386,9 @@ class Updater:
             update.note_elements(entry)  # an element that was half added must be replaced, not added again
             return not update.codec.differing(entry, update.readable())
 
-        return await self._sender.until_applied(work, call, applied)
+        return await self._sender.until_applied(
+            work, call, applied, rounds=MAX_ROUNDS if form is None else TRIAL_ROUNDS
+        )
 
     @staticmethod
     def _lists_before(update: Update) -> Resource:

@@ -194,3 +194,33 @@ def shown(service: ScimService) -> tuple[dict[str, Any], dict[str, Any]]:
     users = {id: user for id, user in service.users.items() if not store.users.entries[id].removed}
     groups = {id: group for id, group in service.groups.items() if not store.groups.entries[id].removed}
     return {id: user for id, user in users.items() if str(user.get("active")) != "False"}, groups
+
+
+# -- somebody whom the service protects -------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("status", [405, 501])
+def test_one_that_cannot_be_changed_keeps_nobody_else_from_it(status: int, open_target: Opener) -> None:
+    """The first entry may be the service's own administrator: whoever comes after it is switched off nevertheless."""
+    with ScimService() as service:
+        target = open_target(service.url)
+        ids = [str(apply_one(target, create(name)).target_id) for name in ("ann", "ben", "cem")]
+        for method in ("PATCH", "PUT"):
+            service.set_fault("error", label=method, status=status, method=method, path=f"^/Users/{ids[0]}")
+        outcomes = [apply_one(target, act(Action.DISABLE, one)) for one in ids]
+        assert [outcome.status for outcome in outcomes] == [Status.REJECTED, Status.DONE, Status.DONE]
+        assert [service.users[one]["active"] for one in ids] == [True, False, False]
+
+
+def test_what_cannot_be_changed_is_not_tried_for_ever(open_target: Opener) -> None:
+    """A service that changes nobody is asked for some, and refuses the others without a request."""
+    with ScimService() as service:
+        target = open_target(service.url)
+        ids = [str(apply_one(target, create(f"p{number}")).target_id) for number in range(6)]
+        for method in ("PATCH", "PUT"):
+            service.set_fault("error", label=method, status=501, method=method, path="^/Users")
+        service.reset_counts()
+        outcomes = [apply_one(target, act(Action.DISABLE, one)) for one in ids]
+        assert {outcome.status for outcome in outcomes} == {Status.REJECTED}
+        assert [bool(outcome.attempts) for outcome in outcomes] == [True, True, False, False, False, False]
+        assert all("by PATCH and by PUT" in outcome.message for outcome in outcomes)
