@@ -46,7 +46,10 @@ class BackgroundLoop:
             raise
 
     def close(self, last: Callable[[], Awaitable[None]] | None = None) -> None:
-        """End the thread after a last piece of work; safe to call twice, and a no-op when nothing was ever run."""
+        """End the thread after a last piece of work; safe to call twice, and a no-op when nothing was ever run.
+
+        Work that nobody waits for any more is cancelled: an interrupt may have come before anybody waited for it.
+        """
         with self._lock:
             portal, self._portal = self._portal, None
             manager, self._manager = self._manager, None
@@ -56,6 +59,7 @@ class BackgroundLoop:
             if last is not None:
                 portal.call(last)
         finally:
+            portal.call(portal.stop, True)
             manager.__exit__(None, None, None)
 
 

@@ -43,6 +43,14 @@ def test_it_ends_and_can_begin_again() -> None:
     loop.close()
 
 
+def test_its_end_waits_for_nobody() -> None:
+    """Work that was begun and left, as an interrupt leaves it, does not hold up the end of the process."""
+    loop = BackgroundLoop("test")
+    left = loop.start(asyncio.sleep, 3600)
+    loop.close()
+    assert left.cancelled()
+
+
 def test_news_arrive_in_order_and_before_the_end() -> None:
     """Everything that was told is heard, then the work's own exception."""
     loop = BackgroundLoop("test")

@@ -130,6 +130,7 @@ def test_waiting_is_over_at_once(
 ) -> None:
     """A run that waits because it was asked to does not wait any more, and what was refused was not sent."""
     method = "POST" if fault == "too_many_requests" else "PATCH"
+    service.set_fault("latency", method=method, seconds=0.3)  # four are under way before the first one is answered
     service.set_fault(fault, method=method, after=1, **settings)  # the first of its kind goes alone, and is looked at
     switch = service.faults[fault]
     _, _, took_s = interrupted(small, prefect_api, lambda: switch.struck >= 4, signal.SIGTERM)

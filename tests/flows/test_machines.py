@@ -94,7 +94,7 @@ def machine(name: str, workplace: Workplace, **environment: str) -> Iterator[Mac
         if worker.poll() is None:
             os.killpg(worker.pid, signal.SIGTERM)
             try:
-                worker.wait(60)
+                worker.wait(180)  # it lets its run end between two batches
             finally:
                 made.die()
 
