@@ -129,9 +129,10 @@ def test_waiting_is_over_at_once(
     small: Workplace, service: ScimService, prefect_api: str, fault: str, settings: dict[str, Any]
 ) -> None:
     """A run that waits because it was asked to does not wait any more, and what was refused was not sent."""
-    method = "POST" if fault == "too_many_requests" else "PATCH"
+    # The first of its kind goes alone, and is looked at; so does a create with an attribute that those before had not.
+    method, seen = ("POST", 20) if fault == "too_many_requests" else ("PATCH", 1)
     service.set_fault("latency", method=method, seconds=0.3)  # four are under way before the first one is answered
-    service.set_fault(fault, method=method, after=1, **settings)  # the first of its kind goes alone, and is looked at
+    service.set_fault(fault, method=method, after=seen, **settings)
     switch = service.faults[fault]
     _, _, took_s = interrupted(small, prefect_api, lambda: switch.struck >= 4, signal.SIGTERM)
     print(f"ended {took_s:.1f} s after SIGTERM")
