@@ -78,7 +78,14 @@ class MemberUpdater:
                 refused = refused or error
                 never = never and cannot(error, whole=form is MemberForm.PUT)
                 continue
-            if await self._took_effect(work, deed, missing, before, shown, lag_s=0.0 if silent else LAG_S):
+            try:
+                took_effect = await self._took_effect(
+                    work, deed, missing, before, shown, lag_s=0.0 if silent else LAG_S
+                )
+            except (RejectedError, RetryableError) as error:
+                work.notes.append(f"It could not be looked at afterwards: {error}")
+                return
+            if took_effect:
                 self._habits.learn_members(deed, form)
                 return
             silent = True

@@ -160,7 +160,11 @@ class Updater:
                 raise
             refused, unmoved = error, list(update.attributes)
         else:
-            unmoved = await self._unmoved(update, shown, lag_s=LAG_S)
+            try:
+                unmoved = await self._unmoved(update, shown, lag_s=LAG_S)
+            except FAILURES as error:
+                update.work.notes.append(f"It could not be looked at afterwards: {error}")
+                return
         self._habits.prove(set(new) - set(update.shapes(unmoved)))
         whole = containers(update.codec, update.attributes)
         failures: list[ProvisorError] = []
