@@ -416,7 +416,7 @@ class HttpSession:
         code = ErrorCode.TIMEOUT if late else ErrorCode.PROTOCOL_ERROR
         if decision is Decision.UNKNOWN:
             raise UnknownOutcomeError(f"Sent, but {how}: to {call.purpose}.", code=code) from fault
-        if call.sent < (MAX_ATTEMPTS if not call.impatient else 1 if late else IMPATIENT_ATTEMPTS):
+        if call.sent < _attempts(call, late=late):
             return _backoff_s(call.sent)
         if not sent:
             raise UnreachableError(
@@ -435,6 +435,13 @@ def _failure_code(status: int) -> ErrorCode:
 
 def _backoff_s(attempt: int) -> float:
     return min(MAX_BACKOFF_S, BACKOFF_S * 2.0 ** (attempt - 1)) * random.uniform(0.5, 1.0)
+
+
+def _attempts(call: Call, *, late: bool) -> int:
+    """Requests that a call is worth when no answer comes."""
+    if not call.impatient:
+        return MAX_ATTEMPTS
+    return 1 if late else IMPATIENT_ATTEMPTS
 
 
 def _kind(call: Call) -> str:

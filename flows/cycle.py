@@ -219,9 +219,10 @@ class Running:
         plan = decision.checked.plan
         counts = ", ".join(f"{count:,} to {action}" for action, count in plan.counts().items()) or "nothing to do"
         story().info("Planned: %s. %s entries are as they should be.", counts, f"{_unchanged(decision):,}")
-        for finding in decision.news:
+        news = decision.news
+        for finding in news:
             story().warning(finding.sentence)
-        if as_before := len(decision.findings) - len(decision.news):
+        if as_before := len(decision.findings) - len(news):
             story().info("Data checks that do not hold, as in the last cycle: %d.", as_before)
         for verdict in decision.checked.verdicts:
             story().warning("Held back: %s", verdict.sentence)

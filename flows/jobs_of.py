@@ -40,7 +40,16 @@ def jobs_of(folder: Path) -> list[Job]:
     return sorted(jobs, key=lambda job: job.name)
 
 
-def need_blocks(folder: Path) -> bool:
+def refuse_wrong_files(folder: Path) -> None:
+    """Passes when the job files of a folder can be read, as far as that can be said before a server is asked.
+
+    Raises: JobError.
+    """
+    if not _need_blocks(folder):
+        jobs_of(folder)
+
+
+def _need_blocks(folder: Path) -> bool:
     """True when a job of a folder takes a connection from a block: only a server that answers can say what it is."""
     files = [*folder.glob("*.yaml"), *folder.glob("*.yml")]
     return any(isinstance(content.get(side), str) for content in map(_content, files) for side in ("source", "target"))

@@ -20,7 +20,7 @@ from rich.markup import escape
 
 from connectors.errors import SettingsError
 from flows.home import home
-from flows.jobs_of import jobs_of, need_blocks
+from flows.jobs_of import refuse_wrong_files
 from flows.local_api import RECORDING, serve, wait_for
 from flows.page_server import serving_pages
 from flows.prefect_home import Address, Keys, announce, find_server, keys_file, keys_of, prefect_folder, withdraw
@@ -78,8 +78,7 @@ def run_up(folder: Path, port: int, pages_port: int) -> int:
 
     Raises: JobError, SettingsError, UnreachableError.
     """
-    if not need_blocks(folder):
-        jobs_of(folder)  # here, so that a wrong file is said at once
+    refuse_wrong_files(folder)
     state = home()
     if (other := find_server(state)) is not None:
         raise SettingsError(

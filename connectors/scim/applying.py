@@ -151,7 +151,7 @@ class Applier:
             try:
                 ignored = await self._ignored(work.about(target_id=entry_id, before={}), shown)
             except (RejectedError, RetryableError, HaltedError) as error:
-                work.notes.append(f"It could not be looked at afterwards: {error}")
+                work.note_unseen(error)
             else:
                 self._habits.late[kind].update(text for text in ignored if not self._habits.proven([shapes[text]]))
                 self._habits.prove(shapes.values())

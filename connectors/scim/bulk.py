@@ -20,7 +20,7 @@ from urllib.parse import unquote, urlsplit
 import orjson
 
 from connectors.contract import Action, Kind
-from connectors.errors import ErrorCode, ProvisorError, SchemaMismatchError, UnknownOutcomeError
+from connectors.errors import ErrorCode, SchemaMismatchError, UnknownOutcomeError
 from connectors.http import Answer, Call, Decision, Effect, decide
 from connectors.throttle import Clock
 
@@ -66,9 +66,9 @@ class Offer:
 NO_OFFER = Offer(0, 0)
 
 
-def offer_in(config: Mapping[str, Any] | None) -> Offer:
+def offer_in(config: Mapping[str, Any]) -> Offer:
     """What a service provider configuration says about Bulk."""
-    bulk = config.get("bulk") if config is not None else None
+    bulk = config.get("bulk")
     if not isinstance(bulk, dict) or bulk.get("supported") is not True:
         return NO_OFFER
     return Offer(_number(bulk.get("maxOperations"), MOST_OPERATIONS), _number(bulk.get("maxPayloadSize"), 1_048_576))
@@ -134,7 +134,8 @@ class BulkSession:
         self._ask = ask
         self._width = width
         self._clock = clock
-        self._offer: Offer | None = None
+        self._asked = False
+        self._offer = NO_OFFER
         self._singly, self._together = Speed(), Speed()
         self._chosen = False
         self._waiting: list[_Waiting] = []
@@ -157,27 +158,27 @@ class BulkSession:
     @property
     def together(self) -> bool:
         """True while writes go together."""
-        return self._offer is not None and self._offer.operations > 1
+        return self._offer.operations > 1
 
     @property
     def operations(self) -> int:
         """Writes that may go together at most."""
-        return min(self._offer.operations, MOST_OPERATIONS) if self._offer is not None and self.together else 1
+        return max(1, min(self._offer.operations, MOST_OPERATIONS))
 
     def give_up(self, reason: str) -> None:
         """From now on writes go one by one."""
         if self.together:
             _log.warning("Bulk requests are not used any more: %s", reason)
-        self._offer, self._chosen = NO_OFFER, True
+        self._offer = NO_OFFER
 
     async def send(self, call: Call) -> Answer:
         """See :class:`connectors.http.HttpSession`."""
         if call.method not in _WRITES:
             return await self._session.send(call)
-        if self._offer is None and self._singly.done >= TRIAL:
+        if not self._asked and self._singly.done >= TRIAL:
             async with self._asking:
-                if self._offer is None:
-                    self._offer = await self._ask()
+                if not self._asked:
+                    self._offer, self._asked = await self._ask(), True
         together = call.sociable and self.together and call.headers is None
         speed = self._speed(together=together)
         speed.begin(self._clock.now())
@@ -227,13 +228,13 @@ class BulkSession:
         """Share whoever waits out among the requests that may be in flight, until nobody waits."""
         while self._waiting:
             await self._all_here()
-            if not self.together:
+            async with self._free:
+                await self._free.wait_for(lambda: self._in_flight < self._width)
+            if not self.together:  # given up meanwhile
                 left, self._waiting = self._waiting, []
                 self._start(self._send_singly(left))
                 break
-            async with self._free:
-                await self._free.wait_for(lambda: self._in_flight < self._width)
-            size = max(1, min(self.operations, ceil(self._under_way / self._width)))
+            size = min(self.operations, ceil(self._under_way / self._width))
             self._in_flight += 1
             self._start(self._send_some(self._take(size)))
         self._gathering = False
@@ -248,7 +249,7 @@ class BulkSession:
 
     def _take(self, size: int) -> list[_Waiting]:
         """The first that wait, so many at most and within the bytes of one request; one in any case."""
-        room = (self._offer.payload if self._offer is not None else 0) - _ENVELOPE
+        room = self._offer.payload - _ENVELOPE
         count = 0
         for one in self._waiting[:size]:
             room -= one.size
@@ -326,7 +327,7 @@ class BulkSession:
         async def send(one: _Waiting) -> None:
             try:
                 one.answer.set_result(await self._session.send(one.call))
-            except ProvisorError as error:
+            except Exception as error:  # whoever waits is told, and says what it means
                 one.answer.set_exception(error)
 
         await asyncio.gather(*map(send, some))

@@ -16,8 +16,6 @@ from connectors.scim.profile import MemberForm, PatchForm
 from connectors.scim.requests import dump, patch, repeatable
 from connectors.scim.sending import (
     LAG_S,
-    MAX_ROUNDS,
-    TRIAL_ROUNDS,
     Held,
     Sender,
     StumblingError,
@@ -83,7 +81,7 @@ class MemberUpdater:
                     work, deed, missing, before, shown, lag_s=0.0 if silent else LAG_S
                 )
             except (RejectedError, RetryableError) as error:
-                work.notes.append(f"It could not be looked at afterwards: {error}")
+                work.note_unseen(error)
                 return
             if took_effect:
                 self._habits.learn_members(deed, form)
@@ -166,8 +164,8 @@ class MemberUpdater:
             remaining[:] = [member for member in remaining if (member in there) is (deed is Deed.REMOVE)]
             return not remaining
 
-        usual = form is self._habits.member_form(deed)
-        return await self._sender.until_applied(work, call, applied, rounds=MAX_ROUNDS if usual else TRIAL_ROUNDS)
+        trial = form is not self._habits.member_form(deed)
+        return await self._sender.until_applied(work, call, applied, trial=trial)
 
     def _put(
         self, work: Work, deed: Deed, members: Sequence[str], held: Held, there: Sequence[str], purpose: str

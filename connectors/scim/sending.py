@@ -76,6 +76,10 @@ class Work:
         self.calls.append(call)
         return call
 
+    def note_unseen(self, error: ProvisorError) -> None:
+        """It was done, and looking at it failed."""
+        self.notes.append(f"It could not be looked at afterwards: {error}")
+
     def about(self, **changed: Any) -> "Work":
         """The same work with a change that says something else; calls count for both."""
         return Work(replace(self.change, **changed), self.calls, self.notes, self.sociable)
@@ -124,14 +128,15 @@ class Sender:
         return Held(entry, answer.headers.get("etag"))
 
     async def until_applied(
-        self, work: Work, next_call: NextCall, applied: Check, *, rounds: int = MAX_ROUNDS
+        self, work: Work, next_call: NextCall, applied: Check, *, trial: bool = False
     ) -> Resource | None:
-        """Send until the write has taken effect for certain, in so many rounds at most.
+        """Send until the write has taken effect for certain. ``trial``: in a form that is only tried out.
 
         Gives the entry as the answer shows it, None where it shows none. That a service answers yes is believed here.
         Raises: RejectedError, RetryableError, UnknownOutcomeError, FatalError.
         """
         lost: UnknownOutcomeError | None = None
+        rounds = TRIAL_ROUNDS if trial else MAX_ROUNDS
         for repetition in range(rounds):
             if repetition:
                 await self.clock.sleep(LOOKS_S[repetition])

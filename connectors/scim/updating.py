@@ -27,8 +27,6 @@ from connectors.scim.profile import PatchForm, Truth
 from connectors.scim.requests import Operation, dump, patch, repeatable, uncertain_elements
 from connectors.scim.sending import (
     LAG_S,
-    MAX_ROUNDS,
-    TRIAL_ROUNDS,
     Held,
     Sender,
     StumblingError,
@@ -163,7 +161,7 @@ class Updater:
             try:
                 unmoved = await self._unmoved(update, shown, lag_s=LAG_S)
             except FAILURES as error:
-                update.work.notes.append(f"It could not be looked at afterwards: {error}")
+                update.work.note_unseen(error)
                 return
         self._habits.prove(set(new) - set(update.shapes(unmoved)))
         whole = containers(update.codec, update.attributes)
@@ -390,9 +388,7 @@ class Updater:
             update.note_elements(entry)  # an element that was half added must be replaced, not added again
             return not update.codec.differing(entry, update.readable())
 
-        return await self._sender.until_applied(
-            work, call, applied, rounds=MAX_ROUNDS if form is None else TRIAL_ROUNDS
-        )
+        return await self._sender.until_applied(work, call, applied, trial=form is not None)
 
     @staticmethod
     def _lists_before(update: Update) -> Resource:

@@ -34,7 +34,7 @@ def deploy(
     """Deploy the jobs of a folder to the Prefect server that is up or configured; deploying again updates them."""
     from flows import local_api
     from flows.home import home
-    from flows.jobs_of import jobs_of, need_blocks
+    from flows.jobs_of import jobs_of, refuse_wrong_files
     from flows.prefect_home import find_server
 
     if to is not None:
@@ -42,8 +42,7 @@ def deploy(
 
         write_project_file(to, jobs_of(folder))
         return
-    if not need_blocks(folder):
-        jobs_of(folder)  # here, so that a wrong file is said before the server is asked
+    refuse_wrong_files(folder)
     own = local_api.is_configured()
     if not own and find_server(home()) is None:
         complain("No Prefect server is known here: start one with provisor up, or set PREFECT_API_URL.", WRONG)
