@@ -104,17 +104,12 @@ class Throttle:
     # -- turns ---------------------------------------------------------------------------------------------------
 
     async def enter(self) -> Turn:
-        """Wait for a turn. Raises: HaltedError."""
-        while self._taken >= self.limit or self._halted:
-            self._refuse_when_halted()
-            turn = asyncio.get_running_loop().create_future()
-            self._queue.append(turn)
-            try:
-                await turn
-            except asyncio.CancelledError:
-                self._wake()
-                raise
-        self._taken += 1
+        """Wait for a turn; who came first is first. Raises: HaltedError."""
+        self._refuse_when_halted()
+        if self._queue or self._taken >= self.limit:
+            await self._stand_in_line()
+        else:
+            self._taken += 1
         try:
             await self._wait_for_start()
         except BaseException:
@@ -123,6 +118,18 @@ class Throttle:
             raise
         self._in_flight += 1
         return Turn(self._era, full=self._in_flight >= self.limit)
+
+    async def _stand_in_line(self) -> None:
+        turn = asyncio.get_running_loop().create_future()
+        self._queue.append(turn)
+        try:
+            await turn
+        except asyncio.CancelledError:
+            if turn.done() and not turn.cancelled() and not self._halted:  # it was given what it does not want any more
+                self._taken -= 1
+            self._wake()
+            raise
+        self._refuse_when_halted()
 
     async def _wait_for_start(self) -> None:
         start = 0.0
@@ -170,6 +177,7 @@ class Throttle:
         while free > 0 and self._queue:
             turn = self._queue.popleft()
             if not turn.done():
+                self._taken += 1
                 turn.set_result(None)
                 free -= 1
 

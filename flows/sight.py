@@ -20,7 +20,7 @@ from tasks.assignment import with_assignments
 from tasks.extract import Facts, needs_of, read_source, read_target
 from tasks.job import Job, Reconcile
 from tasks.keys import find, texts
-from tasks.knowledge import Question, answer, questions, refresh
+from tasks.knowledge import WITNESSES, Question, answer, look_up, questions, refresh
 from tasks.ledger import Cycle, CycleKind, Ledger
 from tasks.lost import lost_creates, whereabouts
 from tasks.mapping import redacted_paths
@@ -280,11 +280,20 @@ def see_entry(
     planned for them. Raises: FatalError.
     """
     target, wanted = systems.target, needs_of(job, facts.capabilities).target
+    kept = None if _matches_by_redacted(job) else _believed(job, ledger, Side.TARGET)
+    if kept is not None:
+        known = kept.snapshot.entries(kind)
+    else:  # whoever has no account yet must not get a second one
+        some = [] if linked is not None else [str(id_) for id_ in links[kind]["target_id"].iloc[:WITNESSES]]
+        known = target.fetch(kind, some, wanted).entries(kind)
     hits = [
-        Hits(path, value, no_entries() if value is None else target.find(kind, path, [value], wanted))
+        Hits(
+            path,
+            value,
+            no_entries() if value is None else look_up(Question(kind, path, (value,)), target, wanted, known=known),
+        )
         for path, value in sought
     ]
-    kept = None if _matches_by_redacted(job) else _believed(job, ledger, Side.TARGET)
     base = kept if kept is not None else _blank(job, systems, wanted)
     # Who had such a value when the target was last seen may have it no more.
     ids = {linked} if linked is not None else set()

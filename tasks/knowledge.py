@@ -15,12 +15,16 @@ import pandas as pd
 import pyarrow as pa
 
 from connectors.contract import Action, AttributeInfo, Kind, Snapshot, Target, Wanted
+from connectors.errors import SchemaMismatchError
 from tasks.keys import find, pick, texts
 from tasks.ledger import Cycle
 from tasks.membership import is_among
 from tasks.plan import Block, EntryPlan, Plan
 from tasks.plan.references import unowned_id
 from tasks.snapshots import Kept
+
+WITNESSES = 3
+"""Accounts that may have changed meanwhile before a target's answers are believed without one."""
 
 Ids = Mapping[Kind, "pd.Series[str]"]
 """Index: anchor of a linked entry; value: its id in the target."""
@@ -96,13 +100,46 @@ def answer(snapshot: Snapshot, asked: Iterable[Question], target: Target, wanted
     """The snapshot with the accounts that were found and not known yet; and how many these are. Raises: FatalError."""
     count = 0
     for question in asked:
-        found = target.find(question.kind, question.attribute, question.values, wanted)
         frame = snapshot.entries(question.kind)
+        found = look_up(question, target, wanted, known=frame)
         new = found.index[find(texts(found.index), texts(frame.index)) < 0].tolist()
         if new:
             count += len(new)
             snapshot = _replaced(snapshot, question.kind, new, target.fetch(question.kind, new, wanted))
     return snapshot, count
+
+
+def look_up(question: Question, target: Target, wanted: Wanted, *, known: pd.DataFrame) -> pd.DataFrame:
+    """The accounts that have one of the values, as ``Target.find`` gives them.
+
+    Where there are none, the target is asked for an account of the ``known`` ones that it has for certain: services
+    exist that answer every question about some attribute with nobody, and whoever believes them creates a second
+    account. Raises: FatalError; SchemaMismatchError where the target does not find what it has.
+    """
+    found = target.find(question.kind, question.attribute, question.values, wanted)
+    if len(found):
+        return found
+    for id_, value in _witnesses(known, question.attribute):
+        if len(target.find(question.kind, question.attribute, [value], wanted)):
+            break
+        held = target.fetch(question.kind, [id_], wanted).entries(question.kind)
+        if question.attribute in held and (held[question.attribute] == value).any():
+            raise SchemaMismatchError(
+                f"asked for {question.kind}s by {question.attribute}, the service found nobody, not even the "
+                f"{question.kind} {id_}, which has the value that it was asked for"
+            )
+    return found
+
+
+def _witnesses(known: pd.DataFrame, attribute: str) -> list[tuple[str, str]]:
+    """Id and value of a few accounts that have the attribute; active ones, because services hide others."""
+    if attribute not in known:
+        return []
+    having = known[attribute].map(lambda value: isinstance(value, str) and value != "").to_numpy(dtype=bool)
+    if "active" in known and (active := having & (known["active"] == True).fillna(False).to_numpy(dtype=bool)).any():  # noqa: E712
+        having = active
+    some = known[attribute].iloc[np.flatnonzero(having)[:WITNESSES]]
+    return [(str(id_), str(value)) for id_, value in some.items()]
 
 
 # --- after the load: what the target holds now ------------------------------------------------------------------------

@@ -75,7 +75,7 @@ class Loaded:
     """Anchors of entries that are not as the plan has them: a change failed, or something it refers to was missing."""
 
 
-BATCH_S = 5.0
+BATCH_S = 10.0
 """Seconds that a batch is meant to take: long beside what a task costs, short for whoever interrupts a run."""
 FIRST_BATCH = 200
 SMALLEST_BATCH, LARGEST_BATCH = 10, 10_000

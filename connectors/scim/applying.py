@@ -1,6 +1,6 @@
 """One change carried out, whatever happens on the way."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from connectors.contract import Action, Change, Kind, Outcome, Status
@@ -23,7 +23,7 @@ from connectors.scim.codec import Codec
 from connectors.scim.columns import member_ids
 from connectors.scim.errors import explain_conflict, explain_hidden_conflict, taken_in
 from connectors.scim.forms import with_truth
-from connectors.scim.habits import Deed, Habits
+from connectors.scim.habits import Deed, Habits, Shape
 from connectors.scim.listing import page_of
 from connectors.scim.members import MemberUpdater
 from connectors.scim.paths import Resource, parse_path
@@ -138,24 +138,31 @@ class Applier:
         kind = work.change.kind
         given = [text for text, value in work.change.attributes.items() if value is not None]
         shapes = {text: (kind, text, Deed.CREATE) for text in given}
-        if self._habits.proven(shapes.values()):
+        entry_id = None
+        if not self._habits.proven(shapes.values()):
+            async with self._habits.turn(kind):
+                if not self._habits.proven(shapes.values()):  # nor by another meanwhile
+                    entry_id = await self._try_to_create(work, shapes)
+        if entry_id is None:
             entry_id, _ = await self._created(work)
-            await self._write_late(work, entry_id, [text for text in given if text in self._habits.late[kind]])
-            return entry_id
-        async with self._habits.turn(kind):
-            try:
-                entry_id, shown = await self._created_in_some_form(work)
-            except RejectedError:
-                self._habits.fail(shapes.values())
-                raise
-            try:
-                ignored = await self._ignored(work.about(target_id=entry_id, before={}), shown)
-            except (RejectedError, RetryableError, HaltedError) as error:
-                work.note_unseen(error)
-            else:
-                self._habits.late[kind].update(text for text in ignored if not self._habits.proven([shapes[text]]))
-                self._habits.prove(shapes.values())
         await self._write_late(work, entry_id, [text for text in given if text in self._habits.late[kind]])
+        return entry_id
+
+    async def _try_to_create(self, work: Work, shapes: Mapping[str, Shape]) -> str:
+        """Create it and look at it. ``shapes``: by attribute, of what is given."""
+        kind = work.change.kind
+        try:
+            entry_id, shown = await self._created_in_some_form(work)
+        except RejectedError:
+            self._habits.fail(shapes.values())
+            raise
+        try:
+            ignored = await self._ignored(work.about(target_id=entry_id, before={}), shown)
+        except (RejectedError, RetryableError, HaltedError) as error:
+            work.note_unseen(error)
+        else:
+            self._habits.late[kind].update(text for text in ignored if not self._habits.proven([shapes[text]]))
+            self._habits.prove(shapes.values())
         return entry_id
 
     async def _ignored(self, work: Work, shown: Resource | None) -> list[str]:
@@ -357,7 +364,7 @@ class Applier:
         if self._habits.profile.soft_delete or self._habits.proven([shape]):
             return
         async with self._habits.turn(kind):
-            if not await self._is_gone(work):
+            if not self._habits.proven([shape]) and not await self._is_gone(work):
                 reason = (
                     f"The service answers that it has deleted the {work.noun}, but it is still there. Set deprovision "
                     "to disable, or ask the service's maker."

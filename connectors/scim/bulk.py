@@ -24,6 +24,7 @@ from connectors.errors import ErrorCode, SchemaMismatchError, UnknownOutcomeErro
 from connectors.http import Answer, Call, Decision, Effect, decide
 from connectors.throttle import Clock
 
+BULK = "/Bulk"
 BULK_REQUEST = "urn:ietf:params:scim:api:messages:2.0:BulkRequest"
 TRIAL = 300
 """Writes that are sent in each way before the two are compared."""
@@ -276,10 +277,10 @@ class BulkSession:
         calls = [one.call for one in some]
         bulk = Call(
             "POST",
-            "/Bulk",
+            BULK,
             calls[0].purpose if len(calls) == 1 else f"{calls[0].purpose} and {len(calls) - 1} more in one request",
             effect=Effect.ONCE if any(call.effect is Effect.ONCE for call in calls) else Effect.REPEATABLE,
-            body=_message(calls),
+            body=bulk_message(calls),
             weight=len(calls),
         )
         try:
@@ -333,8 +334,8 @@ class BulkSession:
         await asyncio.gather(*map(send, some))
 
 
-def _message(calls: Sequence[Call]) -> bytes:
-    """The request, made of bodies that are JSON already."""
+def bulk_message(calls: Sequence[Call]) -> bytes:
+    """The body of a bulk request, made of bodies that are JSON already."""
     operations = []
     for number, call in enumerate(calls):
         operation: dict[str, Any] = {"method": call.method, "path": call.path, "bulkId": str(number)}

@@ -1,5 +1,6 @@
 """The SCIM connector as source and as target."""
 
+import asyncio
 import threading
 from collections import deque
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
@@ -192,6 +193,8 @@ class ScimTarget:
         self._pace = pace
         self._habits: Habits | None = None
         self._bulk: BulkSession | None = None
+        self._all_begun: asyncio.Event | None = None
+        """Of the changes that were handed over last: true when none of them waits any more."""
         self._reader = _Reader(ScimService(settings, folder=folder, pace=pace, clock=clock))
 
     def check(self) -> str:
@@ -304,18 +307,32 @@ class ScimTarget:
         bulk: BulkSession,
         halted: threading.Event,
     ) -> None:
-        """Work on the changes, as many at a time as the requests in flight can hold while writes go as they go."""
+        """Work on the changes, as many at a time as the requests in flight can hold while writes go as they go.
+
+        Whoever calls first is first: the next one begins when the last change of this one has begun. Side by side they
+        would all end at the same moment, and nothing be sent while their outcomes are written down.
+        """
         waiting = deque(changes)
+        before, self._all_begun = self._all_begun, asyncio.Event()
+        all_begun = self._all_begun
 
         def remaining() -> Iterator[Change]:
             while waiting:
-                yield waiting.popleft()
+                change = waiting.popleft()
+                if not waiting:
+                    all_begun.set()
+                yield change
 
-        while waiting and not halted.is_set():
-            operations = bulk.operations
-            go_on = partial(_unchanged, bulk, operations, halted)
-            width = min(self._pace.concurrency * operations, len(waiting))
-            await for_each(remaining(), carry_out, width=width, go_on=go_on)
+        try:
+            if before is not None:
+                await before.wait()
+            while waiting and not halted.is_set():
+                operations = bulk.operations
+                go_on = partial(_unchanged, bulk, operations, halted)
+                width = min(self._pace.concurrency * operations, len(waiting))
+                await for_each(remaining(), carry_out, width=width, go_on=go_on)
+        finally:
+            all_begun.set()
 
     def close(self) -> None:
         """See :class:`connectors.contract.Source`."""

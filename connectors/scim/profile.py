@@ -98,6 +98,8 @@ class Filters(Settings):
     supported: bool = True
     """False where a filter is refused, ignored, or never finds anybody."""
     emails: EmailFilter = EmailFilter.BOTH
+    blind: tuple[str, ...] = ()
+    """Attributes by which nobody is ever found, whoever has the value."""
 
 
 class NotKept(Settings):
@@ -138,6 +140,10 @@ class Profile(Settings):
     page_size: Annotated[int, Field(ge=1, le=10_000)] | None = None
     """Entries asked for in one list request, unless the job says it; None for the connector's own choice."""
     filters: Filters = Filters()
+    doubles: bool = False
+    """Whether it takes a second user of the same name, if only in another case. Then joiners are looked up before they
+    are created, whatever the service says of itself.
+    """
     soft_delete: bool = False
     """Whether a deleted user can still be read by its id."""
     not_kept: NotKept = NotKept()

@@ -192,6 +192,12 @@ def without(schema: EntrySchema, paths: Iterable[str]) -> EntrySchema:
     return schema_of(schema.kind, kept, served=True) if gone else schema
 
 
+def with_doubles(schema: EntrySchema) -> EntrySchema:
+    """The schema of a service that takes the same value twice, whatever it says."""
+    infos = {text: replace(info, unique=False) for text, info in schema.attributes.items()}
+    return replace(schema, attributes=infos)
+
+
 STANDARD = {
     Kind.USER: schema_of(Kind.USER, _user_attributes()),
     Kind.GROUP: schema_of(Kind.GROUP, _group_attributes()),

@@ -40,7 +40,7 @@ from connectors.scim.paths import PathError, Resource
 from connectors.scim.profile import STANDARD as STANDARD_PROFILE
 from connectors.scim.profile import EmailFilter, Profile, find_profile
 from connectors.scim.requests import entry_address, equals, equals_dotted
-from connectors.scim.schema import CORE, ENDPOINTS, STANDARD, EntrySchema, discovered, without
+from connectors.scim.schema import CORE, ENDPOINTS, STANDARD, EntrySchema, discovered, with_doubles, without
 from connectors.scim.settings import ScimTargetSettings
 from connectors.settings import reveal
 from connectors.throttle import Clock, SystemClock
@@ -121,14 +121,16 @@ class ScimService:
         if self._schemas is None:
             types = await self.resource_types()
             served = await self._resources("/Schemas", "read the schemas")
-            lost = (await self.profile()).not_kept
+            profile = await self.profile()
+            lost = {Kind.USER: profile.not_kept.users, Kind.GROUP: profile.not_kept.groups}
             self._schemas = {
                 kind: without(
-                    discovered(kind, served, types.get(kind) if types else None) or STANDARD[kind],
-                    lost.users if kind is Kind.USER else lost.groups,
+                    discovered(kind, served, types.get(kind) if types else None) or STANDARD[kind], lost[kind]
                 )
                 for kind in Kind
             }
+            if profile.doubles:
+                self._schemas[Kind.USER] = with_doubles(self._schemas[Kind.USER])
         return self._schemas
 
     async def resource_types(self) -> dict[Kind, list[str]]:
@@ -321,6 +323,8 @@ class ScimService:
                 "By its profile the service does not answer filters, so existing accounts cannot be looked up. Match "
                 "against a complete read of the target instead."
             )
+        if attribute in filters.blind:
+            raise SchemaMismatchError(f"By its profile the service finds nobody by {attribute}.")
         found: dict[str, Resource] = {}
         with bad_paths_as_settings():
             collector = Collector(codec, [*paths, attribute])

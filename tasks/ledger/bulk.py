@@ -1,14 +1,14 @@
 """The bulk paths: how many rows get in and out of each database at the speed of its driver.
 
-Rows are tuples in the order of the columns named with them, times already as text (``Bulk.time``). On SQLite they
-go through the driver's ``executemany``, on PostgreSQL through COPY; rows that may be there already go through COPY into
-a temporary table first. Both run inside the SQLAlchemy transaction they are given.
+Rows are tuples in the order of the columns named with them, times already as text (``Bulk.time``). On SQLite many of
+them go into one statement, on PostgreSQL through COPY; rows that may be there already go through COPY into a temporary
+table first. Both run inside the SQLAlchemy transaction they are given.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from functools import cache
-from itertools import chain
+from itertools import chain, islice
 from typing import Any, Protocol, TypeAlias
 
 import orjson
@@ -21,6 +21,10 @@ from tasks.ledger.tables import ATTEMPT, JOB, LINK, SCHEMA
 
 Row: TypeAlias = Sequence[Any]
 
+AT_ONCE = 256
+"""Rows in one statement. After each statement the driver asks for the interpreter again, and while requests are being
+sent that takes longer than to write a row.
+"""
 FETCH = 10_000
 """Rows fetched at a time: enough to make the calls cheap, few enough to keep the memory small."""
 
@@ -134,28 +138,25 @@ def _cleaned(value: Any) -> Any:
 
 
 class SqliteBulk:
-    """Through the driver's own ``executemany``, prepared once, without a detour through SQLAlchemy per row."""
+    """Through the driver itself, without a detour through SQLAlchemy per row."""
 
     def time(self, moment: datetime) -> str:
         return time_text(moment)
 
     def insert(self, connection: Connection, table: Table, columns: tuple[str, ...], rows: Iterable[Row]) -> None:
-        marks = ", ".join("?" * len(columns))
-        _driver(connection).executemany(f"INSERT INTO {table.name} ({', '.join(columns)}) VALUES ({marks})", rows)
+        _for_rows(connection, f"INSERT INTO {table.name} ({', '.join(columns)}) VALUES {{rows}}", rows)
 
     def upsert(self, connection: Connection, table: Table, rows: Iterable[Row]) -> None:
-        columns = _columns(table)
-        marks = ", ".join("?" * len(columns))
-        _driver(connection).executemany(
-            f"INSERT INTO {table.name} ({', '.join(columns)}) VALUES ({marks}) {_on_conflict(table)}", rows
-        )
+        into = f"{table.name} ({', '.join(_columns(table))})"
+        _for_rows(connection, f"INSERT INTO {into} VALUES {{rows}} {_on_conflict(table)}", rows)
 
     def finish(self, connection: Connection, rows: Sequence[Row]) -> int:
         statement = (
-            "UPDATE attempt SET status = ?2, ended_at = ?3, target_id = COALESCE(?4, target_id) WHERE change_id = ?1"
+            "UPDATE attempt SET status = ended.column2, ended_at = ended.column3, "
+            "target_id = COALESCE(ended.column4, target_id) "
+            "FROM (VALUES {rows}) AS ended WHERE change_id = ended.column1"
         )
-        found: int = _driver(connection).executemany(statement, rows).rowcount
-        return found
+        return _for_rows(connection, statement, rows)
 
     def links(self, connection: Connection, job: str, kind: str) -> pd.DataFrame:
         cursor = _driver(connection).execute(
@@ -273,6 +274,17 @@ class PostgresBulk:
         # A savepoint that was rolled back emptied it, but a second call within one transaction finds the first's rows.
         driver.execute(f"DELETE FROM {waiting}")
         return waiting
+
+
+def _for_rows(connection: Connection, statement: str, rows: Iterable[Row]) -> int:
+    """Runs a statement on SQLite for ``{rows}``, many at a time; gives how many rows it touched."""
+    driver, touched, remaining, text, size = _driver(connection), 0, iter(rows), "", 0
+    while some := list(islice(remaining, AT_ONCE)):
+        if len(some) != size:
+            size, marks = len(some), f"({', '.join('?' * len(some[0]))})"
+            text = statement.format(rows=", ".join([marks] * size))
+        touched += driver.execute(text, list(chain.from_iterable(some))).rowcount
+    return touched
 
 
 def _driver(connection: Connection) -> Any:

@@ -336,7 +336,7 @@ def bare_batch(changes: list[Change], log: list[LogEntry]) -> tuple[list[tuple[o
         ends.append(("done", MOMENT, target_id, change.id))
         links.append((JOB, "user", change.anchor, target_id, change.label, 1, "active", "created", MOMENT, MOMENT, 1))
         who = (change.anchor, target_id, change.label, change.label)
-        why = ("new in the source", None, "", json_text(entry.modified), 20, None)
+        why = ("new in the source", None, "", json_text(entry.modified), 20)
         lines.append((JOB, 1, MOMENT, change.id, "user", "create", "success", *who, *why))
     return attempts, ends, links, lines
 

@@ -2,6 +2,7 @@
 
 import pickle
 import re
+import subprocess
 import sys
 from datetime import UTC, datetime
 from io import BytesIO
@@ -9,6 +10,7 @@ from pathlib import Path
 
 import orjson
 import pandas as pd
+import psutil
 import pytest
 
 from connectors.contract import Kind
@@ -22,7 +24,7 @@ from tasks.scope import select
 from tests.data.expected import desired_state
 from tests.data.people import generate
 from tests.flows.reading_back import differences, read_back
-from tests.flows.workplace import Command, Workplace
+from tests.flows.workplace import Command, Workplace, writes
 from tests.servers.scim_service import ScimService
 
 pytestmark = pytest.mark.xdist_group("prefect")
@@ -75,6 +77,47 @@ def test_it_comes_to_the_same_as_without(
         assert differences(read_back(other.url), wanted) == []
         assert other.requests["POST /Users"] == service.requests["POST /Users"] == len(wanted.users)
         pd.testing.assert_frame_equal(by_processes, said_of_everybody())
+
+
+def test_a_process_that_dies_stops_the_run_and_the_next_one_goes_on(
+    spread: Workplace, service: ScimService, prefect_api: str
+) -> None:
+    """Killed without a word while both send: nothing is sent a second time before it was looked for."""
+    wanted = desired_state(spread.export)
+    service.set_fault("latency", seconds=0.1, method="POST")
+    run = spread.start("run", str(spread.job), PREFECT_API_URL=prefect_api)
+    try:
+        while service.requests["POST /Users"] < 60:
+            with pytest.raises(subprocess.TimeoutExpired):  # a run that ends by itself fails the test here
+                run.wait(0.01)
+        _processes_of(run.pid)[0].kill()
+        out, err = run.communicate(timeout=WITHIN_S)
+    finally:
+        run.kill()
+        run.communicate()
+    assert (run.returncode, "Traceback" in err) == (4, False), err
+    assert "One of the processes that work for the run died" in out + err
+    there = len(service.users)
+    assert 60 <= there < len(wanted.users)
+    with open_ledger() as ledger:
+        assert ledger.open_attempts(JOB)
+
+    service.clear_fault()
+    before = service.requests["POST /Users"]
+    report = spread.save(load={}).cycle()
+    assert report.exit_status == 0, report.message
+    assert differences(read_back(service.url), wanted) == []
+    assert service.requests["POST /Users"] - before == len(wanted.users) - there
+    with open_ledger() as ledger:
+        assert ledger.open_attempts(JOB) == []
+    service.reset_counts()
+    assert spread.cycle().exit_status == 0
+    assert not writes(service)
+
+
+def _processes_of(run: int) -> list[psutil.Process]:
+    """Those that work for a run."""
+    return [one for one in psutil.Process(run).children(recursive=True) if "spawn_main" in " ".join(one.cmdline())]
 
 
 @pytest.mark.usefixtures("prefect_api")

@@ -72,6 +72,22 @@ def test_joiners_are_looked_up_where_the_target_does_not_refuse_doubles(small: W
     assert "1 unknown accounts found" in report.seen
 
 
+def test_nobody_is_doubled_by_a_service_that_finds_nobody(small: Workplace, service: ScimService) -> None:
+    """To every question about an externalId it answers that nobody has it, and it takes doubles: it is asked for an
+    account that it has, and when it does not find that either, the target is listed.
+    """
+    assert small.cycle().exit_status == 0
+    joiner = staff(small)[0] | {"employeeId": "99001", "userPrincipalName": "u1@example.com", "mail": "1@example.com"}
+    small.write_rows([*small.rows(), joiner])
+    service.seed(users=[{"userName": "by-hand@example.com", "externalId": "99001", "active": True}])
+    service.quirks["filter_external_id"] = "silent_empty"
+    report = small.cycle()
+    assert report.exit_status == 0, report.message
+    assert "asked for users by externalId, the service found nobody" in report.seen
+    assert not report.counts.get("created")
+    assert account(service, "99001")["userName"] == "u1@example.com"
+
+
 def test_an_account_made_by_others_meanwhile_is_adopted_after_the_refusal(
     settled: Workplace, service: ScimService
 ) -> None:

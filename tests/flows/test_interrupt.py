@@ -100,6 +100,26 @@ def test_what_is_under_way_is_finished_and_nothing_else_is_open(
     next_run_goes_on(small, service)
 
 
+@pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGINT], ids=["cancelled", "Ctrl-C"])
+def test_processes_that_load_finish_what_is_under_way(
+    small: Workplace, service: ScimService, prefect_api: str, how: signal.Signals
+) -> None:
+    """The same where processes send the batches: each finishes what it has sent and writes it down."""
+    service.set_fault("latency", seconds=0.2, method="POST,PATCH")
+    _, err, took_s = interrupted(small, prefect_api, lambda: creates(service) > 50, how, workers="dask")
+    print(f"ended {took_s:.1f} s after {how.name}")
+    sent = creates(service)
+    assert sent < 120, "it went on sending"
+    with open_ledger() as ledger:
+        cycle = ledger.last_cycle(JOB)
+        assert cycle is not None
+        assert (cycle.state, cycle.counts["created"]) == ("stopped", sent), err
+        assert ledger.open_attempts(JOB) == []
+    assert len(attempts()) == sent
+    assert "Traceback" not in err
+    next_run_goes_on(small.save(load={}), service)
+
+
 @pytest.mark.parametrize("commit", ["after", "before"])
 def test_what_is_never_answered_is_all_that_stays_open(
     small: Workplace, service: ScimService, prefect_api: str, commit: str

@@ -76,7 +76,7 @@ def converged(workplace: Workplace, service: ScimService) -> None:
 def test_a_joiner_gets_an_account_and_the_next_cycle_knows_it(
     settled: Workplace, service: ScimService, on_demand: OnDemand
 ) -> None:
-    """Looked up by each matching attribute, created once; the next incremental cycle neither doubles nor changes it."""
+    """Looked up by each matching attribute, which is seen to work, created once; the next incremental cycle neither doubles nor changes it."""
     add_joiner(settled)
     page = on_demand("joiner@example.com")
     assert page["result"] == "success"
@@ -90,7 +90,7 @@ def test_a_joiner_gets_an_account_and_the_next_cycle_knows_it(
     assert (outcome["action"], outcome["status"]) == ("create", "success")
     assert {"name": "userName", "old": None, "new": "joiner@example.com"} in outcome["modified"]
     assert writes(service) == {"POST /Users": 1}
-    assert service.requests["GET /Users"] == 2
+    assert service.requests["GET /Users"] == 4  # nobody has the value, and somebody who is there is found by it
     assert not listings(service)
     service.reset_counts()
     report = settled.cycle()
@@ -240,6 +240,19 @@ def test_two_accounts_that_match_are_both_left_alone(
     assert len(by_anchor["hits"]) == 2
     assert step(page, "match")["status"] == "failure"
     assert "2 accounts of the target match by externalId" in step(page, "action")["message"]
+    assert not writes(service)
+
+
+def test_nobody_gets_a_second_account_from_a_service_that_finds_nobody(
+    settled: Workplace, service: ScimService, provisor: Command
+) -> None:
+    """To every question about an externalId it answers that nobody has it; it is not believed, and the step says so."""
+    add_joiner(settled)
+    service.seed(users=[{"userName": "by-hand@example.com", "externalId": JOINER, "active": True}])
+    service.quirks["filter_external_id"] = "silent_empty"
+    said = provisor("on-demand", settled.job, JOINER)
+    assert said.status == 4
+    assert "asked for users by externalId, the service found nobody" in said.out + said.err
     assert not writes(service)
 
 

@@ -10,7 +10,7 @@ from connectors.contract import Action, Change, Kind, Outcome, Status
 from connectors.errors import ErrorCode
 from tasks.escrow import withhold
 from tasks.ledger import Cycle, CycleKind, Escrow, Ledger
-from tasks.load import LARGEST_BATCH, SMALLEST_BATCH, BatchSizes, Loaded, is_reference, load_batch, waves
+from tasks.load import BATCH_S, LARGEST_BATCH, SMALLEST_BATCH, BatchSizes, Loaded, is_reference, load_batch, waves
 from tasks.lost import LOOKED_FOR, settle_attempts
 from tasks.plan import Plan
 from tasks.quarantine import Tally
@@ -160,7 +160,7 @@ def test_batches_are_cut_by_the_time_that_they_take() -> None:
     sizes = BatchSizes()
     for _ in range(20):
         sizes.learn(Loaded(1, sent=sizes.next, seconds=sizes.next / 300))
-    assert sizes.next == 1500
+    assert sizes.next == 300 * BATCH_S
     for _ in range(20):
         sizes.learn(Loaded(1, sent=sizes.next, seconds=sizes.next / 0.2))
     assert sizes.next == SMALLEST_BATCH

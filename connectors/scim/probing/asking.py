@@ -35,6 +35,10 @@ class Notes:
     settings: dict[str, Any] = field(default_factory=dict)
     """Settings of the profile that are not as the standard has them."""
 
+    def said(self, subject: str, question: str) -> str | None:
+        """The answer to a question; None where it was not asked."""
+        return next((one.answer for one in self.findings if (one.subject, one.question) == (subject, question)), None)
+
     def note(self, subject: str, question: str, answer: str, *, form: str = "") -> None:
         """Writes down an answer."""
         finding = Finding(subject, question, answer, form)

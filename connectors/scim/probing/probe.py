@@ -92,6 +92,7 @@ class Probe:
         if user_id is None:
             return
         await guest.ask_about_changes(user_id)
+        await guest.ask_about_bulk(user_id)
         await guest.ask_about_versions(user_id)
         if self._notes.settings.get("groups", True):
             await guest.ask_about_groups(user_id)

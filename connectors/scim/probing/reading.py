@@ -129,12 +129,24 @@ async def ask_about_filters(asker: Asker, notes: Notes, users: list[dict[str, An
     wrong = await asker.page(USERS, filter=f'userName eq {quoted(name)} and userName eq "{uuid.uuid4()}"')
     dropped = wrong if isinstance(wrong, str) else "a clause was dropped" if wrong.entries else "nobody"
     notes.note("filters", "and with a clause that is false", dropped)
+    await ask_about_external_ids(asker, notes, users)
     await _ask_about_addresses(asker, notes, named)
     moment = (user.get("meta") or {}).get("lastModified") if isinstance(user.get("meta"), dict) else None
     if isinstance(moment, str):
         notes.note(
             "filters", "meta.lastModified ge", await _finds(asker, f"meta.lastModified ge {quoted(moment)}", user)
         )
+
+
+async def ask_about_external_ids(asker: Asker, notes: Notes, users: list[dict[str, Any]]) -> None:
+    """Whether a user is found by the id that we gave it, where one of them has such an id. Raises: FatalError."""
+    for user in users:
+        if isinstance(value := user.get("externalId"), str) and value:
+            found = await _finds(asker, f"externalId eq {quoted(value)}", user)
+            notes.note("filters", "externalId eq", found)
+            if found != _FOUND:
+                notes.settings.setdefault("filters", {})["blind"] = ("externalId",)
+            return
 
 
 async def _ask_about_addresses(asker: Asker, notes: Notes, users: list[dict[str, Any]]) -> None:

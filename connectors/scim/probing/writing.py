@@ -5,6 +5,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from connectors.contract import Kind
+from connectors.http import Call
+from connectors.scim.bulk import BULK, bulk_message
 from connectors.scim.codec import Codec
 from connectors.scim.columns import member_ids
 from connectors.scim.errors import problem_of
@@ -22,6 +24,7 @@ from connectors.scim.forms import (
 from connectors.scim.habits import Deed
 from connectors.scim.paths import Resource
 from connectors.scim.probing.asking import DONE, SILENT, Asker, Notes, body_of, said, succeeded
+from connectors.scim.probing.reading import ask_about_external_ids
 from connectors.scim.profile import MemberForm, PatchForm, Truth
 from connectors.scim.requests import dump, entry_address, patch
 from connectors.scim.schema import ENDPOINTS, ENTERPRISE
@@ -136,6 +139,9 @@ class Guest:
         self.notes.note("users", "not kept by a create", ", ".join(kept) or "nothing: all is kept")
         self.notes.note("users", "what an id looks like", _form_of_id(entry_id, self.user_name))
         await self._ask_about_lag(entry_id)
+        filters = self.notes.settings.get("filters", {}).get("supported", True)
+        if filters and self.notes.said("filters", "externalId eq") is None:
+            await ask_about_external_ids(self.asker, self.notes, [entry])
         await self._ask_about_twins(attributes)
         return entry_id
 
@@ -161,6 +167,7 @@ class Guest:
             refused = said(answer) if typed else f"{said(answer)}, no scimType"
             self.notes.note("users", question, "created: there are two" if other else refused)
             if other is not None:
+                self.notes.settings["doubles"] = True
                 await self.asker.send("DELETE", entry_address("/Users", other))
                 self.made.pop((Kind.USER, other), None)
 
@@ -201,25 +208,40 @@ class Guest:
             if not codec.values(entry, [path])[path]:
                 return None  # nothing there that could be cleared
         change = {path: wanted}
-        before = codec.values(entry, [path])
-        truth = Truth(self.notes.settings.get("active", Truth.BOOLEAN))
-        if form in PUTS:
-            whole = merged(codec, entry, change, truth=truth)
-            answer = await self.asker.send("PUT", address, body=dump(to_put(form, codec, whole, change)))
-        else:
-            found = operations(
-                form,
-                codec,
-                change,
-                before,
-                entry=entry if form in READING else None,
-                exists=lambda _: False,
-                truth=truth,
-            )
-            answer = await self.asker.send("PATCH", address, body=patch(found))
+        method, body = await self._request(form, entry, change)
+        answer = await self.asker.send(method, address, body=body)
         if not succeeded(answer):
             return said(answer)
         return await self._seen(codec, address, entry, change)
+
+    async def _request(self, form: PatchForm, entry: Resource, change: Mapping[str, Any]) -> tuple[str, bytes]:
+        """Method and body of a change in one form."""
+        codec, truth = await self.codec(Kind.USER), Truth(self.notes.settings.get("active", Truth.BOOLEAN))
+        if form in PUTS:
+            return "PUT", dump(to_put(form, codec, merged(codec, entry, change, truth=truth), change))
+        found = operations(
+            form,
+            codec,
+            change,
+            codec.values(entry, change),
+            entry=entry if form in READING else None,
+            exists=lambda _: False,
+            truth=truth,
+        )
+        return "PATCH", patch(found)
+
+    async def ask_about_bulk(self, user_id: str) -> None:
+        """Whether a bulk request is done, in the form of a change that works alone. Raises: FatalError."""
+        address, change = entry_address("/Users", user_id), {"title": "Probe, in bulk"}
+        entry = await self.asker.entry(address) or {}
+        form = PatchForm(self.notes.settings.get("patch", PatchForm.PATHS))
+        method, body = await self._request(form, entry, change)
+        answer = await self.asker.send("POST", BULK, body=bulk_message([Call(method, address, "", body=body)]))
+        seen = await self._seen(await self.codec(Kind.USER), address, entry, change)
+        outcome = seen if succeeded(answer) else said(answer)
+        self.notes.note("bulk", "a change in a bulk request", outcome)
+        if outcome != DONE and self.notes.said("discovery", "says it supports bulk") == "yes":
+            self.notes.settings["bulk"] = 0
 
     async def _seen(self, codec: Codec, address: str, before: Resource, change: Mapping[str, Any]) -> str:
         entry = await self.asker.entry(address) or {}

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from connectors.contract import Action, Kind, Status, Wanted
-from connectors.errors import SettingsError
+from connectors.errors import SchemaMismatchError, SettingsError
 from connectors.scim.profile import STANDARD, PatchForm, Profile, built_in, file_name, find_profile, parse, write
 from tests.connectors.scim.changes import act, apply_one, create, create_group, update
 from tests.connectors.scim.conftest import Opener
@@ -127,6 +127,19 @@ def test_what_a_service_does_not_keep_is_not_offered(service: ScimService, open_
     assert infos is not None
     assert infos.get("title") is None
     assert infos.get("nickName") is not None
+
+
+def test_what_finds_nobody_is_not_asked_for_and_doubles_are_looked_for(
+    service: ScimService, open_target: Opener, tmp_path: Path
+) -> None:
+    """By a profile whose service says that it refuses a user name twice, and takes it in another case."""
+    path = tmp_path / "odd.profile.yaml"
+    path.write_text("doubles: true\nfilters: {blind: [externalId]}\n")
+    target, plain = open_target(service.url, profile=str(path)), open_target(service.url)
+    assert [one.attributes(Kind.USER)["userName"].unique for one in (plain, target)] == [True, False]
+    with pytest.raises(SchemaMismatchError, match="finds nobody by externalId"):
+        target.find(Kind.USER, "externalId", ["7"], Wanted(()))
+    assert not service.requests["GET /Users"]
 
 
 def test_lists_by_cursor(open_target: Opener, tmp_path: Path) -> None:
