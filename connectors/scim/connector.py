@@ -282,37 +282,40 @@ class ScimTarget:
         self._reader.loop.start(partial(self._reader.service.session.halt, grace_s=grace_s))
 
     async def _apply(self, changes: Sequence[Change], tell: Callable[[Outcome], None], halted: threading.Event) -> None:
-        service = self._reader.service
+        service, waiting = self._reader.service, deque(changes)
         try:
             codecs = await service.codecs()
+            if self._habits is None or self._bulk is None:
+                self._habits = Habits(await service.profile())
+                self._bulk = BulkSession(
+                    service.session, service.bulk, width=self._pace.concurrency, clock=service.clock
+                )
+            applier = Applier(Sender(self._bulk, codecs, clock=service.clock), self._habits, self._bulk)
+
+            async def carry_out(change: Change) -> None:
+                tell(await applier.carry_out(change))
+
+            with bad_paths_as_settings():
+                await self._for_each(waiting, carry_out, self._bulk, halted)
         except HaltedError:
-            for change in changes:
+            pass  # before the first of them; later ones are outcomes
+        finally:
+            for change in waiting:
                 tell(Outcome(change.id, Status.NOT_SENT))
-            return
-        if self._habits is None or self._bulk is None:
-            self._habits = Habits(await service.profile())
-            self._bulk = BulkSession(service.session, service.bulk, width=self._pace.concurrency, clock=service.clock)
-        applier = Applier(Sender(self._bulk, codecs, clock=service.clock), self._habits, self._bulk)
-
-        async def carry_out(change: Change) -> None:
-            tell(await applier.carry_out(change))
-
-        with bad_paths_as_settings():
-            await self._for_each(changes, carry_out, self._bulk, halted)
 
     async def _for_each(
         self,
-        changes: Sequence[Change],
+        waiting: deque[Change],
         carry_out: Callable[[Change], Awaitable[None]],
         bulk: BulkSession,
         halted: threading.Event,
     ) -> None:
         """Work on the changes, as many at a time as the requests in flight can hold while writes go as they go.
 
+        What is left when it ends was not begun: it was halted, or a FatalError says that nothing more is to be sent.
         Whoever calls first is first: the next one begins when the last change of this one has begun. Side by side they
         would all end at the same moment, and nothing be sent while their outcomes are written down.
         """
-        waiting = deque(changes)
         before, self._all_begun = self._all_begun, asyncio.Event()
         all_begun = self._all_begun
 
