@@ -33,7 +33,8 @@ from prefect_dask.task_runners import DaskTaskRunner, PrefectDaskFuture
 from connectors.contract import AttributeInfo, Target
 from connectors.errors import FatalError
 from connectors.wire_log import following
-from flows.cycle import Batches, Parcel, Running, story
+from flows.batches import Batches
+from flows.cycle import Parcel, Running, story
 from flows.preview import Decision
 from flows.running import send_what_is_queued
 from flows.sharing import Share, sharing

@@ -4,45 +4,42 @@ The pipeline itself is ``flows.provision``; nothing here decides anything about 
 """
 
 import logging
-import threading
-import time
 from collections import Counter
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import Future as ConcurrentFuture
+from collections.abc import Callable, Collection, Iterator
 from contextlib import ExitStack, contextmanager
-from contextvars import ContextVar
 from dataclasses import dataclass, field, replace
 from datetime import datetime
-from itertools import chain, islice, pairwise
+from itertools import chain, pairwise
 from pathlib import Path
 from random import SystemRandom
-from typing import Any, Generic, Protocol, TypeVar
+from typing import Any, Generic, TypeVar
 from uuid import UUID
 
 from prefect import get_run_logger
 from prefect.client.orchestration import get_client
 from prefect.client.schemas.objects import FlowRunPolicy, State
 from prefect.exceptions import MissingContextError, TerminationSignal
-from prefect.futures import PrefectFuture, PrefectWrappedFuture
 from prefect.runtime import flow_run
 from prefect.states import Failed as FailedState
 from pyarrow import ArrowException
 
-from connectors.contract import Action, Haltable, Kind, Snapshot, Target
-from connectors.errors import ErrorCode, FatalError, HaltedError, ProvisorError
+from connectors.contract import Action, Kind, Snapshot
+from connectors.errors import ErrorCode, ProvisorError
 from flows.aftermath import STOPS, Ending, conclude, count_stops, let_begin, tell
-from flows.forecast import FEWEST, NOTHING, Forecast, Remaining, pace_counts
+from flows.batches import Batches
+from flows.forecast import FEWEST
 from flows.history import history_of
 from flows.initiator import initiator, this_run
 from flows.lease import HeldLease, holding
 from flows.pages import keep_pages
 from flows.plan_file import PlanFile, forget_key, read_plan_file, refuse_moved, refuse_unfit
 from flows.preview import Decision
+from flows.progress import WATCHER, Progress
 from flows.scheduled import skipped
 from flows.sharing import sharing
 from flows.sight import CycleChoice, base_of, kind_of_cycle, store_of
 from flows.systems import CLOCK, FINISHED, Systems, now, open_ledger, open_systems
-from tasks.artifacts import CHARTED, begin_progress, move_progress, publish_report
+from tasks.artifacts import CHARTED, publish_report
 from tasks.checks import keep_books
 from tasks.drift import DriftReport, find_drift
 from tasks.escrow import Failed
@@ -71,11 +68,6 @@ from tasks.quarantine import Tally, refuse_paused
 from tasks.report import COUNT_OF, QUARANTINED, STOPPED, CycleReport, final_state
 from tasks.snapshots import Side
 
-GRACE_S = 5.0
-"""How long an interrupted run waits for the answers to requests that are under way."""
-PATIENCE_S = 15.0
-"""How long it waits until what came of them is written down; a worker kills it after 30 s."""
-
 FORGOTTEN_AT_MOST = 200_000
 """Rows that one cycle deletes of a log that is kept for a time only, so that its end is never far."""
 
@@ -100,28 +92,6 @@ class Parcel(Generic[ContentT]):
         self.content = content
 
 
-class Watcher(Protocol):
-    """Somebody who looks on while a cycle runs: the terminal. Called from the thread that runs the cycle."""
-
-    def reading(self, side: str, count: int) -> None:
-        """So many entries of a side have been read so far."""
-
-    def have_read(self, side: str, snapshot: Snapshot) -> None:
-        """A side has been read."""
-
-    def have_planned(self, decision: Decision) -> None:
-        """The plan is made and judged; nothing has been written yet."""
-
-    def loading(self, done: int, total: int, left: str) -> None:
-        """So many of the plan's requests have been answered. ``left``: how much longer it takes, where it is known."""
-
-    def ended(self, report: CycleReport) -> None:
-        """The cycle is over, one way or the other."""
-
-
-WATCHER: ContextVar[Watcher | None] = ContextVar("watcher", default=None)
-
-
 @dataclass(slots=True)
 class Running:
     """A cycle while it runs."""
@@ -143,7 +113,7 @@ class Running:
     """Anchors of entries that are not as the plan has them: a change failed, or was sent without a reference."""
     decision: Decision | None = None
     drift: DriftReport | None = None
-    progress: "Progress" = field(init=False)
+    progress: Progress = field(init=False)
     halted: bool = False
     """True once nothing more is sent because the run is to end."""
     batches: "Batches" = field(default_factory=lambda: Batches())
@@ -156,7 +126,7 @@ class Running:
     """Set when the cycle is over."""
 
     def __post_init__(self) -> None:
-        self.progress = Progress(self)
+        self.progress = Progress(self.job.name, self.halt)
 
     def context(self) -> Context:
         """What expressions may know besides the entry; under a plan file, what they knew when it was made."""
@@ -297,7 +267,7 @@ class Running:
                 )
 
     @contextmanager
-    def loading(self, decision: Decision) -> Iterator["Progress"]:
+    def loading(self, decision: Decision) -> Iterator[Progress]:
         """The load's progress, from the first request to the last answer."""
         total = sum(len(block) for block in decision.checked.blocks)
         if total:
@@ -378,160 +348,6 @@ class Running:
         held = decision.checked.suspended
         done = [item for item in approved if item.key not in held and (item.kind, item.anchor) not in failed]
         self.ledger.drop_staged(self.job.name, done, under=self.cycle)
-
-
-ARTIFACT_S = 5.0
-"""Seconds between two moves of the progress artifact: each is a request to the API, which costs more than a change."""
-
-
-class Progress:
-    """How far the load is: the watcher's bar, moved about once a second, and an artifact in the UI, more seldom."""
-
-    def __init__(self, running: Running) -> None:
-        self._running = running
-        self._lock = threading.Lock()
-        self._done = 0
-        self._total = 0
-        self._remaining = Remaining(NOTHING)
-        self._artifact: Any = None
-        self._due = 0.0
-        self.remembered: Mapping[str, int] = {}
-        """What the cycle remembers of its load, once it is over."""
-
-    def begin(self, expected: Forecast) -> None:
-        """Shows an empty bar."""
-        self._total, self._done = expected.requests, 0
-        self._remaining = Remaining(expected)
-        if self._total:
-            left = self._remaining.sentence(0)
-            self._artifact = begin_progress(self._running.job.name, self._total, left=left)
-            self._show()
-
-    def advance(self, count: int) -> None:
-        """So many more requests have been answered; called from any thread."""
-        with self._lock:
-            self._done += count
-
-    def follow(self, futures: Iterable[PrefectFuture[Any]], *, at_once: int) -> Iterator[Any]:
-        """The results of load tasks as they end, moving the bar while waiting.
-
-        A task is taken from ``futures``, which begins it, when fewer than ``at_once`` are under way, and none any more
-        once one has failed. Raises: what a task raised, after all that were begun have ended, so that nothing is sent
-        behind anybody's back, and after the results of the others.
-        """
-        waiting = iter(futures)
-        begun: list[PrefectFuture[Any]] = []
-        errors: list[BaseException] = []
-        try:
-            while True:
-                if not errors:
-                    begun += islice(waiting, at_once - len(begun))
-                if not begun:
-                    break
-                begun[0].wait(timeout=1)
-                self._show()
-                for future in [future for future in begun if _has_ended(future)]:
-                    begun.remove(future)
-                    result = future.result(raise_on_failure=False)
-                    if isinstance(result, BaseException):
-                        errors.append(result)
-                    else:
-                        yield result
-        except GeneratorExit:  # interrupted between two results
-            self._running.halt()
-            raise
-        except BaseException:  # interrupted while waiting
-            begun = [future for future in begun if not _called_off(future)]
-            self._running.halt()
-            yield from _results(begun, within_s=GRACE_S)
-            raise
-        if errors:  # that of the batch on whose account others were not begun
-            raise next((error for error in errors if not isinstance(error, HaltedError)), errors[0])
-
-    def end(self) -> None:
-        """Leaves the bar where it is."""
-        self.remembered = pace_counts(self._done, self._remaining.elapsed_s)
-        self._due = 0.0
-        if self._total:
-            self._show()
-
-    def _show(self) -> None:
-        left = self._remaining.sentence(self._done)
-        moment = time.monotonic()
-        if self._artifact is not None and (moment >= self._due or self._done >= self._total):
-            self._due = moment + ARTIFACT_S
-            move_progress(self._artifact, self._done, self._total, left=left)
-        if (watcher := WATCHER.get()) is not None:
-            watcher.loading(self._done, self._total, left)
-
-
-def _has_ended(future: PrefectFuture[Any]) -> bool:
-    """True for a task that is over; asks nobody else, as long as the task runner is one of Prefect's own."""
-    if isinstance(future, PrefectWrappedFuture):
-        return bool(future.wrapped_future.done())
-    return future.state.is_final()
-
-
-def _called_off(future: PrefectFuture[Any]) -> bool:
-    """True for a task that had not begun, and now never will. What another process has is called off there."""
-    task = future.wrapped_future if isinstance(future, PrefectWrappedFuture) else None
-    return isinstance(task, ConcurrentFuture) and task.cancel()
-
-
-def _results(futures: Sequence[PrefectFuture[Any]], *, within_s: float) -> Iterator[Any]:
-    """Results of the tasks that end well within so many seconds."""
-    deadline = time.monotonic() + within_s
-    for future in futures:
-        future.wait(timeout=max(0.0, deadline - time.monotonic()))
-        if future.state.is_completed():
-            yield future.result(raise_on_failure=False)
-
-
-class Batches:
-    """The batches that are being sent, from whatever thread."""
-
-    def __init__(self) -> None:
-        self._changed = threading.Condition()
-        self._sending = 0
-        self._halted = False
-
-    @contextmanager
-    def sending(self) -> Iterator[None]:
-        """While one batch is sent; no other begins once one of them was stopped. Raises: HaltedError."""
-        with self._changed:
-            self.refuse_when_halted()
-            self._sending += 1
-        try:
-            yield
-        except FatalError:
-            self._halted = True
-            raise
-        finally:
-            with self._changed:
-                self._sending -= 1
-                self._changed.notify_all()
-
-    def halt(self) -> bool:
-        """No more batches; True when some are under way."""
-        with self._changed:
-            self._halted = True
-            return self._sending > 0
-
-    def wait(self, seconds: float) -> None:
-        """Returns when no batch is under way, or after so long."""
-        with self._changed:
-            self._changed.wait_for(lambda: not self._sending, timeout=seconds)
-
-    def stop(self, target: Target) -> None:
-        """No more batches to this target; returns when those under way have written down what came of them."""
-        if self.halt() and isinstance(target, Haltable):
-            target.halt(grace_s=GRACE_S)
-        self.wait(PATIENCE_S)
-
-    def refuse_when_halted(self) -> None:
-        """Passes while batches may be sent. Raises: HaltedError."""
-        if self._halted:
-            raise HaltedError("The run was interrupted.")
 
 
 @contextmanager

@@ -25,6 +25,14 @@ DRAIN_S = 3.0
 """How long an interrupted run waits until its logs and events have been sent."""
 
 
+class RunInterrupted(KeyboardInterrupt):
+    """A person interrupted the run, and its cycle has ended."""
+
+    def __init__(self, report: CycleReport) -> None:
+        super().__init__()
+        self.report = report
+
+
 def listing_cycle(ledger: Ledger, job: Job) -> CycleChoice:
     """A cycle that lists the target: that an account is not there yet is proved by nothing less."""
     initial = kind_of_cycle(ledger, job, CycleChoice.AUTO, now=now()) is CycleKind.INITIAL
@@ -97,8 +105,10 @@ def _run(job: Path, flow: "Callable[[], State[Any]]", api_ready: Callable[[], No
     try:
         with watching(watcher), tags(f"job:{load_job(job).name}"):
             state = flow()
-    except BaseException:  # the run was interrupted
+    except BaseException as interrupt:  # the run was interrupted
         send_what_is_queued()
+        if isinstance(interrupt, KeyboardInterrupt) and watcher.report is not None:
+            raise RunInterrupted(watcher.report) from None
         raise
     APILogHandler().flush()  # before a local API ends
     error = state.result(raise_on_failure=False) if state.is_failed() else None

@@ -7,8 +7,8 @@ from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from connectors.contract import Snapshot
-from flows.cycle import WATCHER
 from flows.preview import Decision
+from flows.progress import WATCHER
 from flows.show import console, show_report, summary
 from tasks.report import CycleReport
 

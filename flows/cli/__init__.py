@@ -10,7 +10,7 @@ Exit status: 0 done; 1 done with entries failed or held; 2 the job file or the c
 import typer
 
 from connectors.errors import FatalError, ProvisorError
-from flows.cli.answering import STOPPED, WRONG, complain
+from flows.cli.answering import INTERRUPTED, STOPPED, WRONG, complain
 from flows.cli.deciding import approve, pause, reject, restart, resume
 from flows.cli.looking import diff, docs, history, log, report, status, why
 from flows.cli.making import check, connectors, demo, explain, import_entra, probe, schema
@@ -68,7 +68,7 @@ def main() -> None:
     except ProvisorError as error:
         complain(_spoken(error), _status_of(error))
     except KeyboardInterrupt:
-        complain("Interrupted.", 130)
+        complain("Interrupted.", INTERRUPTED)
 
 
 def _status_of(error: ProvisorError) -> int:

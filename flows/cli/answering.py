@@ -6,8 +6,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import NoReturn
 
-STOPPED, WRONG = 4, 2
-"""Exit statuses: stopped or quarantined; the job file or the command is wrong."""
+STOPPED, WRONG, INTERRUPTED = 4, 2, 130
+"""Exit statuses: stopped or quarantined; the job file or the command is wrong; a person interrupted it."""
 
 
 def complain(message: str, status: int) -> NoReturn:

@@ -1,13 +1,15 @@
 """Commands that decide or do something about accounts: plan, run, apply, undo, on-demand."""
 
 import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
 
-from flows.cli.answering import WRONG, complain, standard_output_for, write
+from flows.cli.answering import INTERRUPTED, WRONG, complain, standard_output_for, write
 from flows.cli.arguments import JobFile, Json, length, load
 
 if TYPE_CHECKING:
@@ -78,16 +80,33 @@ def run(
     as_json: Json = False,
 ) -> None:
     """Run one cycle of a job as a Prefect flow: read both sides, plan, judge, load, report."""
-    from flows import local_api
-    from flows.home import home
-
     # Here, so that a wrong file, or a job that is held, is said at once and not after the orchestrator has started.
     at_once = _may_run(load(job), now or [])
-    with standard_output_for(as_json), local_api.serving(home()) as api_ready:
+    with _orchestrated(as_json) as api_ready:
         from flows.running import run_cycle
 
         report = run_cycle(job, cycle, at_once=at_once, api_ready=api_ready, quiet=as_json)
     _end(report, as_json=as_json)
+
+
+@contextmanager
+def _orchestrated(as_json: bool) -> Iterator[Callable[[], None]]:
+    """An API for a run, and standard output for its document, which is written also when a person interrupts the run.
+
+    Gives what waits for the API. Raises: UnreachableError.
+    """
+    from flows import local_api
+    from flows.home import home
+
+    try:
+        with standard_output_for(as_json), local_api.serving(home()) as api_ready:
+            yield api_ready
+    except KeyboardInterrupt as interrupt:
+        from flows.running import RunInterrupted
+
+        if as_json and isinstance(interrupt, RunInterrupted):
+            _write_report(interrupt.report, INTERRUPTED)
+        raise
 
 
 def _may_run(job: "Job", names: list[str]) -> tuple[str, ...]:
@@ -112,9 +131,7 @@ def apply(
     as_json: Json = False,
 ) -> None:
     """Carry out a plan that was reviewed, exactly; refused when anything would be done otherwise by now."""
-    from flows import local_api
     from flows.aftermath import let_begin
-    from flows.home import home
     from flows.plan_file import read_plan_file, refuse_unfit
     from flows.running import listing_cycle
     from flows.systems import now, open_ledger
@@ -127,7 +144,7 @@ def apply(
         let_begin(ledger, loaded, now=now())
         refuse_unfit(read, loaded, ledger, now=now())
         cycle = listing_cycle(ledger, loaded)
-    with standard_output_for(as_json), local_api.serving(home()) as api_ready:
+    with _orchestrated(as_json) as api_ready:
         from flows.running import run_cycle
 
         report = run_cycle(job_file, cycle, plan_file=plan, api_ready=api_ready, quiet=as_json)
@@ -154,8 +171,6 @@ def undo(
     as_json: Json = False,
 ) -> None:
     """Take a cycle back, as far as the target is still as it left it; the job is paused by that."""
-    from flows import local_api
-    from flows.home import home
     from flows.running import decide_undo_now, run_undo
     from flows.undo import Wishes
 
@@ -165,7 +180,7 @@ def undo(
         decision = decide_undo_now(loaded, cycle, wishes)
         _show_decision(decision, as_json=as_json, limit=None)
         raise typer.Exit(3 if decision.checked.waiting else 0)
-    with standard_output_for(as_json), local_api.serving(home()) as api_ready:
+    with _orchestrated(as_json) as api_ready:
         report = run_undo(job, cycle, wishes, pause=not no_pause, api_ready=api_ready, quiet=as_json)
     if not as_json:
         _say_paused(loaded.name)
@@ -186,10 +201,14 @@ def _say_paused(job: str) -> None:
 def _end(report: "CycleReport", *, as_json: bool) -> NoReturn:
     """Ends a command that ran a cycle."""
     if as_json:
-        import orjson
-
-        write(orjson.dumps(report.as_json(), default=str))
+        _write_report(report, report.exit_status)
     raise typer.Exit(report.exit_status)
+
+
+def _write_report(report: "CycleReport", exit_status: int) -> None:
+    import orjson
+
+    write(orjson.dumps(report.as_json() | {"exit_status": exit_status}, default=str))
 
 
 def on_demand(

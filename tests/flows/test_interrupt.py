@@ -1,6 +1,7 @@
 """A run that is interrupted while it loads ends within seconds, leaves a ledger that says what is open, and the next
 one goes on."""
 
+import json
 import os
 import signal
 import subprocess
@@ -179,6 +180,26 @@ def test_reading_is_interrupted_too(
         assert cycle.state == "stopped"
     assert not attempts()
     next_run_goes_on(small, service)
+
+
+def test_the_one_document_is_written_also_then(small: Workplace, service: ScimService, prefect_api: str) -> None:
+    """It says what was done, and the status that the command ends with."""
+    service.set_fault("latency", seconds=0.2, method="POST,PATCH")
+    small.save(load={"batch_size": 40, "concurrency": 4})
+    process = small.start("run", str(small.job), "--json", PREFECT_API_URL=prefect_api)
+    try:
+        while creates(service) < 20:
+            with pytest.raises(subprocess.TimeoutExpired):
+                process.wait(0.01)
+        process.send_signal(signal.SIGINT)
+        out, _ = process.communicate(timeout=WITHIN_S)
+    finally:
+        process.kill()
+        process.communicate()
+    document = json.loads(out)
+    assert document["exit_status"] == process.returncode == 130
+    assert (document["state"], document["counts"]["created"]) == ("stopped", creates(service))
+    assert document["error"].startswith("Interrupted")
 
 
 def test_a_terminal_interrupts_the_run_and_not_its_api(small: Workplace, service: ScimService) -> None:

@@ -76,7 +76,7 @@ def converged(workplace: Workplace, service: ScimService) -> None:
 def test_a_joiner_gets_an_account_and_the_next_cycle_knows_it(
     settled: Workplace, service: ScimService, on_demand: OnDemand
 ) -> None:
-    """Looked up by each matching attribute, which is seen to work, created once; the next incremental cycle neither doubles nor changes it."""
+    """Looked up by each matching attribute, which is seen to work, and created once; the next cycle changes nothing."""
     add_joiner(settled)
     page = on_demand("joiner@example.com")
     assert page["result"] == "success"

@@ -23,9 +23,9 @@ import pytest
 import flows.cycle
 import flows.provision
 from connectors.wire import Answer, Wire
-from flows.cycle import WATCHER
 from flows.lease import LEASE
 from flows.preview import preview
+from flows.progress import WATCHER
 from flows.sight import CycleChoice
 from flows.systems import CLOCK, open_ledger, open_systems
 from tasks.expressions import Context
