@@ -21,6 +21,7 @@ from typing import Any
 import pytest
 
 import flows.cycle
+import flows.progress
 import flows.provision
 from connectors.wire import Answer, Wire
 from flows.lease import LEASE
@@ -311,7 +312,7 @@ def _orchestrated_by_nobody(ledger: Ledger, power: Power, onlooker: _Onlooker) -
                 patch.setattr(flows.provision, name, getattr(flows.provision, name).fn)
             patch.setattr(flows.provision, "load_one", _Inline(flows.provision.load_one.fn))
             patch.setattr(flows.provision, "publish_plan", _nothing)
-            patch.setattr(flows.cycle, "begin_progress", _nothing)
+            patch.setattr(flows.progress, "begin_progress", _nothing)
             patch.setattr(flows.cycle, "open_ledger", open_mortal_ledger)
             patch.setattr(Wire, "exchange", mortal_exchange)
             patch.setattr(SnapshotStore, "keep", mortal_keep)
