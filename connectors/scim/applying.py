@@ -245,7 +245,9 @@ class Applier:
             if not again:
                 raise lost
         assert lost is not None
-        raise RetryableError(f"{lost} It was sent {MAX_ROUNDS} times and is not there.", code=lost.code)
+        # Lists may be late. Only a service that says itself that it failed is believed when it does not show it.
+        failure = RetryableError if lost.code is ErrorCode.INTERNAL_SERVER_ERROR else UnknownOutcomeError
+        raise failure(f"{lost} It was sent {MAX_ROUNDS} times and is not there.", code=lost.code)
 
     async def _explained(self, refused: ProvisorError, answer: Answer, work: Work) -> ProvisorError:
         """The refusal of a create, with what to do about it."""
