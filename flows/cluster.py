@@ -41,7 +41,7 @@ from flows.sharing import Share, sharing
 from flows.systems import now, open_ledger, open_one_target
 from tasks.expressions import Context
 from tasks.job import EntryRules, Job
-from tasks.ledger import Cycle, Ledger
+from tasks.ledger import Cycle, Ledger, SentBeforeError
 from tasks.load import Batch, Loaded, load_batch
 from tasks.mapping import Desired, Mapper, map_entries
 from tasks.partition import map_in_parts, map_part
@@ -77,6 +77,9 @@ _CLUSTER = {
     "memory_limit": 0,  # a process is not killed in the middle of a batch for being large
     "silence_logs": "CRITICAL",
 }
+
+
+_LOST = "What was sent is recorded, and the next cycle finds out what took effect."
 
 
 class Undisturbed(WorkerPlugin):
@@ -124,8 +127,11 @@ class Loading(WorkerPlugin):
         self._batches.refuse_when_halted()
         if not cycle.kind.partial:
             refuse_paused(self._job.name, self._ledger.paused(self._job.name))
-        with self._batches.sending():
-            return load_batch(batch, self._target, self._ledger, cycle, clock=now)
+        try:
+            with self._batches.sending():
+                return load_batch(batch, self._target, self._ledger, cycle, clock=now)
+        except SentBeforeError as error:  # Dask begins anew what only a process that died could have given back
+            raise _died(_LOST) from error
 
     def halt(self) -> None:
         """Nothing more is sent. Returns when the batches that are under way have written down what came of them."""
@@ -156,7 +162,7 @@ class _Sent(PrefectDaskFuture[Any]):
         try:
             result = super().result(timeout, raise_on_failure)
         except KilledWorker as error:
-            lost = _died("What was sent is recorded, and the next cycle finds out what took effect.")
+            lost = _died(_LOST)
             if raise_on_failure:
                 raise lost from error
             return lost

@@ -49,6 +49,10 @@ class LedgerError(FatalError):
     """The ledger cannot be read or written, or was asked for something impossible; nothing may be sent without it."""
 
 
+class SentBeforeError(LedgerError):
+    """A change that is to be journaled was journaled before: each is sent once in its life."""
+
+
 class JobBusyError(ProvisorError):
     """Another run holds the job. Nothing was done; try again when it has ended.
 

@@ -40,6 +40,7 @@ from tasks.ledger.records import (
     LogStatus,
     Pause,
     Quarantine,
+    SentBeforeError,
     Staged,
     StagedState,
 )
@@ -306,7 +307,7 @@ class Ledger:
 
         ``known_by``: attributes by which an account that is created can be found again, should the answer be lost.
 
-        Raises: LeaseLostError when another run took the job over; LedgerError when one of the changes was already
+        Raises: LeaseLostError when another run took the job over; SentBeforeError when one of the changes was already
         sent, because a change is sent once in its life. Nothing is written in both cases.
         """
         moment = self._bulk.time(now)
@@ -318,7 +319,7 @@ class Ledger:
             try:
                 self._bulk.insert(connection, ATTEMPT, _JOURNALED, attempts)
             except self._database.integrity_error:
-                raise LedgerError(
+                raise SentBeforeError(
                     f"A change of cycle {cycle.number} of job {cycle.job} was already sent before. A change is sent "
                     "once; make a new plan."
                 ) from None

@@ -7,6 +7,7 @@ import sys
 from datetime import UTC, datetime
 from io import BytesIO
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import orjson
 import pandas as pd
@@ -14,6 +15,7 @@ import psutil
 import pytest
 
 from connectors.contract import Kind
+from flows.cluster import PROCESSES
 from flows.plan_json import write_plan
 from flows.preview import decide, look
 from flows.systems import open_ledger, open_systems
@@ -87,10 +89,10 @@ def test_a_process_that_dies_stops_the_run_and_the_next_one_goes_on(
     service.set_fault("latency", seconds=0.1, method="POST")
     run = spread.start("run", str(spread.job), PREFECT_API_URL=prefect_api)
     try:
-        while service.requests["POST /Users"] < 60:
+        while service.requests["POST /Users"] < 60 or len(senders := _senders(run.pid, service)) < PROCESSES:
             with pytest.raises(subprocess.TimeoutExpired):  # a run that ends by itself fails the test here
                 run.wait(0.01)
-        _processes_of(run.pid)[0].kill()
+        senders[0].kill()
         out, err = run.communicate(timeout=WITHIN_S)
     finally:
         run.kill()
@@ -115,9 +117,14 @@ def test_a_process_that_dies_stops_the_run_and_the_next_one_goes_on(
     assert not writes(service)
 
 
-def _processes_of(run: int) -> list[psutil.Process]:
-    """Those that work for a run."""
-    return [one for one in psutil.Process(run).children(recursive=True) if "spawn_main" in " ".join(one.cmdline())]
+def _senders(run: int, service: ScimService) -> list[psutil.Process]:
+    """Processes of a run that are connected with the service, but for the run itself."""
+    port = urlsplit(service.url).port
+    return [
+        one
+        for one in psutil.Process(run).children(recursive=True)
+        if any(connection.raddr and connection.raddr.port == port for connection in one.net_connections())
+    ]
 
 
 @pytest.mark.usefixtures("prefect_api")

@@ -244,8 +244,14 @@ PROFILES: dict[str, dict[str, Any]] = {
     "scim2-server": {},
     # its routers compare the parameters of an address, which are texts, with numbers
     "scimmy": {"paging": "search"},
-    # "provides a partial implementation of PATCH call handlers": members go by value, most attributes are not there
-    "django-scim2": {"remove_members": "values", "not_kept": {"users": ["title", DEPARTMENT]}},
+    # "provides a partial implementation of PATCH call handlers": members go by value, most attributes are not there;
+    # its filters do not know externalId, and the names of Django's users are told apart by case
+    "django-scim2": {
+        "remove_members": "values",
+        "not_kept": {"users": ["title", DEPARTMENT]},
+        "filters": {"blind": ["externalId"]},
+        "doubles": True,
+    },
 }
 
 
