@@ -255,10 +255,13 @@ class Target(Source, Protocol):
         """What this target can do, asked once per cycle. Raises: FatalError."""
         ...
 
-    def find(self, kind: Kind, attribute: str, values: Sequence[str], wanted: Wanted) -> pd.DataFrame:
+    def find(
+        self, kind: Kind, attribute: str, values: Sequence[str], wanted: Wanted, *, late: bool = False
+    ) -> pd.DataFrame:
         """Entries whose attribute equals one of the values, compared as the target compares.
 
-        Columns as ``read`` gives them for ``wanted``, and ``attribute`` itself. Raises: FatalError.
+        ``late``: they may have been made a moment ago; for values that nobody has, the target is asked again for some
+        seconds. Columns as ``read`` gives them for ``wanted``, and ``attribute`` itself. Raises: FatalError.
         """
         ...
 

@@ -116,7 +116,7 @@ class Running:
     progress: Progress = field(init=False)
     halted: bool = False
     """True once nothing more is sent because the run is to end."""
-    batches: "Batches" = field(default_factory=lambda: Batches())
+    batches: Batches = field(default_factory=Batches)
     halt_others: Callable[[], None] | None = None
     """Halts the batches that other processes send, while some do."""
     snapshots: dict[str, Snapshot] = field(default_factory=dict)

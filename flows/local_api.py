@@ -53,6 +53,8 @@ def end_with_the_run():
     os._exit(0)
 
 threading.Thread(target=end_with_the_run, daemon=True).start()
+from flows.server_database import let_writers_queue
+let_writers_queue()
 from importlib import import_module
 for name in filter(None, os.environ.get("PROVISOR_PRELOADED", "").split()):
     import_module(name)

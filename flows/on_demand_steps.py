@@ -346,6 +346,7 @@ def decide_entry(job: Job, systems: Systems, ledger: Ledger, asked: Asked, page:
             entry.kind,
             linked=linked,
             sought=list(dict.fromkeys([*_sought(job, asked, context), *also])),
+            late=also,
             links=recalled.links.links,
         )
         regained = regain(lost, job, recalled.links, sight.snapshot, facts.target)
@@ -384,7 +385,7 @@ def _decide(
 
     known = [Question(entry.kind, one.attribute, (one.value,)) for one in hits if one.value is not None]
     refused = {(entry.kind, entry.anchor)}
-    plan, sight = make_sure(job, systems, facts, sight, make_plan, refused=refused, asked=known)
+    plan, sight = make_sure(job, systems, facts, sight, make_plan, refused=refused, lost=recalled.lost, asked=known)
     return judge(
         job,
         plan,

@@ -159,7 +159,7 @@ def decide(
         return withhold(plan, recalled.escrows, job, now=context.now, at_once=recalled.at_once)
 
     refused = {(one.kind, one.anchor) for one in recalled.escrows}
-    plan, sight = make_sure(job, systems, facts, sight, make_plan, refused=refused)
+    plan, sight = make_sure(job, systems, facts, sight, make_plan, refused=refused, lost=recalled.lost)
     results += of_target
     if sight.listing is not None:
         listed = figures_of(job, sight.listing, "target")

@@ -6,6 +6,7 @@ the target is listed. ``Sight.how`` says which it was, and why.
 """
 
 from collections.abc import Callable, Collection, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from enum import StrEnum
@@ -21,8 +22,8 @@ from tasks.extract import Facts, needs_of, read_source, read_target
 from tasks.job import Job, Reconcile
 from tasks.keys import find, texts
 from tasks.knowledge import WITNESSES, Question, answer, look_up, questions, refresh
-from tasks.ledger import Cycle, CycleKind, Ledger
-from tasks.lost import lost_creates, whereabouts
+from tasks.ledger import Attempt, Cycle, CycleKind, Ledger
+from tasks.lost import lost_creates, unseen, whereabouts
 from tasks.mapping import redacted_paths
 from tasks.plan import Plan
 from tasks.snapshots import Kept, Side, SnapshotStore
@@ -123,38 +124,53 @@ def see_target(
 
     Raises: FatalError.
     """
-    kept = _believed(job, ledger, Side.TARGET)
+    kept, lost = _believed(job, ledger, Side.TARGET), lost_creates(ledger, job.name)
     if kind is not CycleKind.INCREMENTAL:
-        return list_target(job, systems, facts, why=f"this is the {kind} cycle's part", kept=kept, progress=progress)
+        return list_target(
+            job, systems, facts, lost, why=f"this is the {kind} cycle's part", kept=kept, progress=progress
+        )
     if _matches_by_redacted(job):
         why = "accounts are matched by an attribute whose values are never kept"
-        return list_target(job, systems, facts, why=why, kept=None, progress=progress)
+        return list_target(job, systems, facts, lost, why=why, kept=None, progress=progress)
     if kept is None:
         why = "nothing is known of it from earlier cycles"
-        return list_target(job, systems, facts, why=why, kept=None, progress=progress)
+        return list_target(job, systems, facts, lost, why=why, kept=None, progress=progress)
     doubtful = _doubtful(job, ledger, kept)
-    lost = whereabouts(lost_creates(ledger, job.name))
-    count = sum(map(len, doubtful.values())) + sum(len(question.values) for question in lost)
+    asked = whereabouts(lost)
+    count = sum(map(len, doubtful.values())) + sum(len(question.values) for question in asked)
     if count > kept.listing_requests:
         why = f"looking at {count:,} doubtful entries one by one would take more requests"
-        return list_target(job, systems, facts, why=why, kept=kept, progress=progress)
+        return list_target(job, systems, facts, lost, why=why, kept=kept, progress=progress)
     wanted = needs_of(job, facts.capabilities).target
     try:
-        snapshot, _ = answer(refresh(kept, doubtful, systems.target, wanted), lost, systems.target, wanted)
+        snapshot, _ = answer(refresh(kept, doubtful, systems.target, wanted), asked, systems.target, wanted)
     except SchemaMismatchError as error:
         why = f"it cannot be asked for single accounts ({error})"
-        return list_target(job, systems, facts, why=why, kept=kept, progress=progress)
+        return list_target(job, systems, facts, lost, why=why, kept=kept, progress=progress)
     how = f"The target was not listed: it is as known from {kept.listed_at:%Y-%m-%d %H:%M} UTC and what was done since"
     how += f", {count:,} doubtful entries were looked at." if count else "."
     return Sight(snapshot, how, kept=kept, looked_at=count)
 
 
 def list_target(
-    job: Job, systems: Systems, facts: Facts, *, why: str, kept: Kept | None, progress: Progress | None = None
+    job: Job,
+    systems: Systems,
+    facts: Facts,
+    lost: Sequence[Attempt],
+    *,
+    why: str,
+    kept: Kept | None,
+    progress: Progress | None = None,
 ) -> Sight:
-    """The target's complete listing. Raises: FatalError."""
+    """The target's complete listing, and accounts of lost creates that it does not show yet. Raises: FatalError."""
     listing = read_target(job, systems.target, facts, progress=progress)
-    return Sight(listing, f"The target was listed ({listing.requests:,} requests): {why}.", listing=listing, kept=kept)
+    how = f"The target was listed ({listing.requests:,} requests): {why}."
+    if asked := whereabouts(unseen(lost, job, listing, facts.target)):
+        with suppress(SchemaMismatchError):  # it cannot be asked: then the listing is all there is
+            wanted = needs_of(job, facts.capabilities).target
+            listing, found = answer(listing, asked, systems.target, wanted)
+            how += f" Accounts that it lacks and lost creates may have made were looked up: {found:,} found."
+    return Sight(listing, how, listing=listing, kept=kept)
 
 
 def make_sure(
@@ -165,13 +181,15 @@ def make_sure(
     make_plan: Callable[[Snapshot], Plan],
     *,
     refused: Collection[tuple[Kind, str]],
+    lost: Sequence[Attempt],
     asked: Sequence[Question] = (),
 ) -> tuple[Plan, Sight]:
     """A plan whose joiners have been looked up in the target, and the sight it was made from. Raises: FatalError.
 
     An account that turns up is taken into the sight and the plan made again, which may ask for other values. A target
     that cannot be asked, or only with more requests than a listing takes, is listed; never where one entry alone is
-    seen. ``refused``: kind and anchor of entries that the target refused before; ``asked``: what has been asked.
+    seen. ``refused``: kind and anchor of entries that the target refused before; ``lost``: creates whose accounts a
+    listing may not show; ``asked``: what has been asked.
     """
     wanted = needs_of(job, facts.capabilities).target
     plan, known = make_plan(sight.snapshot), list(asked)
@@ -194,7 +212,7 @@ def make_sure(
                     break
                 plan = make_plan(sight.snapshot)
                 continue
-        sight = list_target(job, systems, facts, why=why, kept=sight.kept)
+        sight = list_target(job, systems, facts, lost, why=why, kept=sight.kept)
         plan = make_plan(sight.snapshot)
     return plan, sight
 
@@ -271,13 +289,14 @@ def see_entry(
     *,
     linked: str | None,
     sought: Sequence[tuple[str, str | None]],
+    late: Collection[tuple[str, str]],
     links: Mapping[Kind, pd.DataFrame],
 ) -> tuple[Sight, list[Hits]]:
     """The target as known, with one entry of it as it is now; never a listing.
 
     ``linked``: id of the entry's account, where it has one. ``sought``: attributes and values by which an account of
-    it would be recognised. ``links``: the ledger's, by kind. Of others, what is not known is null: nothing can be
-    planned for them. Raises: FatalError.
+    it would be recognised; ``late``: those by which it may be shown only in a while. ``links``: the ledger's, by kind.
+    Of others, what is not known is null: nothing can be planned for them. Raises: FatalError.
     """
     target, wanted = systems.target, needs_of(job, facts.capabilities).target
     kept = None if _matches_by_redacted(job) else _believed(job, ledger, Side.TARGET)
@@ -290,7 +309,9 @@ def see_entry(
         Hits(
             path,
             value,
-            no_entries() if value is None else look_up(Question(kind, path, (value,)), target, wanted, known=known),
+            no_entries()
+            if value is None
+            else look_up(Question(kind, path, (value,), late=(path, value) in late), target, wanted, known=known),
         )
         for path, value in sought
     ]

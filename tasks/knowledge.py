@@ -65,6 +65,8 @@ class Question:
     kind: Kind
     attribute: str
     values: tuple[str, ...]
+    late: bool = False
+    """True when such an account may have been made a moment ago, and be shown only in a while."""
 
 
 def questions(
@@ -116,7 +118,7 @@ def look_up(question: Question, target: Target, wanted: Wanted, *, known: pd.Dat
     exist that answer every question about some attribute with nobody, and whoever believes them creates a second
     account. Raises: FatalError; SchemaMismatchError where the target does not find what it has.
     """
-    found = target.find(question.kind, question.attribute, question.values, wanted)
+    found = target.find(question.kind, question.attribute, question.values, wanted, late=question.late)
     if len(found):
         return found
     for id_, value in _witnesses(known, question.attribute):
@@ -136,7 +138,7 @@ def _witnesses(known: pd.DataFrame, attribute: str) -> list[tuple[str, str]]:
     if attribute not in known:
         return []
     having = known[attribute].map(lambda value: isinstance(value, str) and value != "").to_numpy(dtype=bool)
-    if "active" in known and (active := having & (known["active"] == True).fillna(False).to_numpy(dtype=bool)).any():  # noqa: E712
+    if "active" in known and (active := having & known["active"].eq(True).fillna(False).to_numpy(dtype=bool)).any():
         having = active
     some = known[attribute].iloc[np.flatnonzero(having)[:WITNESSES]]
     return [(str(id_), str(value)) for id_, value in some.items()]

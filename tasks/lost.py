@@ -41,7 +41,27 @@ def whereabouts(lost: Collection[Attempt]) -> list[Question]:
     for attempt in lost:
         attribute, value = next(iter(attempt.known_by.items()))
         values.setdefault((attempt.kind, attribute), set()).add(value)
-    return [Question(kind, attribute, tuple(sorted(values[kind, attribute]))) for kind, attribute in sorted(values)]
+    return [
+        Question(kind, attribute, tuple(sorted(values[kind, attribute])), late=True)
+        for kind, attribute in sorted(values)
+    ]
+
+
+def unseen(
+    lost: Sequence[Attempt],
+    job: Job,
+    target: Snapshot,
+    schemas: Mapping[Kind, Mapping[str, AttributeInfo] | None],
+) -> list[Attempt]:
+    """Lost creates of whose accounts a listing shows none: lists may be late."""
+    frames = {one.kind: target.entries(one.kind) for one in lost}
+    exact = {kind: _exact(job, kind, schemas) for kind in frames}
+    return [one for one in lost if not len(_with_values(frames[one.kind], one.known_by, exact[one.kind]))]
+
+
+def _exact(job: Job, kind: Kind, schemas: Mapping[Kind, Mapping[str, AttributeInfo] | None]) -> Collection[str]:
+    rules = job.rules.get(kind)
+    return exact_paths(rules, schemas.get(kind)) if rules is not None else frozenset[str]()
 
 
 def regain(
@@ -63,10 +83,7 @@ def regain(
         linked = links["target_id"].get(attempt.anchor)
         if linked is not None and linked in there.index:
             continue
-        rules = job.users if attempt.kind is Kind.USER else job.groups
-        rules = job.rules.get(attempt.kind)
-        exact = exact_paths(rules, schemas.get(attempt.kind)) if rules is not None else frozenset[str]()
-        ids = _with_values(there, attempt.known_by, exact)
+        ids = _with_values(there, attempt.known_by, _exact(job, attempt.kind, schemas))
         elsewhere = remembered.elsewhere.get(attempt.kind)
         owned = ids.isin(links["target_id"]) | (ids.isin(elsewhere.index) if elsewhere is not None else False)
         if len(free := ids[~owned]) == 1:

@@ -30,7 +30,7 @@ from connectors.scim.bulk import BulkSession
 from connectors.scim.delta import marks_of, read_delta, watermark_of, with_moments
 from connectors.scim.habits import Habits
 from connectors.scim.schema import AttributeInfos
-from connectors.scim.sending import Sender
+from connectors.scim.sending import LOOKS_S, Sender
 from connectors.scim.service import Content, ScimService, as_fatal, bad_paths_as_settings, for_each
 from connectors.scim.settings import ScimSourceSettings, ScimTargetSettings
 from connectors.throttle import Clock
@@ -236,10 +236,12 @@ class ScimTarget:
             max_members_per_change=profile.members_per_request,
         )
 
-    def find(self, kind: Kind, attribute: str, values: Sequence[str], wanted: Wanted) -> pd.DataFrame:
+    def find(
+        self, kind: Kind, attribute: str, values: Sequence[str], wanted: Wanted, *, late: bool = False
+    ) -> pd.DataFrame:
         """See :class:`connectors.contract.Target`."""
         paths = wanted.users if kind is Kind.USER else wanted.groups or ()
-        return self._reader.run(self._reader.service.find, kind, attribute, values, paths)
+        return self._reader.run(self._reader.service.find, kind, attribute, values, paths, LOOKS_S if late else (0.0,))
 
     def fetch(self, kind: Kind, ids: Sequence[str], wanted: Wanted) -> Snapshot:
         """See :class:`connectors.contract.Target`."""

@@ -314,8 +314,18 @@ class ScimService:
         pairs = [(group_id, member) for group_id in group_ids for member in dict.fromkeys(found.get(group_id, ()))]
         return pd.DataFrame(pairs, columns=["group", "member"], dtype="str") if pairs else no_members()
 
-    async def find(self, kind: Kind, attribute: str, values: Sequence[str], paths: Sequence[str]) -> pd.DataFrame:
-        """Entries whose attribute equals one of the values. Raises: FatalError, RetryableError."""
+    async def find(
+        self,
+        kind: Kind,
+        attribute: str,
+        values: Sequence[str],
+        paths: Sequence[str],
+        looks_s: Sequence[float] = (0.0,),
+    ) -> pd.DataFrame:
+        """Entries whose attribute equals one of the values. Raises: FatalError, RetryableError.
+
+        ``looks_s``: seconds before each look for values that nobody had in the looks before.
+        """
         codec = (await self.codecs())[kind]
         filters = (await self.profile()).filters
         if not filters.supported:
@@ -348,9 +358,16 @@ class ScimService:
                 if hits:
                     found.update(hits)
                     spellings[:] = [spelling]
+                    missing.discard(value)
                     return
 
-        await for_each(dict.fromkeys(values), look_up, width=self.pace.concurrency, go_on=lambda: True)
+        missing = set(values)
+        for wait_s in looks_s:
+            if not missing:
+                break
+            if wait_s:
+                await self.clock.sleep(wait_s)
+            await for_each(sorted(missing), look_up, width=self.pace.concurrency, go_on=lambda: True)
         collector.add([found[entry_id] for entry_id in sorted(found)])
         return collector.frame()
 

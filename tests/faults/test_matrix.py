@@ -58,8 +58,8 @@ SWITCHES: dict[str, tuple[str, dict[str, Any]]] = {
     "html after": ("html", {"commit": "after"}),
     "not json before": ("not_json", {}),
     "not json after": ("not_json", {"commit": "after"}),
-    # Longer than a cycle looks for what it has lost; shown when the next one, a day later, has listed everybody.
-    "delayed lists": ("delayed_lists", {"requests": 8}),
+    # Longer than a cycle looks for what it has lost, and than the next one takes to list everybody.
+    "delayed lists": ("delayed_lists", {"requests": 12}),
     "expired token": ("expired_token", {}),
     "closed every few": ("close_every", {"every": 3}),
     "closed, announced": ("close_every", {"every": 1, "announced": True}),

@@ -1,7 +1,6 @@
 """A run that is interrupted while it loads ends within seconds, leaves a ledger that says what is open, and the next
 one goes on."""
 
-import json
 import os
 import signal
 import subprocess
@@ -18,7 +17,7 @@ from prefect.exceptions import ObjectNotFound
 from flows.systems import open_ledger
 from tests.data.expected import desired_state
 from tests.flows.reading_back import differences, read_back
-from tests.flows.workplace import COMMAND, ROOT, Workplace
+from tests.flows.workplace import COMMAND, ROOT, Said, Workplace
 from tests.servers.scim_service import ScimService
 
 pytestmark = [pytest.mark.xdist_group("prefect"), pytest.mark.usefixtures("prefect_api")]
@@ -43,19 +42,19 @@ def attempts() -> dict[str, str]:
 
 
 def interrupted(
-    small: Workplace, api: str, when: Callable[[], bool], how: signal.Signals, **load: Any
-) -> tuple["subprocess.Popen[str]", str, float]:
-    """Interrupts a run as soon as something is true; gives the process, what it said, and how long its end took."""
+    small: Workplace, api: str, when: Callable[[], bool], how: signal.Signals, *words: str, **load: Any
+) -> tuple[Said, float]:
+    """Interrupts a run as soon as something is true; gives what it said, and how long its end took."""
     small.save(load={"batch_size": 40, "concurrency": 4, **load})
-    process = small.start("run", str(small.job), PREFECT_API_URL=api)
+    process = small.start("run", str(small.job), *words, PREFECT_API_URL=api)
     try:
         while not when():
             with pytest.raises(subprocess.TimeoutExpired):  # a run that ends by itself fails the test here
                 process.wait(0.01)
         began = time.monotonic()
         process.send_signal(how)
-        _, err = process.communicate(timeout=WITHIN_S)
-        return process, err, time.monotonic() - began
+        out, err = process.communicate(timeout=WITHIN_S)
+        return Said(process.returncode, out, err), time.monotonic() - began
     finally:
         process.kill()
         process.communicate()
@@ -80,13 +79,17 @@ def creates(service: ScimService) -> int:
     return service.requests["POST /Users"]
 
 
-@pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGINT], ids=["cancelled", "Ctrl-C"])
+@pytest.mark.parametrize(
+    ("how", "workers"),
+    [(signal.SIGTERM, "threads"), (signal.SIGINT, "threads"), (signal.SIGINT, "dask")],
+    ids=["cancelled", "Ctrl-C", "Ctrl-C, processes"],
+)
 def test_what_is_under_way_is_finished_and_nothing_else_is_open(
-    small: Workplace, service: ScimService, prefect_api: str, how: signal.Signals
+    small: Workplace, service: ScimService, prefect_api: str, how: signal.Signals, workers: str
 ) -> None:
     """Requests that were sent get their answers, the others were never about to be sent: no attempt stays open."""
     service.set_fault("latency", seconds=0.2, method="POST,PATCH")
-    _, err, took_s = interrupted(small, prefect_api, lambda: creates(service) > 50, how)
+    said, took_s = interrupted(small, prefect_api, lambda: creates(service) > 50, how, workers=workers)
     print(f"ended {took_s:.1f} s after {how.name}")
     sent = creates(service)
     assert sent < 120, "it went on sending"
@@ -94,27 +97,10 @@ def test_what_is_under_way_is_finished_and_nothing_else_is_open(
         cycle = ledger.last_cycle(JOB)
         assert cycle is not None
         assert (cycle.state, cycle.message.split(";")[0]) == ("stopped", "Stopped: Interrupted")
-        assert cycle.counts["created"] == sent, err
+        assert cycle.counts["created"] == sent, said.err
         assert ledger.open_attempts(JOB) == []
     assert len(attempts()) == sent
-    assert "Traceback" not in err
-    next_run_goes_on(small, service)
-
-
-def test_processes_that_load_finish_what_is_under_way(small: Workplace, service: ScimService, prefect_api: str) -> None:
-    """The same where processes send the batches: each finishes what it has sent and writes it down."""
-    service.set_fault("latency", seconds=0.2, method="POST,PATCH")
-    _, err, took_s = interrupted(small, prefect_api, lambda: creates(service) > 50, signal.SIGINT, workers="dask")
-    print(f"ended {took_s:.1f} s after Ctrl-C")
-    sent = creates(service)
-    assert sent < 120, "it went on sending"
-    with open_ledger() as ledger:
-        cycle = ledger.last_cycle(JOB)
-        assert cycle is not None
-        assert (cycle.state, cycle.counts["created"]) == ("stopped", sent), err
-        assert ledger.open_attempts(JOB) == []
-    assert len(attempts()) == sent
-    assert "Traceback" not in err
+    assert "Traceback" not in said.err
     next_run_goes_on(small.save(load={}), service)
 
 
@@ -127,7 +113,7 @@ def test_what_is_never_answered_is_all_that_stays_open(
     """
     service.set_fault("hang", method="POST", path="^/Users", after=50, commit=commit, seconds=600)
     hung = service.faults["hang"]
-    _, _, took_s = interrupted(small, prefect_api, lambda: hung.struck >= 4, signal.SIGTERM)
+    _, took_s = interrupted(small, prefect_api, lambda: hung.struck >= 4, signal.SIGTERM)
     print(f"ended {took_s:.1f} s after SIGTERM")
     assert hung.struck == 4
     with open_ledger() as ledger:
@@ -152,7 +138,7 @@ def test_waiting_is_over_at_once(
     service.set_fault("latency", method=method, seconds=0.3)  # four are under way before the first one is answered
     service.set_fault(fault, method=method, after=seen, **settings)
     switch = service.faults[fault]
-    _, _, took_s = interrupted(small, prefect_api, lambda: switch.struck >= 4, signal.SIGTERM)
+    _, took_s = interrupted(small, prefect_api, lambda: switch.struck >= 4, signal.SIGTERM)
     print(f"ended {took_s:.1f} s after SIGTERM")
     assert switch.struck == 4
     with open_ledger() as ledger:
@@ -169,7 +155,7 @@ def test_reading_is_interrupted_too(
 ) -> None:
     """A run that waits before it has read everything has nothing to finish."""
     service.set_fault("too_many_requests", method="GET", path="^/Users", seconds=100)
-    _, _, took_s = interrupted(small, prefect_api, lambda: service.faults["too_many_requests"].struck > 0, how)
+    _, took_s = interrupted(small, prefect_api, lambda: service.faults["too_many_requests"].struck > 0, how)
     print(f"ended {took_s:.1f} s after {how.name}")
     with open_ledger() as ledger:
         cycle = ledger.last_cycle(JOB)
@@ -182,19 +168,9 @@ def test_reading_is_interrupted_too(
 def test_the_one_document_is_written_also_then(small: Workplace, service: ScimService, prefect_api: str) -> None:
     """It says what was done, and the status that the command ends with."""
     service.set_fault("latency", seconds=0.2, method="POST,PATCH")
-    small.save(load={"batch_size": 40, "concurrency": 4})
-    process = small.start("run", str(small.job), "--json", PREFECT_API_URL=prefect_api)
-    try:
-        while creates(service) < 20:
-            with pytest.raises(subprocess.TimeoutExpired):
-                process.wait(0.01)
-        process.send_signal(signal.SIGINT)
-        out, _ = process.communicate(timeout=WITHIN_S)
-    finally:
-        process.kill()
-        process.communicate()
-    document = json.loads(out)
-    assert document["exit_status"] == process.returncode == 130
+    said, _ = interrupted(small, prefect_api, lambda: creates(service) >= 20, signal.SIGINT, "--json")
+    document = said.document
+    assert document["exit_status"] == said.status == 130
     assert (document["state"], document["counts"]["created"]) == ("stopped", creates(service))
     assert document["error"].startswith("Interrupted")
 

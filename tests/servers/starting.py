@@ -42,6 +42,13 @@ _NEEDLESS_OF_PREFECT = tuple(
     for name in ("CANCELLATION_CLEANUP", "FOREMAN", "LATE_RUNS", "PAUSE_EXPIRATIONS", "SCHEDULER", "TRIGGERS")
 )
 
+_PREFECT = """
+from flows.server_database import let_writers_queue
+let_writers_queue()
+from prefect.cli import app
+app()
+"""
+
 
 @dataclass(frozen=True, slots=True)
 class Server:
@@ -151,7 +158,7 @@ def prefect_server(
     """
     environment = {"DO_NOT_TRACK": "1", "PREFECT_HOME": str(home), "PREFECT_LOGGING_LEVEL": "WARNING"}
     environment |= {f"PREFECT_SERVER_{name}_ENABLED": "false" for name in ("ANALYTICS", "UI", *_NEEDLESS_OF_PREFECT)}
-    environment |= settings or {}
+    environment |= {"PYTHONPATH": str(Path(__file__).parents[2])} | (settings or {})
 
     def answers(port: int) -> bool:
         try:
@@ -161,7 +168,7 @@ def prefect_server(
             return False
 
     def command(port: int) -> list[str]:
-        return [str(Path(sys.executable).with_name("prefect")), "server", "start", "--host", HOST, "--port", str(port)]
+        return [sys.executable, "-c", _PREFECT, "server", "start", "--host", HOST, "--port", str(port)]
 
     with _folder(logs) as folder:
         log = folder / "prefect-server.log"

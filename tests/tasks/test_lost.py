@@ -12,7 +12,7 @@ from connectors.contract import Action, Change, Kind
 from tasks.job import EntryRules
 from tasks.knowledge import Question
 from tasks.ledger import Attempt, AttemptStatus, Cycle, CycleKind, Ledger
-from tasks.lost import Regained, lost_creates, regain, settle_attempts, whereabouts, with_regained
+from tasks.lost import Regained, lost_creates, regain, settle_attempts, unseen, whereabouts, with_regained
 from tests.tasks.plan.worlds import NOW, World, changes, make_job
 
 
@@ -112,9 +112,17 @@ def test_the_target_is_asked_once_an_attribute() -> None:
     """By the first value alone: the others are compared when the account is there."""
     lost = [attempt("bob"), attempt("ann", externalId="1", userName="ann@x"), attempt("ann2", userName="ann@x")]
     assert whereabouts(lost) == [
-        Question(Kind.USER, "externalId", ("1",)),
-        Question(Kind.USER, "userName", ("ann@x", "bob@x")),
+        Question(Kind.USER, "externalId", ("1",), late=True),
+        Question(Kind.USER, "userName", ("ann@x", "bob@x"), late=True),
     ]
+
+
+def test_a_listing_may_lack_what_a_lost_create_has_made() -> None:
+    """Only those are asked for that it does not show, whoever owns what it shows."""
+    made = world(t1="ann@x")
+    made.link("somebody", "t1")
+    lost = [attempt("ann"), attempt("bob", userName="bob@x")]
+    assert [one.anchor for one in unseen(lost, made.job, made.target(), made.schema)] == ["bob"]
 
 
 def test_whoever_is_gone_by_now_loses_the_account() -> None:

@@ -237,8 +237,8 @@ class Guest:
         form = PatchForm(self.notes.settings.get("patch", PatchForm.PATHS))
         method, body = await self._request(form, entry, change)
         answer = await self.asker.send("POST", BULK, body=bulk_message([Call(method, address, "", body=body)]))
-        seen = await self._seen(await self.codec(Kind.USER), address, entry, change)
-        outcome = seen if succeeded(answer) else said(answer)
+        codec = await self.codec(Kind.USER)
+        outcome = await self._seen(codec, address, entry, change) if succeeded(answer) else said(answer)
         self.notes.note("bulk", "a change in a bulk request", outcome)
         if outcome != DONE and self.notes.said("discovery", "says it supports bulk") == "yes":
             self.notes.settings["bulk"] = 0

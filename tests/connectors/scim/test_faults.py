@@ -17,6 +17,7 @@ from connectors.errors import (
     UnreachableError,
 )
 from connectors.scim.connector import ScimTarget
+from connectors.scim.sending import LOOKS_S
 from tests.connectors.clocks import FakeClock
 from tests.connectors.scim.changes import WORK, act, apply, apply_one, create, create_group, person, update
 from tests.connectors.scim.conftest import Opener
@@ -108,6 +109,23 @@ def test_lists_that_are_late_are_waited_for(service: ScimService, target: ScimTa
     outcome = apply_one(target, create_group("Sales"))
     assert [outcome.target_id] == list(service.groups)
     assert service.requests["POST /Groups"] == 1
+
+
+def test_what_was_made_a_moment_ago_is_asked_for_again(
+    service: ScimService, target: ScimTarget, clock: FakeClock
+) -> None:
+    """Only where the caller knows that it may be there, and only about values that nobody had so far."""
+    apply_one(target, create("bob"))
+    service.set_fault("delayed_lists", requests=4)
+    apply_one(target, create("ann"))
+    names = ["ann@example.com", "bob@example.com", "zoe@example.com"]
+    began = clock.now()
+    assert len(target.find(Kind.USER, "userName", names[:2], Wanted(()))) == 1
+    assert clock.now() == began
+    service.reset_counts()
+    assert len(target.find(Kind.USER, "userName", names, Wanted(()), late=True)) == 2
+    assert 0 < clock.now() - began < 10
+    assert service.requests["GET /Users"] < len(names) * len(LOOKS_S)
 
 
 def test_lists_that_are_too_late_leave_it_unknown(service: ScimService, target: ScimTarget) -> None:
