@@ -15,7 +15,17 @@ from flows.systems import EVALUATING
 from tasks import notify
 from tasks.escrow import Failed, after_load
 from tasks.job import Job
-from tasks.ledger import Cycle, CycleKind, Escrow, JobPausedError, LeaseLostError, Ledger, Pause, StagedState
+from tasks.ledger import (
+    Cycle,
+    CycleKind,
+    Escrow,
+    JobPausedError,
+    JobQuarantinedError,
+    LeaseLostError,
+    Ledger,
+    Pause,
+    StagedState,
+)
 from tasks.plan import Plan
 from tasks.quarantine import (
     Finding,
@@ -69,8 +79,12 @@ def let_begin(ledger: Ledger, job: Job, *, now: datetime) -> None:
         if pause is not None and pause.who == PROVISOR:
             ledger.resume(job.name)
             pause = None
-    refuse_paused(job.name, pause)
-    refuse_quarantined(job.name, quarantine, now=now)
+    try:
+        refuse_paused(job.name, pause)
+        refuse_quarantined(job.name, quarantine, now=now)
+    except (JobPausedError, JobQuarantinedError):
+        notify.weekly(ledger, job, now=now, pages=_pages())  # whoever has forgotten it hears that nothing is done
+        raise
 
 
 def count_stops(ledger: Ledger, cycle: Cycle, error: BaseException | None) -> int:
@@ -119,7 +133,12 @@ def tell(ledger: Ledger, ending: Ending, report: CycleReport) -> None:
         notify.staged(ledger, job, ledger.staged(job.name, state=StagedState.STAGED), now=ending.now)
     if not (report.standing or ending.cycle.kind.partial or _is_called_off(ending.error)):
         notify.troubled(ledger, job, notify.trouble_of(report, ending.error), ending.cycle, now=ending.now)
-    notify.weekly(ledger, job, now=ending.now, pages=os.environ.get("PROVISOR_PAGES_URL", ""))
+    notify.weekly(ledger, job, now=ending.now, pages=_pages())
+
+
+def _pages() -> str:
+    """Where reports are served, empty where nobody serves them."""
+    return os.environ.get("PROVISOR_PAGES_URL", "")
 
 
 def _is_called_off(error: BaseException | None) -> bool:

@@ -123,7 +123,10 @@ def _troubled(report: CycleReport) -> str:
 
 
 def weekly(ledger: Ledger, job: Job, *, now: datetime, pages: str = "") -> None:
-    """Tells with the first cycle of each week (UTC) what was done in the last one. ``pages``: where reports are."""
+    """Tells with the first cycle of each week (UTC), also one that may not begin, what was done in the last one.
+
+    ``pages``: where reports are.
+    """
     if not job.notify:
         return
     monday = now.replace(hour=0, minute=0, second=0, microsecond=0) - timedelta(days=now.weekday())
@@ -133,13 +136,26 @@ def weekly(ledger: Ledger, job: Job, *, now: datetime, pages: str = "") -> None:
         return
     latest = ledger.cycles(job.name, _WEEKS_CYCLES, since=began)
     cycles = [one for one in latest if one.began < monday]
-    if not cycles:
+    if not cycles and not _stands_still(job.name, ledger):
         ledger.tell_once(job.name, WEEK, week, now=now)
         return
     _tell(ledger, job, WEEK, week, f"{job.name}: week of {week}", _week(job, ledger, cycles, pages), now=now)
 
 
+def _stands_still(job: str, ledger: Ledger) -> str:
+    """Why nothing is done at present, as a sentence; empty where the job runs."""
+    if (pause := ledger.paused(job)) is not None:
+        return pause_sentence(job, pause)
+    quarantine = ledger.quarantine(job)
+    return quarantine_sentence(job, quarantine) if quarantine is not None else ""
+
+
 def _week(job: Job, ledger: Ledger, cycles: Sequence[Cycle], pages: str) -> str:
+    lines = [f"{reason}\n"] if (reason := _stands_still(job.name, ledger)) else []
+    return "\n".join([*lines, *(_done_in(cycles) if cycles else ["No cycle ran."]), *_waiting(job, ledger, pages)])
+
+
+def _done_in(cycles: Sequence[Cycle]) -> list[str]:
     states = Counter(one.state for one in cycles)
     ended = ", ".join(f"{count:,} {str(state).replace('_', ' ')}" for state, count in states.most_common())
     done: Counter[str] = Counter()
@@ -148,11 +164,14 @@ def _week(job: Job, ledger: Ledger, cycles: Sequence[Cycle], pages: str) -> str:
     lines = [f"{len(cycles):,} cycles: {ended}.", ""]
     lines += [f"- {count:,} {spoken(name)}" for name, count in done.items() if count] or ["Nothing had to be changed."]
     last = cycles[0]
-    lines += ["", f"The last one, cycle {last.number} of {last.began:%Y-%m-%d %H:%M} UTC. {last.message}"]
+    return [*lines, "", f"The last one, cycle {last.number} of {last.began:%Y-%m-%d %H:%M} UTC. {last.message}"]
+
+
+def _waiting(job: Job, ledger: Ledger, pages: str) -> list[str]:
     waiting, trying = len(ledger.staged(job.name, state=StagedState.STAGED)), len(ledger.escrows(job.name))
-    lines += [f"Now {waiting:,} changes wait for approval, and {trying:,} entries for another attempt."]
+    lines = [f"Now {waiting:,} changes wait for approval, and {trying:,} entries for another attempt."]
     lines += [f"Reports: {pages}"] if pages else []
-    return "\n".join([*lines, f"Everything that was done: provisor log {job.name} --since 7d"])
+    return [*lines, f"Everything that was done: provisor log {job.name} --since 7d"]
 
 
 def send(job: Job, title: str, body: str) -> bool:

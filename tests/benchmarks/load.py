@@ -10,8 +10,9 @@ people between two jobs that run at once, each with half of the concurrency, and
 
 Printed: changes a second while loading (as the report has it) and over the whole run, CPU milliseconds a change (user
 and system time of all processes and threads, the local API included), peak memory, and ratios. With latency, what
-concurrency / latency would allow is the measure. ``--parts`` adds, for the creates, what the ledger, the wire and the
-orchestration take: the same once more, with clocks inside (``load_parts``).
+concurrency / latency would allow is the measure: by the latency as it was set, and by what one request alone takes the
+bare client, which is that and the service's own work. ``--parts`` adds, for the creates, what the ledger, the wire and
+the orchestration take: the same once more, with clocks inside (``load_parts``).
 
 Read the ratios, and CPU before seconds: a busy machine slows everybody.
 """
@@ -38,6 +39,8 @@ from tests.servers.scim_service import ScimProcess
 
 BATCH = 100
 """Members that go into one request."""
+ALONE = 100
+"""Requests by which the latency of one is measured."""
 WIDE = {"count": None, "fraction": 1.0}
 RESULTS = {"creates": "created", "updates": "updated", "disables": "disabled", "memberships": "members_added"}
 
@@ -174,6 +177,16 @@ def bare(requests: Path, service: ScimProcess, concurrency: int, step: str, *, m
     return Measured(members if step == "memberships" else count, float(out.read_text()), cost)
 
 
+def latency_s(requests: Path, service: ScimProcess) -> float:
+    """What one of the requests takes the bare client when nothing else is under way: seconds."""
+    alone = requests.with_name("alone.jsonl")
+    lines = requests.read_bytes().splitlines()[:ALONE]
+    alone.write_bytes(b"\n".join(line.replace(b"rival", b"single") for line in lines))
+    command = [sys.executable, "-m", "tests.benchmarks.load", "--send", str(alone), service.url, "1"]
+    run(command, out=alone.with_suffix(".out"), env={})
+    return float(alone.with_suffix(".out").read_text()) / len(lines)
+
+
 def send(requests: Path, url: str, concurrency: int) -> None:
     """Sends what a file says, a line a request; prints the seconds that it took."""
     import httpx
@@ -255,8 +268,12 @@ def measure(root: Path, service: ScimProcess, options: argparse.Namespace) -> No
             print(f"  bare     {theirs}")
             print(f"  ratio    {ours.per_s / theirs.per_s:.2f} by speed, {theirs.cpu_ms / ours.cpu_ms:.2f} by CPU")
         if options.latency_ms and step != "memberships":
-            limit = options.concurrency / (options.latency_ms / 1000)
-            print(f"           {ours.per_s / limit:.2f} of concurrency / latency, {limit:,.0f}/s")
+            latencies_s = {"as set": options.latency_ms / 1000}
+            if not options.alone:
+                latencies_s["of one request alone"] = latency_s(root / f"{step}.jsonl", service)
+            for which, seconds in latencies_s.items():
+                limit = options.concurrency / seconds
+                print(f"           {ours.per_s / limit:.2f} of {limit:,.0f}/s: concurrency / latency {which}")
         if options.parts and step == "creates":
             again = root / "again"
             write_company(again, people=options.people, groups=options.groups)

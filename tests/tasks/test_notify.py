@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -9,10 +10,21 @@ import pytest
 
 from connectors.contract import Action, Kind
 from connectors.errors import CredentialsError, ErrorCode
+from flows.aftermath import let_begin
 from tasks import notify
 from tasks.escrow import Failed
 from tasks.job import Job
-from tasks.ledger import Cycle, CycleKind, CycleState, Ledger, Pause, Quarantine, Staged
+from tasks.ledger import (
+    Cycle,
+    CycleKind,
+    CycleState,
+    JobPausedError,
+    JobQuarantinedError,
+    Ledger,
+    Pause,
+    Quarantine,
+    Staged,
+)
 from tasks.report import CycleReport
 from tests.servers.mailbox import Mailbox, open_mailbox
 from tests.tasks.plan.worlds import make_job
@@ -187,6 +199,24 @@ def test_the_week_is_summed_up_with_the_first_cycle_of_the_next(ledger: Ledger, 
     notify.weekly(ledger, job, now=monday + timedelta(days=21))  # a week without cycles
     assert mailbox.subjects[1:] == ["test: week of 2026-03-16"]
     assert f"cycle {now.number}" in mailbox.body()
+
+
+def test_a_job_that_stands_still_is_not_forgotten(ledger: Ledger, mailbox: Mailbox, address: str) -> None:
+    """Each week in which a pause or a quarantine keeps it from running it says so, though no cycle begins."""
+    job = job_of(address)
+    monday = datetime(2026, 3, 16, tzinfo=UTC)
+    ledger.pause(job.name, Pause(monday - timedelta(days=9), "ann", "the app is being moved"))
+    for days in (0, 1, 6, 7):
+        with pytest.raises(JobPausedError):
+            let_begin(ledger, job, now=monday + timedelta(days=days))
+    assert mailbox.subjects == ["test: week of 2026-03-09", "test: week of 2026-03-16"]
+    assert "paused since 2026-03-07 00:00 UTC by ann: the app is being moved" in mailbox.body()
+    assert "No cycle ran." in mailbox.body()
+    ledger.resume(job.name)
+    ledger.put_quarantine(job.name, replace(PRESENT, next_attempt=None))
+    with pytest.raises(JobQuarantinedError):
+        let_begin(ledger, job, now=monday + timedelta(days=14))
+    assert "in quarantine since 2026-03-15 12:00 UTC (failures)" in mailbox.body()
 
 
 def test_what_nobody_took_is_told_with_the_next_cycle(
