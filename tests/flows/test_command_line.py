@@ -290,10 +290,10 @@ def test_two_runs_of_one_job_do_not_meet(
     small: Workplace, service: ScimService, provisor: Command, prefect_api: str
 ) -> None:
     """While one run holds the job another one ends at once, with a sentence, status 4, and nothing written."""
-    service.set_fault("hang", method="POST", path="^/Users", after=3, commit="before", seconds=600)
+    service.set_fault("hang", method="POST", path="^/Users", after=50, commit="before", seconds=600)
     process = small.start("run", str(small.job), PREFECT_API_URL=prefect_api)
     try:
-        while not service.faults["hang"].struck:
+        while service.faults["hang"].struck < small.document["load"]["concurrency"]:
             with pytest.raises(subprocess.TimeoutExpired):
                 process.wait(0.01)
         service.reset_counts()
