@@ -136,22 +136,22 @@ def weekly(ledger: Ledger, job: Job, *, now: datetime, pages: str = "") -> None:
         return
     latest = ledger.cycles(job.name, _WEEKS_CYCLES, since=began)
     cycles = [one for one in latest if one.began < monday]
-    if not cycles and not _stands_still(job.name, ledger):
+    if not cycles and not _stands_still(job.name, ledger, before=monday):
         ledger.tell_once(job.name, WEEK, week, now=now)
         return
-    _tell(ledger, job, WEEK, week, f"{job.name}: week of {week}", _week(job, ledger, cycles, pages), now=now)
+    _tell(ledger, job, WEEK, week, f"{job.name}: week of {week}", _week(job, ledger, cycles, pages, now=now), now=now)
 
 
-def _stands_still(job: str, ledger: Ledger) -> str:
-    """Why nothing is done at present, as a sentence; empty where the job runs."""
+def _stands_still(job: str, ledger: Ledger, *, before: datetime) -> str:
+    """Why nothing has been done since some moment before, as a sentence; empty where the job runs, or did then."""
     if (pause := ledger.paused(job)) is not None:
-        return pause_sentence(job, pause)
+        return pause_sentence(job, pause) if pause.since < before else ""
     quarantine = ledger.quarantine(job)
-    return quarantine_sentence(job, quarantine) if quarantine is not None else ""
+    return quarantine_sentence(job, quarantine) if quarantine is not None and quarantine.began < before else ""
 
 
-def _week(job: Job, ledger: Ledger, cycles: Sequence[Cycle], pages: str) -> str:
-    lines = [f"{reason}\n"] if (reason := _stands_still(job.name, ledger)) else []
+def _week(job: Job, ledger: Ledger, cycles: Sequence[Cycle], pages: str, *, now: datetime) -> str:
+    lines = [f"{reason}\n"] if (reason := _stands_still(job.name, ledger, before=now)) else []
     return "\n".join([*lines, *(_done_in(cycles) if cycles else ["No cycle ran."]), *_waiting(job, ledger, pages)])
 
 

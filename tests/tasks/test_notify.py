@@ -205,12 +205,16 @@ def test_a_job_that_stands_still_is_not_forgotten(ledger: Ledger, mailbox: Mailb
     """Each week in which a pause or a quarantine keeps it from running it says so, though no cycle begins."""
     job = job_of(address)
     monday = datetime(2026, 3, 16, tzinfo=UTC)
-    ledger.pause(job.name, Pause(monday - timedelta(days=9), "ann", "the app is being moved"))
+    paused = monday - timedelta(days=7) + HOUR
+    ledger.pause(job.name, Pause(paused, "ann", "the app is being moved"))
+    with pytest.raises(JobPausedError):
+        let_begin(ledger, job, now=paused + HOUR)
+    assert mailbox.subjects == []  # of the week before there is nothing to say
     for days in (0, 1, 6, 7):
         with pytest.raises(JobPausedError):
             let_begin(ledger, job, now=monday + timedelta(days=days))
     assert mailbox.subjects == ["test: week of 2026-03-09", "test: week of 2026-03-16"]
-    assert "paused since 2026-03-07 00:00 UTC by ann: the app is being moved" in mailbox.body()
+    assert "paused since 2026-03-09 01:00 UTC by ann: the app is being moved" in mailbox.body()
     assert "No cycle ran." in mailbox.body()
     ledger.resume(job.name)
     ledger.put_quarantine(job.name, replace(PRESENT, next_attempt=None))
