@@ -32,6 +32,7 @@ from tests.servers.scim_service import ScimService
 pytestmark = pytest.mark.xdist_group("prefect")
 
 JOB = "hr-to-scim"
+BATCH_SIZE = 25
 WITHIN_S = 300
 """Far more than it takes: a run that waits for ever is found out."""
 
@@ -40,7 +41,7 @@ WITHIN_S = 300
 def spread(workplace: Workplace) -> Workplace:
     """A workplace whose job is loaded by two processes, also when half of it is done."""
     generate(people=500, groups=8, plain=True).write(workplace.export)
-    return workplace.save(load={"batch_size": 25, "concurrency": 8, "workers": "dask"})
+    return workplace.save(load={"batch_size": BATCH_SIZE, "concurrency": 8, "workers": "dask"})
 
 
 def said_of_everybody() -> pd.DataFrame:
@@ -89,10 +90,11 @@ def test_a_process_that_dies_stops_the_run_and_the_next_one_goes_on(
     service.set_fault("latency", seconds=0.1, method="POST")
     run = spread.start("run", str(spread.job), PREFECT_API_URL=prefect_api)
     try:
-        while service.requests["POST /Users"] < 60 or len(senders := _senders(run.pid, service)) < PROCESSES:
+        while service.requests["POST /Users"] < 60 or not (senders := _caught_in_a_batch(run.pid, service)):
             with pytest.raises(subprocess.TimeoutExpired):  # a run that ends by itself fails the test here
-                run.wait(0.01)
+                run.wait(0.05)
         senders[0].kill()
+        senders[1].resume()
         out, err = run.communicate(timeout=WITHIN_S)
     finally:
         run.kill()
@@ -125,6 +127,19 @@ def _senders(run: int, service: ScimService) -> list[psutil.Process]:
         for one in psutil.Process(run).children(recursive=True)
         if any(connection.raddr and connection.raddr.port == port for connection in one.net_connections())
     ]
+
+
+def _caught_in_a_batch(run: int, service: ScimService) -> list[psutil.Process]:
+    """Both processes that send, held still, when each has a batch under way; else none, and nobody is held."""
+    senders = _senders(run, service)
+    for one in senders:
+        one.suspend()
+    with open_ledger() as ledger:
+        if len(senders) == PROCESSES and len(ledger.open_attempts(JOB)) > BATCH_SIZE:
+            return senders
+    for one in senders:
+        one.resume()
+    return []
 
 
 @pytest.mark.usefixtures("prefect_api")
