@@ -18,13 +18,13 @@ from prefect.client.schemas.objects import State
 from prefect.runtime import flow_run
 from prefect.task_runners import ThreadPoolTaskRunner
 
-from flows.aftermath import Ending, settle_escrows
-from flows.cycle import Running, ended, running_cycle, stopped
-from flows.on_demand_steps import Asked, Page, Result, UnknownEntryError, act, decide_entry, look_up
-from flows.preview import Decision
+from flows.cycle.aftermath import Ending, settle_escrows
+from flows.cycle.on_demand_steps import Asked, Page, Result, UnknownEntryError, act, decide_entry, look_up
+from flows.cycle.preview import Decision
+from flows.cycle.running import Running, ended, running_cycle, stopped
+from flows.cycle.sight import CycleChoice
+from flows.cycle.systems import now, open_ledger
 from flows.provision import BATCHES_AT_ONCE, STOPS, load
-from flows.sight import CycleChoice
-from flows.systems import now, open_ledger
 from tasks.expressions import Context
 from tasks.job import load_job
 from tasks.ledger import CycleKind

@@ -5,8 +5,8 @@
     target ─ see ──┘                                                        └─ artifacts
 
 Every stage is one hop away in ``tasks``. A stage that reads, writes or takes long runs as a Prefect task; the thinking
-is plain functions. How the target is seen, listed or as last known, is ``flows.sight``'s part. A run that dies is not
-resumed: the next one looks at both sides again and plans from what is there.
+is plain functions. How the target is seen, listed or as last known, is ``flows.cycle.sight``'s part. A run that dies is
+not resumed: the next one looks at both sides again and plans from what is there.
 """
 
 from collections.abc import Callable, Iterator
@@ -23,12 +23,12 @@ from prefect.task_runners import ThreadPoolTaskRunner
 
 from connectors.contract import Snapshot
 from connectors.errors import FatalError
-from flows.attended import attended
-from flows.cycle import Parcel, Running, ended, running_cycle, stopped
-from flows.plan_file import PlanRefusedError
-from flows.preview import Decision, decide
-from flows.sight import CycleChoice, Sight, see_source, see_target
-from flows.systems import recall
+from flows.cycle.attended import attended
+from flows.cycle.plan_file import PlanRefusedError
+from flows.cycle.preview import Decision, decide
+from flows.cycle.running import Parcel, Running, ended, running_cycle, stopped
+from flows.cycle.sight import CycleChoice, Sight, see_source, see_target
+from flows.cycle.systems import recall
 from tasks.agreement import check_agreement
 from tasks.artifacts import publish_plan
 from tasks.checks import refuse_empty
@@ -129,7 +129,7 @@ def read(running: "Parcel[Running]", facts: "Parcel[Facts]") -> "Parcel[Snapshot
 
 @task(task_run_name="see the target", cache_policy=NO_CACHE, persist_result=False)
 def see(running: "Parcel[Running]", facts: "Parcel[Facts]") -> "Parcel[Sight]":
-    """The target as it is, or as it is known to be; see ``flows.sight``."""
+    """The target as it is, or as it is known to be; see ``flows.cycle.sight``."""
     at = running.content
     sight = see_target(at.job, at.systems, at.ledger, facts.content, at.cycle.kind, progress=at.reading("target"))
     at.have_read("target", sight.snapshot)
@@ -155,7 +155,7 @@ def _mapping(job: Job) -> AbstractContextManager[Mapper]:
     """Who does the mapping; other processes do that of a very large job."""
     if job.load.workers is not Workers.DASK:
         return nullcontext(map_entries)
-    from flows.cluster import mapping
+    from flows.cycle.cluster import mapping
 
     return mapping()
 
@@ -176,8 +176,8 @@ def _sending(running: Running, decision: Decision) -> Iterator[tuple[Send, int]]
     """What begins a batch, and how many may be begun; other processes send a load that is worth starting them."""
     spread = running.job.load.workers is Workers.DASK
     if spread and sum(map(len, decision.checked.blocks)) > FIRST_BATCH:
-        from flows.cluster import BATCHES_AT_ONCE as SPREAD_AT_ONCE
-        from flows.cluster import spreading
+        from flows.cycle.cluster import BATCHES_AT_ONCE as SPREAD_AT_ONCE
+        from flows.cycle.cluster import spreading
 
         with spreading(running, decision) as send:
             yield send, SPREAD_AT_ONCE

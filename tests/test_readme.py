@@ -16,8 +16,8 @@ from connectors import registry
 from connectors.contract import Kind, Source, Wanted
 from connectors.http_settings import HttpSettings
 from flows.cli import app
-from flows.running import decide_now
-from flows.show import show_plan
+from flows.cli.here import decide_now
+from flows.show.plan import show_plan
 from tasks.expressions import FUNCTIONS, function_reference
 from tasks.job import BuiltinChecks, Checks, load_job
 from tests.servers.scim_service import ScimService

@@ -28,7 +28,8 @@ def _decide(
 ) -> None:
     import orjson
 
-    from flows.decisions import (
+    from flows.cycle.systems import now, open_ledger
+    from flows.decisions.staged import (
         DecisionError,
         decide_staged,
         decision_sentence,
@@ -36,7 +37,6 @@ def _decide(
         parse_until,
         staged_json,
     )
-    from flows.systems import now, open_ledger
     from tasks.ledger import StagedState
 
     name = job_name(job)
@@ -76,9 +76,9 @@ def restart(
     """Clear what a job remembers, so that the next cycle starts afresh; no account is touched by it."""
     import orjson
 
-    from flows.maintain import RequestError, Scope, count_links, scopes_of
-    from flows.maintain import restart as clear
-    from flows.systems import now, open_ledger
+    from flows.cycle.systems import now, open_ledger
+    from flows.decisions.maintenance import RequestError, Scope, count_links, scopes_of
+    from flows.decisions.maintenance import restart as clear
 
     try:
         scopes = scopes_of(scope)
@@ -103,9 +103,9 @@ def restart(
 
 def pause(job: JobName, why: Why = "", by: By = None) -> None:
     """Pause a job: no cycle begins, and one that runs stops between two batches."""
-    from flows import maintain
-    from flows.decisions import login_name
-    from flows.systems import now, open_ledger
+    from flows.cycle.systems import now, open_ledger
+    from flows.decisions import maintenance as maintain
+    from flows.decisions.staged import login_name
 
     with open_ledger() as ledger:
         print(maintain.pause(ledger, known_job(ledger, job), who=by or login_name(), why=why, now=now()))  # noqa: T201
@@ -113,8 +113,8 @@ def pause(job: JobName, why: Why = "", by: By = None) -> None:
 
 def resume(job: JobName) -> None:
     """Let a paused job go on, and one that is no longer tried after a long quarantine."""
-    from flows import maintain
-    from flows.systems import now, open_ledger
+    from flows.cycle.systems import now, open_ledger
+    from flows.decisions import maintenance as maintain
 
     with open_ledger() as ledger:
         print(maintain.resume(ledger, known_job(ledger, job), now=now()))  # noqa: T201 (this is the command line)

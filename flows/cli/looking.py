@@ -28,9 +28,9 @@ def status(
     """Say how the jobs stand: their last cycles and what waits."""
     import orjson
 
-    from flows.show import console
-    from flows.status import job_status, show_status
-    from flows.systems import open_ledger
+    from flows.cycle.systems import open_ledger
+    from flows.show.plan import console
+    from flows.show.status import job_status, show_status
 
     with open_ledger() as ledger:
         names = [job_name(job)] if job else ledger.jobs()
@@ -64,9 +64,9 @@ def log(
 ) -> None:
     """Show the provisioning log: what was done, or not done, to whom, when and why."""
     from connectors.errors import ErrorCode
-    from flows.log import MomentError, export_csv, parse_moment, show_log, write_csv, write_json
-    from flows.show import console
-    from flows.systems import now, open_ledger
+    from flows.cycle.systems import now, open_ledger
+    from flows.show.log import MomentError, export_csv, parse_moment, show_log, write_csv, write_json
+    from flows.show.plan import console
     from tasks.ledger import LogAction, LogStatus
 
     if out is not None and form is LogFormat.JSON:
@@ -110,11 +110,11 @@ def why(
     """Say why an entry has the account it has, or none: from the source to the target, with the log. Writes nothing."""
     import orjson
 
-    from flows.show import console
-    from flows.systems import now, open_ledger
-    from flows.why import AmbiguousError, gather
-    from flows.why_page import as_json as page
-    from flows.why_page import show
+    from flows.cycle.systems import now, open_ledger
+    from flows.show.plan import console
+    from flows.show.why import AmbiguousError, gather
+    from flows.show.why_page import as_json as page
+    from flows.show.why_page import show
 
     loaded = load(job)
     try:
@@ -138,8 +138,8 @@ def diff(
     """Show what one cycle wanted of the target otherwise than another: who joined, left and changed how."""
     import orjson
 
-    from flows.history import HistoryError, diff_cycles, show_diff
-    from flows.show import console
+    from flows.show.history import HistoryError, diff_cycles, show_diff
+    from flows.show.plan import console
 
     try:
         found = diff_cycles(job_name(job), first, second)
@@ -161,9 +161,9 @@ def history(
     """Show one entry through time: what it should have been, cycle by cycle, and what was done about it."""
     import orjson
 
-    from flows.history import HistoryError, life_of, show_life
-    from flows.show import console
-    from flows.systems import open_ledger
+    from flows.cycle.systems import open_ledger
+    from flows.show.history import HistoryError, life_of, show_life
+    from flows.show.plan import console
 
     with open_ledger() as ledger:
         try:
@@ -185,7 +185,7 @@ def report(
     open_it: Open = False,
 ) -> None:
     """Say where the report of a run is: a page with what was done, what failed and why, and how long it took."""
-    from flows.pages import reports_folder
+    from flows.cycle.pages import reports_folder
     from tasks.pages.layout import numbered
 
     name = job_name(job)
@@ -199,7 +199,7 @@ def report(
 
 def docs(job: JobName, open_it: Open = False) -> None:
     """Say where the Data Docs of a job are: what came of its data checks, cycle by cycle."""
-    from flows.pages import docs_folder
+    from flows.cycle.pages import docs_folder
 
     name = job_name(job)
     page = docs_folder(name) / "index.html"
@@ -209,9 +209,9 @@ def docs(job: JobName, open_it: Open = False) -> None:
 
 
 def _show_page(page: Path, *, open_it: bool) -> None:
-    from flows.home import home
-    from flows.pages import address_of
-    from flows.prefect_home import find_server
+    from flows.cycle.home import home
+    from flows.cycle.pages import address_of
+    from flows.serve.prefect_home import find_server
 
     address = address_of(page)
     if not address and (up := find_server(home())) is not None:

@@ -15,8 +15,8 @@ def check(job: JobFile, as_json: Json = False) -> None:
     import orjson
     from rich.markup import escape
 
-    from flows.show import console
-    from flows.systems import open_systems
+    from flows.cycle.systems import open_systems
+    from flows.show.plan import console
     from tasks.agreement import check_agreement, doubts_about
     from tasks.extract import survey
 
@@ -54,7 +54,7 @@ def probe(
     """Find out how the job's SCIM service really behaves, and write that down as its profile."""
     import orjson
 
-    from flows.probe import as_document, probe_job, profile_file, show_probed, telling, write_profile
+    from flows.show.probe import as_document, probe_job, profile_file, show_probed, telling, write_profile
 
     loaded = load(job)
     path = out or profile_file(loaded)
@@ -104,7 +104,7 @@ def explain(
     as_json: Json = False,
 ) -> None:
     """Show how an expression comes to its value, for given attributes or for a real entry; or run a file of cases."""
-    from flows.explain import WrongRequestError, run_explain, write_json
+    from flows.show.explain import WrongRequestError, run_explain, write_json
 
     if cases is not None and (expression is not None or attr or job is not None or entry is not None):
         raise typer.BadParameter("the file holds everything; only --now and --json go with it", param_hint="--cases")
@@ -114,11 +114,11 @@ def explain(
         raise typer.BadParameter("write an expression, or --job and --entry, or --cases", param_hint="EXPRESSION")
     try:
         if cases is not None:
-            from flows.cases import run_case_file
+            from flows.show.cases import run_case_file
 
             status = run_case_file(cases, now, as_json=as_json)
         elif job is not None and entry is not None:
-            from flows.explain_entry import run_explain_entry
+            from flows.show.explain_entry import run_explain_entry
 
             status = run_explain_entry(job, entry, expression, attr or [], now, as_json=as_json)
         else:
@@ -137,8 +137,8 @@ def import_entra(
     out: Annotated[Path | None, typer.Option(help="Write the job to this file instead of standard output.")] = None,
 ) -> None:
     """Make a job file of an exported Microsoft Entra synchronization schema, and say what it cannot hold."""
-    from flows.entra_import import EntraSchemaError
-    from flows.entra_import.command import run_import
+    from flows.cli.entra_import import EntraSchemaError
+    from flows.cli.entra_import.command import run_import
 
     try:
         run_import(schema_file, out)
@@ -166,7 +166,7 @@ def connectors(as_json: Json = False) -> None:
     import orjson
 
     from connectors.registry import find, names
-    from flows.show import console, table
+    from flows.show.plan import console, table
 
     found = [find(name) for name in names()]
     if as_json:
@@ -186,6 +186,6 @@ def demo(
     folder: Annotated[Path, typer.Option(help="Where everything it writes goes.")] = Path("provisor-demo"),
 ) -> None:
     """Import 1,000 people into a real SCIM server, then apply the next day's export."""
-    from flows.demo import run_demo
+    from flows.cli.demo import run_demo
 
     raise typer.Exit(run_demo(folder))

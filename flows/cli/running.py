@@ -13,7 +13,7 @@ from flows.cli.answering import INTERRUPTED, WRONG, complain, standard_output_fo
 from flows.cli.arguments import JobFile, Json, length, load
 
 if TYPE_CHECKING:
-    from flows.preview import Decision
+    from flows.cycle.preview import Decision
     from tasks.job import Job
     from tasks.report import CycleReport
 
@@ -39,14 +39,14 @@ def plan(
     ] = "24h",
 ) -> None:
     """Show what a cycle would do now; nothing is written to any system."""
-    from flows.running import decide_now
+    from flows.cli.here import decide_now
 
     loaded = load(job)
     life = length(expires, "--expires")
     decision = decide_now(loaded, listing=out is not None)
     if out is not None:
-        from flows.plan_file import write_plan_file
-        from flows.systems import now
+        from flows.cycle.plan_file import write_plan_file
+        from flows.cycle.systems import now
 
         made = write_plan_file(out, decision, loaded, job_file=job, life=life, now=now())
         until = f"until {made.expires_at:%Y-%m-%d %H:%M} UTC"
@@ -56,8 +56,8 @@ def plan(
 
 
 def _show_decision(decision: "Decision", *, as_json: bool, limit: int | None) -> None:
-    from flows.plan_json import write_plan
-    from flows.show import console, show_plan
+    from flows.show.plan import console, show_plan
+    from flows.show.plan_json import write_plan
 
     if as_json:
         write_plan(sys.stdout.buffer, decision)
@@ -83,7 +83,7 @@ def run(
     # Here, so that a wrong file, or a job that is held, is said at once and not after the orchestrator has started.
     at_once = _may_run(load(job), now or [])
     with _orchestrated(as_json) as api_ready:
-        from flows.running import run_cycle
+        from flows.cli.here import run_cycle
 
         report = run_cycle(job, cycle, at_once=at_once, api_ready=api_ready, quiet=as_json)
     _end(report, as_json=as_json)
@@ -95,14 +95,14 @@ def _orchestrated(as_json: bool) -> Iterator[Callable[[], None]]:
 
     Gives what waits for the API. Raises: UnreachableError.
     """
-    from flows import local_api
-    from flows.home import home
+    from flows.cycle.home import home
+    from flows.serve import local_api
 
     try:
         with standard_output_for(as_json), local_api.serving(home()) as api_ready:
             yield api_ready
     except KeyboardInterrupt as interrupt:
-        from flows.running import RunInterrupted
+        from flows.cli.here import RunInterrupted
 
         if as_json and isinstance(interrupt, RunInterrupted):
             _write_report(interrupt.report, INTERRUPTED)
@@ -111,9 +111,9 @@ def _orchestrated(as_json: bool) -> Iterator[Callable[[], None]]:
 
 def _may_run(job: "Job", names: list[str]) -> tuple[str, ...]:
     """Anchors of the entries named with --now; ends the command when the job is paused or in quarantine."""
-    from flows.aftermath import let_begin
-    from flows.maintain import RequestError, anchors_of
-    from flows.systems import now, open_ledger
+    from flows.cycle.aftermath import let_begin
+    from flows.cycle.systems import now, open_ledger
+    from flows.decisions.maintenance import RequestError, anchors_of
 
     with open_ledger() as ledger:
         let_begin(ledger, job, now=now())
@@ -131,10 +131,10 @@ def apply(
     as_json: Json = False,
 ) -> None:
     """Carry out a plan that was reviewed, exactly; refused when anything would be done otherwise by now."""
-    from flows.aftermath import let_begin
-    from flows.plan_file import read_plan_file, refuse_unfit
-    from flows.running import listing_cycle
-    from flows.systems import now, open_ledger
+    from flows.cli.here import listing_cycle
+    from flows.cycle.aftermath import let_begin
+    from flows.cycle.plan_file import read_plan_file, refuse_unfit
+    from flows.cycle.systems import now, open_ledger
 
     # Here, so that a plan which cannot be carried out is refused before the orchestrator has started.
     read = read_plan_file(plan)
@@ -145,7 +145,7 @@ def apply(
         refuse_unfit(read, loaded, ledger, now=now())
         cycle = listing_cycle(ledger, loaded)
     with _orchestrated(as_json) as api_ready:
-        from flows.running import run_cycle
+        from flows.cli.here import run_cycle
 
         report = run_cycle(job_file, cycle, plan_file=plan, api_ready=api_ready, quiet=as_json)
     _end(report, as_json=as_json)
@@ -171,8 +171,8 @@ def undo(
     as_json: Json = False,
 ) -> None:
     """Take a cycle back, as far as the target is still as it left it; the job is paused by that."""
-    from flows.running import decide_undo_now, run_undo
-    from flows.undo import Wishes
+    from flows.cli.here import decide_undo_now, run_undo
+    from flows.cycle.undo import Wishes
 
     wishes = Wishes(recreate=recreate, delete_created=delete_created, leave_alone=leave_alone)
     loaded = load(job)
@@ -189,7 +189,7 @@ def undo(
 
 def _say_paused(job: str) -> None:
     """How a paused job goes on."""
-    from flows.systems import open_ledger
+    from flows.cycle.systems import open_ledger
     from tasks.quarantine import pause_sentence
 
     with open_ledger() as ledger:
@@ -227,11 +227,11 @@ def on_demand(
     """Provision one user, or one group with its members, now, and show every step of it."""
     import orjson
 
-    from flows import local_api
-    from flows.home import home
-    from flows.on_demand_page import preview_on_demand, show_page
-    from flows.on_demand_steps import UnknownEntryError
-    from flows.show import console
+    from flows.cycle.home import home
+    from flows.cycle.on_demand_steps import UnknownEntryError
+    from flows.serve import local_api
+    from flows.show.on_demand import preview_on_demand, show_page
+    from flows.show.plan import console
 
     loaded = load(job)
     try:

@@ -19,7 +19,7 @@ def up(
     ] = None,
 ) -> None:
     """Serve the jobs of a folder: a Prefect server with its UI, deployments with their schedules, and a worker."""
-    from flows.up import run_up
+    from flows.serve.up import run_up
 
     raise typer.Exit(run_up(folder, port, pages_port or port + 1))
 
@@ -32,13 +32,13 @@ def deploy(
     ] = None,
 ) -> None:
     """Deploy the jobs of a folder to the Prefect server that is up or configured; deploying again updates them."""
-    from flows import local_api
-    from flows.home import home
-    from flows.jobs_of import jobs_of, refuse_wrong_files
-    from flows.prefect_home import find_server
+    from flows.cycle.home import home
+    from flows.serve import local_api
+    from flows.serve.jobs_of import jobs_of, refuse_wrong_files
+    from flows.serve.prefect_home import find_server
 
     if to is not None:
-        from flows.project_file import write_project_file
+        from flows.serve.project_file import write_project_file
 
         write_project_file(to, jobs_of(folder))
         return
@@ -48,8 +48,8 @@ def deploy(
         complain("No Prefect server is known here: start one with provisor up, or set PREFECT_API_URL.", WRONG)
     with local_api.serving(home()):
         from connectors.blocks import register
-        from flows.automations import find_the_dead
-        from flows.deploy import deploy_folder
+        from flows.serve.automations import find_the_dead
+        from flows.serve.deploy import deploy_folder
 
         register()
         if own:

@@ -82,7 +82,7 @@ def _children(parent: int) -> Iterator[float]:
 def watch(parts: Parts) -> None:
     """Puts the clocks in."""
     import flows.provision
-    from flows.cycle import Running
+    from flows.cycle.running import Running
     from tasks.ledger import Ledger
 
     def timed(name: str, inner: Callable[..., Any]) -> Callable[..., Any]:
@@ -134,14 +134,14 @@ def show(parts: Parts) -> None:
 
 
 def main() -> None:
-    from flows.home import home
-    from flows.local_api import serving
+    from flows.cycle.home import home
+    from flows.serve.local_api import serving
 
     parts = Parts()
     with serving(home()) as api_ready:
         watch(parts)
-        from flows.running import run_cycle
-        from flows.sight import CycleChoice
+        from flows.cli.here import run_cycle
+        from flows.cycle.sight import CycleChoice
 
         report = run_cycle(Path(sys.argv[1]), CycleChoice.AUTO, at_once=(), api_ready=api_ready, quiet=True)
         assert report is not None

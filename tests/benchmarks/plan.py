@@ -215,8 +215,8 @@ def link_everybody(job_file: Path, env: dict[str, str]) -> None:
     """Writes the links that a first cycle would write before it loads."""
     os.environ |= env
     from connectors.contract import Kind
-    from flows.running import decide_now
-    from flows.systems import now, open_ledger
+    from flows.cli.here import decide_now
+    from flows.cycle.systems import now, open_ledger
     from tasks.job import load_job
     from tasks.ledger import CycleKind
 
@@ -259,10 +259,10 @@ def environment(folder: Path, service: ScimProcess) -> dict[str, str]:
 def print_stages(job_file: Path, env: dict[str, str]) -> None:
     """Ours once more in this process, with a clock around each part; CPU seconds of all threads."""
     os.environ |= env
-    import flows.preview
+    import flows.cycle.preview
     import tasks.plan.build
-    from flows.plan_json import write_plan
-    from flows.running import decide_now
+    from flows.cli.here import decide_now
+    from flows.show.plan_json import write_plan
     from tasks.job import load_job
 
     spent: dict[str, tuple[float, float]] = {}
@@ -284,15 +284,15 @@ def print_stages(job_file: Path, env: dict[str, str]) -> None:
 
         setattr(module, function, timed)
 
-    watch(flows.preview, "see_source", "reading source")
-    watch(flows.preview, "see_target", "reading target")
-    watch(flows.preview, "recall", "ledger")
+    watch(flows.cycle.preview, "see_source", "reading source")
+    watch(flows.cycle.preview, "see_target", "reading target")
+    watch(flows.cycle.preview, "recall", "ledger")
     watch(tasks.plan.build, "select", "scope")
     watch(tasks.plan.build, "map_entries", "mapping")
     watch(tasks.plan.build, "match_entries", "matching")
     watch(tasks.plan.build, "plan_entries", "plan")
     watch(tasks.plan.build, "plan_memberships", "memberships")
-    watch(flows.preview, "check_plan", "guards")
+    watch(flows.cycle.preview, "check_plan", "guards")
     decision = decide_now(load_job(job_file))
     with Path(os.devnull).open("wb") as stream, clock("JSON"):
         write_plan(stream, decision)

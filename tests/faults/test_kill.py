@@ -16,8 +16,8 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from flows.lease import LEASE
-from flows.systems import FINISHED, open_ledger
+from flows.cycle.lease import LEASE
+from flows.cycle.systems import FINISHED, open_ledger
 from tests.faults.changes import OPERATIONS
 from tests.faults.company import JOB
 from tests.faults.conftest import Bench, Provisioned

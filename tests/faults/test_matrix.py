@@ -18,7 +18,7 @@ from typing import Any
 import pytest
 
 from connectors.contract import Kind
-from flows.systems import open_ledger
+from flows.cycle.systems import open_ledger
 from tests.faults.changes import OPERATIONS, Operation
 from tests.faults.company import JOB, person
 from tests.faults.conftest import Bench

@@ -7,7 +7,7 @@ import orjson
 import pytest
 
 from connectors.contract import Kind
-from flows.systems import open_ledger
+from flows.cycle.systems import open_ledger
 from tests.faults.company import JOB, Person, person, user_name
 from tests.faults.conftest import Bench
 from tests.faults.test_matrix import A_DAY

@@ -15,13 +15,13 @@ from prefect.exceptions import Pause
 from prefect.flow_engine import run_flow_sync
 from prefect.states import Pending
 
-from flows import scheduled
-from flows.deploy import deploy_folder
-from flows.forms import decide
-from flows.maintain import pause
+from flows.cycle.running import scheduled
+from flows.cycle.scheduled import stand_aside
+from flows.cycle.systems import CLOCK, open_ledger
+from flows.decide import decide
+from flows.decisions.maintenance import pause
 from flows.provision import provision
-from flows.scheduled import stand_aside
-from flows.systems import CLOCK, open_ledger
+from flows.serve.deploy import deploy_folder
 from tasks.job import load_job
 from tasks.ledger import StagedState
 from tests.flows.workplace import Workplace

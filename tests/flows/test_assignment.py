@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from connectors.contract import Action
-from flows.running import decide_now
+from flows.cli.here import decide_now
 from tasks.job import load_job
 from tests.servers.scim_service import ScimService
 

@@ -9,7 +9,7 @@ import pytest
 
 from connectors.contract import Action
 from connectors.errors import SettingsError
-from flows.running import decide_now
+from flows.cli.here import decide_now
 from tasks.job import load_job
 from tests.flows.workplace import Said, Workplace
 from tests.servers.scim_service import ScimService

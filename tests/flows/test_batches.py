@@ -5,7 +5,7 @@ import threading
 import pytest
 
 from connectors.errors import CredentialsError, HaltedError
-from flows.batches import Batches
+from flows.cycle.batches import Batches
 
 
 def test_a_batch_that_was_stopped_is_the_last() -> None:

@@ -9,9 +9,9 @@ import pytest
 from click.testing import Result
 from typer.testing import CliRunner
 
-from flows import cases
-from flows.cases import Actual
 from flows.cli import app
+from flows.show.cases import Actual
+from flows.show.plan import cases
 
 GOLDEN = Path(__file__).parent / "explain"
 VECTORS = Path(__file__).parents[1] / "tasks" / "expressions" / "vectors.json"

@@ -3,7 +3,7 @@
 import pytest
 
 from connectors.contract import Kind
-from flows.systems import open_ledger
+from flows.cycle.systems import open_ledger
 from tests.data.expected import desired_state
 from tests.flows.reading_back import differences, read_back
 from tests.flows.workplace import Workplace, kill_hanging, writes

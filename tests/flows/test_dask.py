@@ -15,10 +15,10 @@ import psutil
 import pytest
 
 from connectors.contract import Kind
-from flows.cluster import PROCESSES
-from flows.plan_json import write_plan
-from flows.preview import decide, look
-from flows.systems import open_ledger, open_systems
+from flows.cycle.cluster import PROCESSES
+from flows.cycle.preview import decide, look
+from flows.cycle.systems import open_ledger, open_systems
+from flows.show.plan_json import write_plan
 from tasks.expressions import Context
 from tasks.job import load_job
 from tasks.mapping import map_entries
@@ -62,7 +62,7 @@ def test_it_comes_to_the_same_as_without(
     spread: Workplace, service: ScimService, prefect_api: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Accounts, memberships and every line of the log. Credentials are not among what the processes are given."""
-    from flows.cluster import Loading
+    from flows.cycle.cluster import Loading
 
     given = pickle.dumps(Loading(load_job(spread.job), "the target"))
     assert (b"SCIM_TOKEN" in given, b"a-token" in given) == (True, False)
@@ -147,7 +147,7 @@ def test_two_processes_map_and_the_plan_is_the_same_byte_for_byte(
     workplace: Workplace, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Also of people who are there to break careless code; the run itself maps nothing then."""
-    from flows.cluster import mapping
+    from flows.cycle.cluster import mapping
 
     job, context = load_job(workplace.job), Context(now=datetime(2026, 3, 15, tzinfo=UTC))
     with open_ledger() as ledger, open_systems(job) as systems, mapping(where=lambda *_: True) as mapper:
@@ -164,7 +164,7 @@ def test_two_processes_map_and_the_plan_is_the_same_byte_for_byte(
 
 def test_what_is_mapped_quickly_is_mapped_here(workplace: Workplace, monkeypatch: pytest.MonkeyPatch) -> None:
     """To send entries to and fro takes longer than most mappings do; no process is started for these."""
-    from flows import cluster
+    from flows.cycle.running import cluster
 
     job, context = load_job(workplace.job), Context(now=datetime(2026, 3, 15, tzinfo=UTC))
     with open_ledger() as ledger, open_systems(job) as systems:

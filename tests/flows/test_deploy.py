@@ -11,8 +11,8 @@ import httpx
 import pytest
 from ruamel.yaml import YAML
 
-from flows.jobs_of import jobs_of
-from flows.project_file import write_project_file
+from flows.serve.jobs_of import jobs_of
+from flows.serve.project_file import write_project_file
 from tests.flows.workplace import ROOT
 
 JOBS = ROOT / "flows" / "jobs"

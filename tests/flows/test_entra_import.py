@@ -10,9 +10,9 @@ from click.testing import Result
 from typer.testing import CliRunner
 
 from flows.cli import app
-from flows.entra_import import EntraSchemaError, Handling, Schema, import_schema, job_text, read_schema
-from flows.entra_import.schema import Node
-from flows.entra_import.sources import expression_of, negates_soft_deleted, tidy
+from flows.cli.entra_import import EntraSchemaError, Handling, Schema, import_schema, job_text, read_schema
+from flows.cli.entra_import.schema import Node
+from flows.cli.entra_import.sources import expression_of, negates_soft_deleted, tidy
 from tasks.expressions import check_expression, compile_expression
 from tasks.job import Apply, Job, Operator, load_job
 

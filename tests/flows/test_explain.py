@@ -11,7 +11,7 @@ from click.testing import Result
 from typer.testing import CliRunner
 
 from flows.cli import app, main
-from flows.explain import WrongRequestError, read_attributes, read_now
+from flows.show.explain import WrongRequestError, read_attributes, read_now
 
 GOLDEN = Path(__file__).parent / "explain"
 Golden = Callable[[Path, str], None]

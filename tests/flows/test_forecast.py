@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 
 import pytest
 
-from flows.forecast import (
+from flows.cycle.forecast import (
     LOAD_MS,
     LOAD_REQUESTS,
     Forecast,
@@ -15,7 +15,7 @@ from flows.forecast import (
     pace_counts,
     spoken,
 )
-from flows.systems import open_ledger
+from flows.cycle.systems import open_ledger
 from tasks.ledger import Cycle, CycleKind, CycleState
 from tests.flows.workplace import Said, Workplace
 from tests.servers.scim_service import ScimService

@@ -3,7 +3,7 @@
 import pytest
 
 from connectors.contract import Action
-from flows.systems import open_ledger
+from flows.cycle.systems import open_ledger
 from tasks.ledger import LogAction
 from tests.data.expected import State, desired_state
 from tests.flows.reading_back import differences, read_back

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from connectors.contract import Action
-from flows.systems import now, open_ledger
+from flows.cycle.systems import now, open_ledger
 from tasks.ledger import LogAction, Staged, StagedState
 from tests.data.expected import State, desired_state
 from tests.flows.workplace import Command, Row, Workplace, without_reports

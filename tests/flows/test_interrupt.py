@@ -14,7 +14,7 @@ import pytest
 import sqlalchemy as sa
 from prefect.exceptions import ObjectNotFound
 
-from flows.systems import open_ledger
+from flows.cycle.systems import open_ledger
 from tests.data.expected import desired_state
 from tests.flows.reading_back import differences, read_back
 from tests.flows.workplace import COMMAND, ROOT, Said, Workplace

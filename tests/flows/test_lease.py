@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from flows.lease import LEASE, holding
+from flows.cycle.lease import LEASE, holding
 from tasks.ledger import JobBusyError, Lease, LeaseLostError, Ledger, LedgerError
 
 NOW = datetime(2026, 3, 15, 12, tzinfo=UTC)

@@ -11,12 +11,12 @@ from pathlib import Path
 
 import pytest
 
-from flows import local_api
+from flows.serve import local_api
 
 HOLD = """
 import sys
 from pathlib import Path
-from flows import local_api
+from flows.serve import local_api
 with local_api.serving(Path(sys.argv[1])) as ready:
     ready()
     import os

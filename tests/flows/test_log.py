@@ -14,8 +14,8 @@ import pytest
 
 from connectors.contract import Kind
 from connectors.errors import ErrorCode
-from flows.log import FILES, MomentError, export_csv, parse_moment, write_csv, write_json
-from flows.systems import open_ledger
+from flows.cycle.systems import open_ledger
+from flows.show.log import FILES, MomentError, export_csv, parse_moment, write_csv, write_json
 from tasks.job import JobError, load_job
 from tasks.ledger import CycleKind, CycleState, Ledger, LogAction, LogEntry, LogStatus, Modified
 from tests.flows.workplace import Said, Workplace

@@ -10,8 +10,8 @@ from prefect.client.schemas.objects import FlowRun
 
 from connectors.contract import Kind
 from connectors.errors import ErrorCode
-from flows.initiator import started_by
-from flows.systems import open_ledger
+from flows.cycle.systems import open_ledger
+from flows.decisions.initiator import started_by
 from tasks.ledger import LogLine
 from tests.data.expected import desired_state
 from tests.flows.workplace import Workplace, at

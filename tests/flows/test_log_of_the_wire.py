@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 
-from flows.systems import open_ledger
+from flows.cycle.systems import open_ledger
 from tasks.ledger import READ_BACK, LogLine
 from tests.flows.workplace import Row, Workplace, kill_hanging
 from tests.servers.scim_service import ScimService

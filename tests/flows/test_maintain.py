@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 
 from connectors.contract import Action, Kind
-from flows.maintain import USUAL, RequestError, Scope, anchors_of, pause, restart, resume, scopes_of
+from flows.decisions.maintenance import USUAL, RequestError, Scope, anchors_of, pause, restart, resume, scopes_of
 from tasks.ledger import (
     CycleKind,
     CycleState,

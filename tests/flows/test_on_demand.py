@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from flows.systems import open_ledger
+from flows.cycle.systems import open_ledger
 from tasks.ledger import CycleKind, Pause
 from tests.flows.workplace import Command, Row, Workplace, accounts, kill_hanging, staff, writes
 from tests.servers.scim_service import ScimService
@@ -331,8 +331,8 @@ def test_it_runs_while_the_job_is_paused_and_says_so(
 
 def test_a_running_cycle_keeps_it_out(settled: Workplace, service: ScimService, provisor: Command) -> None:
     """The job has one runner at a time: a sentence, and nothing is sent."""
-    from flows.lease import holding
-    from flows.systems import now
+    from flows.cycle.lease import holding
+    from flows.cycle.systems import now
 
     settled.change(staff(settled)[0]["employeeId"], lambda row: row | {"jobTitle": "Chief"})
     with open_ledger() as ledger, holding(ledger, "hr-to-scim", clock=now):

@@ -8,7 +8,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from flows.page_server import find_page, serving_pages
+from flows.serve.page_server import find_page, serving_pages
 from tests.flows.workplace import Command
 from tests.servers.starting import free_port
 

@@ -10,9 +10,9 @@ from pathlib import Path
 import orjson
 import pytest
 
-from flows import plan_file
-from flows.plan_file import PlanRefusedError, differences, read_plan_file
-from flows.systems import now, open_ledger
+from flows.cycle.plan_file import PlanRefusedError, differences, read_plan_file
+from flows.cycle.running import plan_file
+from flows.cycle.systems import now, open_ledger
 from tasks.ledger import CycleState, StagedState
 from tests.data.expected import State, desired_state
 from tests.flows.reading_back import differences as differing

@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from connectors.contract import Action, Kind
-from flows.plan_json import changes_of
+from flows.show.plan_json import changes_of
 from tasks.ledger import REDACTED
 from tasks.plan import Block, Wave
 

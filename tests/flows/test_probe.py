@@ -7,7 +7,7 @@ import pytest
 
 from connectors.errors import SettingsError
 from connectors.scim.profile import file_name, read_profile
-from flows.probe import probe_job
+from flows.show.probe import probe_job
 from tests.flows.workplace import Workplace
 from tests.servers.scim_service import ScimService
 

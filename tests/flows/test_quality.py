@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from flows.pages import docs_folder, reports_folder
-from flows.sight import CycleChoice
-from flows.systems import figures_folder, open_ledger
+from flows.cycle.pages import docs_folder, reports_folder
+from flows.cycle.sight import CycleChoice
+from flows.cycle.systems import figures_folder, open_ledger
 from tasks.expectations import keep_known, read_figures, read_known
 from tasks.job import Checked
 from tasks.ledger import CycleState

@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from flows.deploy import FORMS, rhythm_of, schema_of
-from flows.jobs_of import jobs_of
-from flows.picture import picture, schedule_sentence
+from flows.serve.deploy import FORMS, rhythm_of, schema_of
+from flows.serve.jobs_of import jobs_of
+from flows.show.picture import picture, schedule_sentence
 from tasks.job import Blackout, JobError, Schedule, load_job
 from tests.flows.workplace import ROOT
 

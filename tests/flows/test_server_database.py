@@ -9,7 +9,7 @@ import pytest
 import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncConnection, create_async_engine
 
-from flows.server_database import let_writers_queue
+from flows.serve.server_database import let_writers_queue
 
 
 def _insert(number: int) -> sa.TextClause:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from flows.sharing import PRESENT, Share, sharing
+from flows.cycle.pace import PRESENT, Share, sharing
 from tasks.ledger import Ledger, LedgerError
 from tests.flows.workplace import ROOT
 from tests.servers.scim_service import ScimService
@@ -23,7 +23,7 @@ from pathlib import Path
 from connectors.contract import Pace
 from connectors.http import Call, Effect, HttpSession
 from connectors.http_settings import HttpSettings
-from flows.sharing import Share, sharing
+from flows.cycle.pace import Share, sharing
 from tasks.ledger import Ledger
 
 name, url, rate, number = sys.argv[1], sys.argv[2], float(sys.argv[3]), int(sys.argv[4])

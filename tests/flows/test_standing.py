@@ -7,11 +7,11 @@ import pytest
 
 from connectors.contract import Kind
 from connectors.errors import CredentialsError
-from flows import local_api
-from flows.aftermath import PROVISOR
-from flows.cycle import CycleChoice, running_cycle
-from flows.running import run_cycle
-from flows.systems import open_ledger
+from flows.cli.here import run_cycle
+from flows.cycle.aftermath import PROVISOR
+from flows.cycle.running import CycleChoice, running_cycle
+from flows.cycle.systems import open_ledger
+from flows.serve import local_api
 from tasks.escrow import given_up
 from tasks.extract import survey
 from tasks.ledger import CycleState, JobPausedError, JobQuarantinedError, Ledger, Pause

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from connectors.contract import Kind
-from flows.systems import now, open_ledger
+from flows.cycle.systems import now, open_ledger
 from tasks.ledger import CycleKind, CycleState, LinkState, LogAction, LogStatus
 from tests.data.expected import State, desired_state
 from tests.flows.reading_back import Found, read_back

@@ -11,10 +11,10 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from flows.systems import CLOCK, open_ledger
-from flows.why import AmbiguousError, Evidence, gather
-from flows.why_page import as_json, show
-from flows.why_sentence import sentence
+from flows.cycle.systems import CLOCK, open_ledger
+from flows.show.why import AmbiguousError, Evidence, gather
+from flows.show.why_page import as_json, show
+from flows.show.why_sentence import sentence
 from tasks.job import load_job
 from tests.flows.workplace import EXPORT, Said, Workplace, at
 from tests.servers.scim_service import ScimService

@@ -17,9 +17,9 @@ import orjson
 import pytest
 from ruamel.yaml import YAML
 
-from flows import local_api
-from flows.running import run_cycle
-from flows.systems import CLOCK
+from flows.cli.here import run_cycle
+from flows.cycle.systems import CLOCK
+from flows.serve import local_api
 from tasks.report import CycleReport
 from tests.data.expected import State
 from tests.servers.scim_service import ScimService

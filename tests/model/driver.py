@@ -20,15 +20,15 @@ from typing import Any
 
 import pytest
 
-import flows.cycle
-import flows.progress
+import flows.cycle.progress
+import flows.cycle.running
 import flows.provision
 from connectors.wire import Answer, Wire
-from flows.lease import LEASE
-from flows.preview import preview
-from flows.progress import WATCHER
-from flows.sight import CycleChoice
-from flows.systems import CLOCK, open_ledger, open_systems
+from flows.cycle.lease import LEASE
+from flows.cycle.preview import preview
+from flows.cycle.progress import WATCHER
+from flows.cycle.sight import CycleChoice
+from flows.cycle.systems import CLOCK, open_ledger, open_systems
 from tasks.expressions import Context
 from tasks.job import load_job
 from tasks.ledger import Ledger
@@ -312,8 +312,8 @@ def _orchestrated_by_nobody(ledger: Ledger, power: Power, onlooker: _Onlooker) -
                 patch.setattr(flows.provision, name, getattr(flows.provision, name).fn)
             patch.setattr(flows.provision, "load_one", _Inline(flows.provision.load_one.fn))
             patch.setattr(flows.provision, "publish_plan", _nothing)
-            patch.setattr(flows.progress, "begin_progress", _nothing)
-            patch.setattr(flows.cycle, "open_ledger", open_mortal_ledger)
+            patch.setattr(flows.cycle.progress, "begin_progress", _nothing)
+            patch.setattr(flows.cycle.running, "open_ledger", open_mortal_ledger)
             patch.setattr(Wire, "exchange", mortal_exchange)
             patch.setattr(SnapshotStore, "keep", mortal_keep)
             yield

@@ -13,9 +13,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from connectors.contract import Action, Capabilities, Kind, Unreadable
-from flows.plan_json import write_plan
-from flows.preview import Decision
-from flows.sight import Sight
+from flows.cycle.preview import Decision
+from flows.cycle.sight import Sight
+from flows.show.plan_json import write_plan
 from tasks.checks import check_plan
 from tasks.job import Job, Limit, Limits
 from tasks.plan import Cause

@@ -23,7 +23,7 @@ import orjson
 import pytest
 from ruamel.yaml import YAML
 
-from flows.probe import probe_job
+from flows.show.probe import probe_job
 from tasks.job import load_job
 from tests.data.expected import ENTERPRISE, State, desired_state
 from tests.data.fixed_people import FIXED_PEOPLE

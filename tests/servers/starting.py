@@ -43,7 +43,7 @@ _NEEDLESS_OF_PREFECT = tuple(
 )
 
 _PREFECT = """
-from flows.server_database import let_writers_queue
+from flows.serve.server_database import let_writers_queue
 let_writers_queue()
 from prefect.cli import app
 app()

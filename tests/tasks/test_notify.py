@@ -10,7 +10,7 @@ import pytest
 
 from connectors.contract import Action, Kind
 from connectors.errors import CredentialsError, ErrorCode
-from flows.aftermath import let_begin
+from flows.cycle.aftermath import let_begin
 from tasks import notify
 from tasks.escrow import Failed
 from tasks.job import Job

@@ -1,0 +1,153 @@
+"""``provisor demo``: two days in the life of an organisation, against a real SCIM server.
+
+Everything it writes goes into one folder: the exports, the job, the state, the server's log.
+"""
+
+import os
+import secrets
+import shutil
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from rich.console import Console
+from rich.markup import escape
+from rich.rule import Rule
+
+from connectors.errors import SettingsError, UnreachableError
+from flows.serve import local_api
+
+SHIPPED = Path(__file__).parents[1] / "jobs"
+JOB = "hr-to-scim"
+_MARK = ".provisor-demo"
+"""Tells a folder of ours from one that a person would miss."""
+_WAIT_S = 30.0
+
+
+def run_demo(folder: Path) -> int:
+    """Plays both days in ``folder``; gives the exit status. Raises: SettingsError, UnreachableError."""
+    folder = folder.absolute()
+    _make_folder(folder)
+    os.environ["PROVISOR_HOME"] = str(folder / "state")
+    from flows.show.plan import console
+
+    out = console()
+    out.print(f"Everything of this demo lies in [bold]{escape(str(folder))}[/].")
+    with local_api.serving(folder / "state") as api_ready, _scim_server(folder) as url:
+        out.print(f"A SCIM server (scim2-server) answers at {url}.")
+        status = _play(out, _write_job(folder, url), folder, api_ready)
+    _tell_where(out, folder)
+    return status
+
+
+def _play(out: Console, job: Path, folder: Path, api_ready: Callable[[], None]) -> int:
+    _title(out, "Day one: the HR export has 1,000 people, the app has nobody. This is the plan")
+    _show_plan(out, job)
+    _title(out, "Carry it out, as a Prefect flow run")
+    status = _cycle(job, api_ready)
+    _title(out, "Once more: nothing has changed, so nothing is written")
+    status = max(status, _cycle(job, api_ready))
+    _put_next_export(folder)
+    _title(out, "Day two: joiners, movers, leavers, a marriage, a rehire. This is the plan")
+    _show_plan(out, job)
+    _title(out, "Carry it out")
+    return max(status, _cycle(job, api_ready))
+
+
+def _show_plan(out: Console, job: Path) -> None:
+    from flows.cli.here import decide_now
+    from flows.show.plan import show_plan
+    from tasks.job import load_job
+
+    show_plan(out, decide_now(load_job(job)), limit=2)
+
+
+def _cycle(job: Path, api_ready: Callable[[], None]) -> int:
+    from flows.cli.here import run_cycle
+
+    return run_cycle(job, "auto", api_ready=api_ready).exit_status
+
+
+def _title(out: Console, text: str) -> None:
+    out.print()
+    out.print(Rule(f"[bold]{text}[/]", align="left"))
+
+
+def _make_folder(folder: Path) -> None:
+    """An empty folder; a demo that ran here before is replaced, anything else is left alone."""
+    if folder.exists() and any(folder.iterdir()):
+        if not (folder / _MARK).exists():
+            raise SettingsError(f"The folder {folder} is not empty and not from a demo: choose another with --folder.")
+        shutil.rmtree(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / _MARK).touch()
+    shutil.copytree(SHIPPED / JOB, folder / JOB, ignore=shutil.ignore_patterns("next"))
+
+
+def _put_next_export(folder: Path) -> None:
+    for file in (SHIPPED / JOB / "next").iterdir():
+        shutil.copy(file, folder / JOB / file.name)
+
+
+def _write_job(folder: Path, url: str) -> Path:
+    """The shipped job, pointed to the demo's server and with its editor comment pointing to a schema beside it."""
+    import orjson
+
+    from tasks.job import job_schema
+
+    (folder / "job.schema.json").write_bytes(orjson.dumps(job_schema(), option=orjson.OPT_INDENT_2))
+    text = (SHIPPED / f"{JOB}.yaml").read_text(encoding="utf-8")
+    path = folder / f"{JOB}.yaml"
+    path.write_text(text.replace("http://127.0.0.1:8080/v2", url), encoding="utf-8")
+    return path
+
+
+@contextmanager
+def _scim_server(folder: Path) -> Iterator[str]:
+    """A scim2-server on a free loopback port, ended at the end; gives its address."""
+    command = Path(sys.executable).with_name("scim2-server")
+    if not command.exists():
+        raise SettingsError("The demo needs the package scim2-server: pip install 'provisor[demo]', or run make demo.")
+    token = os.environ["SCIM_TOKEN"] = secrets.token_urlsafe(24)
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    arguments = [str(command), "--port", str(port), "--bearer-token", token]
+    with (folder / "server.log").open("wb") as log:
+        server = subprocess.Popen(arguments, stdout=log, stderr=log, stdin=subprocess.DEVNULL)
+        try:
+            _wait_for(server, port, folder)
+            yield f"http://127.0.0.1:{port}/v2"
+        finally:
+            server.terminate()
+            try:
+                server.wait(timeout=5)
+            except subprocess.TimeoutExpired:
+                server.kill()
+                server.wait()
+
+
+def _wait_for(server: "subprocess.Popen[bytes]", port: int, folder: Path) -> None:
+    deadline = time.monotonic() + _WAIT_S
+    while time.monotonic() < deadline and server.poll() is None:
+        with socket.socket() as probe:
+            probe.settimeout(0.2)
+            if probe.connect_ex(("127.0.0.1", port)) == 0:
+                return
+        time.sleep(0.05)
+    raise UnreachableError(f"The demo's SCIM server did not start; its words are in {folder / 'server.log'}.")
+
+
+def _tell_where(out: Console, folder: Path) -> None:
+    here = f"PROVISOR_HOME={escape(str(folder / 'state'))}"
+    out.print()
+    out.print(Rule("[bold]Where to look[/]", align="left"))
+    out.print(f"  what happened to one person   {here} provisor log {JOB} --identity 000015")
+    out.print(f"  every change, newest first    {here} provisor log {JOB}")
+    out.print(f"  how the job stands            {here} provisor status {JOB}")
+    out.print(f"  the job, and both exports     {escape(str(folder / JOB))}.yaml, {escape(str(folder / JOB))}/")
+    out.print("  who is who in the data        flows/jobs/hr-to-scim/events.json")

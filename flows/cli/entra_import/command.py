@@ -1,0 +1,71 @@
+"""``provisor import-entra``: reads the schema, writes the job file, says what it could not carry over."""
+
+import sys
+import tempfile
+from pathlib import Path
+
+from rich.console import Console
+from rich.text import Text
+
+from flows.cli.entra_import.rules import Handling, ImportedJob, import_schema
+from flows.cli.entra_import.schema import EntraSchemaError, read_schema
+from flows.cli.entra_import.writing import job_text
+from flows.show.plan import console
+from tasks.job import JobError, load_job
+
+_MARKS = {Handling.LEFT_OUT: ("✗", "red"), Handling.CHANGED: ("!", "yellow")}
+_TITLES = {Handling.LEFT_OUT: "left out", Handling.CHANGED: "not as it was"}
+
+
+def run_import(schema: Path, out: Path | None) -> None:
+    """Writes the job file to ``out``, or to standard output without one; what was left out goes to standard error.
+
+    Raises: EntraSchemaError when the file is no schema, or when ``out`` is there already.
+    """
+    if out is not None and out.exists():
+        raise EntraSchemaError(f"{out} is there already and may have been edited: give another name with --out.")
+    job = import_schema(read_schema(schema))
+    text = job_text(job)
+    if out is None:
+        sys.stdout.buffer.write(text.encode())
+        sys.stdout.buffer.flush()
+    else:
+        _write(out, text)
+    _tell(console(stderr=True), job, text, out)
+
+
+def _write(out: Path, text: str) -> None:
+    try:
+        out.write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise EntraSchemaError(f"{out} cannot be written: {error.strerror}.") from error
+
+
+def _tell(err: Console, job: ImportedJob, text: str, out: Path | None) -> None:
+    for handling, (mark, colour) in _MARKS.items():
+        findings = [finding for finding in job.findings if finding.handling is handling]
+        if findings:
+            err.print(Text(f"{_TITLES[handling]} ({len(findings)})", style="bold"))
+        for finding in findings:
+            place, _, sentence = str(finding).partition(": ")
+            err.print(Text().append(f"  {mark} ", style=colour).append(place, style="bold").append(f"  {sentence}"))
+    for problem in _problems(text):
+        err.print(Text().append("  ✗ ", style="red").append(problem))
+    users, groups = len(job.users["attributes"]), len(job.groups["attributes"]) if job.groups else 0
+    counts = f"{users} mappings of users, {groups} of groups"
+    where = f"{out}: " if out is not None else ""
+    err.print(
+        Text().append("✓ ", style="green").append(f"{where}{counts}; fill in source and target, then: provisor check")
+    )
+
+
+def _problems(text: str) -> list[str]:
+    """What the job file's own loader says against the text; nothing, unless this import has a defect."""
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder, "job.yaml")
+        file.write_text(text, encoding="utf-8")
+        try:
+            load_job(file)
+        except JobError as error:
+            return [f"line {problem.line}: {problem.key}: {problem.message}" for problem in error.problems]
+    return []

@@ -1,0 +1,210 @@
+"""What a cycle would do, worked out without doing it: the same stages as ``flows.provision``, without loading.
+
+Nothing is written anywhere, and no orchestrator is needed: this is ``provisor plan`` and the numbers of ``check``.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+from connectors.contract import Snapshot
+from flows.cycle.forecast import NOTHING, Forecast, forecast
+from flows.cycle.sight import CycleChoice, Sight, kind_of_cycle, make_sure, see_source, see_target
+from flows.cycle.systems import Recalled, Systems, recall
+from tasks.agreement import check_agreement
+from tasks.checks import Checked, History, check_plan, refuse_empty, rosters
+from tasks.escrow import withhold
+from tasks.expectations import (
+    NOTHING_KNOWN,
+    CheckResult,
+    Figures,
+    FrameFigures,
+    Known,
+    check_again,
+    check_listed,
+    check_planned,
+    check_source,
+    check_target,
+    digest_of,
+    failed,
+    figures_of,
+    mark_of,
+    marks_of,
+)
+from tasks.expressions import Context
+from tasks.extract import Facts, survey
+from tasks.job import Checked as Frame
+from tasks.job import Job
+from tasks.ledger import Ledger
+from tasks.lost import Regained, regain, with_regained
+from tasks.mapping import Mapper, map_entries
+from tasks.plan import Plan, build_plan
+
+Progress = Callable[[str, int], None]
+"""Told what is being read and how many entries of it have been."""
+
+
+@dataclass(slots=True)
+class Decision:
+    """Everything known before the first write: the plan after its guards, and the checks that did not hold.
+
+    A plain slotted class on purpose: an orchestrator that walks parameters leaves it alone.
+    """
+
+    checked: Checked
+    results: list[CheckResult]
+    """What came of every data check."""
+    sight: Sight
+    """What was seen of the target, and how."""
+    source: Snapshot
+    """The source as it was read."""
+    regained: list[Regained] = field(default_factory=list)
+    """Accounts that creates have made whose answers were lost; the plan takes them as linked."""
+    forecast: Forecast = NOTHING
+    """What carrying it out needs."""
+    figures: Figures = field(default_factory=dict)
+    """Of the frames that were seen whole, and for the first time: what later cycles are held against."""
+    known: Known = NOTHING_KNOWN
+    """What later cycles need not look at again."""
+    told: frozenset[str] = frozenset()
+    """Marks of what people know from the last cycle."""
+
+    @property
+    def findings(self) -> list[CheckResult]:
+        """The data checks that do not hold."""
+        return failed(self.results)
+
+    @property
+    def news(self) -> list[CheckResult]:
+        """The findings that are not those of the last cycle."""
+        return [one for one in self.findings if mark_of(one) not in self.told]
+
+
+@dataclass(slots=True)
+class Seen:
+    """Both sides as a cycle that starts now would see them, and what is remembered."""
+
+    facts: Facts
+    source: Snapshot
+    sight: Sight
+    recalled: Recalled
+
+
+def preview(
+    job: Job,
+    systems: Systems,
+    ledger: Ledger,
+    context: Context,
+    *,
+    choice: CycleChoice = CycleChoice.AUTO,
+    progress: Progress | None = None,
+) -> Decision:
+    """What a cycle that starts now would do. Raises: FatalError, JobError."""
+    seen = look(job, systems, ledger, context, choice=choice, progress=progress)
+    return decide(job, systems, seen.source, seen.sight, seen.recalled, seen.facts, context)
+
+
+def look(
+    job: Job,
+    systems: Systems,
+    ledger: Ledger,
+    context: Context,
+    *,
+    choice: CycleChoice = CycleChoice.AUTO,
+    progress: Progress | None = None,
+) -> Seen:
+    """What a cycle that starts now would decide by. Raises: FatalError, JobError."""
+
+    def reading(what: str) -> Callable[[int], None] | None:
+        return None if progress is None else lambda count: progress(what, count)
+
+    kind = kind_of_cycle(ledger, job, choice, now=context.now)
+    facts = survey(systems.source, systems.target)
+    check_agreement(job, facts)
+    source = see_source(job, systems, ledger, facts, kind, progress=reading("source"))
+    refuse_empty(source)
+    sight = see_target(job, systems, ledger, facts, kind, progress=reading("target"))
+    return Seen(facts, source, sight, recall(ledger, job, context.now, target=sight.snapshot.system))
+
+
+def decide(
+    job: Job,
+    systems: Systems,
+    source: Snapshot,
+    sight: Sight,
+    recalled: Recalled,
+    facts: Facts,
+    context: Context,
+    *,
+    mapper: Mapper = map_entries,
+) -> Decision:
+    """Data checks, then scope, mapping, matching and plan (``tasks.plan.build_plan``), then guards. Writes nothing.
+
+    Who gets an account is looked up in a target that was not listed. Raises: FatalError.
+    """
+    digest, figures = digest_of(job, source), dict[Frame, FrameFigures]()
+    if digest and digest == recalled.known.digest and sight.listing is None:  # once a day everything is looked at
+        checked_source, results = check_again(source, recalled.known.results)
+    else:
+        figures |= figures_of(job, source, "source")
+        checked_source, results = check_source(job, source, context, figures, recalled.figures)
+    of_source = tuple(results)
+    of_target: list[CheckResult] = []
+    regained: list[Regained] = []
+
+    def make_plan(target: Snapshot) -> Plan:
+        checked_target, of_target[:] = check_target(job, target)
+        regained[:] = regain(recalled.lost, job, recalled.links, target, facts.target)
+        links = with_regained(recalled.links, regained)
+        plan = build_plan(job, checked_source, checked_target, links, facts, context, mapper=mapper)
+        return withhold(plan, recalled.escrows, job, now=context.now, at_once=recalled.at_once)
+
+    refused = {(one.kind, one.anchor) for one in recalled.escrows}
+    plan, sight = make_sure(job, systems, facts, sight, make_plan, refused=refused, lost=recalled.lost)
+    results += of_target
+    if sight.listing is not None:
+        listed = figures_of(job, sight.listing, "target")
+        results += check_listed(job, sight.listing, listed, recalled.figures)
+        figures |= listed
+    plan, of_plan = check_planned(job.checks.of(Frame.PLAN), plan)
+    results += of_plan
+    decision = judge(
+        job,
+        plan,
+        facts,
+        recalled.history,
+        sight=sight,
+        source=source,
+        results=results,
+        regained=regained,
+        pace=recalled.pace,
+    )
+    decision.figures = figures
+    decision.known = Known(digest, of_source, marks_of(decision.findings))
+    decision.told = recalled.known.told
+    return decision
+
+
+def judge(
+    job: Job,
+    plan: Plan,
+    facts: Facts,
+    history: History,
+    *,
+    sight: Sight,
+    source: Snapshot,
+    results: Sequence[CheckResult] = (),
+    regained: Sequence[Regained] = (),
+    pace: float | None = None,
+) -> Decision:
+    """The plan after its guards, with what it was made from. ``pace``: requests a second in earlier loads."""
+    administrators = rosters(job, plan, sight.snapshot, disable_attribute=facts.capabilities.disable_attribute)
+    checked = check_plan(plan, job.limits, history, administrators)
+    expected = forecast(sum(len(block) for block in checked.blocks), pace=pace, rate=job.load.rate)
+    return Decision(
+        checked=checked,
+        results=[*results],
+        sight=sight,
+        source=source,
+        regained=[*regained],
+        forecast=expected,
+    )

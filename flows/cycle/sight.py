@@ -1,0 +1,368 @@
+"""What a cycle sees of both systems: read whole where it must be, as last known where that is enough.
+
+An incremental cycle asks a source that can tell changes for these only, and does not list the target: it takes the
+target as last known and looks at single entries where it may be wrong. Should that cost more requests than a listing,
+the target is listed. ``Sight.how`` says which it was, and why.
+"""
+
+from collections.abc import Callable, Collection, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from enum import StrEnum
+
+import pandas as pd
+
+from connectors.contract import Kind, Snapshot, Wanted, no_entries
+from connectors.errors import SchemaMismatchError
+from flows.cycle.home import home
+from flows.cycle.systems import EVALUATING, FINISHED, Systems
+from tasks.assignment import with_assignments
+from tasks.extract import Facts, needs_of, read_source, read_target
+from tasks.job import Job, Reconcile
+from tasks.keys import find, texts
+from tasks.knowledge import WITNESSES, Question, answer, look_up, questions, refresh
+from tasks.ledger import Attempt, Cycle, CycleKind, Ledger
+from tasks.lost import lost_creates, unseen, whereabouts
+from tasks.mapping import redacted_paths
+from tasks.plan import Plan
+from tasks.snapshots import Kept, Side, SnapshotStore
+
+Progress = Callable[[int], None]
+
+DAILY = timedelta(hours=24)
+"""How long after a listing the next one is due, where a job reconciles daily."""
+
+
+class CycleChoice(StrEnum):
+    """What a person may ask a cycle to evaluate."""
+
+    AUTO = "auto"
+    INITIAL = "initial"
+    INCREMENTAL = "incremental"
+    RECONCILE = "reconcile"
+
+
+@dataclass(slots=True)
+class Sight:
+    """The target as a cycle sees it.
+
+    A plain slotted class on purpose: an orchestrator that walks parameters leaves it alone.
+    """
+
+    snapshot: Snapshot
+    how: str
+    """How it was seen, and why so: a sentence for people."""
+    listing: Snapshot | None = None
+    """The target's own listing, where one was made."""
+    kept: Kept | None = None
+    """What was known before; None where nothing was, or where one entry alone is seen."""
+    looked_at: int = 0
+    """Entries that were looked at one by one."""
+
+    @property
+    def listed(self) -> bool:
+        """True when the target itself said who is there."""
+        return self.listing is not None
+
+
+def kind_of_cycle(ledger: Ledger, job: Job, choice: CycleChoice, *, now: datetime) -> CycleKind:
+    """What a cycle of the job that begins now evaluates.
+
+    By itself: everything when no cycle ever came to its end, the configuration has changed, or a restart cleared the
+    watermark; then as often as the job says everything against the real target; in between what changed.
+    """
+    if choice is not CycleChoice.AUTO:
+        return CycleKind(choice)
+    last = ledger.last_cycle(job.name, states=FINISHED, kinds=EVALUATING)
+    if last is None or last.fingerprint != job.fingerprint() or ledger.watermark(job.name) is None:
+        return CycleKind.INITIAL
+    match job.reconcile:
+        case Reconcile.EVERY_CYCLE:
+            return CycleKind.RECONCILE
+        case Reconcile.NEVER:
+            return CycleKind.INCREMENTAL
+        case Reconcile.DAILY:
+            listed = ledger.last_cycle(job.name, states=FINISHED, kinds=(CycleKind.INITIAL, CycleKind.RECONCILE))
+            due = listed is None or listed.began + DAILY <= now
+            return CycleKind.RECONCILE if due else CycleKind.INCREMENTAL
+
+
+def store_of(job: str) -> SnapshotStore:
+    """Where a job's snapshots are."""
+    return SnapshotStore(home() / "snapshots" / job)
+
+
+def see_source(
+    job: Job,
+    systems: Systems,
+    ledger: Ledger,
+    facts: Facts,
+    kind: CycleKind,
+    *,
+    cycle: Cycle | None = None,
+    progress: Progress | None = None,
+) -> Snapshot:
+    """The source, whole. Only what changed is read where the source can tell and the rest is known. Raises: FatalError.
+
+    With a ``cycle`` it is kept for the next delta, unless the job redacts values: then it is always read whole.
+    """
+    kept = None
+    if kind is CycleKind.INCREMENTAL and ledger.watermark(job.name) is not None:
+        kept = _believed(job, ledger, Side.SOURCE)
+    known = kept.snapshot if kept is not None else None
+    source = read_source(job, systems.source, facts, known=known, progress=progress)
+    if cycle is not None and (known is None or known.watermark != source.watermark):
+        _keep_source(job, cycle, source)
+    return with_assignments(job, source)
+
+
+def see_target(
+    job: Job, systems: Systems, ledger: Ledger, facts: Facts, kind: CycleKind, *, progress: Progress | None = None
+) -> Sight:
+    """The target as last known where the cycle is incremental and that can be believed, else its listing.
+
+    Raises: FatalError.
+    """
+    kept, lost = _believed(job, ledger, Side.TARGET), lost_creates(ledger, job.name)
+    if kind is not CycleKind.INCREMENTAL:
+        return list_target(
+            job, systems, facts, lost, why=f"this is the {kind} cycle's part", kept=kept, progress=progress
+        )
+    if _matches_by_redacted(job):
+        why = "accounts are matched by an attribute whose values are never kept"
+        return list_target(job, systems, facts, lost, why=why, kept=None, progress=progress)
+    if kept is None:
+        why = "nothing is known of it from earlier cycles"
+        return list_target(job, systems, facts, lost, why=why, kept=None, progress=progress)
+    doubtful = _doubtful(job, ledger, kept)
+    asked = whereabouts(lost)
+    count = sum(map(len, doubtful.values())) + sum(len(question.values) for question in asked)
+    if count > kept.listing_requests:
+        why = f"looking at {count:,} doubtful entries one by one would take more requests"
+        return list_target(job, systems, facts, lost, why=why, kept=kept, progress=progress)
+    wanted = needs_of(job, facts.capabilities).target
+    try:
+        snapshot, _ = answer(refresh(kept, doubtful, systems.target, wanted), asked, systems.target, wanted)
+    except SchemaMismatchError as error:
+        why = f"it cannot be asked for single accounts ({error})"
+        return list_target(job, systems, facts, lost, why=why, kept=kept, progress=progress)
+    how = f"The target was not listed: it is as known from {kept.listed_at:%Y-%m-%d %H:%M} UTC and what was done since"
+    how += f", {count:,} doubtful entries were looked at." if count else "."
+    return Sight(snapshot, how, kept=kept, looked_at=count)
+
+
+def list_target(
+    job: Job,
+    systems: Systems,
+    facts: Facts,
+    lost: Sequence[Attempt],
+    *,
+    why: str,
+    kept: Kept | None,
+    progress: Progress | None = None,
+) -> Sight:
+    """The target's complete listing, and accounts of lost creates that it does not show yet. Raises: FatalError."""
+    listing = read_target(job, systems.target, facts, progress=progress)
+    how = f"The target was listed ({listing.requests:,} requests): {why}."
+    if asked := whereabouts(unseen(lost, job, listing, facts.target)):
+        with suppress(SchemaMismatchError):  # it cannot be asked: then the listing is all there is
+            wanted = needs_of(job, facts.capabilities).target
+            listing, found = answer(listing, asked, systems.target, wanted)
+            how += f" Accounts that it lacks and lost creates may have made were looked up: {found:,} found."
+    return Sight(listing, how, listing=listing, kept=kept)
+
+
+def make_sure(
+    job: Job,
+    systems: Systems,
+    facts: Facts,
+    sight: Sight,
+    make_plan: Callable[[Snapshot], Plan],
+    *,
+    refused: Collection[tuple[Kind, str]],
+    lost: Sequence[Attempt],
+    asked: Sequence[Question] = (),
+) -> tuple[Plan, Sight]:
+    """A plan whose joiners have been looked up in the target, and the sight it was made from. Raises: FatalError.
+
+    An account that turns up is taken into the sight and the plan made again, which may ask for other values. A target
+    that cannot be asked, or only with more requests than a listing takes, is listed; never where one entry alone is
+    seen. ``refused``: kind and anchor of entries that the target refused before; ``lost``: creates whose accounts a
+    listing may not show; ``asked``: what has been asked.
+    """
+    wanted = needs_of(job, facts.capabilities).target
+    plan, known = make_plan(sight.snapshot), list(asked)
+    while not sight.listed and (new := questions(plan, facts.target, refused=refused, asked=known)):
+        known += new
+        count = sum(len(question.values) for question in new)
+        why = f"looking up {count:,} values of joiners one by one would take more requests"
+        if sight.kept is None or sight.looked_at + count <= sight.kept.listing_requests:
+            try:
+                snapshot, found = answer(sight.snapshot, new, systems.target, wanted)
+            except SchemaMismatchError as error:
+                if sight.kept is None:
+                    raise
+                why = f"it cannot be asked for single accounts ({error})"
+            else:
+                sight = replace(sight, snapshot=snapshot, looked_at=sight.looked_at + count)
+                if sight.kept is not None:
+                    sight.how += f" Joiners were looked up: {count:,} values, {found:,} unknown accounts found."
+                if not found:
+                    break
+                plan = make_plan(sight.snapshot)
+                continue
+        sight = list_target(job, systems, facts, lost, why=why, kept=sight.kept)
+        plan = make_plan(sight.snapshot)
+    return plan, sight
+
+
+def base_of(job: Job, cycle: Cycle, sight: Sight) -> Kept:
+    """What is known of the target before anything is sent, without what the job redacts."""
+    snapshot = _without_redacted(job, sight.snapshot)
+    if sight.listing is None:
+        assert sight.kept is not None
+        return replace(sight.kept, snapshot=snapshot)
+    listing = sight.listing
+    return Kept(snapshot, cycle.id, cycle.began, cycle.fingerprint, listing.read_at, listing.requests)
+
+
+def _keep_source(job: Job, cycle: Cycle, source: Snapshot) -> None:
+    store = store_of(job.name)
+    if source.watermark is None or not source.complete or _redacts(job):
+        store.forget(Side.SOURCE)
+        return
+    kept = Kept(source, cycle.id, cycle.began, cycle.fingerprint, source.read_at, source.requests)
+    store.keep(Side.SOURCE, kept)
+
+
+def _believed(job: Job, ledger: Ledger, side: Side) -> Kept | None:
+    """What is kept of a side, when it belongs to this ledger and this configuration."""
+    kept = store_of(job.name).recall(side, fingerprint=job.fingerprint())
+    if kept is None:
+        return None
+    cycle = ledger.cycle(job.name, kept.cycle_id)
+    return kept if cycle is not None and cycle.began == kept.cycle_began else None
+
+
+def _doubtful(job: Job, ledger: Ledger, kept: Kept) -> Mapping[Kind, set[str]]:
+    touched = ledger.touched_since(job.name, kept.cycle_id)
+    return {kind: touched[kind] | set(kept.doubtful.get(kind, ())) for kind in Kind}
+
+
+def _redacts(job: Job) -> bool:
+    return any(redacted_paths(rules) for rules in job.rules.values())
+
+
+def _matches_by_redacted(job: Job) -> bool:
+    return any(rule.target in redacted_paths(rules) for rules in job.rules.values() for rule in rules.matching)
+
+
+def _without_redacted(job: Job, snapshot: Snapshot) -> Snapshot:
+    kept = {
+        kind: snapshot.entries(kind).drop(columns=redacted_paths(rules), errors="ignore")
+        for kind, rules in job.rules.items()
+    }
+    return replace(snapshot, users=kept[Kind.USER], groups=kept.get(Kind.GROUP, snapshot.groups))
+
+
+# --- one entry -------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Hits:
+    """What the target answered when it was asked for accounts with one value."""
+
+    attribute: str
+    value: str | None
+    """None where the entry has no value for it; then nobody was asked."""
+    accounts: pd.DataFrame
+    """Index: id; columns as ``Target.find`` gives them."""
+
+
+def see_entry(
+    job: Job,
+    systems: Systems,
+    ledger: Ledger,
+    facts: Facts,
+    kind: Kind,
+    *,
+    linked: str | None,
+    sought: Sequence[tuple[str, str | None]],
+    late: Collection[tuple[str, str]],
+    links: Mapping[Kind, pd.DataFrame],
+) -> tuple[Sight, list[Hits]]:
+    """The target as known, with one entry of it as it is now; never a listing.
+
+    ``linked``: id of the entry's account, where it has one. ``sought``: attributes and values by which an account of
+    it would be recognised; ``late``: those by which it may be shown only in a while. ``links``: the ledger's, by kind.
+    Of others, what is not known is null: nothing can be planned for them. Raises: FatalError.
+    """
+    target, wanted = systems.target, needs_of(job, facts.capabilities).target
+    kept = None if _matches_by_redacted(job) else _believed(job, ledger, Side.TARGET)
+    if kept is not None:
+        known = kept.snapshot.entries(kind)
+    else:  # whoever has no account yet must not get a second one
+        some = [] if linked is not None else [str(id_) for id_ in links[kind]["target_id"].iloc[:WITNESSES]]
+        known = target.fetch(kind, some, wanted).entries(kind)
+    hits = [
+        Hits(
+            path,
+            value,
+            no_entries()
+            if value is None
+            else look_up(Question(kind, path, (value,), late=(path, value) in late), target, wanted, known=known),
+        )
+        for path, value in sought
+    ]
+    base = kept if kept is not None else _blank(job, systems, wanted)
+    # Who had such a value when the target was last seen may have it no more.
+    ids = {linked} if linked is not None else set()
+    for one in hits:
+        ids |= {*one.accounts.index, *_holders(base.snapshot.entries(kind), one)}
+    asked = {one: set[str]() for one in Kind} | {kind: ids}
+    if kept is None and kind is Kind.USER and linked is not None:
+        asked[Kind.GROUP] = _guarded_groups(job, systems, wanted, links)
+    snapshot = refresh(base, asked, target, wanted)
+    snapshot = _with_linked(snapshot, links, asked)
+    how = f"The target was asked about this {kind} alone."
+    return Sight(snapshot, how, looked_at=sum(map(len, asked.values())) + len(hits)), hits
+
+
+def _blank(job: Job, systems: Systems, wanted: Wanted) -> Kept:
+    """A target of which nothing is known but its attributes."""
+    empty = systems.target.fetch(Kind.USER, [], wanted)
+    groups = systems.target.fetch(Kind.GROUP, [], wanted).groups if job.groups is not None else no_entries()
+    return Kept(replace(empty, groups=groups), 0, empty.read_at, job.fingerprint(), empty.read_at, 0)
+
+
+def _holders(frame: pd.DataFrame, one: Hits) -> list[str]:
+    if one.value is None or one.attribute not in frame:
+        return []
+    held = (frame[one.attribute].astype("str").str.lower() == one.value.lower()).fillna(False)
+    return [str(id_) for id_ in frame.index[held.to_numpy(dtype=bool)]]
+
+
+def _guarded_groups(job: Job, systems: Systems, wanted: Wanted, links: Mapping[Kind, pd.DataFrame]) -> set[str]:
+    """Ids of the groups that must keep an active member, by anchor, id, or value of a matching attribute."""
+    names = job.limits.administrators.groups
+    if not names or job.groups is None:
+        return set()
+    known = links[Kind.GROUP]["target_id"]
+    ids = {*(str(known[name]) for name in names if name in known.index)}
+    for rule in job.groups.matching:
+        ids |= {str(id_) for id_ in systems.target.find(Kind.GROUP, rule.target, list(names), wanted).index}
+    return ids
+
+
+def _with_linked(
+    snapshot: Snapshot, links: Mapping[Kind, pd.DataFrame], asked: Mapping[Kind, Collection[str]]
+) -> Snapshot:
+    """The snapshot with a row of nulls for every linked account that it lacks, but for those that were looked at."""
+    frames = {}
+    for kind in Kind:
+        frame = snapshot.entries(kind)
+        ids = pd.Index(links[kind]["target_id"], dtype="str")
+        missing = ids[(find(texts(ids), texts(frame.index)) < 0) & ~ids.isin(list(asked[kind]))]
+        frames[kind] = frame.reindex(frame.index.append(missing).rename(frame.index.name)) if len(missing) else frame
+    return replace(snapshot, users=frames[Kind.USER], groups=frames[Kind.GROUP])

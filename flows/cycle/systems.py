@@ -1,0 +1,149 @@
+"""Opens what a cycle works with: the job's two systems and the ledger. No orchestrator is needed for any of it."""
+
+import os
+from collections.abc import Callable, Collection, Iterator
+from contextlib import closing, contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pandas as pd
+
+from connectors.contract import Kind, Pace, Source, Target
+from connectors.registry import open_source, open_target
+from connectors.wire_log import following
+from flows.cycle.forecast import known_pace
+from flows.cycle.home import home
+from flows.cycle.pace import Share
+from tasks.checks import NOTHING_BEFORE, History
+from tasks.escrow import given_up
+from tasks.expectations import NOTHING_KNOWN, Known, Record, read_figures, read_known
+from tasks.job import Job
+from tasks.ledger import Attempt, CycleKind, CycleState, Escrow, Ledger
+from tasks.lost import lost_creates
+from tasks.plan import Remembered
+
+
+def _universal_time() -> datetime:
+    return datetime.now(UTC)
+
+
+CLOCK: ContextVar[Callable[[], datetime]] = ContextVar("clock", default=_universal_time)
+"""What tells the time; another one lets weeks pass in a moment."""
+
+COUNTED_CYCLES = 20
+"""How many cycles back the size of the source is remembered."""
+
+FINISHED = (CycleState.DONE, CycleState.DONE_WITH_FAILURES, CycleState.STAGED)
+"""States of cycles that ran to their end."""
+
+EVALUATING = tuple(kind for kind in CycleKind if not kind.partial)
+"""Kinds of cycles that evaluate everybody, or everybody who has changed."""
+
+
+@dataclass(frozen=True, slots=True)
+class Systems:
+    """Both sides of a job, open."""
+
+    source: Source
+    target: Target
+    share: Share = field(default_factory=Share)
+    """Of the target's pace."""
+
+
+def now() -> datetime:
+    """The present moment, UTC. The only clock that stages are ever given."""
+    return CLOCK.get()()
+
+
+@contextmanager
+def open_systems(job: Job) -> Iterator[Systems]:
+    """Both systems of a job, closed at the end. ``PROVISOR_WIRE_LOG`` names a file that tells of every request.
+
+    Raises: SettingsError.
+    """
+    share = Share()
+    source = open_source(job.source.connector, job.source.settings, folder=job.folder)
+    with following(os.environ.get("PROVISOR_WIRE_LOG")), closing(source), open_one_target(job, share) as target:
+        yield Systems(source, target, share)
+
+
+@contextmanager
+def open_one_target(job: Job, share: Share) -> Iterator[Target]:
+    """The target of a job, closed at the end; ``share`` is the part of its pace that is ours. Raises: SettingsError."""
+    pace = Pace(concurrency=job.load.concurrency, rate_per_s=job.load.rate, share=share)
+    target = open_target(job.target.connector, job.target.settings, folder=job.folder, pace=pace)
+    with closing(target):
+        yield target
+
+
+def open_ledger() -> Ledger:
+    """The ledger: SQLite in the state folder, or the database that ``PROVISOR_DATABASE_URL`` names."""
+    return Ledger.open(os.environ.get("PROVISOR_DATABASE_URL"), home())
+
+
+@dataclass(frozen=True, slots=True)
+class Recalled:
+    """What the ledger remembers of a job, as far as a cycle decides by it."""
+
+    links: Remembered
+    escrows: tuple[Escrow, ...] = ()
+    at_once: frozenset[str] = frozenset()
+    """Anchors of entries in escrow that are tried now, however long they would have to wait."""
+    history: History = NOTHING_BEFORE
+    lost: tuple[Attempt, ...] = ()
+    """Creates whose answers were lost: there may be an account that nobody knows of."""
+    pace: float | None = None
+    """Requests a second in the latest loads."""
+    figures: Record = field(default_factory=dict)
+    """Of the last snapshots."""
+    known: Known = NOTHING_KNOWN
+    """Of the data checks of the last cycle."""
+
+
+def recall(ledger: Ledger, job: Job, moment: datetime, *, target: str = "", at_once: Collection[str] = ()) -> Recalled:
+    """What is remembered of a job at a moment. ``at_once``: anchors of entries that do not wait in escrow.
+
+    ``target``: what the target calls itself; accounts that other jobs own there are remembered too.
+
+    In quarantine the whole job waits, so that in a cycle that does begin no single entry has to.
+    """
+    escrows = tuple(ledger.escrows(job.name))
+    if ledger.quarantine(job.name) is not None:
+        at_once = {*at_once, *(one.anchor for one in escrows if not given_up(one))}
+    finished = ledger.last_cycle(job.name, states=FINISHED, kinds=EVALUATING)
+    return Recalled(
+        links=Remembered(
+            links={kind: ledger.links(job.name, kind) for kind in Kind},
+            elsewhere=_elsewhere(ledger.links_elsewhere(job.name, target)),
+        ),
+        escrows=escrows,
+        at_once=frozenset(at_once),
+        history=History(
+            # A plan file is judged as of the moment it was made; what was decided until before now counts no more.
+            staged=[one for one in ledger.staged(job.name) if one.until is None or one.until > moment],
+            removed_in_day=ledger.removals(job.name, since=moment - timedelta(days=1)),
+            removed_in_week=ledger.removals(job.name, since=moment - timedelta(days=7)),
+            source_counts=ledger.source_counts(job.name, limit=COUNTED_CYCLES),
+            settled=finished is not None and finished.fingerprint == job.fingerprint(),
+        ),
+        lost=tuple(lost_creates(ledger, job.name)),
+        pace=known_pace(ledger.cycles(job.name, limit=COUNTED_CYCLES)),
+        figures=read_figures(figures_folder(job.name)),
+        known=read_known(figures_folder(job.name)),
+    )
+
+
+def figures_folder(job: str) -> Path:
+    """Where the figures of a job's snapshots are kept: with the snapshots."""
+    return home() / "snapshots" / job
+
+
+def _elsewhere(links: pd.DataFrame) -> "dict[Kind, pd.Series[str]]":
+    """Jobs by the ids of accounts that they own."""
+    found = {}
+    for kind in Kind:
+        mine = links.loc[links["kind"] == kind]
+        found[kind] = pd.Series(mine["job"].array, index=pd.Index(mine["target_id"], dtype="str"), dtype="str")
+    return found

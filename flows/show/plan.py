@@ -1,0 +1,187 @@
+"""How things look in a terminal and to machines: plans, reports, problems.
+
+A plan is shown as people know it from infrastructure tools: a symbol per change, old and new values, counts last.
+"""
+
+import sys
+from collections.abc import Iterator
+from itertools import groupby
+from typing import Any
+
+import orjson
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+from rich.text import Text
+
+from connectors.contract import Action, Value
+from flows.cycle.preview import Decision
+from flows.show.plan_json import changes_of
+from tasks.mapping import Held
+from tasks.plan import Block
+from tasks.report import CycleReport, numbers_of
+
+SYMBOLS = {
+    Action.CREATE: ("+", "green"),
+    Action.UPDATE: ("~", "yellow"),
+    Action.ENABLE: ("▲", "green"),
+    Action.DISABLE: ("▼", "red"),
+    Action.DELETE: ("-", "red"),
+    Action.ADD_MEMBERS: ("+", "green"),
+    Action.REMOVE_MEMBERS: ("-", "red"),
+}
+
+
+def console(*, stderr: bool = False) -> Console:
+    """A console that wraps nothing away when it is not a terminal."""
+    stream = sys.stderr if stderr else sys.stdout
+    return Console(file=stream, highlight=False, soft_wrap=not stream.isatty())
+
+
+# --- plans for people ----------------------------------------------------------------------------------------------
+
+
+def show_plan(out: Console, decision: Decision, *, limit: int | None) -> None:
+    """The plan, at most ``limit`` changes of every kind (None: all of them), with what is held back, counts last."""
+    checked = decision.checked
+    plan = checked.plan
+    out.print(f"[bold]{escape(plan.job)}[/]: {escape(plan.source)} → {escape(plan.target)}")
+    for blocks in _alike(checked.blocks):
+        out.print()
+        _show_blocks(out, blocks, limit)
+    if checked.staged:
+        out.print("\n[bold red]Held back by guards[/] (nothing of this is done before somebody approves it)")
+        for verdict in checked.verdicts:
+            out.print(f"  [red]●[/] {escape(verdict.sentence)} [dim]· {escape(numbers_of(verdict))}[/]")
+        for blocks in _alike(checked.staged):
+            _show_blocks(out, blocks, limit)
+    _show_held(out, "Left alone", plan.held, limit)
+    _show_held(out, "Not complete yet", plan.notes, None if limit is None else min(limit, 3))
+    for finding in decision.findings:
+        out.print(f"[yellow]![/] {escape(finding.sentence)}")
+    out.print()
+    out.print(summary(decision))
+    if decision.forecast.sentence:
+        out.print(f"[dim]{decision.forecast.sentence}[/]")
+
+
+def summary(decision: Decision) -> Text:
+    """The plan's counts in one line."""
+    plan = decision.checked.plan
+    line = Text("Plan: ", style="bold")
+    counts = plan.counts()
+    if not counts:
+        line.append("nothing to do", style="green")
+    for number, (action, count) in enumerate(counts.items()):
+        line.append(", " if number else "")
+        line.append(f"{count:,} to {action}", style=SYMBOLS[action][1])
+    unchanged = sum(entries.unchanged for entries in plan.entries.values())
+    line.append(f"; {unchanged:,} unchanged", style="default")
+    if plan.held:
+        line.append(f"; {len(plan.held):,} left alone", style="yellow")
+    if decision.checked.waiting:
+        line.append("; waiting for approval", style="bold red")
+    return line.append(".")
+
+
+def _alike(blocks: list[Block]) -> Iterator[list[Block]]:
+    """Neighbouring blocks of the same action and kind together, at whatever level they run."""
+    for _, group in groupby(blocks, key=lambda block: (block.action, block.kind)):
+        yield list(group)
+
+
+def _show_blocks(out: Console, blocks: list[Block], limit: int | None) -> None:
+    symbol, colour = SYMBOLS[blocks[0].action]
+    total = sum(map(len, blocks))
+    room = total if limit is None else min(limit, total)
+    left = room
+    for block in blocks:
+        for change in changes_of(block.take(slice(0, left))):
+            name = _named(change["label"], change["anchor"])
+            reason = f"[dim]· {escape(change['reason'])}[/]"
+            out.print(f"  [{colour}]{symbol} {block.action}[/] {block.kind} {name} {reason}")
+            _show_values(out, change)
+        left = max(0, left - len(block))
+    if room < total:
+        out.print(f"    [dim]… and {total - room:,} more of these[/]")
+
+
+def _named(label: str, anchor: str) -> str:
+    return f"{escape(label)} [dim]({escape(anchor)})[/]" if label and label != anchor else escape(anchor)
+
+
+def _show_values(out: Console, change: dict[str, Any]) -> None:
+    after, before = change.get("after") or {}, change.get("before")
+    names = {path: _short(path) for path in after}
+    width = max(map(len, names.values()), default=0)
+    for path, value in after.items():
+        name = escape(names[path].ljust(width))
+        new = f"[green]{shown(value)}[/]"
+        old = "" if before is None else f"[red]{shown(before.get(path))}[/] → "
+        out.print(f"      {name}  {old}{new}")
+    if members := change.get("members"):
+        names_shown = ", ".join(escape(member) for member in members[:8])
+        more = f", … and {len(members) - 8:,} more" if len(members) > 8 else ""
+        out.print(f"      {len(members):,} members: {names_shown}{more}")
+
+
+def _short(path: str) -> str:
+    """A path as people say it: an extension's attribute without the extension's long name."""
+    return f"…:{path.rpartition(':')[2]}" if path.startswith("urn:") else path
+
+
+def shown(value: Value) -> str:
+    match value:
+        case None:
+            return "[dim]nothing[/]"
+        case str():
+            return escape(orjson.dumps(value if len(value) <= 120 else value[:117] + "...").decode())
+        case _:
+            return escape(orjson.dumps(value, default=str).decode())
+
+
+def _show_held(out: Console, title: str, held: list[Held], limit: int | None) -> None:
+    if not held:
+        return
+    out.print(f"\n[bold yellow]{title}[/]")
+    shown = held if limit is None else held[:limit]
+    for entry in shown:
+        out.print(f"  [yellow]![/] {entry.kind} {escape(entry.label or entry.anchor)} [dim]· {escape(entry.reason)}[/]")
+    if len(shown) < len(held):
+        out.print(f"    [dim]… and {len(held) - len(shown):,} more[/]")
+
+
+# --- reports -------------------------------------------------------------------------------------------------------
+
+
+def show_report(out: Console, report: CycleReport, *, listed: int) -> None:
+    """What a cycle did: what failed or was left alone (the first ``listed`` of each), then one line with the counts."""
+    for failure in report.failures[:listed]:
+        code = f"{failure.code} · " if failure.code else ""
+        out.print(f"  [red]✗[/] {failure.action} {escape(failure.label)} [dim]· {escape(code + failure.message)}[/]")
+    if len(report.failures) > listed:
+        out.print(f"    [dim]… and {len(report.failures) - listed:,} more failures[/]")
+    _show_held(out, "Left alone", list(report.held), listed)
+    _show_held(out, "Not complete yet", list(report.notes), min(listed, 3))
+    for sentence in report.guards:
+        out.print(f"  [red]●[/] {escape(sentence)}")
+    if report.standing:
+        out.print(f"  [red]●[/] {escape(report.standing)}")
+    colour = {0: "green", 1: "yellow", 3: "bold red", 4: "red"}[report.exit_status]
+    took = (report.ended - report.began).total_seconds()
+    parts = ", ".join(f"{part} {seconds:.1f} s" for part, seconds in report.seconds.items())
+    out.print(f"[{colour}]{escape(report.message)}[/] [dim]Cycle {report.cycle}, {took:.1f} s ({parts}).[/]")
+    if report.exit_status == 3:
+        out.print(f"[dim]To decide: provisor approve {report.job}, or provisor reject {report.job}[/]")
+    if report.page:
+        out.print(f"[dim]Report: {escape(report.page)}[/]", soft_wrap=True)
+    if report.exit_status in (1, 3):
+        out.print(f"[dim]Who and why: provisor log {report.job} --cycle {report.cycle}[/]")
+
+
+def table(*columns: str) -> Table:
+    """A plain table with these headings."""
+    made = Table(box=None, pad_edge=False, header_style="bold")
+    for column in columns:
+        made.add_column(column, overflow="fold")
+    return made
