@@ -15,7 +15,7 @@ from prefect.exceptions import Pause
 from prefect.flow_engine import run_flow_sync
 from prefect.states import Pending
 
-from flows.cycle.running import scheduled
+from flows.cycle import scheduled
 from flows.cycle.scheduled import stand_aside
 from flows.cycle.systems import CLOCK, open_ledger
 from flows.decide import decide

@@ -10,8 +10,8 @@ from click.testing import Result
 from typer.testing import CliRunner
 
 from flows.cli import app
+from flows.show import cases
 from flows.show.cases import Actual
-from flows.show.plan import cases
 
 GOLDEN = Path(__file__).parent / "explain"
 VECTORS = Path(__file__).parents[1] / "tasks" / "expressions" / "vectors.json"

@@ -164,7 +164,7 @@ def test_two_processes_map_and_the_plan_is_the_same_byte_for_byte(
 
 def test_what_is_mapped_quickly_is_mapped_here(workplace: Workplace, monkeypatch: pytest.MonkeyPatch) -> None:
     """To send entries to and fro takes longer than most mappings do; no process is started for these."""
-    from flows.cycle.running import cluster
+    from flows.cycle import cluster
 
     job, context = load_job(workplace.job), Context(now=datetime(2026, 3, 15, tzinfo=UTC))
     with open_ledger() as ledger, open_systems(job) as systems:

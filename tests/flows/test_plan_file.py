@@ -10,8 +10,8 @@ from pathlib import Path
 import orjson
 import pytest
 
+from flows.cycle import plan_file
 from flows.cycle.plan_file import PlanRefusedError, differences, read_plan_file
-from flows.cycle.running import plan_file
 from flows.cycle.systems import now, open_ledger
 from tasks.ledger import CycleState, StagedState
 from tests.data.expected import State, desired_state
