@@ -5,10 +5,11 @@ values by which its account can be found again, and looked for by these: by the 
 another name, or be gone, and still it is the owner's account.
 """
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
+import numpy as np
 import pandas as pd
 
 from connectors.contract import Action, AttributeInfo, Change, Kind, Outcome, Snapshot, Status
@@ -54,14 +55,7 @@ def unseen(
     schemas: Mapping[Kind, Mapping[str, AttributeInfo] | None],
 ) -> list[Attempt]:
     """Lost creates of whose accounts a listing shows none: lists may be late."""
-    frames = {one.kind: target.entries(one.kind) for one in lost}
-    exact = {kind: _exact(job, kind, schemas) for kind in frames}
-    return [one for one in lost if not len(_with_values(frames[one.kind], one.known_by, exact[one.kind]))]
-
-
-def _exact(job: Job, kind: Kind, schemas: Mapping[Kind, Mapping[str, AttributeInfo] | None]) -> Collection[str]:
-    rules = job.rules.get(kind)
-    return exact_paths(rules, schemas.get(kind)) if rules is not None else frozenset[str]()
+    return [attempt for attempt, ids in _shown(lost, job, target, schemas) if not len(ids)]
 
 
 def regain(
@@ -77,18 +71,38 @@ def regain(
     create gave it to be known by; two such accounts are nobody's. An entry whose linked account is there lacks none.
     """
     found: dict[tuple[Kind, str], Regained] = {}
-    for attempt in lost:
+    for attempt, ids in _shown(lost, job, target, schemas):
         links = remembered.links[attempt.kind]
-        there = target.entries(attempt.kind)
         linked = links["target_id"].get(attempt.anchor)
-        if linked is not None and linked in there.index:
+        if linked is not None and linked in target.entries(attempt.kind).index:
             continue
-        ids = _with_values(there, attempt.known_by, _exact(job, attempt.kind, schemas))
         elsewhere = remembered.elsewhere.get(attempt.kind)
         owned = ids.isin(links["target_id"]) | (ids.isin(elsewhere.index) if elsewhere is not None else False)
         if len(free := ids[~owned]) == 1:
             found[attempt.kind, attempt.anchor] = Regained(attempt, str(free[0]))
     return list(found.values())
+
+
+def _shown(
+    lost: Sequence[Attempt],
+    job: Job,
+    target: Snapshot,
+    schemas: Mapping[Kind, Mapping[str, AttributeInfo] | None],
+) -> Iterator[tuple[Attempt, pd.Index]]:
+    """Each lost create with the ids of the accounts that have all of its values."""
+    for kind in Kind:
+        frame, rules = target.entries(kind), job.rules.get(kind)
+        exact = exact_paths(rules, schemas.get(kind)) if rules is not None else frozenset[str]()
+        mine = [(one, next((path for path in one.known_by if path in frame), None)) for one in lost if one.kind is kind]
+        rows: dict[tuple[str, str], list[int]] = {}  # a column is gone through once for all attempts
+        for shown in {path for _, path in mine if path is not None}:
+            lowered = frame[shown].astype("str").str.lower()
+            asked = {one.known_by[shown].lower() for one, path in mine if path == shown}
+            for row in np.flatnonzero(lowered.isin(asked).to_numpy(dtype=bool)):
+                rows.setdefault((shown, str(lowered.iloc[row])), []).append(int(row))
+        for one, path in mine:
+            some = rows.get((path, one.known_by[path].lower()), []) if path is not None else []
+            yield one, _with_values(frame.iloc[some], one.known_by, exact)
 
 
 def _with_values(frame: pd.DataFrame, values: Mapping[str, str], exact: Collection[str]) -> pd.Index:

@@ -171,10 +171,16 @@ def environment(folder: Path, service: ScimProcess) -> dict[str, str]:
 def bare(requests: Path, service: ScimProcess, concurrency: int, step: str, *, members: int) -> Measured:
     """The same requests by a client that does nothing else, in a process of its own."""
     count = record(requests, service, step)
+    cost, seconds = sent(requests, service, concurrency)
+    return Measured(members if step == "memberships" else count, seconds, cost)
+
+
+def sent(requests: Path, service: ScimProcess, concurrency: int) -> tuple[Cost, float]:
+    """Sends what a file says in a process of its own: what that cost, and how many seconds the sending took."""
     out = requests.with_suffix(".out")
     command = [sys.executable, "-m", "tests.benchmarks.load", "--send", str(requests), service.url, str(concurrency)]
     cost = run(command, out=out, env={})
-    return Measured(members if step == "memberships" else count, float(out.read_text()), cost)
+    return cost, float(out.read_text())
 
 
 def latency_s(requests: Path, service: ScimProcess) -> float:
@@ -182,9 +188,8 @@ def latency_s(requests: Path, service: ScimProcess) -> float:
     alone = requests.with_name("alone.jsonl")
     lines = requests.read_bytes().splitlines()[:ALONE]
     alone.write_bytes(b"\n".join(line.replace(b"rival", b"single") for line in lines))
-    command = [sys.executable, "-m", "tests.benchmarks.load", "--send", str(alone), service.url, "1"]
-    run(command, out=alone.with_suffix(".out"), env={})
-    return float(alone.with_suffix(".out").read_text()) / len(lines)
+    _, seconds = sent(alone, service, 1)
+    return seconds / len(lines)
 
 
 def send(requests: Path, url: str, concurrency: int) -> None:

@@ -81,8 +81,8 @@ def creates(service: ScimService) -> int:
 
 @pytest.mark.parametrize(
     ("how", "workers"),
-    [(signal.SIGTERM, "threads"), (signal.SIGINT, "threads"), (signal.SIGINT, "dask")],
-    ids=["cancelled", "Ctrl-C", "Ctrl-C, processes"],
+    [(how, workers) for workers in ("threads", "dask") for how in (signal.SIGTERM, signal.SIGINT)],
+    ids=["cancelled", "Ctrl-C", "cancelled, processes", "Ctrl-C, processes"],
 )
 def test_what_is_under_way_is_finished_and_nothing_else_is_open(
     small: Workplace, service: ScimService, prefect_api: str, how: signal.Signals, workers: str
