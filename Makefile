@@ -37,4 +37,5 @@ bench: .venv/.installed
 	test -d .venv || $(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[dev]'
 	$(BIN)/python -m compileall -q flows tasks connectors
+	$(BIN)/python -m flows.serve.prefect_database
 	touch $@

@@ -17,6 +17,7 @@ from importlib.metadata import version
 from pathlib import Path
 
 from connectors.errors import UnreachableError
+from flows.serve.prefect_database import put_database
 from flows.serve.prefect_home import answers, find_server, keys_of, prefect_folder
 
 START_S = 180.0
@@ -146,7 +147,7 @@ def _environment(folder: Path, settings: Mapping[str, str]) -> dict[str, str]:
     """A server's environment; it looks after its database only when another version made it."""
     environment = {**settings, **os.environ, "PREFECT_HOME": str(folder)}
     environment.pop("PREFECT_API_URL", None)
-    if _made_by(folder).exists():
+    if put_database(folder) or _made_by(folder).exists():
         environment.setdefault("PREFECT_SERVER_DATABASE_MIGRATE_ON_START", "false")
     return environment
 

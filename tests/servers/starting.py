@@ -26,6 +26,7 @@ from typing import Any
 import psycopg
 import trustme
 
+from flows.serve.prefect_database import put_database
 from tests.servers.scim_service import ScimService
 
 HOST = "127.0.0.1"
@@ -159,6 +160,9 @@ def prefect_server(
     environment = {"DO_NOT_TRACK": "1", "PREFECT_HOME": str(home), "PREFECT_LOGGING_LEVEL": "WARNING"}
     environment |= {f"PREFECT_SERVER_{name}_ENABLED": "false" for name in ("ANALYTICS", "UI", *_NEEDLESS_OF_PREFECT)}
     environment |= {"PYTHONPATH": str(Path(__file__).parents[2])} | (settings or {})
+    home.mkdir(parents=True, exist_ok=True)
+    if not any("DATABASE" in name for name in environment) and put_database(home):
+        environment["PREFECT_SERVER_DATABASE_MIGRATE_ON_START"] = "false"
 
     def answers(port: int) -> bool:
         try:
