@@ -11,11 +11,15 @@ import re
 from pathlib import Path
 from typing import Annotated
 
+from dotenv import dotenv_values
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 from connectors.errors import SettingsError
 
 _REFERENCE = re.compile(r"\$\{(env|file|prefect):([^}]+)\}")
+
+ENVIRONMENT_FILE = ".env"
+"""Beside a job file: values of ``${env:NAME}`` that the environment does not set."""
 
 Name = Annotated[str, Field(min_length=1)]
 """What something is called: a column, a table, a file."""
@@ -59,9 +63,12 @@ def reveal(text: str, *, folder: Path) -> str:
     def look_up(match: re.Match[str]) -> str:
         scheme, name = match.group(1), match.group(2).strip()
         if scheme == "env":
-            value = os.environ.get(name)
+            value = os.environ.get(name) or dotenv_values(folder / ENVIRONMENT_FILE).get(name)
             if not value:
-                raise SettingsError(f"The environment variable {name} (referred to by ${{env:{name}}}) is not set.")
+                raise SettingsError(
+                    f"The environment variable {name} (referred to by ${{env:{name}}}) is not set, and "
+                    f"{folder / ENVIRONMENT_FILE} does not set it either."
+                )
             return value
         if scheme == "file":
             path = folder / Path(name).expanduser()

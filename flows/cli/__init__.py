@@ -7,7 +7,11 @@ Exit status: 0 done; 1 done with entries failed or held; 2 the job file or the c
 4 stopped or quarantined.
 """
 
+from collections.abc import Callable
+from typing import Annotated, Any
+
 import typer
+from typer.core import TyperGroup
 
 from connectors.errors import FatalError, ProvisorError
 from flows.cli.answering import INTERRUPTED, STOPPED, WRONG, complain
@@ -17,46 +21,60 @@ from flows.cli.making import check, connectors, demo, explain, import_entra, pro
 from flows.cli.running import apply, on_demand, plan, run, undo
 from flows.cli.serving import deploy, up
 
-COMMANDS = (
-    check,
-    probe,
-    plan,
-    run,
-    apply,
-    undo,
-    status,
-    approve,
-    reject,
-    log,
-    why,
-    on_demand,
-    diff,
-    history,
-    report,
-    docs,
-    restart,
-    pause,
-    resume,
-    explain,
-    import_entra,
-    up,
-    deploy,
-    schema,
-    connectors,
-    demo,
-)
-"""In the order of the help; each is called as its function is, with hyphens."""
+GROUPS = {
+    "Make a job": (check, explain, probe, schema, connectors, import_entra),
+    "Look before anything happens, then do it": (plan, run, apply, on_demand, undo),
+    "Decide": (approve, reject, pause, resume, restart),
+    "Find out what happened, and why": (status, log, why, history, diff, report, docs),
+    "Serve": (up, deploy),
+    "Try it out": (demo,),
+}
+"""In the order of the help; each command is called as its function is, with hyphens."""
+
+
+class GroupedCommands(TyperGroup):
+    """Lists the commands by what they are for."""
+
+    def format_commands(self, ctx: Any, formatter: Any) -> None:
+        for title, group in GROUPS.items():
+            names = [command_name(function) for function in group]
+            with formatter.section(title):
+                formatter.write_dl([(name, self.commands[name].get_short_help_str(limit=150)) for name in names])
+
+
+def command_name(function: Callable[..., object]) -> str:
+    """How a command is called."""
+    return function.__name__.replace("_", "-")
+
 
 app = typer.Typer(
     name="provisor",
+    cls=GroupedCommands,
     help="Keep the accounts in your apps in step with your directory and HR system.",
     no_args_is_help=True,
-    add_completion=False,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
-for command in COMMANDS:
-    app.command()(command)
+for group in GROUPS.values():
+    for function in group:
+        app.command(name=command_name(function))(function)
+
+
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        from importlib.metadata import version
+
+        print(f"provisor {version('provisor')}")  # noqa: T201 (this is the command line)
+        raise typer.Exit
+
+
+@app.callback()
+def options(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Show the version and exit.")
+    ] = False,
+) -> None:
+    """Keep the accounts in your apps in step with your directory and HR system."""
 
 
 def main() -> None:

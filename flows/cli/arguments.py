@@ -1,5 +1,7 @@
 """What several commands take, and what is made of it."""
 
+from collections.abc import Iterable
+from difflib import get_close_matches
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -13,8 +15,8 @@ if TYPE_CHECKING:
     from tasks.job import Job
     from tasks.ledger import Ledger
 
-JobFile = Annotated[Path, typer.Argument(metavar="JOB", help="The job file (YAML).", show_default=False)]
-JobName = Annotated[str, typer.Argument(metavar="JOB", help="A job's name or file.", show_default=False)]
+_JOB = "A job's file, or its name."
+
 Json = Annotated[bool, typer.Option("--json", help="One JSON document on standard output.")]
 Only = Annotated[
     list[str] | None,
@@ -25,6 +27,39 @@ Until = Annotated[
 ]
 Why = Annotated[str, typer.Option(metavar="TEXT", help="The reason, for whoever reads the log.")]
 By = Annotated[str | None, typer.Option(metavar="NAME", help="Who decides; your login name without it.")]
+FOLDERS = (Path(), Path("jobs"))
+"""Where the file of a job that is given by name is looked for."""
+
+
+def job_file(text: str) -> Path:
+    """A job's file, given by file, or by the name of a job in this folder or in ``jobs``; else the command ends."""
+    path = Path(text)
+    if path.is_file():
+        return path
+    if path.suffix in (".yaml", ".yml") or path.name != text:
+        complain(f"There is no file {text}{_meant(path.name, _file_names(path.parent))}.", WRONG)
+    from flows.serve.jobs_of import named_files
+
+    files = {name: file for folder in reversed(FOLDERS) for name, file in named_files(folder).items()}
+    if text not in files:
+        complain(f"No job file here or in jobs/ has the name {text}{_meant(text, files)}.", WRONG)
+    return files[text]
+
+
+def _file_names(folder: Path) -> list[str]:
+    return [path.name for path in [*folder.glob("*.yaml"), *folder.glob("*.yml")]]
+
+
+def _meant(text: str, known: Iterable[str]) -> str:
+    """How a sentence about an unknown name goes on: with the name nearest to it, or with the names there are."""
+    names = sorted(known)
+    if near := get_close_matches(text, names, n=1, cutoff=0.5):
+        return f"; the nearest is {near[0]}"
+    return f"; there are: {', '.join(names)}" if names else ""
+
+
+JobFile = Annotated[Path, typer.Argument(metavar="JOB", help=_JOB, parser=job_file, show_default=False)]
+JobName = Annotated[str, typer.Argument(metavar="JOB", help=_JOB, show_default=False)]
 
 
 def load(path: Path) -> "Job":
@@ -34,19 +69,23 @@ def load(path: Path) -> "Job":
     return load_job(path)
 
 
-def job_name(text: str) -> str:
-    """A job's name, given by name or by file."""
-    path = Path(text)
-    return load(path).name if path.suffix in (".yaml", ".yml") else text
-
-
 def known_job(ledger: "Ledger", text: str) -> str:
-    """A job's name, given by file, or by name where it has run; a name that is misspelt ends the command."""
-    name = job_name(text)
-    if name == text and name not in ledger.jobs():
-        known = ", ".join(ledger.jobs()) or "none"
-        complain(f"No job called {name} has run here; there are: {known}.", WRONG)
-    return name
+    """The name of a job, given by file, by name where it has run, or by the name of a job file that lies here.
+
+    Ends the command for any other text.
+    """
+    path = Path(text)
+    if path.suffix in (".yaml", ".yml") or path.name != text:
+        return load(job_file(text)).name
+    known = ledger.jobs()
+    if text in known:
+        return text
+    from flows.serve.jobs_of import named_files
+
+    here = {name for folder in FOLDERS for name in named_files(folder)}
+    if text not in here:
+        complain(f"No job called {text} has run here{_meant(text, {*known, *here})}.", WRONG)
+    return text
 
 
 def one_of(choices: Any, text: str | None, option: str) -> Any:

@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from flows.cli.answering import WRONG, complain, write
-from flows.cli.arguments import By, JobName, Json, Only, Until, Why, job_name, known_job
+from flows.cli.arguments import By, JobName, Json, Only, Until, Why, known_job
 
 
 def approve(
@@ -39,9 +39,9 @@ def _decide(
     )
     from tasks.ledger import StagedState
 
-    name = job_name(job)
     try:
         with open_ledger() as ledger:
+            name = known_job(ledger, job)
             decided = decide_staged(
                 ledger,
                 name,
@@ -54,7 +54,7 @@ def _decide(
             )
     except DecisionError as error:
         complain(str(error), WRONG)
-    run = f"provisor run {job if job != name else 'JOB'}"
+    run = f"provisor run {job}"
     if as_json:
         write(orjson.dumps({"job": name, "decided": [staged_json(one) for one in decided], "next": run}))
     else:

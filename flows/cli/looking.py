@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from flows.cli.answering import WRONG, complain, write
-from flows.cli.arguments import JobFile, JobName, Json, job_name, known_job, load, one_of
+from flows.cli.arguments import JobFile, JobName, Json, known_job, load, one_of
 
 
 class LogFormat(StrEnum):
@@ -33,7 +33,7 @@ def status(
     from flows.show.status import job_status, show_status
 
     with open_ledger() as ledger:
-        names = [job_name(job)] if job else ledger.jobs()
+        names = [known_job(ledger, job)] if job else ledger.jobs()
         found = [job_status(ledger, name) for name in names]
     if as_json:
         write(orjson.dumps(found))
@@ -78,7 +78,7 @@ def log(
     as_table = form is LogFormat.TABLE and out is None
     with open_ledger() as ledger:
         chunks = ledger.log_chunks(
-            job_name(job),
+            known_job(ledger, job),
             cycle=cycle,
             identity=identity,
             status=one_of(LogStatus, status, "--status"),
@@ -142,7 +142,7 @@ def diff(
     from flows.show.plan import console
 
     try:
-        found = diff_cycles(job_name(job), first, second)
+        found = diff_cycles(_known(job), first, second)
     except HistoryError as error:
         complain(str(error), WRONG)
     if as_json:
@@ -176,6 +176,13 @@ def history(
         show_life(console(), life)
 
 
+def _known(job: str) -> str:
+    from flows.cycle.systems import open_ledger
+
+    with open_ledger() as ledger:
+        return known_job(ledger, job)
+
+
 Open = Annotated[bool, typer.Option("--open", help="Open it in the browser.")]
 
 
@@ -188,7 +195,7 @@ def report(
     from flows.cycle.pages import reports_folder
     from tasks.pages.layout import numbered
 
-    name = job_name(job)
+    name = _known(job)
     kept = numbered(reports_folder(name))
     number = cycle or max(kept, default=0)
     if number not in kept:
@@ -201,7 +208,7 @@ def docs(job: JobName, open_it: Open = False) -> None:
     """Say where the Data Docs of a job are: what came of its data checks, cycle by cycle."""
     from flows.cycle.pages import docs_folder
 
-    name = job_name(job)
+    name = _known(job)
     page = docs_folder(name) / "index.html"
     if not page.exists():
         complain(f"The job {name} has no Data Docs yet: they are made by `provisor run`.", WRONG)

@@ -166,7 +166,7 @@ def connectors(as_json: Json = False) -> None:
     import orjson
 
     from connectors.registry import find, names
-    from flows.show.plan import console, table
+    from flows.show.plan import console, show_table, table
 
     found = [find(name) for name in names()]
     if as_json:
@@ -179,7 +179,7 @@ def connectors(as_json: Json = False) -> None:
     listing = table("connector", "source", "target", "what it speaks to")
     for one in found:
         listing.add_row(one.name, "yes" if one.open_source else "", "yes" if one.open_target else "", one.title)
-    console().print(listing)
+    show_table(console(), listing)
 
 
 def demo(

@@ -40,6 +40,17 @@ def jobs_of(folder: Path) -> list[Job]:
     return sorted(jobs, key=lambda job: job.name)
 
 
+def named_files(folder: Path) -> dict[str, Path]:
+    """The files of a folder that are meant to be jobs, by the name of the job; none of them is checked."""
+    files = sorted([*folder.glob("*.yaml"), *folder.glob("*.yml")])
+    contents = {path: _content(path) for path in files}
+    return {
+        str(content.get("name") or path.stem): path
+        for path, content in contents.items()
+        if not _MARKS.isdisjoint(content)
+    }
+
+
 def refuse_wrong_files(folder: Path) -> None:
     """Passes when the job files of a folder can be read, as far as that can be said before a server is asked.
 

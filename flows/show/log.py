@@ -14,9 +14,10 @@ import orjson
 from pydantic import TypeAdapter, ValidationError
 from rich.console import Console
 from rich.markup import escape
+from rich.padding import Padding
 
 from connectors.errors import ProvisorError
-from flows.show.plan import table
+from flows.show.plan import show_table, table
 from tasks.advice import advice_for
 from tasks.job.values import Duration
 from tasks.ledger import LogLine
@@ -56,6 +57,9 @@ _FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n", "\uff1d", "\uff0b", "\uff0d", 
 """What a spreadsheet takes for the beginning of a formula, also in full width. Source: OWASP, CSV injection."""
 
 Chunks = Iterable[list[LogLine]]
+
+NARROW = 110
+"""Columns below which a terminal shows records: six columns would collapse."""
 
 
 class MomentError(ProvisorError):
@@ -101,25 +105,34 @@ def record_of(line: LogLine) -> dict[str, Any]:
 
 
 def show_log(out: Console, chunks: Chunks) -> None:
-    """The lines as a table, the newest first; below it what to do about the codes in it."""
-    listing = table("time", "cycle", "action", "entry", "status", "why")
-    codes: dict[str, None] = {}
-    for line in (line for chunk in chunks for line in chunk):
-        colour = _COLOURS.get(line.status, "default")
-        cycle = "" if line.cycle is None else str(line.cycle)
-        entry = f"{line.kind} {line.label or line.anchor}"
-        status = f"[{colour}]{line.status}[/]"
-        listing.add_row(f"{line.time:%Y-%m-%d %H:%M:%S}", cycle, line.action, escape(entry), status, escape(why(line)))
-        if line.code:
-            codes.setdefault(line.code)
-    if not listing.row_count:
+    """The lines, the newest first: as a table, as records in a narrow terminal; below it what to do about the codes."""
+    lines = [line for chunk in chunks for line in chunk]
+    if not lines:
         out.print("Nothing in the log for this.")
         return
-    out.print(listing)
+    if out.is_terminal and out.width < NARROW:
+        for line in lines:
+            time, cycle, action, entry, status, reason = _cells(line)
+            out.print(f"[bold]{time}[/] {status} {action} {entry}" + (f" [dim]cycle {cycle}[/]" if cycle else ""))
+            out.print(Padding(f"[dim]{reason}[/]", (0, 0, 0, 4)))
+    else:
+        listing = table("time", "cycle", "action", "entry", "status", "why")
+        for line in lines:
+            listing.add_row(*_cells(line))
+        show_table(out, listing)
+    codes = {line.code for line in lines if line.code}
     for code in sorted(codes):
         advice = advice_for(code)
         if advice is not None:
             out.print(f"[bold]{escape(code)}[/]: {escape(advice.action)}")
+
+
+def _cells(line: LogLine) -> tuple[str, str, str, str, str, str]:
+    colour = _COLOURS.get(line.status, "default")
+    cycle = "" if line.cycle is None else str(line.cycle)
+    entry = escape(f"{line.kind} {line.label or line.anchor}")
+    status = f"[{colour}]{line.status}[/]"
+    return f"{line.time:%Y-%m-%d %H:%M:%S}", cycle, line.action, entry, status, escape(why(line))
 
 
 def why(line: LogLine) -> str:

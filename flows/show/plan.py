@@ -185,3 +185,13 @@ def table(*columns: str) -> Table:
     for column in columns:
         made.add_column(column, overflow="fold")
     return made
+
+
+def show_table(out: Console, made: Table) -> None:
+    """A table; where no terminal is, a line of cells with tabs between for each row, so that a search finds it."""
+    if out.is_terminal:
+        out.print(made)
+        return
+    cells = [[str(column.header), *map(str, column.cells)] for column in made.columns]
+    for row in zip(*cells, strict=True):
+        out.file.write("\t".join(Text.from_markup(cell).plain for cell in row) + "\n")

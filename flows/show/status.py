@@ -10,7 +10,7 @@ from connectors.contract import Kind
 from flows.cycle.forecast import LOAD_MS, LOAD_REQUESTS
 from flows.cycle.systems import now
 from flows.decisions.staged import standing
-from flows.show.plan import table
+from flows.show.plan import show_table, table
 from tasks.escrow import given_up
 from tasks.ledger import Cycle, CycleState, Escrow, Ledger, Pause, Quarantine
 
@@ -111,7 +111,7 @@ def show_status(out: Console, jobs: list[dict[str, Any]]) -> None:
             state = f"[{colour}]{cycle['state'].replace('_', ' ')}[/]"
             began = cycle["began"][:19].replace("T", " ")
             listing.add_row(f"  {cycle['number']}", cycle["kind"], began, state, escape(cycle["message"]))
-        out.print(listing)
+        show_table(out, listing)
 
 
 def _show_held(out: Console, found: dict[str, Any]) -> None:

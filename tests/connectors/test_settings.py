@@ -89,6 +89,17 @@ def test_an_unset_variable_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPa
         reveal("${env:DOOR_KEY}", folder=tmp_path)
 
 
+def test_a_file_beside_the_job_may_set_what_the_environment_does_not(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A job's folder may hold a .env; what the environment says goes before it."""
+    (tmp_path / ".env").write_text("DOOR_KEY='from the file'\n", encoding="utf-8")
+    monkeypatch.delenv("DOOR_KEY", raising=False)
+    assert reveal("Bearer ${env:DOOR_KEY}", folder=tmp_path) == "Bearer from the file"
+    monkeypatch.setenv("DOOR_KEY", "from the environment")
+    assert reveal("Bearer ${env:DOOR_KEY}", folder=tmp_path) == "Bearer from the environment"
+
+
 def test_a_file_that_is_not_there_is_named(tmp_path: Path) -> None:
     """A file that cannot be read stops with its path and the reference."""
     with pytest.raises(SettingsError, match=r"referred to by \$\{file:door\}\) cannot be read: No such file"):

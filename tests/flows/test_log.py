@@ -157,6 +157,7 @@ def test_an_export_is_for_its_owner_and_complete_or_not_there(ledger: Ledger, tm
 
 def test_json_is_one_document_of_whole_records(ledger: Ledger, provisor: Callable[..., Said]) -> None:
     """Everything about a line is in it, also what is not stored; an empty log is an empty list."""
+    fill(ledger)
     assert provisor("log", "hr", "--format", "json").document == []
     fill(ledger, *(failed(f"a{number}") for number in range(150)))
     records = provisor("log", "hr", "--format", "json").document
