@@ -1,6 +1,8 @@
 # The two commands of the README: `make demo` and `make test`. Both make .venv first where it is missing.
 
 PYTHON ?= python3
+# Optional parts to install besides: `make test EXTRAS=dev,ldap` for directories, which need C headers (see README).
+EXTRAS ?= dev
 BIN := .venv/bin
 
 .PHONY: demo test lint types contracts tests long bench
@@ -35,7 +37,7 @@ bench: .venv/.installed
 .venv/.installed: pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(0 if sys.version_info >= (3, 11) else "Provisor needs Python 3.11 or later: make PYTHON=python3.11")'
 	test -d .venv || $(PYTHON) -m venv .venv
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[dev]'
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[$(EXTRAS)]'
 	$(BIN)/python -m compileall -q flows tasks connectors
 	$(BIN)/python -m flows.serve.prefect_database
 	touch $@

@@ -1,11 +1,15 @@
 """What all tests share: golden files, no skipped test where CI is set, and no test that fails by being slow."""
 
 import os
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 
 import pytest
 from hypothesis import settings
+
+from tests.servers import directories
+from tests.servers.starting import StartError
 
 # Prefect sets up its logging once in a process, whichever test comes to it first.
 for logger in ("", "FLOW_RUNS_", "TASK_RUNS_"):
@@ -33,6 +37,44 @@ def golden(request: pytest.FixtureRequest) -> Callable[[Path, str], None]:
         assert text == path.read_text(encoding="utf-8")
 
     return compare
+
+
+@contextmanager
+def _started(
+    start: Callable[[], AbstractContextManager[directories.Directory]],
+) -> Iterator[directories.Directory]:
+    """A server, or a skipped test that says what to install."""
+    pytest.importorskip("ldap", reason="python-ldap is not installed: see README, Directories")
+    try:
+        server = start()
+        directory = server.__enter__()
+    except StartError as error:
+        pytest.skip(str(error))
+    try:
+        yield directory
+    finally:
+        server.__exit__(None, None, None)
+
+
+@pytest.fixture(scope="session")
+def openldap() -> Iterator[directories.Directory]:
+    """OpenLDAP, one for all tests of this process."""
+    with _started(directories.openldap) as directory:
+        yield directory
+
+
+@pytest.fixture(scope="session")
+def ds389() -> Iterator[directories.Directory]:
+    """389 Directory Server, one for all tests of this process."""
+    with _started(directories.ds389) as directory:
+        yield directory
+
+
+@pytest.fixture(scope="session")
+def samba() -> Iterator[directories.Directory]:
+    """Samba as a domain controller of Active Directory, one for all tests of this process."""
+    with _started(directories.samba) as directory:
+        yield directory
 
 
 @pytest.hookimpl(wrapper=True)
