@@ -1,0 +1,204 @@
+"""What a job file says about a directory."""
+
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated, Literal, Self
+from urllib.parse import urlsplit
+
+from pydantic import AfterValidator, BeforeValidator, Field, model_validator
+
+from connectors.ldap import names
+from connectors.settings import Name, Secret, Settings
+
+
+def _address(text: str) -> str:
+    if "${" in text:
+        return text
+    parts = urlsplit(text)
+    if parts.scheme not in {"ldap", "ldaps", "ldapi"} or not parts.netloc:
+        raise ValueError("must be an address that begins with ldaps://, ldap:// or ldapi://")
+    if parts.path.strip("/") or parts.query or parts.fragment:
+        raise ValueError("must be the server's address alone; bases and filters belong under users and groups")
+    if "@" in parts.netloc:
+        raise ValueError("must not hold credentials: they belong under auth")
+    return text.rstrip("/")
+
+
+def _name(text: str) -> str:
+    if "${" not in text and text:
+        names.parse(text)
+    return text
+
+
+def _filter(text: str) -> str:
+    text = text.strip()
+    if not text.startswith("(") or not text.endswith(")") or text.count("(") != text.count(")"):
+        raise ValueError("must be a filter in brackets, such as (objectClass=person)")
+    return text
+
+
+def _listed(value: object) -> object:
+    return [value] if isinstance(value, str) else value
+
+
+Dn = Annotated[str, AfterValidator(_name)]
+"""A distinguished name."""
+Filter = Annotated[str, AfterValidator(_filter)]
+"""A search filter, in brackets."""
+Addresses = Annotated[
+    tuple[Annotated[str, AfterValidator(_address)], ...],
+    BeforeValidator(_listed, json_schema_input_type=str | list[str]),
+    Field(min_length=1),
+]
+Bases = Annotated[tuple[Dn, ...], BeforeValidator(_listed, json_schema_input_type=str | list[str])]
+
+
+class Flavour(StrEnum):
+    """Which server it is; it decides about keys, switches, and what changes are told."""
+
+    ACTIVE_DIRECTORY = "active-directory"
+    OPENLDAP = "openldap"
+    DS389 = "389ds"
+    GENERIC = "generic"
+
+
+class SimpleAuth(Settings):
+    """A name and its password."""
+
+    user: str
+    """Distinguished name, or for Active Directory ``user@domain``; may hold references."""
+    password: Secret
+    """A reference."""
+
+
+class ExternalAuth(Settings):
+    """Who we are is told by the client certificate, or by the account that runs Provisor where the address is ldapi."""
+
+    certificate: Path | None = None
+    """PEM file with the certificate."""
+    key: Path | None = None
+    """PEM file with its key."""
+
+
+class GssapiAuth(Settings):
+    """Kerberos, with tickets that are there already (``kinit``, a credential cache), or from a keytab."""
+
+    principal: Name | None = None
+    keytab: Path | None = None
+    """File with the principal's keys."""
+
+
+class LdapAuth(Settings):
+    """How to sign in: exactly one of these."""
+
+    simple: SimpleAuth | None = None
+    external: ExternalAuth | None = None
+    gssapi: GssapiAuth | None = None
+
+    @model_validator(mode="after")
+    def _exactly_one(self) -> Self:
+        if sum(way is not None for way in (self.simple, self.external, self.gssapi)) != 1:
+            raise ValueError("give exactly one of simple, external and gssapi")
+        return self
+
+
+class UserEntries(Settings):
+    """Which entries are people."""
+
+    base: Bases = ()
+    """Where they lie: one distinguished name or several; without it the server's own naming context."""
+    filter: Filter | None = None
+    """Without it all people: ``(&(objectCategory=person)(objectClass=user))`` or ``(objectClass=inetOrgPerson)``."""
+    key: Name | None = None
+    """Attribute that names an entry for ever; without it objectGUID, entryUUID or nsUniqueId."""
+
+
+class Members(Settings):
+    """How a group names its members."""
+
+    attribute: Name = "member"
+    by: Literal["dn", "uid"] = "dn"
+    """``uid`` for memberUid of posixGroup."""
+
+
+class GroupEntries(Settings):
+    """Which entries are groups."""
+
+    base: Bases = ()
+    """As for users."""
+    filter: Filter | None = None
+    """Without it all groups: ``(objectClass=group)`` or ``(objectClass=groupOfNames)``."""
+    key: Name | None = None
+    members: Members = Members()
+    primary_group: bool = True
+    """Whether a person's primary group, which Active Directory keeps apart, counts as a membership."""
+    placeholder: str | None = None
+    """The member that a group without members has, in directories where a group must have one; never shown."""
+
+
+class Changes(StrEnum):
+    """How an incremental read learns what changed."""
+
+    AUTO = "auto"
+    """The best that the server can do."""
+    NONE = "none"
+    """Everything is read each time."""
+    USN = "usn"
+    """By uSNChanged, in Active Directory."""
+    SYNCREPL = "syncrepl"
+    """By content synchronisation, in OpenLDAP."""
+    TIMESTAMP = "timestamp"
+    """By modifyTimestamp, with a look at all keys."""
+
+
+class Limits(Settings):
+    """How much is asked at once."""
+
+    page: Annotated[int, Field(ge=1, le=100_000)] = 1000
+    """Entries a page."""
+    members_per_change: Annotated[int, Field(ge=1, le=1000)] = 500
+    """Members that are added or removed by one request."""
+    connections: Annotated[int, Field(ge=1, le=32)] = 4
+
+
+class LdapSettings(Settings):
+    """Where the directory is, how to sign in, and which of its entries count."""
+
+    url: Addresses
+    """``ldaps://``, ``ldap://`` or ``ldapi://``; of several the first that answers serves the whole cycle."""
+    start_tls: bool = False
+    """For ``ldap://``: the connection is encrypted before anything else; it ends where the server refuses that."""
+    ca_file: Path | None = None
+    """PEM file with certificate authorities to trust instead of the usual ones. Verification cannot be switched off."""
+    auth: LdapAuth
+    users: UserEntries = UserEntries()
+    groups: GroupEntries | None = None
+    changes: Changes = Changes.AUTO
+    proof: Dn | None = None
+    """An entry that must be readable; where it is not, nobody's absence is believed."""
+    limits: Limits = Limits()
+    timeout_s: Annotated[float, Field(gt=0, le=3600)] = 120.0
+    """Seconds to wait for an answer."""
+    connect_timeout_s: Annotated[float, Field(gt=0, le=600)] = 10.0
+
+    @model_validator(mode="after")
+    def _encrypted(self) -> Self:
+        for address in self.url:
+            if self.start_tls and not address.startswith("ldap://") and "${" not in address:
+                raise ValueError("start_tls belongs to addresses that begin with ldap://")
+            if self.auth.simple is not None and not _is_safe(address, start_tls=self.start_tls):
+                raise ValueError(
+                    f"{address} would send the password unencrypted: use ldaps://, or ldap:// with start_tls: true"
+                )
+        return self
+
+
+def _is_safe(address: str, *, start_tls: bool) -> bool:
+    return start_tls or "${" in address or address.startswith(("ldaps://", "ldapi://"))
+
+
+class DirectorySettings(LdapSettings):
+    """The same for the connector ``ldap``, which serves every kind of directory."""
+
+    directory: Flavour | None = None
+    """Which server it is; without it the server is asked."""
