@@ -17,7 +17,7 @@ import pandas as pd
 from connectors.errors import ErrorCode
 
 Value: TypeAlias = Any
-"""One attribute value: str, bool, int, float, a list of those, a dict of sub-attributes, or None for null."""
+"""One attribute value: str, bool, int, float, bytes, a list of those, a dict of sub-attributes, or None for null."""
 
 
 class Kind(StrEnum):
@@ -35,6 +35,10 @@ class Action(StrEnum):
     ENABLE = "enable"
     DISABLE = "disable"
     DELETE = "delete"
+    MOVE = "move"
+    """To another container, and what else changes with it."""
+    RENAME = "rename"
+    """By the name that its address is made of, and what else changes with it."""
     ADD_MEMBERS = "add members"
     REMOVE_MEMBERS = "remove members"
 
@@ -47,6 +51,10 @@ class Status(StrEnum):
     """How one change ended."""
 
     DONE = "done"
+    PARTLY = "partly"
+    """Some of it has taken effect, and the rest was refused: see ``Outcome.refused``."""
+    LATER = "later"
+    """The system took it as a job and has not finished it yet: see ``Outcome.job``."""
     REJECTED = "rejected"
     UNKNOWN = "unknown"
     NOT_SENT = "not sent"
@@ -98,6 +106,12 @@ class Snapshot:
     """Why absence of an entry proves nothing, one sentence each; empty when the snapshot is provably complete."""
     unreadable: tuple[Unreadable, ...] = ()
     """Entries left out of the frames, each with its reason."""
+    gone: Mapping[Kind, frozenset[str]] = field(default_factory=dict)
+    """Of a read of changes: keys of entries that the system says were deleted since."""
+    edges_gone: pd.DataFrame | None = None
+    """Of a read of changes: memberships that ended since; columns as ``members``."""
+    reread: str = ""
+    """Why everything was read although changes were asked for; empty where it was not."""
     disabled: frozenset[str] = frozenset()
     """Keys of users that the source itself marks as disabled or soft-deleted."""
     assignments: pd.DataFrame | None = None
@@ -131,38 +145,205 @@ class Wanted:
     users: tuple[str, ...]
     groups: tuple[str, ...] | None = None
 
+    def of(self, kind: Kind) -> tuple[str, ...]:
+        """Paths of one kind."""
+        return self.users if kind is Kind.USER else self.groups or ()
+
+
+class Form(StrEnum):
+    """What one value of an attribute is. Connectors translate their own types to these."""
+
+    TEXT = "text"
+    INTEGER = "integer"
+    DECIMAL = "decimal"
+    BOOLEAN = "boolean"
+    DATE = "date"
+    """A date or a moment, as ISO 8601 text; a moment whose zone is known is in UTC and ends with Z."""
+    BYTES = "bytes"
+    """Bytes; frames hold them as base64 text."""
+    REFERENCE = "reference"
+    """Names another entry; the value is that entry's key, whatever the wire writes (an id, a DN, an address)."""
+    STRUCTURE = "structure"
+    """Several named values in one."""
+
+
+class Count(StrEnum):
+    """How many values an attribute holds."""
+
+    ONE = "one"
+    LIST = "list"
+    """Several; their order is kept, and may count."""
+    SET = "set"
+    """Several; each once, in no order."""
+
+
+class Write(StrEnum):
+    """When an attribute can be written."""
+
+    ALWAYS = "always"
+    ON_CREATE = "on create"
+    NEVER = "never"
+    BLIND = "blind"
+    """Written, but never shown: a password."""
+
+
+class Sameness(StrEnum):
+    """When the system takes two texts for the same value."""
+
+    EXACT = "exact"
+    FOLDED = "folded"
+    """Case does not count."""
+    SQUEEZED = "squeezed"
+    """Neither case nor the number of blanks counts."""
+    NAME = "name"
+    """Distinguished names: neither case nor blanks around commas and equal signs count."""
+
+
+class Reach(StrEnum):
+    """Within what a value may stand only once."""
+
+    CONTAINER = "container"
+    SYSTEM = "system"
+    WORLD = "world"
+    """Also among the entries of other customers of the same system, which nobody here can see."""
+
+
+class Place(StrEnum):
+    """What an attribute says about where an entry stands. Changing it moves or renames the entry."""
+
+    CONTAINER = "container"
+    NAME = "name"
+
 
 @dataclass(frozen=True, slots=True)
-class AttributeInfo:
-    """What a system says about one attribute path.
+class Attribute:
+    """What a system says about one attribute path."""
 
-    Source: RFC 7643 section 2.2 (attribute characteristics).
-    """
-
-    type: str = "string"
-    """string, boolean, integer, decimal, dateTime, binary, reference or complex."""
-    multi_valued: bool = False
-    case_exact: bool = False
+    path: str = field(default="", compare=False)
+    """Its flat path; empty where a mapping by path already says it."""
+    form: Form = Form.TEXT
+    count: Count = Count.ONE
+    write: Write = Write.ALWAYS
+    same: Sameness = Sameness.FOLDED
+    unique: Reach | None = None
+    """Within what the system refuses a second entry with the same value; None where it takes doubles."""
     required: bool = False
-    mutability: str = "readWrite"
-    """readWrite, readOnly, immutable or writeOnly."""
-    canonical_values: tuple[str, ...] = ()
-    unique: bool = False
-    """Whether the system says that it refuses a second entry with the same value."""
+    longest: int | None = None
+    """Characters at most."""
+    values: tuple[str, ...] = ()
+    """The only values that the system names for it; empty where it names none."""
+    part_of: str = ""
+    """Path of the whole attribute, for a part of a structure (``name`` of ``name.givenName``)."""
+    refers_to: frozenset[Kind] = frozenset()
+    """Kinds of entries that a reference may name; empty where the system does not say."""
+    set_by_system: bool = False
+    """True where the system fills in or rewrites what it is sent, so that what it shows proves nothing."""
+    searchable: bool = True
+    """Whether entries can be found by it."""
+    place: Place | None = None
+    label: str = ""
+    """What people call it; empty: its path, shortened."""
+
+    @property
+    def several(self) -> bool:
+        """True for lists and sets."""
+        return self.count is not Count.ONE
+
+    @property
+    def exact(self) -> bool:
+        """True where two texts that differ in case are two values."""
+        return self.same is Sameness.EXACT
+
+
+def short_path(path: str) -> str:
+    """A path as people say it: without the long name of a schema or namespace before its last colon."""
+    head, bracket, rest = path.partition("[")
+    return f"{head.rpartition(':')[2]}{bracket}{rest}"
+
+
+class Made(StrEnum):
+    """Where the groups of a family come from."""
+
+    CREATED = "created"
+    """Provisor creates, fills and deletes them."""
+    FOUND = "found"
+    """They exist in the target (roles, licences, permission sets): linked and filled, never created or deleted."""
+
+
+class MemberOrder(StrEnum):
+    """Which change comes first where a system cannot do both in one call."""
+
+    JOIN_FIRST = "join first"
+    LEAVE_FIRST = "leave first"
 
 
 @dataclass(frozen=True, slots=True)
-class Capabilities:
-    """What a target can do; the planner asks, it never tries."""
+class Family:
+    """One sort of groups in a target."""
 
-    create: bool = True
-    update: bool = True
-    delete: bool = True
+    name: str = "group"
+    """What people call one of them; entries say it in the column ``FAMILY`` where a target has several."""
+    holds: frozenset[Kind] = frozenset({Kind.USER})
+    made: Made = Made.CREATED
+    needs_member: str | None = None
+    """Key of the entry that stands in where a group would have no member; None where groups may be empty."""
+    order: MemberOrder = MemberOrder.JOIN_FIRST
+    per_call: int = 100
+    """Members that go into one change."""
+
+
+ACTIVE = "provisor:active"
+"""Column of users: whether the account is active, where the system has no boolean attribute that says so."""
+FAMILY = "provisor:family"
+"""Column of groups: the name of the group's family."""
+ADDRESS = "provisor:address"
+"""Column: the entry's address (a DN, a URL), where that is not its key; it may change."""
+STATE = "provisor:state"
+"""Column of users: the system's own word for the account's state: invited, suspended, locked."""
+
+
+@dataclass(frozen=True, slots=True)
+class Costs:
+    """What asking takes, in requests; estimates are made of it."""
+
+    find: int = 1
+    """Values that one request can look for."""
+    fetch: int = 1
+    """Entries that one request can fetch by key."""
+    page: int = 500
+    """Entries that one page of a listing holds."""
+
+
+@dataclass(frozen=True, slots=True)
+class Traits:
+    """What a target is and can do; the planner asks, it never tries."""
+
+    switch: str | None = ACTIVE
+    """Boolean column of users that says whether an account is active and switches it; None where none can be disabled.
+    The system's own attribute where that is a plain boolean, otherwise ``ACTIVE``."""
+    cannot: frozenset[tuple[Kind, Action]] = frozenset()
+    """What the target does not do."""
     groups: bool = True
-    disable_attribute: str | None = "active"
-    """Boolean user attribute that switches an account off; None where accounts cannot be disabled."""
-    max_members_per_change: int = 100
-    """Members that go into one request."""
+    families: tuple[Family, ...] = (Family(holds=frozenset(Kind)),)
+    members_per_change: int = 100
+    """Members that go into one change."""
+    costs: Costs = Costs()
+    signed_in: str | None = None
+    """Key of the account that Provisor signs in with, where the system tells; it is never disabled or deleted."""
+
+    def does(self, kind: Kind, action: Action) -> bool:
+        """Whether the target does this to entries of a kind."""
+        return (kind, action) not in self.cannot
+
+    @property
+    def nested(self) -> bool:
+        """Whether groups can be members of groups."""
+        return any(Kind.GROUP in family.holds for family in self.families)
+
+    @property
+    def makes_groups(self) -> bool:
+        """Whether any group of the target can be created."""
+        return any(family.made is Made.CREATED for family in self.families)
 
 
 @dataclass(frozen=True, slots=True)
@@ -197,6 +378,18 @@ class Change:
     """Target ids to add or remove, for member changes."""
     label: str = ""
     """What people call the entry, for messages."""
+    known_by: tuple[str, ...] = ()
+    """On create: attributes by which the account can be found again, should the answer be lost."""
+
+    @property
+    def joins(self) -> tuple[str, ...]:
+        """Target ids of those who become members; on create those whom a group is made with."""
+        return self.members if self.action in (Action.ADD_MEMBERS, Action.CREATE) else ()
+
+    @property
+    def leaves(self) -> tuple[str, ...]:
+        """Target ids of those who stop being members."""
+        return self.members if self.action is Action.REMOVE_MEMBERS else ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -213,6 +406,14 @@ class Outcome:
     attempts: int = 1
     """Requests sent for it."""
     duration_ms: int = 0
+    address: str | None = None
+    """The entry's address, where the system told it or the change moved the entry."""
+    refused: Mapping[str, str] = field(default_factory=dict)
+    """Of a change that was done in part: attribute paths or members that were refused, each with its sentence."""
+    pending: frozenset[str] = frozenset()
+    """Attribute paths that the system has taken but shows later, as an address that its owner has to confirm."""
+    job: str | None = None
+    """The system's name of the job that finishes the change, where ``LATER``."""
 
 
 @runtime_checkable
@@ -226,7 +427,7 @@ class Source(Protocol):
         """
         ...
 
-    def attributes(self, kind: Kind) -> Mapping[str, AttributeInfo] | None:
+    def attributes(self, kind: Kind) -> Mapping[str, Attribute] | None:
         """Attribute paths that entries of this kind have; None where the system cannot tell.
 
         Raises: FatalError.
@@ -251,8 +452,8 @@ class Source(Protocol):
 class Target(Source, Protocol):
     """A system whose accounts Provisor keeps in step."""
 
-    def capabilities(self) -> Capabilities:
-        """What this target can do, asked once per cycle. Raises: FatalError."""
+    def traits(self) -> Traits:
+        """What this target is and can do, asked once per cycle. Raises: FatalError."""
         ...
 
     def find(

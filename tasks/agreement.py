@@ -8,7 +8,7 @@ what the target does not know would be refused a thousand times in the night. Bo
 
 from collections.abc import Iterator, Mapping
 
-from connectors.contract import AttributeInfo
+from connectors.contract import Attribute, Form, Write
 from tasks.assignment import table_problems
 from tasks.expressions import check_expression
 from tasks.extract import Facts, computed_attributes, expressions_of
@@ -80,7 +80,7 @@ def _target_problems(
     document: Document | None,
     section: str,
     rules: EntryRules,
-    schema: Mapping[str, AttributeInfo],
+    schema: Mapping[str, Attribute],
 ) -> Iterator[Problem]:
     for path in rules.attributes:
         info = _info(schema, path)
@@ -88,7 +88,7 @@ def _target_problems(
             near = nearest(path, schema)
             hint = f" Did you mean {near}?" if near else ""
             yield _problem(job, document, (section, "attributes", path), f"The target has no attribute {path}.{hint}")
-        elif info.mutability == "readOnly":
+        elif info.write is Write.NEVER:
             message = f"The target does not let anybody write {path}: it is read-only."
             yield _problem(job, document, (section, "attributes", path), message)
         else:
@@ -99,14 +99,14 @@ def _target_problems(
         if info is None:
             message = f"The target has no attribute {rule.target}.{did_you_mean(rule.target, schema)}"
             yield _problem(job, document, (section, "matching", number, "target"), message)
-        elif info.mutability == "writeOnly":
+        elif info.write is Write.BLIND:
             message = f"The target never shows {rule.target}, so nobody can be found by it."
             yield _problem(job, document, (section, "matching", number, "target"), message)
 
 
-def _misfits(path: str, mapping: AttributeMapping, info: AttributeInfo) -> Iterator[tuple[str, str]]:
+def _misfits(path: str, mapping: AttributeMapping, info: Attribute) -> Iterator[tuple[str, str]]:
     """What is wrong about the values that a mapping would write: the key that says so, and a sentence."""
-    if info.type == "complex" and not info.multi_valued and mapping.constant is None:
+    if info.form is Form.STRUCTURE and not info.several and mapping.constant is None:
         yield "expression", f"The target keeps {path} in parts: map each of them, with its name behind a dot."
         return
     for key, value in (("constant", mapping.constant), ("default", mapping.default)):
@@ -115,38 +115,38 @@ def _misfits(path: str, mapping: AttributeMapping, info: AttributeInfo) -> Itera
             yield key, f"The target wants {kind} for {path}."
 
 
-_TYPES: dict[str, tuple[type | tuple[type, ...], str]] = {
-    "boolean": (bool, "true or false"),
-    "integer": (int, "a whole number"),
-    "decimal": ((int, float), "a number"),
+_TYPES: dict[Form, tuple[type | tuple[type, ...], str]] = {
+    Form.BOOLEAN: (bool, "true or false"),
+    Form.INTEGER: (int, "a whole number"),
+    Form.DECIMAL: ((int, float), "a number"),
 }
 
 
-def _kind_missed(value: object, info: AttributeInfo) -> str | None:
+def _kind_missed(value: object, info: Attribute) -> str | None:
     """In words what the target wants instead of a value; None where the value fits."""
-    if value is None or info.multi_valued or info.type not in _TYPES:
+    if value is None or info.several or info.form not in _TYPES:
         return None
-    wanted, words = _TYPES[info.type]
-    fits = isinstance(value, wanted) and (info.type == "boolean" or not isinstance(value, bool))
-    return None if fits or _reads_as(value, info.type) else words
+    wanted, words = _TYPES[info.form]
+    fits = isinstance(value, wanted) and (info.form is Form.BOOLEAN or not isinstance(value, bool))
+    return None if fits or _reads_as(value, info.form) else words
 
 
-def _reads_as(value: object, kind: str) -> bool:
+def _reads_as(value: object, form: Form) -> bool:
     """True for text that the connector writes as what is wanted: ``"true"``, ``"12"``."""
     if not isinstance(value, str):
         return False
     text = value.strip().lower()
-    return text in {"true", "false"} if kind == "boolean" else text.lstrip("-").replace(".", "", 1).isdigit()
+    return text in {"true", "false"} if form is Form.BOOLEAN else text.lstrip("-").replace(".", "", 1).isdigit()
 
 
-def _demanded(rules: EntryRules, schema: Mapping[str, AttributeInfo]) -> Iterator[str]:
+def _demanded(rules: EntryRules, schema: Mapping[str, Attribute]) -> Iterator[str]:
     """Whole attributes that an account cannot be created without, and that no mapping touches."""
     if not rules.actions.create:
         return
     given = {_whole(path).lower() for path in rules.attributes}
     for path in schema:
         info = schema[path]
-        settable = info.mutability != "readOnly" and path not in {"schemas", "id"}
+        settable = info.write is not Write.NEVER and path not in {"schemas", "id"}
         if info.required and settable and _whole(path) == path and path.lower() not in given and ":" not in path:
             yield path
 
@@ -158,7 +158,7 @@ def _whole(path: str) -> str:
 
 
 def _doubts(
-    job: Job, document: Document | None, section: str, rules: EntryRules, schema: Mapping[str, AttributeInfo]
+    job: Job, document: Document | None, section: str, rules: EntryRules, schema: Mapping[str, Attribute]
 ) -> Iterator[Problem]:
     for path in _demanded(rules, schema):
         message = f"The target demands {path} of everybody, and no mapping gives it."
@@ -170,16 +170,16 @@ def _doubts(
         if mapping.clear and info.required:
             message = f"The target demands {path} of everybody, so it may refuse that it is cleared."
             yield _problem(job, document, _written(document, (section, "attributes", path, "clear")), message)
-        if not info.canonical_values:
+        if not info.values:
             continue
-        expected = {value.casefold() for value in info.canonical_values}
+        expected = {value.casefold() for value in info.values}
         for key, value in (("constant", mapping.constant), ("default", mapping.default)):
             if isinstance(value, str) and value.casefold() not in expected:
-                message = f"The target names {', '.join(info.canonical_values)} for {path}, not {value}."
+                message = f"The target names {', '.join(info.values)} for {path}, not {value}."
                 yield _problem(job, document, _written(document, (section, "attributes", path, key)), message)
 
 
-def _info(schema: Mapping[str, AttributeInfo], path: str) -> AttributeInfo | None:
+def _info(schema: Mapping[str, Attribute], path: str) -> Attribute | None:
     return schema.get(path)
 
 

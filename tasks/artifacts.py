@@ -10,6 +10,7 @@ from itertools import groupby, islice
 from typing import Any
 from uuid import UUID
 
+from connectors.contract import short_path
 from tasks.advice import advice_for
 from tasks.chart import chart_address
 from tasks.checks import Checked, Verdict
@@ -127,7 +128,7 @@ def _what(block: Block) -> str:
 
 def _touched(block: Block, row: int) -> str:
     if block.touched is not None:
-        paths = [path.rpartition(":")[2] for path in block.touched.columns if block.touched[path].iloc[row]]
+        paths = [short_path(path) for path in block.touched.columns if block.touched[path].iloc[row]]
         more = len(paths) - _PATHS
         return ", ".join(paths[:_PATHS]) + (f" and {more} more" if more > 0 else "")
     if "members" in block.table:

@@ -6,7 +6,7 @@ What is read is what the job names and no more: the attributes of its mappings, 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 
-from connectors.contract import AttributeInfo, Capabilities, Kind, Snapshot, Source, Target, Wanted
+from connectors.contract import Attribute, Kind, Snapshot, Source, Target, Traits, Wanted
 from connectors.errors import SchemaMismatchError
 from tasks.assignment import computed_roles
 from tasks.expressions import compile_expression
@@ -30,18 +30,18 @@ READ_AGAIN = 3
 class Facts:
     """What the two systems say about themselves; asked once per cycle."""
 
-    capabilities: Capabilities
+    traits: Traits
     """What the target can do."""
-    target: Mapping[Kind, Mapping[str, AttributeInfo] | None]
+    target: Mapping[Kind, Mapping[str, Attribute] | None]
     """The target's attributes by path; None where it has no schema."""
-    source: Mapping[Kind, Mapping[str, AttributeInfo] | None]
+    source: Mapping[Kind, Mapping[str, Attribute] | None]
     """The source's attributes; None where it cannot tell."""
 
 
 def survey(source: Source, target: Target) -> Facts:
     """What the two systems can do and which attributes they have. Raises: FatalError."""
     return Facts(
-        capabilities=target.capabilities(),
+        traits=target.traits(),
         target={kind: target.attributes(kind) for kind in Kind},
         source={kind: source.attributes(kind) for kind in Kind},
     )
@@ -55,7 +55,7 @@ class Needs:
     target: Wanted
 
 
-def needs_of(job: Job, capabilities: Capabilities) -> Needs:
+def needs_of(job: Job, traits: Traits) -> Needs:
     """Which attributes the job's rules name, per system and kind; sorted, so that requests do not vary."""
     groups = job.groups
     return Needs(
@@ -64,7 +64,7 @@ def needs_of(job: Job, capabilities: Capabilities) -> Needs:
             groups=_source_groups(job),
         ),
         target=Wanted(
-            users=_target_attributes(job.users, capabilities.disable_attribute),
+            users=_target_attributes(job.users, traits.switch),
             groups=_target_attributes(groups, None) if groups is not None else None,
         ),
     )
@@ -78,7 +78,7 @@ def read_source(
     Where an earlier snapshot is ``known`` and the source can tell, only what changed since is read and merged into it.
     Raises: FatalError.
     """
-    wanted = needs_of(job, facts.capabilities).source
+    wanted = needs_of(job, facts.traits).source
     if known is not None and known.watermark is not None and known.complete:
         delta = source.read(wanted, since=known.watermark, progress=progress)
         merged = merge_delta(known, delta) if delta.everybody else delta
@@ -93,7 +93,7 @@ def read_target(job: Job, target: Target, facts: Facts, *, progress: Progress | 
     An incomplete listing would make doubles of people who are there already, so it is read again, and refused when it
     stays incomplete. Raises: FatalError.
     """
-    wanted = needs_of(job, facts.capabilities).target
+    wanted = needs_of(job, facts.traits).target
     for _ in range(READ_AGAIN):
         snapshot = target.read(wanted, progress=progress)
         if snapshot.complete:

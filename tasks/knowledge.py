@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 
-from connectors.contract import Action, AttributeInfo, Kind, Snapshot, Target, Wanted
+from connectors.contract import Action, Attribute, Kind, Snapshot, Target, Wanted
 from connectors.errors import SchemaMismatchError
 from tasks.keys import find, pick, texts
 from tasks.ledger import Cycle
@@ -71,7 +71,7 @@ class Question:
 
 def questions(
     plan: Plan,
-    schemas: Mapping[Kind, Mapping[str, AttributeInfo] | None],
+    schemas: Mapping[Kind, Mapping[str, Attribute] | None],
     *,
     refused: Collection[tuple[Kind, str]],
     asked: Collection[Question] = (),
@@ -121,7 +121,7 @@ def look_up(question: Question, target: Target, wanted: Wanted, *, known: pd.Dat
     found = target.find(question.kind, question.attribute, question.values, wanted, late=question.late)
     if len(found):
         return found
-    for id_, value in _witnesses(known, question.attribute):
+    for id_, value in _witnesses(known, question.attribute, target.traits().switch):
         if len(target.find(question.kind, question.attribute, [value], wanted)):
             break
         held = target.fetch(question.kind, [id_], wanted).entries(question.kind)
@@ -133,13 +133,14 @@ def look_up(question: Question, target: Target, wanted: Wanted, *, known: pd.Dat
     return found
 
 
-def _witnesses(known: pd.DataFrame, attribute: str) -> list[tuple[str, str]]:
+def _witnesses(known: pd.DataFrame, attribute: str, switch: str | None) -> list[tuple[str, str]]:
     """Id and value of a few accounts that have the attribute; active ones, because services hide others."""
     if attribute not in known:
         return []
     having = known[attribute].map(lambda value: isinstance(value, str) and value != "").to_numpy(dtype=bool)
-    if "active" in known and (active := having & known["active"].eq(True).fillna(False).to_numpy(dtype=bool)).any():
-        having = active
+    if switch is not None and switch in known:
+        active = having & known[switch].eq(True).fillna(False).to_numpy(dtype=bool)
+        having = active if active.any() else having
     some = known[attribute].iloc[np.flatnonzero(having)[:WITNESSES]]
     return [(str(id_), str(value)) for id_, value in some.items()]
 

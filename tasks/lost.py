@@ -12,7 +12,7 @@ from datetime import datetime, timedelta
 import numpy as np
 import pandas as pd
 
-from connectors.contract import Action, AttributeInfo, Change, Kind, Outcome, Snapshot, Status
+from connectors.contract import Action, Attribute, Change, Kind, Outcome, Snapshot, Status
 from connectors.errors import ErrorCode
 from tasks.job import Job
 from tasks.knowledge import Question
@@ -52,7 +52,7 @@ def unseen(
     lost: Sequence[Attempt],
     job: Job,
     target: Snapshot,
-    schemas: Mapping[Kind, Mapping[str, AttributeInfo] | None],
+    schemas: Mapping[Kind, Mapping[str, Attribute] | None],
 ) -> list[Attempt]:
     """Lost creates of whose accounts a listing shows none: lists may be late."""
     return [attempt for attempt, ids in _shown(lost, job, target, schemas) if not len(ids)]
@@ -63,7 +63,7 @@ def regain(
     job: Job,
     remembered: Remembered,
     target: Snapshot,
-    schemas: Mapping[Kind, Mapping[str, AttributeInfo] | None],
+    schemas: Mapping[Kind, Mapping[str, Attribute] | None],
 ) -> list[Regained]:
     """The accounts that lost creates have made.
 
@@ -87,7 +87,7 @@ def _shown(
     lost: Sequence[Attempt],
     job: Job,
     target: Snapshot,
-    schemas: Mapping[Kind, Mapping[str, AttributeInfo] | None],
+    schemas: Mapping[Kind, Mapping[str, Attribute] | None],
 ) -> Iterator[tuple[Attempt, pd.Index]]:
     """Each lost create with the ids of the accounts that have all of its values."""
     for kind in Kind:

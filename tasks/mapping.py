@@ -13,7 +13,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from connectors.contract import AttributeInfo, Kind, Value
+from connectors.contract import Attribute, Form, Kind, Value
 from connectors.errors import ErrorCode, SettingsError
 from tasks.expressions import Column, Context, EvaluationError, Expression, compile_expression
 from tasks.expressions.tree import Call, walk
@@ -100,12 +100,12 @@ class Mapper(Protocol):
         scoped: Scoped,
         context: Context,
         *,
-        schema: Mapping[str, AttributeInfo] | None = None,
+        schema: Mapping[str, Attribute] | None = None,
     ) -> Desired: ...
 
 
 def map_entries(
-    rules: EntryRules, scoped: Scoped, context: Context, *, schema: Mapping[str, AttributeInfo] | None = None
+    rules: EntryRules, scoped: Scoped, context: Context, *, schema: Mapping[str, Attribute] | None = None
 ) -> Desired:
     """The desired attributes of every in-scope entry.
 
@@ -282,7 +282,7 @@ def _fill(series: pd.Series, missing: Mask, default: Value) -> pd.Series:
     return pd.Series(cells, index=series.index, dtype=object)
 
 
-def _defaults(rules: EntryRules, schema: Mapping[str, AttributeInfo] | None) -> dict[str, Value]:
+def _defaults(rules: EntryRules, schema: Mapping[str, Attribute] | None) -> dict[str, Value]:
     defaults = {}
     for path, mapping in rules.attributes.items():
         if mapping.default is None:
@@ -327,31 +327,31 @@ def _constant(value: Value, index: pd.Index) -> pd.Series:
 
 # --- types of the target -------------------------------------------------------------------------------------------
 
-_REFERENCE = AttributeInfo(type="reference")
+_REFERENCE = Attribute(form=Form.REFERENCE)
 """What is looked up, a reference or a matching value, is one text."""
 
 
-def convert(series: pd.Series, info: AttributeInfo, path: str, failures: dict[str, str]) -> pd.Series:
+def convert(series: pd.Series, info: Attribute, path: str, failures: dict[str, str]) -> pd.Series:
     """The column in the type that the target's schema asks for; unconvertible entries are added to ``failures``.
 
     A single value for a multi-valued attribute becomes a list of one, and a list of one a single value.
     """
-    if info.multi_valued:
+    if info.several:
         return _as_lists(series)
-    match info.type:
-        case "boolean":
+    match info.form:
+        case Form.BOOLEAN:
             return _as_booleans(series, path, failures)
-        case "integer":
+        case Form.INTEGER:
             return _as_integers(series, path, failures)
-        case "complex" | "decimal":
+        case Form.STRUCTURE | Form.DECIMAL:
             return series
         case _:
             return _as_texts(series, path, failures)
 
 
-def _as_references(series: pd.Series, info: AttributeInfo | None, path: str, failures: dict[str, str]) -> pd.Series:
+def _as_references(series: pd.Series, info: Attribute | None, path: str, failures: dict[str, str]) -> pd.Series:
     """Anchors: texts, or lists of them where the target takes several, or does not say and an entry has several."""
-    several = info.multi_valued if info is not None else _has_several(series)
+    several = info.several if info is not None else _has_several(series)
     if not several:
         return convert(series, _REFERENCE, path, failures)
     cells = np.empty(len(series), dtype=object)

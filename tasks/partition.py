@@ -11,7 +11,7 @@ from random import SystemRandom
 import numpy as np
 import pandas as pd
 
-from connectors.contract import AttributeInfo
+from connectors.contract import Attribute
 from tasks.expressions import Context
 from tasks.job import EntryRules
 from tasks.keys import Rows, find, texts
@@ -27,7 +27,7 @@ def map_in_parts(
     scoped: Scoped,
     context: Context,
     *,
-    schema: Mapping[str, AttributeInfo] | None,
+    schema: Mapping[str, Attribute] | None,
     parts: int,
     map_parts: MapParts,
 ) -> Desired:
@@ -44,7 +44,7 @@ def map_in_parts(
     return _joined(rules, scoped, context, rows, mapped)
 
 
-def map_part(rules: EntryRules, part: Scoped, context: Context, schema: Mapping[str, AttributeInfo] | None) -> Desired:
+def map_part(rules: EntryRules, part: Scoped, context: Context, schema: Mapping[str, Attribute] | None) -> Desired:
     """One part mapped, without what takes more than one part to choose."""
     desired = map_entries(rules, part, replace(context, random=SystemRandom()), schema=schema)
     return replace(desired, candidates={path: _without_rows(rule) for path, rule in desired.candidates.items()})

@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 COUNT_OF = {
     Action.CREATE: "created",
     Action.UPDATE: "updated",
+    Action.MOVE: "updated",
+    Action.RENAME: "updated",
     Action.ENABLE: "enabled",
     Action.DISABLE: "disabled",
     Action.DELETE: "deleted",

@@ -11,7 +11,7 @@ from typing import Self
 
 from pydantic import model_validator
 
-from connectors.contract import AttributeInfo, Kind, Snapshot, Unreadable, Wanted, no_entries, no_members
+from connectors.contract import Attribute, Kind, Snapshot, Unreadable, Wanted, no_entries, no_members
 from connectors.csv.files import File
 from connectors.csv.tables import columns_of, read_rows
 from connectors.file_section import FileSection
@@ -77,7 +77,7 @@ class CsvSource:
                 found.append(f"{file.label} ({len(names)} columns)")
         return f"The files can be read: {', '.join(found)}."
 
-    def attributes(self, kind: Kind) -> Mapping[str, AttributeInfo] | None:
+    def attributes(self, kind: Kind) -> Mapping[str, Attribute] | None:
         """Columns of the header; of JSON Lines, what the first lines hold. Raises: FatalError."""
         section = self._settings.users if kind is Kind.USER else self._settings.groups
         return columns_of(File(section, self._folder)) if section is not None else {}

@@ -20,7 +20,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.csv as pa_csv
 
-from connectors.contract import AttributeInfo
+from connectors.contract import Attribute
 from connectors.csv.files import File
 from connectors.errors import SettingsError
 from connectors.file_section import Format
@@ -40,9 +40,9 @@ _WINDOW = 16 << 20
 _NEVER_CLOSES = "A quote opens here and never closes."
 
 
-def attributes(file: File) -> dict[str, AttributeInfo]:
+def attributes(file: File) -> dict[str, Attribute]:
     """Columns of the header. Raises: FatalError."""
-    return {name: AttributeInfo() for name in _header(file.text(limit=_HEAD).data, file)}
+    return {name: Attribute() for name in _header(file.text(limit=_HEAD).data, file)}
 
 
 def read(

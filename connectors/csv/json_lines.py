@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from connectors.contract import AttributeInfo
+from connectors.contract import Attribute, Count, Form
 from connectors.csv.files import File
 from connectors.errors import SettingsError
 from connectors.rows import BadRow, Column, Rows, frame_of, number_text, require_columns, wanted_columns
@@ -29,30 +29,30 @@ def _no_constant(name: str) -> Any:
 _DECODER = json.JSONDecoder(parse_float=lambda text: number_text(Decimal(text)), parse_constant=_no_constant)
 
 
-def attributes(file: File) -> dict[str, AttributeInfo]:
+def attributes(file: File) -> dict[str, Attribute]:
     """Columns of the first lines, and what their values look like. Raises: FatalError."""
-    found: dict[str, AttributeInfo] = {}
+    found: dict[str, Attribute] = {}
     for _, _, entry in islice(_objects(file.text(limit=_HEAD).data), _HEAD_LINES):
         for name, value in entry.items() if isinstance(entry, dict) else ():
             if value is not None:
                 found[name] = _info(value)
             else:
-                found.setdefault(name, AttributeInfo())
+                found.setdefault(name, Attribute())
     return found
 
 
-def _info(value: object) -> AttributeInfo:
+def _info(value: object) -> Attribute:
     match value:
         case bool():
-            return AttributeInfo(type="boolean")
+            return Attribute(form=Form.BOOLEAN)
         case int():
-            return AttributeInfo(type="integer")
+            return Attribute(form=Form.INTEGER)
         case [dict(), *_]:
-            return AttributeInfo(type="complex", multi_valued=True)
+            return Attribute(form=Form.STRUCTURE, count=Count.LIST)
         case list():
-            return AttributeInfo(multi_valued=True)
+            return Attribute(count=Count.LIST)
         case _:
-            return AttributeInfo()
+            return Attribute()
 
 
 def read(

@@ -8,7 +8,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from connectors.contract import AttributeInfo
+from connectors.contract import Attribute, Count, Form
 from connectors.csv.files import File
 from connectors.errors import SettingsError
 from connectors.rows import (
@@ -24,7 +24,7 @@ from connectors.rows import (
 _CHUNK = 50_000
 
 
-def attributes(file: File) -> dict[str, AttributeInfo]:
+def attributes(file: File) -> dict[str, Attribute]:
     """Columns of the file's schema, nested ones with dots. Raises: FatalError."""
     with _opened(file) as parquet:
         return {name: _info(kind) for name, kind in _leaves(parquet.schema_arrow, "")}
@@ -88,23 +88,23 @@ def _column(table: Any, name: str) -> Any:
     return column
 
 
-def _info(kind: Any) -> AttributeInfo:
+def _info(kind: Any) -> Attribute:
     if pa.types.is_dictionary(kind):
         kind = kind.value_type
     if _is_list(kind):
-        return AttributeInfo(type="complex" if pa.types.is_struct(kind.value_type) else "string", multi_valued=True)
-    for test, name in (
-        (pa.types.is_boolean, "boolean"),
-        (pa.types.is_integer, "integer"),
-        (pa.types.is_floating, "decimal"),
-        (pa.types.is_decimal, "decimal"),
-        (pa.types.is_temporal, "dateTime"),
-        (_is_binary, "binary"),
-        (pa.types.is_map, "complex"),
+        return Attribute(form=Form.STRUCTURE if pa.types.is_struct(kind.value_type) else Form.TEXT, count=Count.LIST)
+    for test, form in (
+        (pa.types.is_boolean, Form.BOOLEAN),
+        (pa.types.is_integer, Form.INTEGER),
+        (pa.types.is_floating, Form.DECIMAL),
+        (pa.types.is_decimal, Form.DECIMAL),
+        (pa.types.is_temporal, Form.DATE),
+        (_is_binary, Form.BYTES),
+        (pa.types.is_map, Form.STRUCTURE),
     ):
         if test(kind):
-            return AttributeInfo(type=name)
-    return AttributeInfo()
+            return Attribute(form=form)
+    return Attribute()
 
 
 def _is_list(kind: Any) -> bool:

@@ -2,14 +2,14 @@
 
 from collections.abc import Callable, Mapping, Sequence
 
-from connectors.contract import AttributeInfo
+from connectors.contract import Attribute
 from connectors.csv import delimited, json_lines, parquet
 from connectors.csv.files import File
 from connectors.file_section import Format
 from connectors.rows import Rows
 
 
-def columns_of(file: File) -> Mapping[str, AttributeInfo]:
+def columns_of(file: File) -> Mapping[str, Attribute]:
     """Columns of the header; of JSON Lines, what the first lines hold. Raises: FatalError."""
     match file.format:
         case Format.CSV | Format.TSV:

@@ -272,7 +272,7 @@ class Applier:
         The service must have ended with the first one, and refuse a second one of the same name by itself.
         """
         info = self._sender.codecs[work.change.kind].slot(_NAMING_ATTRIBUTE[work.change.kind]).info
-        return info is not None and info.unique and lost.code is not ErrorCode.TIMEOUT
+        return info is not None and info.unique is not None and lost.code is not ErrorCode.TIMEOUT
 
     async def _look_for_created(self, work: Work, lost: UnknownOutcomeError, looks_s: Sequence[float]) -> str | None:
         """The id of the entry that an unanswered create made, None when there is none.

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
-from connectors.contract import AttributeInfo, Kind
+from connectors.contract import Attribute, Form, Kind
 from connectors.scim.paths import Path, Resource, column_reader, extension_urns, nest, parse_path
 from connectors.scim.schema import CORE, STANDARD, EntrySchema
 
@@ -23,7 +23,7 @@ class Slot:
     """One attribute path with everything that reading and writing it needs."""
 
     path: Path
-    info: AttributeInfo | None
+    info: Attribute | None
     """None for an attribute that neither the service nor the standard knows."""
     reference: bool
     """True where the value is an id that the wire wraps in ``{"value": ...}``."""
@@ -35,14 +35,14 @@ class Slot:
         """Numbers and dates are kept as text; an unknown attribute is text until it proves to be something else."""
         if self.info is None:
             return Storage.TEXT
-        if self.info.multi_valued or self.info.type == "complex":
+        if self.info.several or self.info.form is Form.STRUCTURE:
             return Storage.OBJECT
-        return Storage.BOOLEAN if self.info.type == "boolean" else Storage.TEXT
+        return Storage.BOOLEAN if self.info.form is Form.BOOLEAN else Storage.TEXT
 
     @property
     def case_exact(self) -> bool:
         """True where two values that differ in case only are two values."""
-        return self.info is not None and self.info.case_exact
+        return self.info is not None and self.info.exact
 
 
 class Codec:
@@ -70,7 +70,7 @@ class Codec:
     def is_plural(self, path: Path) -> bool:
         """True for an attribute that holds a list."""
         info = self.slot(path.container).info
-        return info is not None and info.multi_valued
+        return info is not None and info.several
 
     def entry(self, attributes: Mapping[str, Any]) -> Resource:
         """The entry to create: named schemas, no nulls. Raises: PathError.
@@ -115,16 +115,16 @@ class Codec:
         return bool(_comparable(left, exact=slot.case_exact) == _comparable(right, exact=slot.case_exact))
 
 
-def as_json_type(info: AttributeInfo, value: Any) -> Any:
+def as_json_type(info: Attribute, value: Any) -> Any:
     """A text as the boolean or number that the schema wants, where it is one; anything else as it is."""
     if not isinstance(value, str):
         return value
-    match info.type:
-        case "boolean":
+    match info.form:
+        case Form.BOOLEAN:
             return {"true": True, "false": False}.get(value.strip().lower(), value)
-        case "integer" | "decimal":
+        case Form.INTEGER | Form.DECIMAL:
             try:
-                return int(value) if info.type == "integer" else float(value)
+                return int(value) if info.form is Form.INTEGER else float(value)
             except ValueError:
                 return value
         case _:

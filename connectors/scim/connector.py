@@ -13,14 +13,15 @@ import pandas as pd
 
 from connectors.background import BackgroundLoop, News
 from connectors.contract import (
-    AttributeInfo,
-    Capabilities,
+    Action,
+    Attribute,
     Change,
     Kind,
     Outcome,
     Pace,
     Snapshot,
     Status,
+    Traits,
     Unreadable,
     Wanted,
 )
@@ -29,7 +30,7 @@ from connectors.scim.applying import Applier
 from connectors.scim.bulk import BulkSession
 from connectors.scim.delta import marks_of, read_delta, watermark_of, with_moments
 from connectors.scim.habits import Habits
-from connectors.scim.schema import AttributeInfos
+from connectors.scim.schema import SchemaAttributes
 from connectors.scim.sending import LOOKS_S, Sender
 from connectors.scim.service import Content, ScimService, as_fatal, bad_paths_as_settings, for_each
 from connectors.scim.settings import ScimSourceSettings, ScimTargetSettings
@@ -56,8 +57,8 @@ class _Reader:
         except (RejectedError, RetryableError) as error:
             raise as_fatal(error) from error
 
-    def attributes(self, kind: Kind) -> Mapping[str, AttributeInfo]:
-        return AttributeInfos(self.run(self.service.schemas)[kind])
+    def attributes(self, kind: Kind) -> Mapping[str, Attribute]:
+        return SchemaAttributes(self.run(self.service.schemas)[kind])
 
     def read(self, wanted: Wanted, progress: Callable[[int], None] | None) -> Content:
         """Read, and tell the progress from the calling thread."""
@@ -92,7 +93,7 @@ class ScimSource:
         """See :class:`connectors.contract.Source`."""
         return self._reader.run(self._reader.service.check)
 
-    def attributes(self, kind: Kind) -> Mapping[str, AttributeInfo] | None:
+    def attributes(self, kind: Kind) -> Mapping[str, Attribute] | None:
         """See :class:`connectors.contract.Source`."""
         return self._reader.attributes(kind)
 
@@ -201,7 +202,7 @@ class ScimTarget:
         """See :class:`connectors.contract.Source`."""
         return self._reader.run(self._reader.service.check)
 
-    def attributes(self, kind: Kind) -> Mapping[str, AttributeInfo] | None:
+    def attributes(self, kind: Kind) -> Mapping[str, Attribute] | None:
         """See :class:`connectors.contract.Source`."""
         return self._reader.attributes(kind)
 
@@ -224,16 +225,17 @@ class ScimTarget:
             requests=content.requests,
         )
 
-    def capabilities(self) -> Capabilities:
+    def traits(self) -> Traits:
         """What the service says of itself; the standard's default where it says nothing."""
         profile = self._reader.run(self._reader.service.profile)
         kinds = self._reader.run(self._reader.service.resource_types)
         schemas = self._reader.run(self._reader.service.schemas)
-        return Capabilities(
-            delete=profile.delete,
+        deletes = frozenset() if profile.delete else frozenset((kind, Action.DELETE) for kind in Kind)
+        return Traits(
+            cannot=deletes,
             groups=profile.groups and (not kinds or Kind.GROUP in kinds),
-            disable_attribute="active" if schemas[Kind.USER].info("active") is not None else None,
-            max_members_per_change=profile.members_per_request,
+            switch="active" if schemas[Kind.USER].info("active") is not None else None,
+            members_per_change=profile.members_per_request,
         )
 
     def find(

@@ -11,6 +11,7 @@ from typing import Any
 
 import orjson
 
+from connectors.contract import Write
 from connectors.scim.codec import Codec
 from connectors.scim.paths import Path, Resource, find_element, new_element, spelled_in
 from connectors.scim.profile import MemberForm, PatchForm, Truth
@@ -166,7 +167,7 @@ def to_put(form: PatchForm, codec: Codec, whole: Resource, attributes: Iterable[
     kept: Resource = {}
     for name, value in whole.items():
         info = codec.schema.info(name)
-        if name != "meta" and (name == "id" or info is None or info.mutability != "readOnly"):
+        if name != "meta" and (name == "id" or info is None or info.write is not Write.NEVER):
             kept[name] = value
     if form is PatchForm.PUT_NULLS:
         for texts in containers(codec, attributes).values():

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-from connectors.contract import AttributeInfo, Kind
+from connectors.contract import Attribute, Count, Form, Kind, Reach, Sameness, Write
 from connectors.scim.paths import Path, PathError, parse_path
 
 CORE = {
@@ -18,23 +18,35 @@ CORE = {
 ENTERPRISE = "urn:ietf:params:scim:schemas:extension:enterprise:2.0:User"
 ENDPOINTS = {Kind.USER: "/Users", Kind.GROUP: "/Groups"}
 
-_STRING = AttributeInfo()
-_EXACT = AttributeInfo(case_exact=True)
-_BOOLEAN = AttributeInfo(type="boolean")
-_REFERENCE = AttributeInfo(type="reference", case_exact=True)
-_COMPLEX = AttributeInfo(type="complex")
-_PLURAL = AttributeInfo(type="complex", multi_valued=True)
+_FORMS = {
+    "boolean": Form.BOOLEAN,
+    "integer": Form.INTEGER,
+    "decimal": Form.DECIMAL,
+    "dateTime": Form.DATE,
+    "binary": Form.BYTES,
+    "reference": Form.REFERENCE,
+    "complex": Form.STRUCTURE,
+}
+_MUTABILITY = {"readOnly": Write.NEVER, "immutable": Write.ON_CREATE, "writeOnly": Write.BLIND}
+_REACH = {"server": Reach.SYSTEM, "global": Reach.WORLD}
 
-_COMMON: dict[str, AttributeInfo] = {
-    "id": AttributeInfo(case_exact=True, required=True, mutability="readOnly"),
+_STRING = Attribute()
+_EXACT = Attribute(same=Sameness.EXACT)
+_BOOLEAN = Attribute(form=Form.BOOLEAN)
+_REFERENCE = Attribute(form=Form.REFERENCE, same=Sameness.EXACT)
+_COMPLEX = Attribute(form=Form.STRUCTURE)
+_PLURAL = Attribute(form=Form.STRUCTURE, count=Count.LIST)
+
+_COMMON: dict[str, Attribute] = {
+    "id": Attribute(same=Sameness.EXACT, required=True, write=Write.NEVER),
     "externalId": _EXACT,
-    "schemas": AttributeInfo(type="reference", multi_valued=True, case_exact=True),
-    "meta": replace(_COMPLEX, mutability="readOnly"),
-    "meta.resourceType": replace(_EXACT, mutability="readOnly"),
-    "meta.created": AttributeInfo(type="dateTime", mutability="readOnly"),
-    "meta.lastModified": AttributeInfo(type="dateTime", mutability="readOnly"),
-    "meta.location": replace(_REFERENCE, mutability="readOnly"),
-    "meta.version": replace(_EXACT, mutability="readOnly"),
+    "schemas": Attribute(form=Form.REFERENCE, count=Count.LIST, same=Sameness.EXACT),
+    "meta": replace(_COMPLEX, write=Write.NEVER),
+    "meta.resourceType": replace(_EXACT, write=Write.NEVER),
+    "meta.created": Attribute(form=Form.DATE, write=Write.NEVER),
+    "meta.lastModified": Attribute(form=Form.DATE, write=Write.NEVER),
+    "meta.location": replace(_REFERENCE, write=Write.NEVER),
+    "meta.version": replace(_EXACT, write=Write.NEVER),
 }
 
 _TYPES = {
@@ -50,10 +62,10 @@ _TYPES = {
 _ADDRESS = ("formatted", "streetAddress", "locality", "region", "postalCode", "country")
 
 
-def _user_attributes() -> dict[str, AttributeInfo]:
+def _user_attributes() -> dict[str, Attribute]:
     """Attributes of the core user and the enterprise extension, by flat path without filters."""
     found = dict(_COMMON)
-    found["userName"] = AttributeInfo(required=True)
+    found["userName"] = Attribute(required=True)
     found["name"] = _COMPLEX
     for sub in ("formatted", "familyName", "givenName", "middleName", "honorificPrefix", "honorificSuffix"):
         found[f"name.{sub}"] = _STRING
@@ -61,35 +73,35 @@ def _user_attributes() -> dict[str, AttributeInfo]:
         found[simple] = _STRING
     found["profileUrl"] = _REFERENCE
     found["active"] = _BOOLEAN
-    found["password"] = AttributeInfo(mutability="writeOnly")
+    found["password"] = Attribute(write=Write.BLIND)
     for plural, types in _TYPES.items():
         found[plural] = _PLURAL
         for sub in _ADDRESS if plural == "addresses" else ("value", "display"):
             found[f"{plural}.{sub}"] = _STRING
-        found[f"{plural}.type"] = AttributeInfo(canonical_values=types)
+        found[f"{plural}.type"] = Attribute(values=types)
         found[f"{plural}.primary"] = _BOOLEAN
     found["photos.value"] = _REFERENCE
-    found["x509Certificates.value"] = AttributeInfo(type="binary", case_exact=True)
-    found["groups"] = replace(_PLURAL, mutability="readOnly")
+    found["x509Certificates.value"] = Attribute(form=Form.BYTES, same=Sameness.EXACT)
+    found["groups"] = replace(_PLURAL, write=Write.NEVER)
     for sub, info in {"value": _STRING, "$ref": _REFERENCE, "display": _STRING, "type": _STRING}.items():
-        found[f"groups.{sub}"] = replace(info, mutability="readOnly")
+        found[f"groups.{sub}"] = replace(info, write=Write.NEVER)
     for simple in ("employeeNumber", "costCenter", "organization", "division", "department"):
         found[f"{ENTERPRISE}:{simple}"] = _STRING
     found[f"{ENTERPRISE}:manager"] = _COMPLEX
     found[f"{ENTERPRISE}:manager.value"] = _EXACT
     found[f"{ENTERPRISE}:manager.$ref"] = _REFERENCE
-    found[f"{ENTERPRISE}:manager.displayName"] = replace(_STRING, mutability="readOnly")
+    found[f"{ENTERPRISE}:manager.displayName"] = replace(_STRING, write=Write.NEVER)
     return found
 
 
-def _group_attributes() -> dict[str, AttributeInfo]:
+def _group_attributes() -> dict[str, Attribute]:
     found = dict(_COMMON)
-    found["displayName"] = AttributeInfo(required=True)
+    found["displayName"] = Attribute(required=True)
     found["members"] = _PLURAL
-    found["members.value"] = AttributeInfo(case_exact=True, mutability="immutable")
-    found["members.$ref"] = replace(_REFERENCE, mutability="immutable")
-    found["members.type"] = AttributeInfo(mutability="immutable", canonical_values=("User", "Group"))
-    found["members.display"] = replace(_STRING, mutability="readOnly")
+    found["members.value"] = Attribute(same=Sameness.EXACT, write=Write.ON_CREATE)
+    found["members.$ref"] = replace(_REFERENCE, write=Write.ON_CREATE)
+    found["members.type"] = Attribute(write=Write.ON_CREATE, values=("User", "Group"))
+    found["members.display"] = replace(_STRING, write=Write.NEVER)
     return found
 
 
@@ -98,14 +110,14 @@ class EntrySchema:
     """Attributes of one kind of entry."""
 
     kind: Kind
-    attributes: Mapping[str, AttributeInfo]
+    attributes: Mapping[str, Attribute]
     """By path without filters, spelled as the service spells it: ``emails.value``, ``urn:...:User:manager.value``."""
     lowered: Mapping[str, str]
     """Lower-case path to its spelling in ``attributes``: names are case-insensitive."""
     served: bool = False
     """True when the service itself has told, so that what is missing here is missing there."""
 
-    def info(self, text: str) -> AttributeInfo | None:
+    def info(self, text: str) -> Attribute | None:
         """What is known of a flat path, filters and extension URNs included; None for an unknown or malformed one.
 
         A reference such as ``manager`` gives the characteristics of the id it holds. A sub-attribute of a multi-valued
@@ -117,27 +129,27 @@ class EntrySchema:
             return None
         return self.info_of(path)
 
-    def info_of(self, path: Path) -> AttributeInfo | None:
+    def info_of(self, path: Path) -> Attribute | None:
         """As ``info``, for a parsed path."""
         container = self._look_up(path.container)
         if container is None:
             return None
         if not path.sub:
             if self.is_reference(path):
-                return replace(self._look_up(f"{path.container}.value") or _EXACT, type="reference")
-            return replace(container, multi_valued=False) if path.clauses else container
+                return replace(self._look_up(f"{path.container}.value") or _EXACT, form=Form.REFERENCE)
+            return replace(container, count=Count.ONE) if path.clauses else container
         sub = self._look_up(f"{path.container}.{path.sub}")
-        if sub is None or path.clauses or not container.multi_valued:
+        if sub is None or path.clauses or not container.several:
             return sub
-        return replace(sub, multi_valued=True)
+        return replace(sub, count=Count.LIST)
 
     def is_reference(self, path: Path) -> bool:
         """True for a single-valued complex attribute that is an id in a ``value`` (``manager``), named as a whole."""
         container = self._look_up(path.container)
         return (
             container is not None
-            and container.type == "complex"
-            and not (container.multi_valued or path.sub)
+            and container.form is Form.STRUCTURE
+            and not (container.several or path.sub)
             and self._look_up(f"{path.container}.value") is not None
         )
 
@@ -147,27 +159,27 @@ class EntrySchema:
         for text in self.attributes:
             path = parse_path(text)
             container = self._look_up(path.container)
-            if not path.sub or container is None or not container.multi_valued:
+            if not path.sub or container is None or not container.several:
                 found.add(text)
                 continue
             types = self._look_up(f"{path.container}.type")
-            for name in types.canonical_values if types is not None and path.sub != "type" else ():
+            for name in types.values if types is not None and path.sub != "type" else ():
                 found.add(f'{path.container}[type eq "{name}"].{path.sub}')
         return sorted(found)
 
-    def _look_up(self, text: str) -> AttributeInfo | None:
+    def _look_up(self, text: str) -> Attribute | None:
         spelled = self.lowered.get(text.lower())
         return None if spelled is None else self.attributes[spelled]
 
 
-class AttributeInfos(Mapping[str, AttributeInfo]):
+class SchemaAttributes(Mapping[str, Attribute]):
     """A schema as a mapping: iterates over the paths worth offering, and looks up any path whatever its filter."""
 
     def __init__(self, schema: EntrySchema) -> None:
         self._schema = schema
         self._paths = schema.paths()
 
-    def __getitem__(self, path: str) -> AttributeInfo:
+    def __getitem__(self, path: str) -> Attribute:
         info = self._schema.info(path)
         if info is None:
             raise KeyError(path)
@@ -180,7 +192,7 @@ class AttributeInfos(Mapping[str, AttributeInfo]):
         return len(self._paths)
 
 
-def schema_of(kind: Kind, attributes: Mapping[str, AttributeInfo], *, served: bool = False) -> EntrySchema:
+def schema_of(kind: Kind, attributes: Mapping[str, Attribute], *, served: bool = False) -> EntrySchema:
     """A schema over paths without filters."""
     return EntrySchema(kind, attributes, {text.lower(): text for text in attributes}, served)
 
@@ -194,7 +206,7 @@ def without(schema: EntrySchema, paths: Iterable[str]) -> EntrySchema:
 
 def with_doubles(schema: EntrySchema) -> EntrySchema:
     """The schema of a service that takes the same value twice, whatever it says."""
-    infos = {text: replace(info, unique=False) for text, info in schema.attributes.items()}
+    infos = {text: replace(info, unique=None) for text, info in schema.attributes.items()}
     return replace(schema, attributes=infos)
 
 
@@ -231,7 +243,7 @@ def discovered(kind: Kind, schemas: Iterable[Any], extensions: Iterable[str] | N
     return schema_of(kind, found, served=True)
 
 
-def _flatten(attributes: Any, *, prefix: str) -> Iterator[tuple[str, AttributeInfo]]:
+def _flatten(attributes: Any, *, prefix: str) -> Iterator[tuple[str, Attribute]]:
     for attribute in attributes if isinstance(attributes, list) else ():
         if not isinstance(attribute, dict) or not isinstance(attribute.get("name"), str):
             continue
@@ -241,14 +253,14 @@ def _flatten(attributes: Any, *, prefix: str) -> Iterator[tuple[str, AttributeIn
             yield from _flatten(attribute.get("subAttributes"), prefix=f"{name}.")
 
 
-def _characteristics(attribute: Mapping[str, Any]) -> AttributeInfo:
+def _characteristics(attribute: Mapping[str, Any]) -> Attribute:
     canonical = attribute.get("canonicalValues")
-    return AttributeInfo(
-        type=str(attribute.get("type") or "string"),
-        multi_valued=attribute.get("multiValued") is True,
-        case_exact=attribute.get("caseExact") is True,
+    return Attribute(
+        form=_FORMS.get(str(attribute.get("type")), Form.TEXT),
+        count=Count.LIST if attribute.get("multiValued") is True else Count.ONE,
+        same=Sameness.EXACT if attribute.get("caseExact") is True else Sameness.FOLDED,
         required=attribute.get("required") is True,
-        mutability=str(attribute.get("mutability") or "readWrite"),
-        canonical_values=tuple(str(value) for value in canonical) if isinstance(canonical, list) else (),
-        unique=attribute.get("uniqueness") in ("server", "global"),
+        write=_MUTABILITY.get(str(attribute.get("mutability")), Write.ALWAYS),
+        values=tuple(str(value) for value in canonical) if isinstance(canonical, list) else (),
+        unique=_REACH.get(str(attribute.get("uniqueness"))),
     )

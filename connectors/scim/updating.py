@@ -9,6 +9,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from connectors.contract import Write
 from connectors.errors import (
     ErrorCode,
     InvalidValueError,
@@ -418,4 +419,4 @@ def elements_of(codec: Codec, entry: Resource, container: str) -> list[Any]:
 def readable(codec: Codec, text: str) -> bool:
     """True for an attribute that the service shows."""
     info = codec.slot(text).info
-    return info is None or info.mutability != "writeOnly"
+    return info is None or info.write is not Write.BLIND

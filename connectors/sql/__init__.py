@@ -16,7 +16,7 @@ from pydantic import AfterValidator, ConfigDict, Field, model_validator
 from sqlalchemy.engine import Connection, Engine, Row
 from sqlalchemy.exc import NoSuchTableError
 
-from connectors.contract import AttributeInfo, Kind, Snapshot, Wanted, no_entries, no_members
+from connectors.contract import Attribute, Count, Form, Kind, Snapshot, Wanted, no_entries, no_members
 from connectors.errors import SettingsError
 from connectors.registry import Connector
 from connectors.rows import (
@@ -152,7 +152,7 @@ class SqlSource:
                     found.append(f"{_where(section, name)} ({len(columns)} columns)")
         return f"The database {self._label} can be read: {', '.join(found)}."
 
-    def attributes(self, kind: Kind) -> Mapping[str, AttributeInfo] | None:
+    def attributes(self, kind: Kind) -> Mapping[str, Attribute] | None:
         """Columns of the table or query. Raises: FatalError."""
         section = self._settings.users if kind is Kind.USER else self._settings.groups
         if section is None:
@@ -215,13 +215,13 @@ def _required(section: PersonTable | GroupTable | EdgeTable) -> tuple[str, ...]:
 # Columns
 
 
-def _columns(connection: Connection, section: TableSection, where: str) -> dict[str, AttributeInfo]:
+def _columns(connection: Connection, section: TableSection, where: str) -> dict[str, Attribute]:
     """Columns by name. Raises: SettingsError for a table that is not there, with the nearest that is."""
     if section.table is None:
         result = connection.execute(_query(section), execution_options={"stream_results": True})
         names = _unique(result.keys(), where)
         result.close()
-        return {name: AttributeInfo() for name in names}
+        return {name: Attribute() for name in names}
     inspector = sa.inspect(connection)
     try:
         described = inspector.get_columns(section.table, schema=section.schema_name)
@@ -236,25 +236,25 @@ def _columns(connection: Connection, section: TableSection, where: str) -> dict[
     return {str(column["name"]): _info(column["type"], required=not column["nullable"]) for column in described}
 
 
-def _info(kind: object, *, required: bool) -> AttributeInfo:
+def _info(kind: object, *, required: bool) -> Attribute:
     match kind:
         case sa.Boolean():
-            name = "boolean"
+            form = Form.BOOLEAN
         case sa.Integer():
-            name = "integer"
+            form = Form.INTEGER
         case sa.Numeric():
-            name = "decimal"
+            form = Form.DECIMAL
         case sa.DateTime() | sa.Date():
-            name = "dateTime"
+            form = Form.DATE
         case sa.LargeBinary():
-            name = "binary"
+            form = Form.BYTES
         case sa.JSON():
-            name = "complex"
+            form = Form.STRUCTURE
         case sa.ARRAY():
-            return AttributeInfo(multi_valued=True, required=required)
+            return Attribute(count=Count.LIST, required=required)
         case _:
-            name = "string"
-    return AttributeInfo(type=name, required=required)
+            form = Form.TEXT
+    return Attribute(form=form, required=required)
 
 
 def _unique(names: Iterable[str], where: str) -> list[str]:
@@ -301,7 +301,7 @@ def _read_rows(
         known = _columns(session.connection, section, where)
         require_columns(required, known, where=where)
         columns = wanted_columns(required, wanted, known)
-        flags = {column for column in columns if known[column].type == "boolean"}
+        flags = {column for column in columns if known[column].form is Form.BOOLEAN}
         statement = sa.select(*map(sa.column, columns)).select_from(sa.table(section.table, schema=section.schema_name))
         if since is not None and isinstance(section, EntryTable) and section.watermark:
             changed: sa.ColumnClause[Any] = sa.column(section.watermark)

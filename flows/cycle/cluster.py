@@ -30,7 +30,7 @@ from prefect.cache_policies import NO_CACHE
 from prefect.futures import PrefectFuture
 from prefect_dask.task_runners import DaskTaskRunner, PrefectDaskFuture
 
-from connectors.contract import AttributeInfo, Target
+from connectors.contract import Attribute, Target
 from connectors.errors import FatalError
 from connectors.wire_log import following
 from flows.cycle.batches import Batches
@@ -207,13 +207,11 @@ def spreading(running: Running, decision: Decision) -> Iterator[Callable[[Batch]
             running.halt_others = None
 
 
-Pays = Callable[[EntryRules, Scoped, Context, Mapping[str, AttributeInfo] | None], bool]
+Pays = Callable[[EntryRules, Scoped, Context, Mapping[str, Attribute] | None], bool]
 """Whether the entries of one kind are better mapped by processes."""
 
 
-def pays(
-    rules: EntryRules, scoped: Scoped, context: Context, schema: Mapping[str, AttributeInfo] | None = None
-) -> bool:
+def pays(rules: EntryRules, scoped: Scoped, context: Context, schema: Mapping[str, Attribute] | None = None) -> bool:
     """Whether to map here would take much longer than to send everybody to and fro; some of them tell."""
     some = replace(scoped, entries=scoped.entries.iloc[:SAMPLE])
     began = time.process_time()
@@ -236,7 +234,7 @@ def mapping(*, where: Pays = pays) -> Iterator[Mapper]:
             scoped: Scoped,
             context: Context,
             *,
-            schema: Mapping[str, AttributeInfo] | None = None,
+            schema: Mapping[str, Attribute] | None = None,
         ) -> Desired:
             # Chance that can be repeated is drawn from in one order.
             if not isinstance(context.random, SystemRandom) or not where(rules, scoped, context, schema):
@@ -256,7 +254,7 @@ class _MappingThere:
     client: Client
     rules: EntryRules
     context: Context
-    schema: Mapping[str, AttributeInfo] | None
+    schema: Mapping[str, Attribute] | None
 
     def __call__(self, parts: Sequence[Scoped]) -> Sequence[Desired]:
         plain = replace(self.context, random=Random())  # the system's chance cannot be sent; each process has its own

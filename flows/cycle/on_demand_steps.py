@@ -17,7 +17,7 @@ from typing import Any
 
 import pandas as pd
 
-from connectors.contract import AttributeInfo, Capabilities, Kind, Snapshot, Unreadable, Value
+from connectors.contract import Attribute, Form, Kind, Snapshot, Traits, Unreadable, Value
 from connectors.errors import FatalError, ProvisorError
 from connectors.registry import open_source
 from flows.cycle.preview import Decision, judge
@@ -150,7 +150,7 @@ class Asked:
 
     entry: Entry
     source: Snapshot
-    attributes: Mapping[Kind, Mapping[str, AttributeInfo] | None]
+    attributes: Mapping[Kind, Mapping[str, Attribute] | None]
     """The source's."""
 
 
@@ -164,7 +164,7 @@ def look_up(job: Job, ledger: Ledger, page: Page, *, now: datetime) -> Asked:
     with closing(source):
         with page.doing(StepName.CONNECTION):
             attributes = {kind: source.attributes(kind) for kind in Kind}
-        facts = Facts(capabilities=Capabilities(), target=dict.fromkeys(Kind), source=attributes)
+        facts = Facts(traits=Traits(), target=dict.fromkeys(Kind), source=attributes)
         check_agreement(job, facts)
         with page.doing(StepName.IMPORT):
             snapshot = with_assignments(job, read_source(job, source, facts))
@@ -279,7 +279,7 @@ def _sought(job: Job, asked: Asked, context: Context) -> list[tuple[str, str | N
     found: list[tuple[str, str | None]] = []
     for rule in rules.matching:
         column = compile_expression(rule.source).column(row, context).values
-        value = plain(convert(column, AttributeInfo(type="reference"), rule.target, {}).iloc[0])
+        value = plain(convert(column, Attribute(form=Form.REFERENCE), rule.target, {}).iloc[0])
         found.append((rule.target, value or None))
     return found
 
@@ -327,9 +327,9 @@ def decide_entry(job: Job, systems: Systems, ledger: Ledger, asked: Asked, page:
     """
     entry, target = asked.entry, systems.target
     with page.doing(StepName.CONNECTION):
-        facts = Facts(target.capabilities(), {kind: target.attributes(kind) for kind in Kind}, asked.attributes)
+        facts = Facts(target.traits(), {kind: target.attributes(kind) for kind in Kind}, asked.attributes)
         check_agreement(job, facts)
-        wanted = needs_of(job, facts.capabilities).target
+        wanted = needs_of(job, facts.traits).target
         name = target.fetch(Kind.USER, [], wanted).system
     _import(job, asked, page)
     _scope(job, asked, page, now=context.now)

@@ -197,7 +197,7 @@ def judge(
     pace: float | None = None,
 ) -> Decision:
     """The plan after its guards, with what it was made from. ``pace``: requests a second in earlier loads."""
-    administrators = rosters(job, plan, sight.snapshot, disable_attribute=facts.capabilities.disable_attribute)
+    administrators = rosters(job, plan, sight.snapshot, switch=facts.traits.switch)
     checked = check_plan(plan, job.limits, history, administrators)
     expected = forecast(sum(len(block) for block in checked.blocks), pace=pace, rate=job.load.rate)
     return Decision(

@@ -141,7 +141,7 @@ def see_target(
     if count > kept.listing_requests:
         why = f"looking at {count:,} doubtful entries one by one would take more requests"
         return list_target(job, systems, facts, lost, why=why, kept=kept, progress=progress)
-    wanted = needs_of(job, facts.capabilities).target
+    wanted = needs_of(job, facts.traits).target
     try:
         snapshot, _ = answer(refresh(kept, doubtful, systems.target, wanted), asked, systems.target, wanted)
     except SchemaMismatchError as error:
@@ -167,7 +167,7 @@ def list_target(
     how = f"The target was listed ({listing.requests:,} requests): {why}."
     if asked := whereabouts(unseen(lost, job, listing, facts.target)):
         with suppress(SchemaMismatchError):  # it cannot be asked: then the listing is all there is
-            wanted = needs_of(job, facts.capabilities).target
+            wanted = needs_of(job, facts.traits).target
             listing, found = answer(listing, asked, systems.target, wanted)
             how += f" Accounts that it lacks and lost creates may have made were looked up: {found:,} found."
     return Sight(listing, how, listing=listing, kept=kept)
@@ -191,7 +191,7 @@ def make_sure(
     seen. ``refused``: kind and anchor of entries that the target refused before; ``lost``: creates whose accounts a
     listing may not show; ``asked``: what has been asked.
     """
-    wanted = needs_of(job, facts.capabilities).target
+    wanted = needs_of(job, facts.traits).target
     plan, known = make_plan(sight.snapshot), list(asked)
     while not sight.listed and (new := questions(plan, facts.target, refused=refused, asked=known)):
         known += new
@@ -298,7 +298,7 @@ def see_entry(
     it would be recognised; ``late``: those by which it may be shown only in a while. ``links``: the ledger's, by kind.
     Of others, what is not known is null: nothing can be planned for them. Raises: FatalError.
     """
-    target, wanted = systems.target, needs_of(job, facts.capabilities).target
+    target, wanted = systems.target, needs_of(job, facts.traits).target
     kept = None if _matches_by_redacted(job) else _believed(job, ledger, Side.TARGET)
     if kept is not None:
         known = kept.snapshot.entries(kind)

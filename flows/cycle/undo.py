@@ -166,7 +166,7 @@ def _ids(deeds: Iterable[Deed], groups: Collection[str]) -> dict[Kind, list[str]
 
 def _look(job: Job, systems: Systems, facts: Facts, ids: Mapping[Kind, Sequence[str]]) -> Snapshot:
     """These entries as they are now; the whole target where a guard counts who is left in a group."""
-    wanted = needs_of(job, facts.capabilities).target
+    wanted = needs_of(job, facts.traits).target
     if job.limits.administrators.groups:
         return systems.target.read(wanted)
     users = systems.target.fetch(Kind.USER, ids[Kind.USER], wanted)
@@ -252,7 +252,7 @@ class _Undo:
         return None
 
     def _switch(self, kind: Kind) -> str | None:
-        return self._facts.capabilities.disable_attribute if kind is Kind.USER else None
+        return self._facts.traits.switch if kind is Kind.USER else None
 
     def _is(self, deed: Deed, path: str, now: Value, value: Value) -> bool:
         """True when the target holds the value, however it spells it. What is redacted, nobody can tell."""
@@ -291,7 +291,7 @@ class _Undo:
         """Disables or deletes what was created; True when nothing is left to be done about it."""
         switch = self._switch(deed.kind)
         if self._wishes.delete_created:
-            if self._facts.capabilities.delete:
+            if self._facts.traits.does(deed.kind, Action.DELETE):
                 held = {path: value for path, value in current.items() if value is not None}
                 self.steps.append(Step(Wave.DELETE, Action.DELETE, deed, before=held))
             else:
@@ -355,7 +355,7 @@ class _Undo:
             (Wave.REMOVE_MEMBERS, Action.REMOVE_MEMBERS, surplus),
             (Wave.ADD_MEMBERS, Action.ADD_MEMBERS, missing),
         ):
-            size = self._facts.capabilities.max_members_per_change
+            size = self._facts.traits.members_per_change
             for start in range(0, len(ids), size):
                 self.steps.append(Step(wave, action, deed, members=ids[start : start + size]))
 

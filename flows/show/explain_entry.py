@@ -13,7 +13,7 @@ import pandas as pd
 from rich.console import Console
 from rich.text import Text
 
-from connectors.contract import Capabilities, Kind, Snapshot, Source, Value, Wanted
+from connectors.contract import Kind, Snapshot, Source, Traits, Value, Wanted, short_path
 from connectors.registry import open_source
 from flows.show.explain import (
     LONGEST_VALUE,
@@ -75,7 +75,7 @@ def read_entry(job: Job, key: str, *, now: dt.datetime, expression: str | None =
         console(stderr=True).status("reading the source …"),
     ):
         known = {kind: source.attributes(kind) for kind in Kind}
-        check_agreement(job, Facts(capabilities=Capabilities(), target=dict.fromkeys(Kind), source=known))
+        check_agreement(job, Facts(traits=Traits(), target=dict.fromkeys(Kind), source=known))
         snapshot = with_assignments(job, source.read(_wanted(job, source, expression)))
     kind, found = _find(job, snapshot, key, now=now)
     scoped = select(job.rules[kind], snapshot, kind, assignment=job.assignment, now=now)
@@ -97,7 +97,7 @@ def read_entry(job: Job, key: str, *, now: dt.datetime, expression: str | None =
 
 def _wanted(job: Job, source: Source, expression: str | None) -> Wanted:
     """What the job reads, and what the expression reads besides, as far as the source has it."""
-    wanted = needs_of(job, Capabilities()).source
+    wanted = needs_of(job, Traits()).source
     if expression is None or check_expression(expression):
         return wanted  # what is wrong with the expression is said with the source's attributes at hand
 
@@ -227,7 +227,7 @@ def explain_mappings(job: Job, entry: SourceEntry, context: Context) -> list[Map
 
 def show_mappings(out: Console, explained: Sequence[MappedAttribute]) -> None:
     """Target attribute, value, and below it the expression."""
-    names = [_short(one.target) for one in explained]
+    names = [short_path(one.target) for one in explained]
     width = max(map(len, names), default=0)
     for name, one in zip(names, explained, strict=True):
         out.print(Text().append(name.ljust(width + 2), style="bold").append_text(_mapped_value(one)))
@@ -244,11 +244,6 @@ def _mapped_value(one: MappedAttribute) -> Text:
         default = Text(REDACTED, style="dim") if one.hidden else shown(mapping.default)
         text.append("; on create the default ", style="dim").append_text(default)
     return text
-
-
-def _short(path: str) -> str:
-    """A path as people say it: an extension's attribute without the extension's long name."""
-    return f"…:{path.rpartition(':')[2]}" if path.startswith("urn:") else path
 
 
 # --- the command ---------------------------------------------------------------------------------------------------

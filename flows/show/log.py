@@ -16,6 +16,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.padding import Padding
 
+from connectors.contract import short_path
 from connectors.errors import ProvisorError
 from flows.show.plan import show_table, table
 from tasks.advice import advice_for
@@ -143,13 +144,8 @@ def why(line: LogLine) -> str:
 def _changed(line: LogLine) -> str:
     if line.action == "create":
         return ""  # everything
-    names = [short(change["name"]) for change in line.modified or []]
+    names = [short_path(change["name"]) for change in line.modified or []]
     return f"changed {', '.join(names[:6])}{' …' if len(names) > 6 else ''}" if names else ""
-
-
-def short(path: str) -> str:
-    """A path as people say it: an extension's attribute without the extension's long name."""
-    return path.rpartition(":")[2] if path.startswith("urn:") else path
 
 
 # --- for machines --------------------------------------------------------------------------------------------------

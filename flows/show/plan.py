@@ -14,7 +14,7 @@ from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
-from connectors.contract import Action, Value
+from connectors.contract import Action, Value, short_path
 from flows.cycle.preview import Decision
 from flows.show.plan_json import changes_of
 from tasks.mapping import Held
@@ -24,6 +24,8 @@ from tasks.report import CycleReport, numbers_of
 SYMBOLS = {
     Action.CREATE: ("+", "green"),
     Action.UPDATE: ("~", "yellow"),
+    Action.MOVE: ("→", "yellow"),
+    Action.RENAME: ("~", "yellow"),
     Action.ENABLE: ("▲", "green"),
     Action.DISABLE: ("▼", "red"),
     Action.DELETE: ("-", "red"),
@@ -112,7 +114,7 @@ def _named(label: str, anchor: str) -> str:
 
 def _show_values(out: Console, change: dict[str, Any]) -> None:
     after, before = change.get("after") or {}, change.get("before")
-    names = {path: _short(path) for path in after}
+    names = {path: short_path(path) for path in after}
     width = max(map(len, names.values()), default=0)
     for path, value in after.items():
         name = escape(names[path].ljust(width))
@@ -123,11 +125,6 @@ def _show_values(out: Console, change: dict[str, Any]) -> None:
         names_shown = ", ".join(escape(member) for member in members[:8])
         more = f", … and {len(members) - 8:,} more" if len(members) > 8 else ""
         out.print(f"      {len(members):,} members: {names_shown}{more}")
-
-
-def _short(path: str) -> str:
-    """A path as people say it: an extension's attribute without the extension's long name."""
-    return f"…:{path.rpartition(':')[2]}" if path.startswith("urn:") else path
 
 
 def shown(value: Value) -> str:

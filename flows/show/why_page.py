@@ -7,9 +7,9 @@ from rich.console import Console
 from rich.markup import escape
 from rich.text import Text
 
-from connectors.contract import Value
+from connectors.contract import Value, short_path
 from flows.show.explain import LONGEST_VALUE, result
-from flows.show.log import record_of, short, why
+from flows.show.log import record_of, why
 from flows.show.plan import table
 from flows.show.why import LINES, Attribute, Evidence
 from flows.show.why_sentence import clause_text, sentence, shown
@@ -307,7 +307,7 @@ def _show_plan(out: Console, page: dict[str, Any]) -> None:
     for note in plan["notes"]:
         _row(out, "incomplete", note["reason"])
     for one in plan["drift"]:
-        what = f"{one['what']}: {', '.join(map(short, one['attributes']))}" if one["attributes"] else one["what"]
+        what = f"{one['what']}: {', '.join(map(short_path, one['attributes']))}" if one["attributes"] else one["what"]
         _row(out, "drift", f"{what}, {'put right' if one['corrected'] else 'reported only'}")
     for name, changes in (("now", plan["changes"]), ("now held", plan["staged"])):
         for change in changes:
@@ -356,7 +356,7 @@ def _show_attributes(out: Console, evidence: Evidence) -> None:
                 gives = Text(REDACTED if mapped.hidden else shown(mapped.mapping.constant))
         writes = shown(one.after, evidence.names) if one.written else ""
         listing.add_row(
-            escape(short(one.path)), gives, escape(shown(one.now, evidence.names)), escape(writes), escape(origin)
+            escape(short_path(one.path)), gives, escape(shown(one.now, evidence.names)), escape(writes), escape(origin)
         )
     out.print(listing)
 

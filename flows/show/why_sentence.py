@@ -5,8 +5,7 @@ from typing import Any
 
 import orjson
 
-from connectors.contract import Action, Value
-from flows.show.log import short
+from connectors.contract import Action, Value, short_path
 from flows.show.why import Evidence
 from tasks.job import Clause, Operator
 from tasks.ledger import LinkState, LogLine, LogStatus, StagedState
@@ -258,7 +257,9 @@ def _modified(line: LogLine, names: Mapping[str, str]) -> str:
 
 
 def _listed(values: list[tuple[str, Value, Value]], names: Mapping[str, str]) -> str:
-    said = [f"{short(path)}: {shown(old, names)} → {shown(new, names)}" for path, old, new in values[:_VALUES_SHOWN]]
+    said = [
+        f"{short_path(path)}: {shown(old, names)} → {shown(new, names)}" for path, old, new in values[:_VALUES_SHOWN]
+    ]
     more = len(values) - _VALUES_SHOWN
     return ", ".join([*said, f"{more} more"] if more > 0 else said)
 

@@ -24,7 +24,7 @@ class Roster:
     minimum: int
 
 
-def rosters(job: Job, plan: Plan, target: Snapshot, *, disable_attribute: str | None) -> list[Roster]:
+def rosters(job: Job, plan: Plan, target: Snapshot, *, switch: str | None) -> list[Roster]:
     """The groups that ``limits.administrators`` names by anchor, id, or value of a matching attribute in any case.
 
     A name that no group of the target has is passed over: there is nobody to protect yet.
@@ -42,8 +42,8 @@ def rosters(job: Job, plan: Plan, target: Snapshot, *, disable_attribute: str | 
         named = called[called.str.casefold().isin(names).to_numpy(dtype=bool)]
         ids |= {str(id_): str(name) for id_, name in named.items()}
     active = users.index
-    if disable_attribute is not None and disable_attribute in users:
-        active = active[users[disable_attribute].fillna(True).to_numpy(dtype=bool)]
+    if switch is not None and switch in users:
+        active = active[users[switch].fillna(True).to_numpy(dtype=bool)]
     found = []
     for id_, label in sorted(ids.items()):
         members = target.members["member"][(target.members["group"] == id_).to_numpy(dtype=bool)]

@@ -161,6 +161,8 @@ class LogAction(StrEnum):
     ENABLE = Action.ENABLE.value
     DISABLE = Action.DISABLE.value
     DELETE = Action.DELETE.value
+    MOVE = Action.MOVE.value
+    RENAME = Action.RENAME.value
     ADD_MEMBERS = Action.ADD_MEMBERS.value
     REMOVE_MEMBERS = Action.REMOVE_MEMBERS.value
     STAGED_DISABLE = "StagedDisable"

@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 
-from connectors.contract import Action, Capabilities, Kind
+from connectors.contract import Action, Kind, Traits
 from tasks.job import Deprovision, Drift, EntryRules, Vanished
 from tasks.keys import Rows, texts
 from tasks.mapping import Desired, Held, Mask, referenced_paths
@@ -212,7 +212,7 @@ class Situation:
     matches: Matches
     existing: pd.DataFrame
     links: pd.DataFrame
-    capabilities: Capabilities
+    traits: Traits
     deprovision: Deprovision
     protect: tuple[str, ...]
     exact: frozenset[str]
@@ -242,9 +242,9 @@ class Situation:
         return frame
 
     @property
-    def disable_attribute(self) -> str | None:
+    def switch(self) -> str | None:
         """The attribute that switches an account off; groups have none."""
-        return self.capabilities.disable_attribute if self.desired.kind is Kind.USER else None
+        return self.traits.switch if self.desired.kind is Kind.USER else None
 
     def written(self, rows: Rows) -> "pd.Series[int]":
         """Fingerprints in the ledger for rows of the desired frame, NA where there is none; index is positional."""
@@ -262,7 +262,7 @@ class Situation:
 
     def active(self, rows: Rows) -> Mask:
         """Which accounts (rows of the target's frame) are active; where the target does not say, all of them."""
-        path = self.disable_attribute
+        path = self.switch
         if path is None or path not in self.existing:
             return np.ones(len(rows), dtype=bool)
         return self.existing[path].take(rows).fillna(True).to_numpy(dtype=bool)

@@ -8,7 +8,7 @@ from functools import partial
 
 import pandas as pd
 
-from connectors.contract import Action, AttributeInfo, Kind, Snapshot, no_members
+from connectors.contract import Action, Attribute, Kind, Snapshot, no_members
 from connectors.errors import ErrorCode
 from tasks.assignment import strangers
 from tasks.expressions import Context
@@ -124,7 +124,7 @@ def build_plan(
             users=entries[Kind.USER],
             groups=entries[Kind.GROUP],
             people=source.users.index,
-            max_members=min(facts.capabilities.max_members_per_change, job.load.members),
+            max_members=min(facts.traits.members_per_change, job.load.members),
         )
         blocks += added
         notes += missing
@@ -190,7 +190,7 @@ def _situation(
         matches=matches,
         existing=target.entries(kind),
         links=links,
-        capabilities=facts.capabilities,
+        traits=facts.traits,
         deprovision=job.deprovision,
         protect=job.protect,
         exact=exact,
@@ -206,8 +206,8 @@ def _stranger(kind: Kind, key: str) -> Held:
     return Held(kind, key, ErrorCode.UNRESOLVED_REFERENCE, why, label=key)
 
 
-def exact_paths(rules: EntryRules, schema: Mapping[str, AttributeInfo] | None) -> frozenset[str]:
+def exact_paths(rules: EntryRules, schema: Mapping[str, Attribute] | None) -> frozenset[str]:
     """Target paths where another case is another value: as the target's schema or the job says."""
     paths = {*rules.attributes, *(rule.target for rule in rules.matching)}
-    by_schema = {path for path in paths if schema and (info := schema.get(path)) is not None and info.case_exact}
+    by_schema = {path for path in paths if schema and (info := schema.get(path)) is not None and info.exact}
     return frozenset(by_schema | {path for path, mapping in rules.attributes.items() if mapping.exact_case})

@@ -63,7 +63,7 @@ class Leavers:
         """
         off = self._policy(Removal.DISABLE) & ~self._s.active(self._row)
         off &= (self._links["state"] != "disabled").to_numpy(dtype=bool)
-        if self._s.disable_attribute is None or not off.any():
+        if self._s.switch is None or not off.any():
             return pd.DataFrame()
         links = self._links.loc[off, ["target_id", "label", "fingerprint"]]
         return links.assign(state="disabled", how="")[["target_id", "label", "state", "how", "fingerprint"]]
@@ -97,7 +97,7 @@ class Leavers:
         return gone & (self._links["state"] == "disabled").to_numpy(dtype=bool) & expired
 
     def _disables(self, mask: Mask) -> list[Block]:
-        s, path = self._s, self._s.disable_attribute
+        s, path = self._s, self._s.switch
         if s.desired.kind is Kind.GROUP or not mask.any() or not s.rules.actions.update:
             return []
         if path is None:
@@ -121,7 +121,7 @@ class Leavers:
         s = self._s
         if not mask.any() or not s.rules.actions.delete:
             return []
-        if not s.capabilities.delete:
+        if not s.traits.does(s.desired.kind, Action.DELETE):
             self._hold(mask, "The target cannot delete accounts; set deprovision to disable or keep.")
             return []
         return [deletes_of(s, self._table.loc[mask].reset_index(drop=True), self._row[mask])]
@@ -137,7 +137,7 @@ def deletes_of(s: Situation, table: pd.DataFrame, rows: Rows) -> Block:
 
     A redacted attribute that is not known goes as well, whatever its value is.
     """
-    mapped = sorted(path for path in s.existing.columns if path in s.desired.frame or path == s.disable_attribute)
+    mapped = sorted(path for path in s.existing.columns if path in s.desired.frame or path == s.switch)
     unseen = sorted((s.desired.redacted & set(s.desired.frame.columns)) - set(mapped))
     held_now = s.existing[mapped].iloc[rows].reset_index(drop=True)
     return Block(

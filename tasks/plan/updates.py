@@ -96,7 +96,7 @@ def _leave_drift(
     if not len(at):
         return []
     corrected = np.full(len(rows), s.drift is Drift.CORRECT)
-    switch = s.disable_attribute
+    switch = s.switch
     if switch in touched:
         off = (desired[switch] == False).fillna(False).to_numpy(dtype=bool)  # noqa: E712 (a column, not a truth value)
         corrected |= touched[switch] & off
@@ -197,7 +197,7 @@ def _with_activity(s: Situation, desired: pd.DataFrame, rows: Rows) -> pd.DataFr
 
     Where it maps none, an account that Provisor has disabled is enabled when its owner is active and in scope again.
     """
-    path, disabled = s.disable_attribute, s.desired.disabled[rows]
+    path, disabled = s.switch, s.desired.disabled[rows]
     if path is None:
         return desired
     disables = s.deprovision.disabled is Removal.DISABLE
@@ -223,7 +223,7 @@ def _standing(s: Situation, rows: Rows) -> Mask:
     Otherwise it would be enabled later on, as if Provisor had disabled it.
     """
     active = s.active(s.matches.row[rows])
-    if s.disable_attribute in s.desired.frame:
+    if s.switch in s.desired.frame:
         return active
     return active | ~(_disabled_by_us(s, rows) | s.desired.disabled[rows])
 
@@ -235,13 +235,9 @@ def _deletes_disabled(s: Situation) -> bool:
 def _note_impossible(s: Situation, rows: Rows, table: pd.DataFrame, notes: list[Held]) -> None:
     """Says who stays active although the source disables them, because the target cannot do what the job wants."""
     why = None
-    if _deletes_disabled(s) and not s.capabilities.delete:
+    if _deletes_disabled(s) and not s.traits.does(s.desired.kind, Action.DELETE):
         why = "The target cannot delete accounts; set deprovision to disable or keep."
-    elif (
-        s.deprovision.disabled is Removal.DISABLE
-        and s.rules.actions.update
-        and s.capabilities.disable_attribute is None
-    ):
+    elif s.deprovision.disabled is Removal.DISABLE and s.rules.actions.update and s.traits.switch is None:
         why = "The target cannot disable accounts; set deprovision to delete or keep."
     if why is None:
         return
@@ -271,13 +267,13 @@ def _update_blocks(
     touched: dict[str, Mask],
 ) -> tuple[list[Block], Rows]:
     changed = np.logical_or.reduce([np.zeros(len(rows), dtype=bool), *touched.values()])
-    switch = s.disable_attribute
+    switch = s.switch
     disabling = np.zeros(len(rows), dtype=bool)
     enabling = np.zeros(len(rows), dtype=bool)
     if switch in touched:
         off = (desired[switch] == False).fillna(False).to_numpy(dtype=bool)  # noqa: E712 (a column, not a truth value)
         disabling, enabling = touched[switch] & off, touched[switch] & ~off
-    deleting = s.desired.disabled[rows] & (_deletes_disabled(s) and s.capabilities.delete)
+    deleting = s.desired.disabled[rows] & (_deletes_disabled(s) and s.traits.does(s.desired.kind, Action.DELETE))
     kinds = (
         (Wave.UPDATE_USERS, Action.UPDATE, changed & ~disabling & ~enabling & ~deleting),
         (Wave.UPDATE_USERS, Action.ENABLE, enabling & ~deleting),

@@ -18,7 +18,7 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from connectors.contract import Kind, Snapshot, Source, Wanted
+from connectors.contract import Form, Kind, Snapshot, Source, Wanted
 from connectors.csv import CONNECTOR, delimited
 from connectors.errors import SettingsError
 from connectors.registry import find, open_source
@@ -750,12 +750,12 @@ def test_json_lines_attributes(tmp_path):
     """Types are guessed from the first lines."""
     put(tmp_path, '{"id": "1", "on": null}\n{"on": true, "n": 1, "l": ["a"], "m": [{"v": 1}]}\n', "people.jsonl")
     found = source(tmp_path, {"path": "people.jsonl"}).attributes(Kind.USER)
-    assert {name: (info.type, info.multi_valued) for name, info in found.items()} == {
-        "id": ("string", False),
-        "on": ("boolean", False),
-        "n": ("integer", False),
-        "l": ("string", True),
-        "m": ("complex", True),
+    assert {name: (info.form, info.several) for name, info in found.items()} == {
+        "id": (Form.TEXT, False),
+        "on": (Form.BOOLEAN, False),
+        "n": (Form.INTEGER, False),
+        "l": (Form.TEXT, True),
+        "m": (Form.STRUCTURE, True),
     }
 
 
@@ -816,7 +816,7 @@ def test_parquet(tmp_path):
     assert users["float"].iloc[1] == "1.5"
     assert users.iloc[1].drop("float").isna().all()
     assert "name.given" in source(tmp_path, {"path": "people.parquet"}).attributes(Kind.USER)
-    assert source(tmp_path, {"path": "people.parquet"}).attributes(Kind.USER)["list"].multi_valued
+    assert source(tmp_path, {"path": "people.parquet"}).attributes(Kind.USER)["list"].several
 
 
 def test_parquet_of_nasty_people(tmp_path):

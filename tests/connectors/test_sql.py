@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 from sqlalchemy.pool import NullPool
 
-from connectors.contract import Kind, Snapshot, Source, Wanted
+from connectors.contract import Form, Kind, Snapshot, Source, Wanted
 from connectors.errors import CredentialsError, FatalError, SettingsError, UnreachableError
 from connectors.registry import find, open_source
 from connectors.sql import CONNECTOR, database, watermark
@@ -629,12 +629,12 @@ def test_check_and_attributes(url):
     opened = source(url, groups={"table": "people", "key": "id"})
     assert opened.check().endswith("can be read: table people (5 columns), table people (5 columns).")
     found = opened.attributes(Kind.USER)
-    assert {name: info.type for name, info in found.items()} == {
-        "id": "integer",
-        "name": "string",
-        "on_": "boolean",
-        "at": "dateTime",
-        "n": "decimal",
+    assert {name: info.form for name, info in found.items()} == {
+        "id": Form.INTEGER,
+        "name": Form.TEXT,
+        "on_": Form.BOOLEAN,
+        "at": Form.DATE,
+        "n": Form.DECIMAL,
     }
     assert found["id"].required
     assert source(url).attributes(Kind.GROUP) == {}

@@ -12,14 +12,14 @@ from random import Random
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from connectors.contract import Action, Capabilities, Kind, Unreadable
+from connectors.contract import Action, Kind, Traits, Unreadable
 from flows.cycle.preview import Decision
 from flows.cycle.sight import Sight
 from flows.show.plan_json import write_plan
 from tasks.checks import check_plan
 from tasks.job import Job, Limit, Limits
 from tasks.plan import Cause
-from tests.tasks.plan.worlds import MANAGER, NICKNAMES, OWNERS, ROLES, World, changes, make_job
+from tests.tasks.plan.worlds import MANAGER, NICKNAMES, NO_DELETES, OWNERS, ROLES, World, changes, make_job
 
 LONG = bool(os.environ.get("PROVISOR_LONG"))
 CASES = settings(
@@ -137,8 +137,14 @@ def worlds(draw: st.DrawFn) -> World:
                 world.link(
                     anchor, target_id, kind, state=draw(st.sampled_from(["active", "disabled"])), state_since=long_ago
                 )
-    world.capabilities = draw(
-        st.sampled_from([Capabilities(), Capabilities(delete=False), Capabilities(max_members_per_change=1)])
+    world.traits = draw(
+        st.sampled_from(
+            [
+                Traits(switch="active"),
+                Traits(switch="active", cannot=NO_DELETES),
+                Traits(switch="active", members_per_change=1),
+            ]
+        )
     )
     return world
 

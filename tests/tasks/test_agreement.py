@@ -6,31 +6,31 @@ from typing import Any
 import orjson
 import pytest
 
-from connectors.contract import AttributeInfo, Capabilities, Kind
+from connectors.contract import Attribute, Count, Form, Kind, Traits, Write
 from tasks.agreement import check_agreement, doubts_about
 from tasks.extract import Facts
 from tasks.job import JobError, load_job
 
 TARGET = {
-    "userName": AttributeInfo(required=True),
-    "id": AttributeInfo(required=True, mutability="readOnly"),
-    "schemas": AttributeInfo(required=True, type="reference", multi_valued=True),
-    "active": AttributeInfo(type="boolean"),
-    "level": AttributeInfo(type="integer"),
-    "title": AttributeInfo(),
-    "userType": AttributeInfo(canonical_values=("Employee", "Contractor")),
-    "name": AttributeInfo(type="complex", required=True),
-    "name.familyName": AttributeInfo(required=True),
-    "emails.value": AttributeInfo(required=True),
-    "groups": AttributeInfo(mutability="readOnly", multi_valued=True),
-    "password": AttributeInfo(mutability="writeOnly"),
+    "userName": Attribute(required=True),
+    "id": Attribute(required=True, write=Write.NEVER),
+    "schemas": Attribute(required=True, form=Form.REFERENCE, count=Count.LIST),
+    "active": Attribute(form=Form.BOOLEAN),
+    "level": Attribute(form=Form.INTEGER),
+    "title": Attribute(),
+    "userType": Attribute(values=("Employee", "Contractor")),
+    "name": Attribute(form=Form.STRUCTURE, required=True),
+    "name.familyName": Attribute(required=True),
+    "emails.value": Attribute(required=True),
+    "groups": Attribute(write=Write.NEVER, count=Count.LIST),
+    "password": Attribute(write=Write.BLIND),
 }
 GOOD = {"userName": "[login]", "name.familyName": "[surname]"}
 
 
 def facts() -> Facts:
-    source = {name: AttributeInfo() for name in ("login", "surname", "title")}
-    return Facts(Capabilities(), {Kind.USER: TARGET, Kind.GROUP: None}, {Kind.USER: source, Kind.GROUP: None})
+    source = {name: Attribute() for name in ("login", "surname", "title")}
+    return Facts(Traits(), {Kind.USER: TARGET, Kind.GROUP: None}, {Kind.USER: source, Kind.GROUP: None})
 
 
 def job_with(folder: Path, attributes: dict[str, Any], **users: Any) -> Any:

@@ -1,5 +1,7 @@
 """What guards let through and what they hold back."""
 
+from dataclasses import replace
+
 import pytest
 
 from connectors.contract import Action, Kind
@@ -184,7 +186,7 @@ def test_a_group_in_several_requests_is_judged_as_one():
     """Splitting into requests must not let a group slip through."""
     world = world_of(60, 0)
     add_group(world, "g", 60, 40)
-    world.capabilities = type(world.capabilities)(max_members_per_change=2)
+    world.traits = replace(world.traits, members_per_change=2)
     checked = judged(world)
     assert removed(checked.blocks) == 0
     assert removed(checked.staged) == 20

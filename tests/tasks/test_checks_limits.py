@@ -50,7 +50,7 @@ def judged(world: World, history: History | None = None, **limits: object) -> Ch
     plan = world.plan()
     given = Limits.model_validate(limits)
     job = world.job.model_copy(update={"limits": given})
-    groups = rosters(job, plan, world.target(None), disable_attribute="active")
+    groups = rosters(job, plan, world.target(None), switch="active")
     return check_plan(plan, given, history or History(), groups)
 
 

@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from connectors.contract import AttributeInfo, Kind, Snapshot, no_entries, no_members
+from connectors.contract import Attribute, Count, Form, Kind, Snapshot, no_entries, no_members
 from connectors.errors import ErrorCode, SettingsError
 from tasks.expressions import Context
 from tasks.job import EntryRules
@@ -15,11 +15,11 @@ from tasks.scope import select
 
 NOW = datetime(2026, 3, 15, 12, tzinfo=UTC)
 SCHEMA = {
-    "active": AttributeInfo(type="boolean"),
-    "number": AttributeInfo(type="integer"),
-    "title": AttributeInfo(),
-    "names": AttributeInfo(multi_valued=True),
-    "roles": AttributeInfo(type="complex", multi_valued=True),
+    "active": Attribute(form=Form.BOOLEAN),
+    "number": Attribute(form=Form.INTEGER),
+    "title": Attribute(),
+    "names": Attribute(count=Count.LIST),
+    "roles": Attribute(form=Form.STRUCTURE, count=Count.LIST),
 }
 
 
@@ -225,13 +225,13 @@ def test_a_default_of_the_wrong_type_stops_the_cycle():
 
 def test_references_are_one_anchor_each():
     """A reference to several entries, where one is meant, holds the entry instead of guessing."""
-    schema = {"manager": AttributeInfo(type="reference")}
+    schema = {"manager": Attribute(form=Form.REFERENCE)}
     desired = mapped(rules(manager={"reference": "[a]"}), schema, a=[["m1"], ["m1", "m2"], None])
     assert values(desired, "manager") == ["m1", None]
     assert reasons(desired) == {"k1": "manager: one value is needed, and here are 2."}
 
 
-@pytest.mark.parametrize("schema", [None, {"owners": AttributeInfo(type="reference", multi_valued=True)}])
+@pytest.mark.parametrize("schema", [None, {"owners": Attribute(form=Form.REFERENCE, count=Count.LIST)}])
 def test_references_to_several_entries(schema):
     """Where the target takes several, or does not say, every entry has a list of distinct anchors, or null."""
     desired = mapped(rules(owners={"reference": "[a]"}), schema, a=[["m1"], ["m2", "m1", "m2"], None, [{"x": "y"}]])

@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from connectors.contract import AttributeInfo, Kind, Snapshot, no_entries, no_members
+from connectors.contract import Attribute, Count, Form, Kind, Snapshot, no_entries, no_members
 from tasks.expressions import Context
 from tasks.job import EntryRules
 from tasks.mapping import Desired, map_entries
@@ -17,10 +17,10 @@ from tests.connectors.nasty import COLUMNS, PEOPLE
 
 NOW = datetime(2026, 3, 15, 12, tzinfo=UTC)
 SCHEMA = {
-    "active": AttributeInfo(type="boolean"),
-    "number": AttributeInfo(type="integer"),
-    "phones": AttributeInfo(type="string", multi_valued=True),
-    "manager": AttributeInfo(type="reference"),
+    "active": Attribute(form=Form.BOOLEAN),
+    "number": Attribute(form=Form.INTEGER),
+    "phones": Attribute(form=Form.TEXT, count=Count.LIST),
+    "manager": Attribute(form=Form.REFERENCE),
 }
 RULES = EntryRules(
     matching=[{"source": "[userName]", "target": "userName"}, {"source": "ToLower([title])", "target": "title"}],
@@ -71,7 +71,7 @@ def assert_same(one: Desired, other: Desired) -> None:
 
 @pytest.mark.parametrize("parts", [1, 2, 3, 40, 500])
 @pytest.mark.parametrize("schema", [None, SCHEMA], ids=["no schema", "schema"])
-def test_in_parts_it_comes_to_the_same(parts: int, schema: dict[str, AttributeInfo] | None) -> None:
+def test_in_parts_it_comes_to_the_same(parts: int, schema: dict[str, Attribute] | None) -> None:
     """Values, types, order, who is held and who is left out; also where a part has nobody, or one entry only."""
     scoped, context = everybody(RULES), Context(now=NOW)
     made: list[int] = []

@@ -11,7 +11,7 @@ import orjson
 import pytest
 from scim2_models import EnterpriseUser, Group, ListResponse, PatchOp, Resource, SearchRequest, User
 
-from connectors.contract import Kind
+from connectors.contract import Kind, Reach, Sameness, Write
 from connectors.scim.codec import Codec
 from connectors.scim.forms import add_members, operations, remove_members
 from connectors.scim.listing import page_of
@@ -35,15 +35,15 @@ USER = {
 
 DIFFERENT = {
     # a service that does not serve its schema has not promised to refuse a second user of the same name
-    "userName": {"unique": True},
-    "password": {"case_exact": True},
-    "groups.value": {"case_exact": True},
-    "groups.type": {"canonical_values": ("direct", "indirect")},
+    "userName": {"unique": Reach.SYSTEM},
+    "password": {"same": Sameness.EXACT},
+    "groups.value": {"same": Sameness.EXACT},
+    "groups.type": {"values": ("direct", "indirect")},
     # recommended in RFC 7643 section 4.3; whoever has no manager has none
     f"{ENTERPRISE}:manager.value": {"required": True},
     f"{ENTERPRISE}:manager.$ref": {"required": True},
     # section 4.2 does not let clients write it
-    "members.display": {"mutability": "readWrite"},
+    "members.display": {"write": Write.ALWAYS},
 }
 """Characteristics that the library gives otherwise than we do."""
 

@@ -278,7 +278,7 @@ def test_a_token_that_expires_stops_everything(service: ScimService, open_target
     """After a 401 nothing more is sent, what was under way is told, and so is what was not sent any more."""
     target = open_target(service.url, pace=Pace(concurrency=4))
     target.check()
-    target.capabilities()
+    target.traits()
     service.set_fault("expired_token", after=20)
     changes = [create(f"u{number}") for number in range(200)]
     outcomes: list[Outcome] = []

@@ -6,7 +6,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from connectors.contract import Action, Kind, Status, Target, Wanted
+from connectors.contract import Action, Form, Kind, Status, Target, Wanted
 from connectors.errors import ErrorCode
 from connectors.scim.connector import ScimTarget
 from tests.connectors.scim.changes import (
@@ -55,14 +55,14 @@ def test_check_and_what_it_can_do(any_target: ScimTarget) -> None:
     assert isinstance(any_target, Target)
     assert "answers as a SCIM 2.0 service" in any_target.check()
     assert "ignores" not in any_target.check()
-    capabilities = any_target.capabilities()
-    assert capabilities.groups
-    assert capabilities.disable_attribute == "active"
+    traits = any_target.traits()
+    assert traits.groups
+    assert traits.switch == "active"
     infos = any_target.attributes(Kind.USER)
     assert infos is not None
-    assert not infos["userName"].case_exact
-    assert infos["active"].type == "boolean"
-    assert infos[WORK].type == "string"
+    assert not infos["userName"].exact
+    assert infos["active"].form is Form.BOOLEAN
+    assert infos[WORK].form is Form.TEXT
 
 
 def test_what_is_created_is_what_is_read(any_target: ScimTarget) -> None:

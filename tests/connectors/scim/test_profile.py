@@ -106,8 +106,8 @@ def test_the_connector_goes_by_the_profile(service: ScimService, open_target: Op
     path = tmp_path / "odd.yaml"
     path.write_text("patch: put\nadd_members: replace\nremove_members: values\nmembers_per_request: 3\ndelete: false\n")
     target = open_target(service.url, profile=str(path))
-    capabilities = target.capabilities()
-    assert (capabilities.max_members_per_change, capabilities.delete) == (3, False)
+    traits = target.traits()
+    assert (traits.members_per_change, traits.delete) == (3, False)
     user = apply_one(target, create("ann")).target_id or ""
     group = apply_one(target, create_group("Sales")).target_id or ""
     service.reset_counts()

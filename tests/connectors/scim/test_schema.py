@@ -1,30 +1,30 @@
 """Attribute characteristics: the standard's, and those that a service serves."""
 
-from connectors.contract import AttributeInfo, Kind
-from connectors.scim.schema import CORE, ENTERPRISE, STANDARD, AttributeInfos, discovered
+from connectors.contract import Attribute, Count, Form, Kind, Sameness
+from connectors.scim.schema import CORE, ENTERPRISE, STANDARD, SchemaAttributes, discovered
 
 USER = STANDARD[Kind.USER]
 
 
 def test_the_standard_decides_case() -> None:
     """userName is compared without case, externalId and id with it (RFC 7643 section 7)."""
-    cases = {path: info.case_exact for path in ("userName", "externalId", "id") if (info := USER.info(path))}
+    cases = {path: info.exact for path in ("userName", "externalId", "id") if (info := USER.info(path))}
     assert cases == {"userName": False, "externalId": True, "id": True}
 
 
 def test_filtered_paths_have_their_sub_attributes_characteristics() -> None:
     """A mapping names emails[type eq "work"].value; what holds for emails.value holds for it, one value at a time."""
-    assert USER.info('emails[type eq "work"].value') == AttributeInfo()
-    assert USER.info("emails.value") == AttributeInfo(multi_valued=True)
-    assert USER.info('emails[type eq "work"].primary') == AttributeInfo(type="boolean")
+    assert USER.info('emails[type eq "work"].value') == Attribute()
+    assert USER.info("emails.value") == Attribute(count=Count.LIST)
+    assert USER.info('emails[type eq "work"].primary') == Attribute(form=Form.BOOLEAN)
     assert (emails := USER.info("emails")) is not None
-    assert (emails.type, emails.multi_valued) == ("complex", True)
+    assert (emails.form, emails.several) == (Form.STRUCTURE, True)
 
 
 def test_manager_is_the_managers_id() -> None:
     """The bare manager path means the id, whose case counts; so does its value."""
-    assert USER.info(f"{ENTERPRISE}:manager") == AttributeInfo(type="reference", case_exact=True)
-    assert USER.info(f"{ENTERPRISE}:manager.value") == AttributeInfo(case_exact=True)
+    assert USER.info(f"{ENTERPRISE}:manager") == Attribute(form=Form.REFERENCE, same=Sameness.EXACT)
+    assert USER.info(f"{ENTERPRISE}:manager.value") == Attribute(same=Sameness.EXACT)
 
 
 def test_names_are_case_insensitive_and_unknown_is_none() -> None:
@@ -37,7 +37,7 @@ def test_names_are_case_insensitive_and_unknown_is_none() -> None:
 
 def test_every_offered_path_can_be_looked_up() -> None:
     """The mapping iterates over paths that it knows, with each canonical type spelled out."""
-    infos = AttributeInfos(USER)
+    infos = SchemaAttributes(USER)
     assert 'phoneNumbers[type eq "mobile"].value' in list(infos)
     assert "emails.value" not in list(infos)
     assert all(infos[path] is not None for path in infos)
@@ -68,10 +68,10 @@ def test_what_the_service_serves_wins() -> None:
     """Characteristics, extensions and absences are the service's own where it serves schemas."""
     schema = discovered(Kind.USER, SERVED)
     assert schema is not None
-    assert schema.info("userName") == AttributeInfo(case_exact=True, required=True)
-    assert schema.info(f"{ACME}:User:badge") == AttributeInfo(type="integer")
+    assert schema.info("userName") == Attribute(same=Sameness.EXACT, required=True)
+    assert schema.info(f"{ACME}:User:badge") == Attribute(form=Form.INTEGER)
     assert schema.info(f"{ACME}:Group:floor") is None
-    assert schema.info('phones[type eq "desk"].number') == AttributeInfo()
+    assert schema.info('phones[type eq "desk"].number') == Attribute()
     assert schema.info("title") is None
     assert schema.info("externalId") is not None, "attributes that every entry has need not be served"
     assert 'phones[type eq "desk"].number' in schema.paths()

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from connectors.contract import Kind, Snapshot, Source, Wanted
+from connectors.contract import Form, Kind, Snapshot, Source, Wanted
 from connectors.errors import SettingsError
 from connectors.registry import find, open_source
 from connectors.scim.connector import ScimSource
@@ -45,7 +45,7 @@ def read(service: ScimService, **settings: Any) -> Snapshot:
     source = source_at(service, **settings)
     try:
         assert "answers as a SCIM" in source.check()
-        assert (source.attributes(Kind.USER) or {})["userName"].type == "string"
+        assert (source.attributes(Kind.USER) or {})["userName"].form is Form.TEXT
         return source.read(WANTED)
     finally:
         source.close()

@@ -4,10 +4,10 @@ from datetime import timedelta
 
 import pytest
 
-from connectors.contract import Capabilities, Kind, Unreadable
+from connectors.contract import Kind, Traits, Unreadable
 from connectors.errors import ErrorCode
 from tasks.plan import Cause
-from tests.tasks.plan.worlds import World, changes, held, make_job
+from tests.tasks.plan.worlds import NO_DELETES, World, changes, held, make_job
 
 SALES = [[{"attribute": "department", "operator": "EQUALS", "value": "Sales"}]]
 
@@ -120,11 +120,11 @@ def test_what_the_target_cannot_do_is_held(way):
         assignment=world.job.assignment.model_dump(),
         deprovision={way: "disable"},
     )
-    world.capabilities = Capabilities(disable_attribute=None)
+    world.traits = Traits(switch=None)
     assert changes(world.plan()) == []
     assert "cannot disable" in held(world.plan())["ann"]
     world = leaver(way, **{way: "delete"})
-    world.capabilities = Capabilities(delete=False)
+    world.traits = Traits(switch="active", cannot=NO_DELETES)
     assert changes(world.plan()) == []
     assert "cannot delete" in held(world.plan())["ann"]
     assert [entry.code for entry in world.plan().held] == [ErrorCode.NOT_PERMITTED]

@@ -2,7 +2,7 @@
 
 import pytest
 
-from connectors.contract import Action, Capabilities, Kind, Unreadable
+from connectors.contract import Action, Kind, Traits, Unreadable
 from tests.tasks.plan.worlds import World, changes, make_job, notes
 
 
@@ -65,7 +65,7 @@ def test_groups_that_are_not_managed_keep_their_members():
 def test_requests_are_of_bounded_size(members, sizes):
     """At most as many members in one request as the target takes, in both directions."""
     world = world_of(*"abcde"[:members])
-    world.capabilities = Capabilities(max_members_per_change=2)
+    world.traits = Traits(switch="active", members_per_change=2)
     assert [len(change[3]) for change in settled(world)] == sizes
     world.members = set()
     assert [(change[0], len(change[3])) for change in settled(world)] == [("remove members", size) for size in sizes]

@@ -4,11 +4,23 @@ from datetime import timedelta
 
 import pytest
 
-from connectors.contract import Action, AttributeInfo, Capabilities, Kind, Unreadable
+from connectors.contract import Action, Attribute, Kind, Traits, Unreadable
 from connectors.errors import ErrorCode
 from tasks.job import Vanished
 from tasks.plan.blocks import Drifted, DriftKind
-from tests.tasks.plan.worlds import MANAGER, NICKNAMES, OWNERS, ROLES, SCHEMA, World, changes, held, make_job, notes
+from tests.tasks.plan.worlds import (
+    MANAGER,
+    NICKNAMES,
+    NO_DELETES,
+    OWNERS,
+    ROLES,
+    SCHEMA,
+    World,
+    changes,
+    held,
+    make_job,
+    notes,
+)
 
 DEPARTMENT = "urn:ietf:params:scim:schemas:extension:enterprise:2.0:User:department"
 
@@ -366,13 +378,13 @@ def test_what_becomes_of_people_whom_the_source_disables(policy, expected, mappe
 
 
 @pytest.mark.parametrize(
-    ("policy", "capabilities"),
-    [("delete", Capabilities(delete=False)), ("disable", Capabilities(disable_attribute=None))],
+    ("policy", "traits"),
+    [("delete", Traits(switch="active", cannot=NO_DELETES)), ("disable", Traits(switch=None))],
 )
-def test_what_the_target_cannot_do_is_said(policy, capabilities):
+def test_what_the_target_cannot_do_is_said(policy, traits):
     """The account stays as it is, and the reason is told instead of failing in the night."""
     world = unmapped(deprovision={"disabled": policy})
-    world.capabilities, world.disabled = capabilities, {"ann"}
+    world.traits, world.disabled = traits, {"ann"}
     assert changes(world.plan()) == []
     assert f"cannot {policy} accounts" in notes(world.plan())["ann"]
 
@@ -464,5 +476,5 @@ def test_unknown_attributes_compare_as_text():
     world = world_of("CBool([a])", "true", "True")
     world.schema = dict.fromkeys(Kind)
     assert changes(world.plan(), Action.UPDATE) == []
-    world.schema = {**SCHEMA, Kind.USER: {**SCHEMA[Kind.USER], "title": AttributeInfo()}}
+    world.schema = {**SCHEMA, Kind.USER: {**SCHEMA[Kind.USER], "title": Attribute()}}
     assert changes(world.plan(), Action.UPDATE) == []

@@ -13,8 +13,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from connectors.contract import Action, AttributeInfo, Capabilities, Kind, Snapshot, Unreadable, no_members
-from connectors.scim.schema import STANDARD, AttributeInfos
+from connectors.contract import Action, Attribute, Count, Form, Kind, Snapshot, Traits, Unreadable, no_members
+from connectors.scim.schema import STANDARD, SchemaAttributes
 from tasks.checks import Checked, check_plan
 from tasks.expressions import Context
 from tasks.extract import Facts
@@ -29,14 +29,15 @@ ROLES = "urn:example:1.0:User:roles"
 NICKNAMES = "urn:example:1.0:User:nicknames"
 OWNERS = "urn:example:1.0:User:owners"
 _EXTENSION = {
-    ROLES: AttributeInfo(type="complex", multi_valued=True),
-    NICKNAMES: AttributeInfo(multi_valued=True),
-    OWNERS: AttributeInfo(type="reference", multi_valued=True),
-    "uidNumber": AttributeInfo(type="integer"),
+    ROLES: Attribute(form=Form.STRUCTURE, count=Count.LIST),
+    NICKNAMES: Attribute(count=Count.LIST),
+    OWNERS: Attribute(form=Form.REFERENCE, count=Count.LIST),
+    "uidNumber": Attribute(form=Form.INTEGER),
 }
-SCHEMA: dict[Kind, Mapping[str, AttributeInfo]] = {
-    Kind.USER: ChainMap(_EXTENSION, AttributeInfos(STANDARD[Kind.USER])),  # type: ignore[arg-type]
-    Kind.GROUP: AttributeInfos(STANDARD[Kind.GROUP]),
+NO_DELETES = frozenset((kind, Action.DELETE) for kind in Kind)
+SCHEMA: dict[Kind, Mapping[str, Attribute]] = {
+    Kind.USER: ChainMap(_EXTENSION, SchemaAttributes(STANDARD[Kind.USER])),  # type: ignore[arg-type]
+    Kind.GROUP: SchemaAttributes(STANDARD[Kind.GROUP]),
 }
 
 Entry = dict[str, Any]
@@ -82,8 +83,8 @@ class World:
     accounts: dict[Kind, dict[str, Entry]] = field(default_factory=lambda: {kind: {} for kind in Kind})
     edges: set[tuple[str, str]] = field(default_factory=set)
     links: dict[Kind, dict[str, Entry]] = field(default_factory=lambda: {kind: {} for kind in Kind})
-    capabilities: Capabilities = field(default_factory=Capabilities)
-    schema: Mapping[Kind, Mapping[str, AttributeInfo] | None] = field(default_factory=lambda: SCHEMA)
+    traits: Traits = field(default_factory=lambda: Traits(switch="active"))
+    schema: Mapping[Kind, Mapping[str, Attribute] | None] = field(default_factory=lambda: SCHEMA)
     now: datetime = NOW
     created: int = 0
 
@@ -99,7 +100,7 @@ class World:
     def plan(self, *, random: Random | None = None, remembered: Remembered | None = None) -> Plan:
         """What would be done now; with ``random`` the inputs come in another order."""
         remembered = remembered or self.remembered(random)
-        facts = Facts(capabilities=self.capabilities, target=self.schema, source=dict.fromkeys(Kind))
+        facts = Facts(traits=self.traits, target=self.schema, source=dict.fromkeys(Kind))
         return build_plan(self.job, self.source(random), self.target(random), remembered, facts, Context(now=self.now))
 
     def remembered(self, random: Random | None = None) -> Remembered:
@@ -125,7 +126,7 @@ class World:
     def target(self, random: Random | None = None) -> Snapshot:
         job = self.job
         paths = {
-            Kind.USER: {*job.users.attributes, self.capabilities.disable_attribute, "userName"} - {None},
+            Kind.USER: {*job.users.attributes, self.traits.switch, "userName"} - {None},
             Kind.GROUP: {*job.groups.attributes, "displayName"} if job.groups is not None else set(),
         }
         frames = {kind: frame_of(self.accounts[kind], random, paths=sorted(paths[kind])) for kind in Kind}
