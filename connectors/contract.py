@@ -357,6 +357,9 @@ class Pace:
     share: Callable[[], float] | None = None
     """The part of all that, above 0 and up to 1, that is ours now: others load the same target. Asked before every
     request, so that it must be quick; None where nobody else does."""
+    permit: Callable[[], bool] | None = None
+    """Whether this process may still send, since another one may have taken the work over. Asked right before every
+    request, so that it must be quick; after a no nothing more is sent, as after ``halt``. None: it may."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -51,7 +51,7 @@ from connectors.http_settings import HttpSettings, base_address
 from connectors.rate_limits import allowance, retry_after_s
 from connectors.settings import reveal
 from connectors.signing import Signature, Signer, Sleep, open_signer
-from connectors.throttle import Clock, SystemClock, Throttle
+from connectors.throttle import OVERTAKEN, Clock, SystemClock, Throttle
 from connectors.wire import Answer, Fault, NoAnswer, Wire
 from connectors.wire_log import WireLog, resource
 
@@ -332,6 +332,7 @@ class HttpSession:
             signature = await line.signer.sign()
             began = time.perf_counter()
             try:
+                self._refuse_when_overtaken()
                 answer = await self._exchange(call, line, signature)
             except NoAnswer as no_answer:
                 pushed_back = no_answer.fault is Fault.LATE
@@ -348,6 +349,12 @@ class HttpSession:
             return line, signature, answer
         finally:
             self._throttle.leave(turn, pushed_back=pushed_back, quiet_s=quiet_s, allowed=allowed)
+
+    def _refuse_when_overtaken(self) -> None:
+        """The last thing before a request leaves. Raises: HaltedError."""
+        if self._pace.permit is not None and not self._pace.permit():
+            self._throttle.halt(OVERTAKEN)
+            raise HaltedError(f"Nothing more may be sent: {OVERTAKEN}.")
 
     def _open(self) -> "_Line":
         if self._line is None:

@@ -16,6 +16,9 @@ from connectors.errors import HaltedError
 from connectors.latency import KINDS, LatencyWatch
 from connectors.rate_limits import Allowance
 
+INTERRUPTED = "the run was interrupted"
+OVERTAKEN = "this run no longer holds its lease, and another one may have taken over"
+
 LONGEST_RESET_S = 120.0
 """An allowance that is used up for longer than this is not waited for: the system may say so itself."""
 
@@ -80,7 +83,7 @@ class Throttle:
         self._changed: asyncio.Event | None = None
         self._idle: asyncio.Event | None = None
         self._resting = 0
-        self._halted = False
+        self._halted: str | None = None
 
     @property
     def limit(self) -> int:
@@ -92,7 +95,7 @@ class Throttle:
     @property
     def halted(self) -> bool:
         """True once nothing more may be sent."""
-        return self._halted
+        return self._halted is not None
 
     def __str__(self) -> str:
         """How things stand, for the debug log."""
@@ -125,7 +128,7 @@ class Throttle:
         try:
             await turn
         except asyncio.CancelledError:
-            if turn.done() and not turn.cancelled() and not self._halted:  # it was given what it does not want any more
+            if turn.done() and not turn.cancelled() and not self.halted:  # it was given what it does not want any more
                 self._taken -= 1
             self._wake()
             raise
@@ -232,9 +235,9 @@ class Throttle:
             self._changed.set()
             self._changed = None
 
-    def halt(self) -> None:
-        """From now on nothing may be sent, and nobody waits any more."""
-        self._halted = True
+    def halt(self, why: str = INTERRUPTED) -> None:
+        """From now on nothing may be sent, and nobody waits any more; the first reason counts."""
+        self._halted = self._halted or why
         for turn in self._queue:
             if not turn.done():
                 turn.set_result(None)
@@ -249,5 +252,5 @@ class Throttle:
                 await asyncio.wait_for(self._idle.wait(), seconds)
 
     def _refuse_when_halted(self) -> None:
-        if self._halted:
-            raise HaltedError("Nothing more may be sent: the run was interrupted.")
+        if self._halted is not None:
+            raise HaltedError(f"Nothing more may be sent: {self._halted}.")

@@ -22,7 +22,7 @@ from prefect.runtime import flow_run
 from prefect.task_runners import ThreadPoolTaskRunner
 
 from connectors.contract import Snapshot
-from connectors.errors import FatalError
+from connectors.errors import FatalError, HaltedError
 from flows.cycle.attended import attended
 from flows.cycle.plan_file import PlanRefusedError
 from flows.cycle.preview import Decision, decide
@@ -34,14 +34,23 @@ from tasks.artifacts import publish_plan
 from tasks.checks import refuse_empty
 from tasks.extract import Facts, survey
 from tasks.job import Job, JobError, Workers
-from tasks.ledger import JobBusyError, JobPausedError, JobQuarantinedError
+from tasks.ledger import JobBusyError, JobPausedError, JobQuarantinedError, LeaseLostError
 from tasks.load import FIRST_BATCH, Batch, BatchSizes, Loaded, load_batch, waves
 from tasks.mapping import Mapper, map_entries
 
 BATCHES_AT_ONCE = 3
 """Load tasks side by side, so that one sends while another writes its outcomes; the target's pace is shared by all."""
 
-STOPS = (FatalError, JobError, JobBusyError, JobPausedError, JobQuarantinedError, PlanRefusedError)
+STOPS = (
+    FatalError,
+    HaltedError,
+    JobError,
+    JobBusyError,
+    JobPausedError,
+    JobQuarantinedError,
+    LeaseLostError,
+    PlanRefusedError,
+)
 """What stops a cycle on purpose: the run ends as Stopped, with the sentence. Anything else is a fault of ours."""
 
 Send = Callable[[Batch], PrefectFuture[Any]]
@@ -169,6 +178,7 @@ def load(running: Running, decision: Decision) -> None:
             for loaded in progress.follow(map(send, wave), at_once=at_once):
                 sizes.learn(loaded.content)
                 running.have_loaded(loaded.content)
+        running.lease.check()  # else what was left out of the last batch would count as done
 
 
 @contextmanager

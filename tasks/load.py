@@ -139,7 +139,7 @@ def load_batch(
     """
     block, began = batch.block, clock()
     changes, unresolved = changes_of(batch, cycle, ledger)
-    ledger.journal(cycle, changes, now=clock(), known_by=block.known_by)
+    ledger.journal(cycle, changes, now=clock(), known_by=block.known_by, redacted=block.redacted)
     outcomes: list[Outcome] = []
     not_sent: set[str] = set()
 

@@ -20,6 +20,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
+from datetime import timedelta
 from random import Random, SystemRandom
 from typing import Any
 
@@ -35,6 +36,7 @@ from connectors.errors import FatalError
 from connectors.wire_log import following
 from flows.cycle.batches import Batches
 from flows.cycle.draining import send_what_is_queued
+from flows.cycle.lease import following as follow_lease
 from flows.cycle.pace import Share, sharing
 from flows.cycle.preview import Decision
 from flows.cycle.running import Parcel, Running, story
@@ -99,9 +101,12 @@ class Loading(WorkerPlugin):
 
     name = "provisor"
 
-    def __init__(self, job: Job, target: str) -> None:
+    def __init__(self, job: Job, target: str, *, fence: int, lease: timedelta) -> None:
+        """``fence`` and ``lease``: of the run's lease; how long it lasts."""
         self._job = job
         self._name_of_target = target
+        self._fence = fence
+        self._lease = lease
 
     async def setup(self, worker: Worker) -> None:
         """Opens the ledger and the target."""
@@ -113,7 +118,10 @@ class Loading(WorkerPlugin):
         share = Share()
         self._open.enter_context(following(os.environ.get("PROVISOR_WIRE_LOG")))
         self._ledger: Ledger = self._open.enter_context(open_ledger())
-        self._target: Target = self._open.enter_context(open_one_target(self._job, share))
+        permit = self._open.enter_context(
+            follow_lease(self._ledger, self._job.name, self._fence, clock=now, duration=self._lease)
+        )
+        self._target: Target = self._open.enter_context(open_one_target(self._job, share, permit))
         self._open.enter_context(sharing(self._ledger, self._name_of_target, name, share, clock=now))
 
     async def teardown(self, worker: Worker) -> None:
@@ -191,7 +199,9 @@ def spreading(running: Running, decision: Decision) -> Iterator[Callable[[Batch]
     """Gives what sends a batch, by processes that end with the block. Raises: what opening the target raises."""
     with _processes("load") as runner:
         client = runner.client
-        client.register_plugin(Loading(running.job, decision.checked.plan.target))
+        lease = running.lease
+        there = Loading(running.job, decision.checked.plan.target, fence=lease.lease.fence, lease=lease.duration)
+        client.register_plugin(there)
 
         def send(batch: Batch) -> PrefectFuture[Any]:
             running.may_go_on()

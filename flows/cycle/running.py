@@ -394,7 +394,7 @@ def running_cycle(
         story().info("Cycle %d of %s (%s).", cycle.number, job.name, cycle.kind)
         running: Running | None = None
         try:
-            systems = stack.enter_context(open_systems(job))
+            systems = stack.enter_context(open_systems(job, lease.permit))
             running = Running(
                 job, systems, ledger, cycle, lease, clock=clock, at_once=frozenset(at_once), marks={"began": began}
             )

@@ -58,21 +58,24 @@ def now() -> datetime:
 
 
 @contextmanager
-def open_systems(job: Job) -> Iterator[Systems]:
+def open_systems(job: Job, permit: Callable[[], bool] | None = None) -> Iterator[Systems]:
     """Both systems of a job, closed at the end. ``PROVISOR_WIRE_LOG`` names a file that tells of every request.
 
-    Raises: SettingsError.
+    ``permit``: whether the target may still be sent to; None where nothing is written. Raises: SettingsError.
     """
     share = Share()
     source = open_source(job.source.connector, job.source.settings, folder=job.folder)
-    with following(os.environ.get("PROVISOR_WIRE_LOG")), closing(source), open_one_target(job, share) as target:
+    with following(os.environ.get("PROVISOR_WIRE_LOG")), closing(source), open_one_target(job, share, permit) as target:
         yield Systems(source, target, share)
 
 
 @contextmanager
-def open_one_target(job: Job, share: Share) -> Iterator[Target]:
-    """The target of a job, closed at the end; ``share`` is the part of its pace that is ours. Raises: SettingsError."""
-    pace = Pace(concurrency=job.load.concurrency, rate_per_s=job.load.rate, share=share)
+def open_one_target(job: Job, share: Share, permit: Callable[[], bool] | None = None) -> Iterator[Target]:
+    """The target of a job, closed at the end; ``share`` is the part of its pace that is ours.
+
+    ``permit``: whether it may still be sent to. Raises: SettingsError.
+    """
+    pace = Pace(concurrency=job.load.concurrency, rate_per_s=job.load.rate, share=share, permit=permit)
     target = open_target(job.target.connector, job.target.settings, folder=job.folder, pace=pace)
     with closing(target):
         yield target

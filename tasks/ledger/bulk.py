@@ -47,6 +47,7 @@ _KEEPS = {
             f"CASE WHEN {_SAME_TARGET} AND {{old}}.state = excluded.state THEN {{old}}.state_since"
             " ELSE excluded.state_since END"
         ),
+        "former_id": f"CASE WHEN {_SAME_TARGET} THEN {{old}}.former_id ELSE {{old}}.target_id END",
     },
     JOB: {"created": "{old}.created"},
 }
@@ -153,7 +154,8 @@ class SqliteBulk:
     def finish(self, connection: Connection, rows: Sequence[Row]) -> int:
         statement = (
             "UPDATE attempt SET status = ended.column2, ended_at = ended.column3, "
-            "target_id = COALESCE(ended.column4, target_id) "
+            "target_id = COALESCE(ended.column4, target_id), "
+            "intent = CASE WHEN ended.column3 IS NULL THEN intent END "
             "FROM (VALUES {rows}) AS ended WHERE change_id = ended.column1"
         )
         return _for_rows(connection, statement, rows)
@@ -220,7 +222,9 @@ class PostgresBulk:
             _driver(connection)
             .execute(
                 f"UPDATE {SCHEMA}.{ATTEMPT.name} AS a SET status = f.status, ended_at = f.ended_at, "
-                f"target_id = COALESCE(f.target_id, a.target_id) FROM {waiting} AS f WHERE a.change_id = f.change_id"
+                "target_id = COALESCE(f.target_id, a.target_id), "
+                "intent = CASE WHEN f.ended_at IS NULL THEN a.intent END "
+                f"FROM {waiting} AS f WHERE a.change_id = f.change_id"
             )
             .rowcount
         )

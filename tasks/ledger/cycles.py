@@ -18,6 +18,11 @@ def check_fence(connection: Connection, cycle: Cycle | None) -> None:
         leases.check(connection, cycle.job, cycle.fence)
 
 
+def holds_fence(connection: Connection, cycle: Cycle) -> bool:
+    """True when nobody has taken the cycle's job over, or nobody can have."""
+    return cycle.fence is None or leases.holds(connection, cycle.job, cycle.fence)
+
+
 def begin(
     connection: Connection,
     job: str,

@@ -3,12 +3,16 @@
 A holder that stalls past its end may be overtaken; its fence is then too low, and whatever checks the fence refuses it.
 Every step is one statement on one row, so two machines that try at once are put in order by the database.
 
+On PostgreSQL, which several machines share, the database's clock says when a lease ends: a machine whose own clock is
+wrong takes no living lease. SQLite is one machine's, and the caller's clock is the only one there.
+
 Source: Martin Kleppmann, How to do distributed locking (2016), on fencing tokens.
 """
 
 from datetime import datetime, timedelta
 
-from sqlalchemy import Connection, or_, select, update
+from sqlalchemy import ColumnElement, Connection, func, literal, or_, select, update
+from sqlmodel import UTCDateTime
 
 from tasks.ledger.records import JobBusyError, Lease, LeaseLostError
 from tasks.ledger.tables import LEASE
@@ -21,7 +25,7 @@ def acquire(
 
     Raises: JobBusyError.
     """
-    expires_at = now + duration
+    present = _present(connection, now)
     # Two machines that meet a job for the first time both get here; the second finds the row of the first.
     if connection.dialect.name == "sqlite":
         from sqlalchemy.dialects.sqlite import insert
@@ -29,33 +33,46 @@ def acquire(
         from sqlalchemy.dialects.postgresql import insert  # type: ignore[assignment]
     statement = (
         insert(LEASE)
-        .values(job=job, holder=holder, expires_at=expires_at, fence=1)
+        .values(job=job, holder=holder, expires_at=_later(connection, now, duration), fence=1)
         .on_conflict_do_update(
             index_elements=[LEASE.c.job],
-            set_={"holder": holder, "expires_at": expires_at, "fence": LEASE.c.fence + 1},
-            where=or_(LEASE.c.expires_at.is_(None), LEASE.c.expires_at <= now, LEASE.c.holder == instead_of),
+            set_={"holder": holder, "expires_at": _later(connection, now, duration), "fence": LEASE.c.fence + 1},
+            where=or_(LEASE.c.expires_at.is_(None), LEASE.c.expires_at <= present, LEASE.c.holder == instead_of),
         )
-        .returning(LEASE.c.fence)
+        .returning(LEASE.c.fence, LEASE.c.expires_at)
     )
-    fence = connection.scalar(statement)
-    if fence is None:
+    taken = connection.execute(statement).one_or_none()
+    if taken is None:
         row = connection.execute(select(LEASE.c.holder, LEASE.c.expires_at).where(LEASE.c.job == job)).one()
         raise JobBusyError(
             f"Job {job} is being run by {row.holder}, whose lease ends at {row.expires_at:%Y-%m-%d %H:%M:%S} UTC "
             "unless it is renewed. Wait for that run, or end it.",
             holder=row.holder,
         )
-    return Lease(job, holder, fence, expires_at)
+    return Lease(job, holder, taken.fence, taken.expires_at)
 
 
 def renew(connection: Connection, lease: Lease, *, now: datetime, duration: timedelta) -> Lease:
     """Move the end of a lease that is still the newest. Raises: LeaseLostError."""
-    expires_at = now + duration
     mine = (LEASE.c.job == lease.job, LEASE.c.fence == lease.fence, LEASE.c.expires_at.is_not(None))
-    renewed = connection.execute(update(LEASE).where(*mine).values(expires_at=expires_at))
-    if renewed.rowcount == 0:
+    statement = update(LEASE).where(*mine).values(expires_at=_later(connection, now, duration))
+    expires_at = connection.scalar(statement.returning(LEASE.c.expires_at))
+    if expires_at is None:
         raise _lost(connection, lease.job)
     return Lease(lease.job, lease.holder, lease.fence, expires_at)
+
+
+def left(connection: Connection, job: str, fence: int, *, now: datetime) -> timedelta:
+    """How long the lease lasts from now on, unless it is renewed; negative where it has ended and nobody took it.
+
+    Raises: LeaseLostError.
+    """
+    query = select(LEASE.c.fence, LEASE.c.expires_at, _present(connection, now).label("present"))
+    row = connection.execute(query.where(LEASE.c.job == job, LEASE.c.expires_at.is_not(None))).one_or_none()
+    if row is None or row.fence != fence:
+        raise _lost(connection, job)
+    remaining: timedelta = row.expires_at - row.present
+    return remaining
 
 
 def release(connection: Connection, lease: Lease) -> None:
@@ -69,18 +86,41 @@ def check(connection: Connection, job: str, fence: int) -> None:
 
     Raises: LeaseLostError.
     """
+    if not holds(connection, job, fence):
+        raise _lost(connection, job)
+
+
+def holds(connection: Connection, job: str, fence: int) -> bool:
+    """True when this fence is still the job's; see :func:`check`."""
     # FOR SHARE makes who wants to take the lease wait for us; SQLite, with its one writer, needs no such thing.
     row = connection.execute(
         select(LEASE.c.fence).where(LEASE.c.job == job, LEASE.c.expires_at.is_not(None)).with_for_update(read=True)
     ).one_or_none()
-    if row is None or row.fence != fence:
-        raise _lost(connection, job)
+    return row is not None and row.fence == fence
+
+
+def _present(connection: Connection, now: datetime) -> ColumnElement[datetime]:
+    """This moment by the clock that counts."""
+    if connection.dialect.name == "sqlite":
+        return literal(now, UTCDateTime)
+    return func.clock_timestamp(type_=UTCDateTime)
+
+
+def _later(connection: Connection, now: datetime, duration: timedelta) -> ColumnElement[datetime]:
+    """The moment when a lease ends that begins now."""
+    if connection.dialect.name == "sqlite":
+        return literal(now + duration, UTCDateTime)
+    return func.clock_timestamp(type_=UTCDateTime) + literal(duration)
 
 
 def _lost(connection: Connection, job: str) -> LeaseLostError:
     holder = connection.scalar(select(LEASE.c.holder).where(LEASE.c.job == job, LEASE.c.expires_at.is_not(None)))
-    now_by = f"It is being run by {holder} now" if holder else "Nobody runs it now"
+    if holder is None:
+        return LeaseLostError(
+            f"Job {job} is no longer this run's: its lease ended, and another run may have come and gone since. "
+            "This run sends nothing more; the next one finds out what came of its requests."
+        )
     return LeaseLostError(
-        f"This run of job {job} took too long without a sign of life, and its lease is no longer its own. {now_by}. "
-        "Nothing more may be sent."
+        f"{holder} has taken over job {job}, because this run did not renew its lease in time. This run sends nothing "
+        "more; the other one finds out what came of its requests."
     )

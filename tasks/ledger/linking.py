@@ -82,6 +82,12 @@ class Links:
             some = anchors[start : start + _ASKED_AT_ONCE]
             self._bulk.delete(connection, LINK, {"job": job, "kind": kind.value}, "anchor", some)
 
+    def drop_accounts(self, connection: Connection, job: str, kind: Kind, ids: Sequence[str]) -> None:
+        """Forget the links of accounts that are gone, by their target ids; those without a link are passed over."""
+        for start in range(0, len(ids), _ASKED_AT_ONCE):
+            some = ids[start : start + _ASKED_AT_ONCE]
+            self._bulk.delete(connection, LINK, {"job": job, "kind": kind.value}, "target_id", some)
+
 
 def marked(entries: Iterable[LogEntry], clashes: Sequence[Clash]) -> Iterable[LogEntry]:
     """The entries; those whose link could not be written as failures that say why."""

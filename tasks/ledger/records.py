@@ -254,6 +254,8 @@ class Link:
     state: LinkState = LinkState.ACTIVE
     how: str | None = None
     """``created``, ``matched userName``; None keeps what is known."""
+    written: bytes | None = None
+    """Digests of the single attributes last written, see ``tasks.plan.written``; None where nothing is known."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -287,6 +289,12 @@ class Attempt:
     status: AttemptStatus
     known_by: Mapping[str, str] = field(default_factory=dict)
     """Of a create: attributes and values by which its account can be found again."""
+    after: Mapping[str, Value] = field(default_factory=dict)
+    """Of a change of attributes: the values that were to be, without those that are redacted."""
+    before: Mapping[str, Value] = field(default_factory=dict)
+    """What the target held for these before."""
+    members: Sequence[str] = ()
+    """Of a change of members: their ids in the target."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,7 +3,7 @@
 Rows to be written are in the order of their table's columns (the log's without its ``id``), with times already as text.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass, fields
 from datetime import datetime
 from itertools import repeat
@@ -48,8 +48,13 @@ _NOT_TEXT: dict[str, Any] = {
 }
 
 
-def attempt_row(cycle: Cycle, change: Change, moment: str, known_by: Sequence[str]) -> Values:
-    """A change about to be sent; ``known_by``: attributes by which the account of a create can be found again."""
+def attempt_row(
+    cycle: Cycle, change: Change, moment: str, known_by: Sequence[str], redacted: Collection[str] = ()
+) -> Values:
+    """A change about to be sent; ``known_by``: attributes by which the account of a create can be found again.
+
+    ``redacted``: attributes whose values are not written down.
+    """
     values = {path: value for path in known_by if isinstance(value := change.attributes.get(path), str)}
     return (
         change.id,
@@ -64,7 +69,21 @@ def attempt_row(cycle: Cycle, change: Change, moment: str, known_by: Sequence[st
         moment,
         AttemptStatus.SENT.value,
         None,
+        json_text(_intent(change, redacted)),
     )
+
+
+def _intent(change: Change, redacted: Collection[str]) -> dict[str, Any] | None:
+    """What the target must show for the change to have taken effect; creates and deletes say that by themselves."""
+    if change.action in (Action.CREATE, Action.DELETE):
+        return None
+    if change.members:
+        return {"members": list(change.members)}
+    shown = [path for path in change.attributes if path not in redacted]
+    return {
+        "after": {path: change.attributes[path] for path in shown},
+        "before": {path: change.before.get(path) for path in shown},
+    }
 
 
 def end_row(outcome: Outcome, moment: str) -> Values:
@@ -88,6 +107,8 @@ def link_row(cycle: Cycle, link: Link, moment: str) -> Values:
         moment,
         moment,
         cycle.id,
+        link.written,
+        None,
     )
 
 
@@ -178,6 +199,8 @@ class FrameRows:
             repeat(self.moment, size),
             repeat(self.moment, size),
             repeat(self.cycle_id, size),
+            self.frame["written"] if "written" in self.frame else repeat(None, size),
+            repeat(None, size),
             strict=True,
         )
 
@@ -250,6 +273,7 @@ def attempt_from(row: Any) -> Attempt:
         sent_at=row.sent_at,
         status=AttemptStatus(row.status),
         known_by=orjson.loads(row.known_by) if row.known_by else {},
+        **(orjson.loads(row.intent) if row.intent else {}),
     )
 
 

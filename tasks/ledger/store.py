@@ -22,6 +22,7 @@ from tasks.ledger.cycles import check_fence
 from tasks.ledger.database import Database
 from tasks.ledger.linking import InTheWayError, Links, marked
 from tasks.ledger.logbook import Logbook, LogFilters
+from tasks.ledger.overtaken import as_overtaken
 from tasks.ledger.records import (
     Attempt,
     Clash,
@@ -302,17 +303,27 @@ class Ledger:
 
     # -- attempts and outcomes ------------------------------------------------------------------------------------
 
-    def journal(self, cycle: Cycle, changes: Sequence[Change], now: datetime, *, known_by: Sequence[str] = ()) -> None:
+    def journal(
+        self,
+        cycle: Cycle,
+        changes: Sequence[Change],
+        now: datetime,
+        *,
+        known_by: Sequence[str] = (),
+        redacted: Collection[str] = (),
+    ) -> None:
         """Write down what is about to be sent; send only after this returned. Survives a power cut.
 
         ``known_by``: attributes by which an account that is created can be found again, should the answer be lost.
+        ``redacted``: attributes whose values must not be written down.
 
         Raises: LeaseLostError when another run took the job over; SentBeforeError when one of the changes was already
         sent, because a change is sent once in its life. Nothing is written in both cases.
         """
         moment = self._bulk.time(now)
         attempts = [
-            rows.attempt_row(cycle, change, moment, known_by) for change in sorted(changes, key=lambda one: one.id)
+            rows.attempt_row(cycle, change, moment, known_by, redacted)
+            for change in sorted(changes, key=lambda one: one.id)
         ]
         with self._database.writing(durable=True) as connection:
             check_fence(connection, cycle)
@@ -341,9 +352,12 @@ class Ledger:
     ) -> tuple[Clash, ...]:
         """Write down, in one transaction, how changes ended: their attempts, their links, their lines in the log.
 
-        A delete that is done drops its link by itself; ``links`` are those that are to be, the last one of an entry
-        counts. A link whose target id stays another anchor's is left out, its lines in the log become failures, and it
-        is returned. The changes may be of an earlier cycle (attempts whose answer was lost, read back in this one).
+        A delete that is done drops the link of its account by itself; ``links`` are those that are to be, the last one
+        of an entry counts. A link whose target id stays another anchor's is left out, its lines in the log become
+        failures, and it is returned. The changes may be of an earlier cycle (attempts whose answer was lost, read back
+        in this one).
+
+        A run that another one has overtaken writes no links: see ``tasks.ledger.overtaken``.
 
         Raises: LedgerError when an outcome's change was never journaled; nothing is written then.
         """
@@ -366,12 +380,15 @@ class Ledger:
         settle: bool,
     ) -> tuple[Clash, ...]:
         moment = self._bulk.time(now)
-        by_change = {outcome.change_id: outcome for outcome in outcomes}
-        # Rows in the order of their keys, so that two batches never wait for each other.
-        ends = [rows.end_row(by_change[change_id], moment) for change_id in sorted(by_change)]
-        linked = [rows.link_row(cycle, links[entry], moment) for entry in sorted(links)]
         clashes: list[Clash] = []
         with self._database.writing() as connection:
+            if not cycles.holds_fence(connection, cycle):
+                outcomes, lines = as_overtaken(connection, cycle, changes, outcomes, lines)
+                changes, links = (), {}
+            by_change = {outcome.change_id: outcome for outcome in outcomes}
+            # Rows in the order of their keys, so that two batches never wait for each other.
+            ends = [rows.end_row(by_change[change_id], moment) for change_id in sorted(by_change)]
+            linked = [rows.link_row(cycle, links[entry], moment) for entry in sorted(links)]
             if self._bulk.finish(connection, ends) != len(ends):
                 raise LedgerError(
                     f"Cycle {cycle.number} of job {cycle.job} has an outcome for a change that was not written down "
@@ -379,11 +396,11 @@ class Ledger:
                 )
             for kind in Kind:
                 gone = [
-                    change.anchor
+                    change.target_id
                     for change in changes
                     if change.action is Action.DELETE and change.kind is kind and _done(by_change.get(change.id))
                 ]
-                self._links.drop(connection, cycle.job, kind, gone)
+                self._links.drop_accounts(connection, cycle.job, kind, [id_ for id_ in gone if id_])
             if settle:
                 clashes = self._links.settle(connection, cycle.job, linked)
             else:
@@ -624,8 +641,8 @@ class Ledger:
     ) -> Lease:
         """The right to run the job until ``now`` and ``duration``; an expired lease is taken from its holder.
 
-        ``holder`` says who, for people; the lease of ``instead_of``, a holder known to be dead, is taken as well.
-        Machines must agree on the time to well within ``duration``. Raises: JobBusyError naming the holder.
+        ``holder`` says who, for people; the lease of ``instead_of``, a holder known to be dead, is taken as well. On
+        PostgreSQL ``now`` does not count: the database's own clock does. Raises: JobBusyError naming the holder.
         """
         with self._database.writing(durable=True) as connection:
             return leases.acquire(connection, job, holder, now=now, duration=duration, instead_of=instead_of)
@@ -637,6 +654,11 @@ class Ledger:
         """
         with self._database.writing(durable=True) as connection:
             return leases.renew(connection, lease, now=now, duration=duration)
+
+    def lease_left(self, job: str, fence: int, *, now: datetime) -> timedelta:
+        """How long the lease with this fence lasts from now on, unless it is renewed. Raises: LeaseLostError."""
+        with self._database.reading() as connection:
+            return leases.left(connection, job, fence, now=now)
 
     def release_lease(self, lease: Lease) -> None:
         """Let go of the job; quietly does nothing where somebody else has taken it."""

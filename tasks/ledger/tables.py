@@ -10,7 +10,7 @@ can share a database with others.
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import JSON, BigInteger, Column, Index, Integer, MetaData, Text, UniqueConstraint, text
+from sqlalchemy import JSON, BigInteger, Column, Index, Integer, LargeBinary, MetaData, Text, UniqueConstraint, text
 from sqlalchemy import Table as SqlTable
 from sqlmodel import Field, SQLModel, UTCDateTime
 
@@ -29,6 +29,9 @@ OPEN_ATTEMPTS = text("status IN ('sent', 'unknown')")
 
 PASSED_OVER = text("error_code = 'EntrySynchronizationSkipped'")
 """Lines about entries that get no account: said once of each, so that they have to be found again."""
+
+HAD_ANOTHER = text("former_id IS NOT NULL")
+"""Links of entries that had another account before; the partial index over these stays small."""
 
 _TEXT = Text().with_variant(Text(collation="C"), "postgresql")
 
@@ -113,7 +116,10 @@ class LinkTable(LedgerModel, table=True):
     """Which account in the target belongs to which entry of the source."""
 
     __tablename__ = "link"
-    __table_args__ = (UniqueConstraint("job", "kind", "target_id"),)
+    __table_args__ = (
+        UniqueConstraint("job", "kind", "target_id"),
+        Index("ix_link_former", "job", "kind", sqlite_where=HAD_ANOTHER, postgresql_where=HAD_ANOTHER),
+    )
 
     job: str = _key()
     kind: str = _key()
@@ -130,6 +136,10 @@ class LinkTable(LedgerModel, table=True):
     """Since when the account is in its state, as far as Provisor knows."""
     cycle_id: int = _whole()
     """The cycle that wrote this row last."""
+    written: bytes | None = Field(default=None, sa_column=Column(LargeBinary, nullable=True))
+    """Digests of the single attributes last written or found equal, each under its rule: ``tasks.plan.written``."""
+    former_id: str | None = _text(null=True)
+    """The account that the entry had before this one."""
 
 
 class AttemptTable(LedgerModel, table=True):
@@ -151,6 +161,8 @@ class AttemptTable(LedgerModel, table=True):
     sent_at: datetime = _time()
     status: str = _text()
     ended_at: datetime | None = _time(null=True)
+    intent: str | None = _text(null=True)
+    """Until it has ended: JSON of what the request was to change, to be held against what the target shows."""
 
 
 class LogTable(LedgerModel, table=True):

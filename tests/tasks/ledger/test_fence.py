@@ -20,6 +20,7 @@ from tasks.ledger import (
     Quarantine,
     Staged,
 )
+from tests.tasks.ledger.test_lease import run_out
 
 HOUR = timedelta(hours=1)
 
@@ -30,6 +31,7 @@ def late(ledger: Ledger, open_ledger: Callable[[], Ledger], now: datetime) -> Cy
     lease = ledger.acquire_lease("hr", "late", now=now, duration=HOUR)
     cycle = ledger.begin_cycle("hr", CycleKind.INITIAL, fingerprint="f", now=now, lease=lease)
     write(ledger, cycle, now)
+    run_out(ledger)
     open_ledger().acquire_lease("hr", "quick", now=now + HOUR, duration=HOUR)
     return cycle
 
