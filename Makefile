@@ -5,7 +5,7 @@ PYTHON ?= python3
 EXTRAS ?= dev
 BIN := .venv/bin
 
-.PHONY: demo test lint types contracts tests long bench
+.PHONY: demo test lint types contracts tests docs long bench
 
 demo: .venv/.installed
 	$(BIN)/provisor demo
@@ -25,6 +25,10 @@ contracts: .venv/.installed
 
 tests: .venv/.installed
 	$(BIN)/pytest -n 2 --dist loadgroup
+
+# The documentation as a site in site/, without network.
+docs: .venv/.installed
+	$(BIN)/python -m mkdocs build --strict --quiet
 
 # Everything with the long forms of suites that have a short one.
 long: .venv/.installed

@@ -286,10 +286,10 @@ def test_limits_without_a_count() -> None:
     assert Limit(count=None).count is None
 
 
-def test_limits_of_the_readme_are_the_defaults() -> None:
+def test_limits_of_the_documentation_are_the_defaults() -> None:
     """Whoever copies them from there changes nothing."""
-    readme = (Path(tasks.__file__).parents[1] / "README.md").read_text(encoding="utf-8")
-    found = re.search(r"```yaml\n(limits:.*?)```", readme, re.DOTALL)
+    page = (Path(tasks.__file__).parents[1] / "docs" / "how-to" / "guards-and-approvals.md").read_text(encoding="utf-8")
+    found = re.search(r"```yaml\n(limits:.*?)```", page, re.DOTALL)
     assert found
     shown = YAML(typ="safe").load(found.group(1))["limits"]
     assert Limits.model_validate(shown) == Limits()

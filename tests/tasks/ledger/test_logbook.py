@@ -160,7 +160,7 @@ def test_the_id_of_a_forgotten_line_is_not_given_again(ledger: Ledger, now: date
 
 @pytest.fixture
 def sql(ledger: Ledger) -> Callable[[str], list[dict[str, object]]]:
-    """Asks the ledger with a query as the README has it, where the views lie in no schema."""
+    """Asks the ledger with a query as the documentation has it, where the views lie in no schema."""
 
     def ask(query: str) -> list[dict[str, object]]:
         if not ledger._database.sqlite:
@@ -207,8 +207,8 @@ def test_the_view_changelog_names_initiator_and_systems(
 
 
 def readme_queries() -> list[str]:
-    """The queries that the README shows."""
-    found = re.search(r"```sql\n(.*?)```", (ROOT / "README.md").read_text(encoding="utf-8"), re.DOTALL)
+    """The queries that the documentation shows."""
+    found = re.search(r"```sql\n(.*?)```", (ROOT / "docs/reference/log.md").read_text("utf-8"), re.DOTALL)
     assert found is not None
     return [query.strip() for query in found[1].split(";") if query.strip()]
 

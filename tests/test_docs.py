@@ -1,8 +1,11 @@
-"""The README and the page about one person are true: what they show is run, what they name exists."""
+"""The README and the documentation are true: what they show is run, what they name exists, and the site is built."""
 
 import importlib
 import io
+import os
 import re
+import subprocess
+import sys
 import tomllib
 import types
 from pathlib import Path
@@ -20,24 +23,45 @@ from flows.cli.here import decide_now
 from flows.show.plan import show_plan
 from tasks.expressions import FUNCTIONS, function_reference
 from tasks.job import BuiltinChecks, Checks, load_job
+from tasks.job.reference import job_reference
 from tests.servers.scim_service import ScimService
 
 ROOT = Path(tasks.__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
+SVG = """<svg class="rich-terminal" viewBox="0 0 {width} {height}" xmlns="http://www.w3.org/2000/svg">
+<style>
+.{unique_id}-matrix {{ font-family: ui-monospace, Menlo, Consolas, monospace; font-size: {char_height}px;
+  line-height: {line_height}px; }}
+.{unique_id}-title {{ font-size: 18px; font-weight: bold; font-family: system-ui, sans-serif; }}
+{styles}
+</style>
+<defs><clipPath id="{unique_id}-clip-terminal">
+<rect x="0" y="0" width="{terminal_width}" height="{terminal_height}" /></clipPath>{lines}</defs>
+{chrome}
+<g transform="translate({terminal_x}, {terminal_y})" clip-path="url(#{unique_id}-clip-terminal)">
+{backgrounds}<g class="{unique_id}-matrix">{matrix}</g></g>
+</svg>
+"""
+"""As Rich draws terminals, without a font from elsewhere."""
 LIFE = (ROOT / "tasks" / "README.md").read_text(encoding="utf-8")
 
 
-def block(language: str) -> str:
+def page(name: str) -> str:
+    """A page of the documentation."""
+    return (ROOT / "docs" / name).read_text(encoding="utf-8")
+
+
+def block(language: str, text: str) -> str:
     """The first block of code in a language."""
-    found = re.search(rf"```{language}\n(.*?)```", README, re.DOTALL)
-    assert found, f"the README has no {language} block"
+    found = re.search(rf"```{language}\n(.*?)```", text, re.DOTALL)
+    assert found, f"there is no {language} block"
     return found.group(1)
 
 
 def section(name: str) -> str:
     """What stands between the marks of a generated section."""
-    found = re.search(rf"<!-- {name}: .*? -->\n(.*?)<!-- end of {name} -->", README, re.DOTALL)
-    assert found, f"the README has no section {name}"
+    found = re.search(rf"<!-- {name}: .*? -->\n(.*?)<!-- end of {name} -->", page(GENERATED[name][0]), re.DOTALL)
+    assert found, f"there is no section {name}"
     return found.group(1)
 
 
@@ -51,21 +75,24 @@ def connector_table() -> str:
     return "\n".join(lines) + "\n"
 
 
-GENERATED = {"connectors": connector_table, "functions": lambda: function_reference().strip() + "\n"}
+GENERATED = {
+    "connectors": ("reference/connectors.md", connector_table),
+    "functions": ("reference/expressions.md", lambda: function_reference().strip() + "\n"),
+    "job": ("reference/job-file.md", job_reference),
+}
 
 
 @pytest.mark.parametrize("name", GENERATED)
-def test_tables_are_made_from_the_code(request, name):
-    """The tables of connectors and functions are what the code says; ``--update-golden`` writes them anew."""
-    wanted = GENERATED[name]()
+def test_what_is_made_from_the_code_is_current(request, name):
+    """Connectors, functions and keys of the job file are what the code says; ``--update-golden`` writes them anew."""
+    file, made = GENERATED[name]
     if request.config.getoption("--update-golden"):
-        text = (ROOT / "README.md").read_text(encoding="utf-8")
+        text = page(file)
         mark = re.search(rf"(<!-- {name}: .*? -->\n).*?(<!-- end of {name} -->)", text, re.DOTALL)
         assert mark
-        text = text[: mark.start()] + mark.group(1) + wanted + mark.group(2) + text[mark.end() :]
-        (ROOT / "README.md").write_text(text, encoding="utf-8")
-        return
-    assert section(name) == wanted
+        text = text[: mark.start()] + mark.group(1) + made() + mark.group(2) + text[mark.end() :]
+        (ROOT / "docs" / file).write_text(text, encoding="utf-8")
+    assert section(name) == made()
 
 
 def test_every_function_is_documented():
@@ -74,27 +101,66 @@ def test_every_function_is_documented():
     assert set(FUNCTIONS) <= named
 
 
-def test_the_job_of_the_readme_gives_the_plan_it_shows(tmp_path, monkeypatch):
-    """The ten-line job is planned for real against a SCIM service; the plan is the text in the README."""
-    (tmp_path / "people.csv").write_text(block("csv"), encoding="utf-8")
-    monkeypatch.setenv("PROVISOR_HOME", str(tmp_path / "state"))
+def planned(folder: Path, monkeypatch: pytest.MonkeyPatch, out: Console) -> None:
+    """Shows the plan of the README's job, made for real: Bob has an account, Ann has none."""
+    (folder / "people.csv").write_text(block("csv", page("tutorial.md")), encoding="utf-8")
+    monkeypatch.setenv("PROVISOR_HOME", str(folder / "state"))
     with ScimService(token="secret") as service:
         monkeypatch.setenv("SCIM_TOKEN", service.token)
         schemas = ["urn:ietf:params:scim:schemas:core:2.0:User"]
         bob = {"userName": "bob.ray@example.com", "displayName": "Bob Ray", "title": "Clerk", "active": True}
         service.seed(users=[{"schemas": schemas, **bob}])
-        job = tmp_path / "hr-to-app.yaml"
-        job.write_text(block("yaml").replace("http://127.0.0.1:8080/v2", service.url), encoding="utf-8")
+        job = folder / "hr-to-app.yaml"
+        job.write_text(block("yaml", README).replace("http://127.0.0.1:8080/v2", service.url), encoding="utf-8")
         decision = decide_now(load_job(job))
-        text = io.StringIO()
-        show_plan(Console(file=text, width=200, highlight=False, soft_wrap=True), decision, limit=None)
-        shown = text.getvalue().replace(service.url, "http://127.0.0.1:8080/v2")
-    assert shown.strip() == block("text").strip()
+        decision.checked.plan.target = decision.checked.plan.target.replace(service.url, "http://127.0.0.1:8080/v2")
+        show_plan(out, decision, limit=None)
+
+
+def test_the_job_of_the_tutorial_gives_the_plan_it_shows(tmp_path, monkeypatch):
+    """The ten-line job is planned for real against a SCIM service; the plan is the text in the tutorial."""
+    text = io.StringIO()
+    planned(tmp_path, monkeypatch, Console(file=text, width=200, highlight=False, soft_wrap=True))
+    assert text.getvalue().strip() == block("text", page("tutorial.md")).strip()
+
+
+def test_the_readme_and_the_tutorial_have_the_same_job():
+    assert block("yaml", README) == block("yaml", page("tutorial.md"))
+
+
+def test_the_picture_of_the_plan_is_current(tmp_path, monkeypatch, golden):
+    """The README's picture is the terminal's own; ``--update-golden`` draws it anew, to be looked at."""
+    out = Console(record=True, width=96, file=io.StringIO(), force_terminal=True, highlight=False)
+    planned(tmp_path, monkeypatch, out)
+    golden(ROOT / "docs" / "pictures" / "plan.svg", out.export_svg(title="provisor plan hr-to-app", code_format=SVG))
+
+
+def test_the_site_is_built_without_a_warning_and_asks_nobody(tmp_path):
+    """Every page is in the menu, every link leads somewhere, and no page loads anything from another host."""
+    words = [sys.executable, "-m", "mkdocs", "build", "--strict", "--quiet", "--site-dir", str(tmp_path)]
+    environment = {**os.environ, "NO_MKDOCS_2_WARNING": "1", "DISABLE_MKDOCS_2_WARNING": "true"}
+    done = subprocess.run(words, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    pages = sorted(tmp_path.rglob("*.html"))
+    assert len(pages) > 20
+    for one in pages:
+        loaded = re.findall(
+            r"""<(?:script|link|img)[^>]*(?:src|href)="(https?://[^"]+)""", one.read_text(encoding="utf-8")
+        )
+        assert loaded == [], one.name
+
+
+@pytest.mark.parametrize("file", ["README.md", "tasks/README.md"])
+def test_links_of_the_readmes_lead_somewhere(file):
+    """What they link to is in the repository."""
+    text = (ROOT / file).read_text(encoding="utf-8")
+    for target in re.findall(r"\]\((?!https?://)([^)#]+)", text):
+        assert ((ROOT / file).parent / target).exists(), target
 
 
 def test_the_data_checks_that_are_shown_are_a_section():
     """They are accepted as they stand, and every built-in check is among them."""
-    text = re.search(r"## Data quality\n.*?```yaml\n(.*?)```", README, re.DOTALL).group(1)
+    text = block("yaml", page("how-to/data-checks.md"))
     shown = YAML(typ="safe").load(text)["checks"]
     assert Checks.model_validate(shown).written == 2
     assert list(shown["builtin"]) == list(BuiltinChecks.model_fields)
@@ -102,7 +168,7 @@ def test_the_data_checks_that_are_shown_are_a_section():
 
 def test_every_way_to_sign_in_that_is_shown_is_one():
     """Each setting of the section is accepted as it stands, and so is what is commented out in it."""
-    text = re.search(r"## Signing in\n.*?```yaml\n(.*?)```", README, re.DOTALL).group(1)
+    text = block("yaml", page("how-to/sign-in.md"))
     shown = [YAML(typ="safe").load(one) for one in re.split(r"\n(?=\S)", text)]
     assert len(shown) > 5
     for setting in shown:
@@ -119,7 +185,7 @@ def test_every_way_to_sign_in_that_is_shown_is_one():
 
 def test_every_command_is_documented_and_exists():
     """The table of commands is the list of commands."""
-    documented = set(re.findall(r"^\| `provisor ([a-z-]+)", README, re.MULTILINE))
+    documented = set(re.findall(r"^\| `provisor ([a-z-]+)", page("reference/commands.md"), re.MULTILINE))
     existing = {command.name or command.callback.__name__.replace("_", "-") for command in app.registered_commands}
     assert documented == existing
 
@@ -128,15 +194,15 @@ def test_every_dependency_has_its_lower_bound_and_its_reason():
     """The table of packages is pyproject's list, with the same lower bounds."""
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     wanted = dict(re.match(r"([\w.-]+)(?:\[\w+\])?>=([\w.]+)", text).groups() for text in project["dependencies"])
-    rows = re.findall(r"^\| ([a-z][\w.-]+) \| ([\d.]+)[^|]*\| (.+) \|$", README, re.MULTILINE)
+    rows = re.findall(r"^\| ([a-z][\w.-]+) \| ([\d.]+)[^|]*\| (.+) \|$", page("reference/packages.md"), re.MULTILINE)
     assert {name: bound for name, bound, _ in rows} == wanted
     assert all(reason.strip() for *_, reason in rows)
 
 
-def test_the_connector_of_the_readme_is_a_source(tmp_path):
+def test_the_connector_of_the_page_is_a_source(tmp_path):
     """The connector shown there works as it stands."""
     module = types.ModuleType("ldif")
-    exec(block("python"), module.__dict__)
+    exec(block("python", page("reference/connectors.md")), module.__dict__)
     (tmp_path / "people.ldif").write_text("dn: cn=ann\nmail: ann@x\n\ndn: cn=bob\nmail: bob@x\n", encoding="utf-8")
     connector = module.CONNECTOR
     source = connector.open_source(connector.source_settings(path="people.ldif"), folder=tmp_path)
