@@ -1,0 +1,336 @@
+"""A :class:`System` as the source and the target that stages see."""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, TypeVar
+
+import pandas as pd
+
+from connectors.background import BackgroundLoop, News
+from connectors.contract import (
+    ACTIVE,
+    Action,
+    Attribute,
+    Change,
+    Costs,
+    Form,
+    Kind,
+    Made,
+    Outcome,
+    Pace,
+    Snapshot,
+    Traits,
+    Wanted,
+    Write,
+    no_entries,
+    no_members,
+)
+from connectors.errors import HaltedError, RejectedError, RetryableError
+from connectors.kit.reading import (
+    Listing,
+    as_fatal,
+    asked_paths,
+    edges_of,
+    envelope,
+    frame_of,
+    look_up,
+    read,
+)
+from connectors.kit.sending import KIT, Halt, Kit, Load, Shared
+from connectors.kit.settling import looks
+from connectors.kit.system import KEY, Known, Opening, Sought, System
+from connectors.kit.values import text_key
+from connectors.registry import Connector
+from connectors.throttle import Clock, SystemClock
+
+ResultT = TypeVar("ResultT")
+
+
+def _nobody(count: int) -> None:
+    """Listens to the progress of a read that nobody watches."""
+
+
+class KitSource:
+    """A system that says who there is."""
+
+    def __init__(
+        self,
+        system: System,
+        settings: Any,
+        *,
+        folder: Path,
+        pace: Pace | None = None,
+        clock: Clock | None = None,
+        kit: Kit = KIT,
+    ) -> None:
+        pace = pace or Pace()
+        rates = [rate for rate in (pace.rate_per_s, system.per_s) if rate is not None]
+        self._pace = replace(
+            pace, concurrency=min(pace.concurrency, system.in_flight), rate_per_s=min(rates) if rates else None
+        )
+        self._system, self._settings, self._kit = system, settings, kit
+        self._clock = clock or SystemClock()
+        self._wire = system.open(settings, Opening(folder, self._pace, self._clock))
+        self._loop = BackgroundLoop(system.name)
+        self._known: Known | None = None
+        self._asking: asyncio.Lock | None = None
+
+    # -- what stages ask -----------------------------------------------------------------------------------------------
+
+    def check(self) -> str:
+        """See :class:`connectors.contract.Source`."""
+        return self._run(self._check)
+
+    def attributes(self, kind: Kind) -> Mapping[str, Attribute] | None:
+        """See :class:`connectors.contract.Source`."""
+        known = self._run(self._traits)
+        found = dict(known.attributes(kind))
+        switch = known.switch if kind is Kind.USER else None
+        if switch is not None and switch.column == ACTIVE:
+            if switch.path in found:
+                found[switch.path] = replace(found[switch.path], write=Write.NEVER, required=False)
+            found[ACTIVE] = Attribute(ACTIVE, form=Form.BOOLEAN)
+        return found
+
+    def read(
+        self, wanted: Wanted, *, since: str | None = None, progress: Callable[[int], None] | None = None
+    ) -> Snapshot:
+        """See :class:`connectors.contract.Source`."""
+        news: News[int] = News()
+        work = self._loop.start(self._read, wanted, since, news.tell)
+        try:
+            for count in news.until(work):
+                (progress or _nobody)(count)
+        except (RejectedError, RetryableError, HaltedError) as error:
+            raise as_fatal(error) from error
+        except BaseException:
+            work.cancel()
+            raise
+        return work.result()
+
+    def close(self) -> None:
+        """See :class:`connectors.contract.Source`."""
+        self._loop.close(self._wire.close)
+
+    # -- on the loop ---------------------------------------------------------------------------------------------------
+
+    def _run(self, work: Callable[..., Awaitable[ResultT]], *args: Any) -> ResultT:
+        """Run on the loop; what leaves a read without a result is fatal."""
+        try:
+            return self._loop.run(work, *args)
+        except (RejectedError, RetryableError, HaltedError) as error:
+            raise as_fatal(error) from error
+
+    async def _traits(self) -> Known:
+        if self._asking is None:
+            self._asking = asyncio.Lock()
+        async with self._asking:
+            if self._known is None:
+                known = await self._system.traits(self._wire, self._settings)
+                self._known = known if known.settings is not None else replace(known, settings=self._settings)
+            return self._known
+
+    async def _check(self) -> str:
+        return await self._system.check(self._wire, await self._traits())
+
+    async def _read(self, wanted: Wanted, since: str | None, progress: Callable[[int], None]) -> Snapshot:
+        known, before = await self._traits(), self._wire.requests
+        content = await read(self._system, self._wire, known, self._with_switch(known, wanted), since, progress)
+        users = content.listings[Kind.USER]
+        groups = content.listings.get(Kind.GROUP)
+        listings = [users, *([groups] if groups is not None else [])]
+        edges = {edge: id_ for listing in listings for edge, id_ in listing.edges.items()}
+        snapshot = Snapshot(
+            system=self._label(),
+            users=frame_of(known, users, wanted.users),
+            groups=no_entries() if groups is None else frame_of(known, groups, wanted.groups or ()),
+            members=no_members() if groups is None else edges_of(known, edges),
+            read_at=content.read_at,
+            incomplete=tuple(doubt for listing in listings for doubt in listing.doubts),
+            unreadable=tuple(row for listing in listings for row in listing.unreadable),
+            disabled=_disabled(known, users),
+            watermark=envelope(self._system, known, self._with_switch(known, wanted), content.listings),
+            requests=self._wire.requests - before,
+            reread=content.reread,
+        )
+        if content.since:
+            snapshot.gone = {kind: frozenset(listing.gone) for kind, listing in content.listings.items()}
+            snapshot.edges_gone = edges_of(
+                known, [(edge.group, edge.member) for listing in listings for edge in listing.edges_gone]
+            )
+        return snapshot
+
+    @staticmethod
+    def _with_switch(known: Known, wanted: Wanted) -> Wanted:
+        """What is asked for, and whether users are active."""
+        if known.switch is None:
+            return wanted
+        return replace(wanted, users=tuple(dict.fromkeys((*wanted.users, known.switch.path))))
+
+    def _label(self) -> str:
+        address = getattr(self._wire, "address", "")
+        return f"{self._system.name} {address}".strip()
+
+
+class KitTarget(KitSource):
+    """A system whose accounts are kept in step."""
+
+    def __init__(
+        self,
+        system: System,
+        settings: Any,
+        *,
+        folder: Path,
+        pace: Pace | None = None,
+        clock: Clock | None = None,
+        kit: Kit = KIT,
+    ) -> None:
+        super().__init__(system, settings, folder=folder, pace=pace, clock=clock, kit=kit)
+        self._shared: Shared | None = None
+        self._grace_s = 0.0
+
+    def traits(self) -> Traits:
+        """See :class:`connectors.contract.Target`."""
+        known = self._run(self._traits)
+        cannot = set(known.cannot)
+        if not any(family.made is Made.CREATED for family in known.families):
+            cannot |= {(Kind.GROUP, Action.CREATE), (Kind.GROUP, Action.DELETE)}
+        limits = known.limits
+        return Traits(
+            switch=known.switch.column if known.switch is not None else None,
+            cannot=frozenset(cannot),
+            groups=bool(known.families),
+            families=known.families,
+            members_per_change=min((family.per_call for family in known.families), default=100),
+            costs=Costs(find=limits.find, fetch=limits.fetch, page=limits.page),
+            signed_in=known.signed_in,
+        )
+
+    def find(
+        self, kind: Kind, attribute: str, values: Sequence[str], wanted: Wanted, *, late: bool = False
+    ) -> pd.DataFrame:
+        """See :class:`connectors.contract.Target`."""
+        return self._run(self._find, kind, attribute, values, wanted, late)
+
+    def fetch(self, kind: Kind, ids: Sequence[str], wanted: Wanted) -> Snapshot:
+        """See :class:`connectors.contract.Target`."""
+        return self._run(self._fetch, kind, ids, wanted)
+
+    def apply(self, changes: Sequence[Change], done: Callable[[Outcome], None]) -> None:
+        """See :class:`connectors.contract.Target`.
+
+        After a FatalError, and when the caller is interrupted, nothing more is sent, but what is under way is finished
+        and told first.
+        """
+        if not changes:
+            return
+        news: News[Outcome] = News()
+        work = self._loop.start(self._apply, changes, news.tell)
+        told = news.until(work)
+        while True:
+            try:
+                outcome = next(told)
+            except StopIteration:
+                return
+            except (RejectedError, RetryableError, HaltedError) as error:
+                raise as_fatal(error) from error
+            except KeyboardInterrupt:
+                self.halt(grace_s=self._grace_s)
+                for outcome in news.until(work):
+                    done(outcome)
+                raise
+            try:
+                done(outcome)
+            except BaseException:
+                self.halt(grace_s=self._grace_s)
+                work.exception()  # waits for what is under way
+                raise
+
+    def halt(self, *, grace_s: float) -> None:
+        """See :class:`connectors.contract.Haltable`."""
+        self._grace_s = grace_s
+        self._loop.start(self._halt)
+
+    # -- on the loop ---------------------------------------------------------------------------------------------------
+
+    async def _share(self) -> Shared:
+        known = await self._traits()
+        if self._shared is None:
+            self._shared = Shared(
+                self._system, self._wire, known, Halt(self._clock), self._pace.concurrency, kit=self._kit
+            )
+        return self._shared
+
+    async def _apply(self, changes: Sequence[Change], tell: Callable[[Outcome], None]) -> None:
+        await Load(await self._share(), tell).run(changes, grace_s=lambda: self._grace_s)
+
+    async def _halt(self) -> None:
+        (await self._share()).halt.event.set()
+        halt = getattr(self._wire, "halt", None)
+        if halt is not None:
+            await halt(grace_s=self._grace_s)
+
+    async def _find(self, kind: Kind, path: str, values: Sequence[str], wanted: Wanted, late: bool) -> pd.DataFrame:
+        known = await self._traits()
+        paths = asked_paths(known, kind, wanted.of(kind))
+        attribute = known.attribute(kind, path)
+        found = Listing(kind)
+        missing = tuple(dict.fromkeys(values))
+        for wait_s in looks(known.limits.settles_in_s) if late else (0.0,):
+            if not missing:
+                break
+            await self._clock.sleep(wait_s)
+            found.rows |= (await look_up(self._system, self._wire, known, Sought(kind, path, missing, paths))).rows
+            there = {key for row in found.rows.values() for key in _keys(attribute, row.get(path))}
+            missing = tuple(value for value in missing if text_key(attribute.same, str(value)) not in there)
+        return frame_of(known, found, dict.fromkeys((*wanted.of(kind), path)))
+
+    async def _fetch(self, kind: Kind, ids: Sequence[str], wanted: Wanted) -> Snapshot:
+        from datetime import UTC, datetime
+
+        known, began, before = await self._traits(), datetime.now(UTC), self._wire.requests
+        paths = asked_paths(known, kind, wanted.of(kind))
+        found = await look_up(self._system, self._wire, known, Sought(kind, KEY, tuple(dict.fromkeys(ids)), paths))
+        frame = frame_of(known, found, wanted.of(kind))
+        return Snapshot(
+            system=self._label(),
+            users=frame if kind is Kind.USER else no_entries(),
+            groups=frame if kind is Kind.GROUP else no_entries(),
+            members=edges_of(known, [edge for edge in found.edges if edge[0] in found.rows]),
+            read_at=began,
+            incomplete=tuple(found.doubts),
+            requests=self._wire.requests - before,
+        )
+
+
+def _disabled(known: Known, users: Listing) -> frozenset[str]:
+    switch = known.switch
+    if switch is None:
+        return frozenset()
+    return frozenset(key for key, row in users.rows.items() if switch.active(row.get(switch.path)) is False)
+
+
+def _keys(attribute: Attribute, held: Any) -> Iterable[str]:
+    values = held if isinstance(held, list | tuple | set | frozenset) else [held]
+    return (text_key(attribute.same, str(value)) for value in values if value is not None)
+
+
+def connector(system: System, *, title: str, source: bool = True, kit: Kit = KIT) -> Connector:
+    """The system for the registry: as a source, and as a target where it can be written."""
+
+    def open_source(settings: Any, *, folder: Path) -> KitSource:
+        return KitSource(system, settings, folder=folder, kit=kit)
+
+    def open_target(settings: Any, *, folder: Path, pace: Pace) -> KitTarget:
+        return KitTarget(system, settings, folder=folder, pace=pace, kit=kit)
+
+    return Connector(
+        name=system.name,
+        title=title,
+        source_settings=system.settings if source else None,
+        open_source=open_source if source else None,
+        target_settings=system.settings if system.is_target else None,
+        open_target=open_target if system.is_target else None,
+    )
