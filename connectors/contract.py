@@ -112,6 +112,11 @@ class Snapshot:
     """Of a read of changes: memberships that ended since; columns as ``members``."""
     reread: str = ""
     """Why everything was read although changes were asked for; empty where it was not."""
+    set_aside: Mapping[Kind, pd.DataFrame] = field(default_factory=dict)
+    """Rows of entries that are in ``unreadable`` with their keys: copies of a row that disagree, rows with a value that
+    cannot be used. Columns as the frame of the kind; keys may repeat. They can show that somebody has left, and nothing
+    else. Of the copies of a row, those that say so themselves are left out unless all do.
+    """
     disabled: frozenset[str] = frozenset()
     """Keys of users that the source itself marks as disabled or soft-deleted."""
     assignments: pd.DataFrame | None = None

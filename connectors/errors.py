@@ -50,6 +50,8 @@ class ErrorCode(StrEnum):
     EXPRESSION_FAILED = "ExpressionFailed"
     UNKNOWN_OUTCOME = "UnknownOutcome"
     SKIPPED = "EntrySynchronizationSkipped"
+    SCOPE_UNDECIDED = "ScopeUndecided"
+    """Not of Entra, where a filter that cannot be judged is false."""
 
 
 class ProvisorError(Exception):

@@ -128,6 +128,11 @@ ADVICE: Mapping[ErrorCode, Advice] = {
         Category.SERVICE,
         "Nothing: the next cycle reads back what happened before it repeats anything.",
     ),
+    ErrorCode.SCOPE_UNDECIDED: Advice(
+        Category.DATA,
+        "Correct the value that the message names in the source, or say in the clause how it is written (format). "
+        "Nothing is given or taken away meanwhile.",
+    ),
     ErrorCode.SKIPPED: Advice(
         Category.NONE,
         "Nothing, if that is meant. Else look at assignment and scope in the job; provisor why names the clause.",

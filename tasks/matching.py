@@ -4,6 +4,7 @@ A linked entry keeps its account whatever its attributes say. Anyone else is loo
 precedence, stopping at the first rule that finds something. Two candidates mean that nobody is touched.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -38,7 +39,7 @@ class Matches:
     blocked: npt.NDArray[np.bool_] = field(default_factory=lambda: np.zeros(0, dtype=bool))
     """Desired entries that are in ``held``."""
     released: list[str] = field(default_factory=list)
-    """Anchors no longer in the source whose linked account is taken over by a new anchor that matches it."""
+    """Anchors whose linked account a new anchor that matches it takes over: gone from the source, or ended there."""
 
     @property
     def vanished(self) -> npt.NDArray[np.bool_]:
@@ -64,12 +65,17 @@ def match_entries(
     present: pd.Index,
     exact: frozenset[str],
     elsewhere: "pd.Series[str] | None" = None,
+    ended: pd.Index | None = None,
+    same_person: Callable[[str, str], bool] = lambda _new, _old: True,
 ) -> Matches:
     """The account of every desired entry.
 
     ``existing``: the target's complete frame, index is the target id. ``links``: index is the anchor, column
     ``target_id``. ``present``: anchors of everybody the source has. ``exact``: target paths compared with case.
-    ``elsewhere``: accounts of other jobs, index is the target id, value the job: they are never adopted.
+    ``elsewhere``: accounts of other jobs, index is the target id, value the job: they are never adopted. ``ended``:
+    anchors of those in ``present`` who must have no account (disabled, out of scope): a record that goes on under
+    another anchor takes the account over, as when a contractor becomes an employee; ``same_person`` is asked with the
+    new and the old anchor.
     """
     count = len(desired.frame)
     link = find(texts(desired.frame.index), texts(links.index))
@@ -82,10 +88,14 @@ def match_entries(
     matches = Matches(row=row, how=how, link=link, link_row=link_row, blocked=np.zeros(count, dtype=bool))
 
     link_of_row = _inverse(link_row, len(existing))
+    over = pd.Index([], dtype="str") if ended is None else ended
+    over = over.append(desired.frame.index[desired.disabled])
     for number, (rule, keys) in enumerate(zip(rules, desired.keys, strict=True)):
         if rule.target in existing:
             first = number == 0
-            _match_by(rule, keys, first, matches, desired, existing, links, link_of_row, present, exact)
+            _match_by(
+                rule, keys, first, matches, desired, existing, links, link_of_row, present, over, same_person, exact
+            )
     _refuse_doubles(matches, desired, existing)
     if elsewhere is not None and len(elsewhere):
         _refuse_others(matches, desired, existing, elsewhere)
@@ -104,14 +114,18 @@ def _match_by(
     links: pd.DataFrame,
     link_of_row: Rows,
     present: pd.Index,
+    ended: pd.Index,
+    same_person: Callable[[str, str], bool],
     exact: frozenset[str],
 ) -> None:
     """One rule, for the entries that have no account yet.
 
-    Entries that share a value of the first rule are refused even when no account has it yet: it names the account that
-    would be created. Sharing a value of a later rule (a common mailbox) matters only where it leads to an account.
+    Disabled entries whose value somebody else goes on with have no claim to an account. Other entries that share a
+    value of the first rule are refused even when no account has it yet: it names the account that would be created.
+    Sharing a value of a later rule (a common mailbox) matters only where it leads to an account.
     """
     open_rows = np.flatnonzero((matches.row < 0) & ~matches.blocked & keys.notna().to_numpy())
+    open_rows = _with_a_claim(open_rows, keys, matches, desired, rule.target, exact)
     if not len(open_rows):
         return
     wanted = _key(texts(keys).take(pa.array(open_rows)), rule.target, exact).dictionary_encode()
@@ -142,9 +156,18 @@ def _match_by(
     owner[single] = link_of_row[found[single]]
     owned = np.flatnonzero(owner >= 0)
     still_there = is_among(links.index.take(owner[owned]), texts(present)) if len(owned) else owned
-    for position, owner_is_there in zip(owned, still_there, strict=True):
+    over = is_among(links.index.take(owner[owned]), texts(ended)) if len(owned) else owned
+    for position, owner_is_there, owner_ended in zip(owned, still_there, over, strict=True):
         link = int(owner[position])
-        if owner_is_there:
+        new, old = int(open_rows[position]), str(links.index[link])
+        goes_on = owner_ended and not desired.disabled[new] and same_person(str(desired.frame.index[new]), old)
+        if owner_is_there and owner_ended and not goes_on:
+            reason = (
+                f"The account that matches by {rule.target} belongs to the source entry {old}, which has ended under "
+                "another name. If both are one person, make their names agree; if not, give this one another value."
+            )
+            hold(int(position), ErrorCode.DUPLICATE_SOURCE_ENTRIES, reason)
+        elif owner_is_there and not goes_on:
             reason = (
                 f"The account that matches by {rule.target} belongs to the source entry {links.index[link]}, "
                 "which is still there."
@@ -152,9 +175,34 @@ def _match_by(
             hold(int(position), ErrorCode.DUPLICATE_SOURCE_ENTRIES, reason)
         else:
             matches.released.append(str(links.index[link]))
+            _take_from(matches, link)
     adopted = single & ~matches.blocked[open_rows]
     matches.row[open_rows[adopted]] = found[adopted]
     matches.how[open_rows[adopted]] = f"matched by {rule.target}"
+
+
+def _with_a_claim(
+    open_rows: Rows,
+    keys: "pd.Series[str]",
+    matches: Matches,
+    desired: Desired,
+    path: str,
+    exact: frozenset[str],
+) -> Rows:
+    """The open rows without disabled entries whose value an active entry has too: that record goes on for them."""
+    disabled = desired.disabled[open_rows]
+    if not disabled.any():
+        return open_rows
+    values = _key(texts(keys), path, exact)
+    of_active = values.filter(pa.array(~desired.disabled))
+    followed = find(values.take(pa.array(open_rows)), of_active) >= 0
+    return open_rows[~(disabled & followed)]
+
+
+def _take_from(matches: Matches, link: int) -> None:
+    """The account of an ended record is no longer its own."""
+    at = np.flatnonzero(matches.link == link)
+    matches.row[at], matches.how[at], matches.link[at] = -1, None, -1
 
 
 def _refuse_doubles(matches: Matches, desired: Desired, existing: pd.DataFrame) -> None:

@@ -1,30 +1,28 @@
 """Decides who is in scope, and says which assignment or clause decided it. Pure.
 
-A filter is an OR of groups of ANDed clauses; an entry must be assigned (where the job says so) and pass the filter.
-A clause about an attribute that is null or empty is false, NOT EQUALS and NOT REGEX MATCH included; IS NULL is the
-exception.
-
-Source: Microsoft Entra, "Scoping users or groups to be provisioned with scoping filters".
+An entry must be assigned (where the job says so) and pass the filter. Where the filter cannot be judged for an entry,
+it is neither in scope nor out of it: it is held, unless the source has disabled it.
 """
 
-import operator
-from collections.abc import Callable, Collection, Sequence
-from dataclasses import dataclass
-from datetime import UTC, datetime
-from typing import Any
+from collections.abc import Collection
+from dataclasses import dataclass, field, replace
+from datetime import datetime
 
 import numpy as np
-import numpy.typing as npt
 import pandas as pd
-import pyarrow as pa
-import pyarrow.compute as pc
 
 from connectors.contract import Kind, Snapshot, Value
-from connectors.errors import SettingsError
-from tasks.expressions import EvaluationError, RegexTimeoutError, compile_expression, compile_pattern
-from tasks.expressions.moments import read_moment
-from tasks.job import Assignment, AssignmentMode, Case, Clause, EntryRules, MultiValued, Operator
-from tasks.job.values import moment_of
+from tasks.expressions import compile_expression
+from tasks.filters import SOFT_DELETED as SOFT_DELETED
+from tasks.filters import (
+    column_of,
+    disabled_rows,
+    judge_clause,
+    judge_filter,
+    reasons_held,
+    values_of,
+)
+from tasks.job import Assignment, AssignmentMode, Case, Clause, EntryRules, Operator
 from tasks.keys import texts
 from tasks.membership import (
     Membership,
@@ -32,22 +30,16 @@ from tasks.membership import (
     is_among,
     is_assigned,
     listed_groups,
-    lowered,
-    members_of,
     memberships,
 )
 
-Mask = npt.NDArray[np.bool_]
-
 NOT_ASSIGNED = "not assigned"
 FILTERED_OUT = "out of scope: no group of clauses is true"
-SOFT_DELETED = "IsSoftDeleted"
-"""Computed attribute, true for whoever must not be active: unassigned, out of scope, or disabled in the source.
+DISABLED_IN_SOURCE = "disabled in the source"
 
-In a filter, which decides who is out of scope, it says only whether the source has disabled the entry.
-"""
 
-_TEXT = pa.large_string()
+def _nobody() -> "pd.Series[str]":
+    return pd.Series(dtype="str", index=pd.Index([], dtype="str"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,12 +50,17 @@ class Scoped:
     entries: pd.DataFrame
     """In-scope rows of the source frame with the computed boolean column ``IsSoftDeleted``; index is the anchor."""
     out: "pd.Series[str]"
-    """Everybody else in the snapshot: index is the anchor, value the sentence that says why they are out."""
+    """Everybody who must have no account: index is the anchor, value the sentence that says why.
+
+    Entries whose row cannot be used are among them where everything in it that can be read says so.
+    """
+    held: "pd.Series[str]" = field(default_factory=_nobody)
+    """Entries about which the filter cannot be judged: index is the anchor, value why not."""
 
     @property
     def present(self) -> pd.Index:
         """Anchors of all entries the source has, in scope or not."""
-        return self.entries.index.append(self.out.index)
+        return self.entries.index.append([self.out.index, self.held.index])
 
 
 def select(
@@ -71,215 +68,66 @@ def select(
 ) -> Scoped:
     """Divides the entries of one kind by assignment and scoping filter.
 
-    ``assignment`` None means that assignment does not apply to this kind.
+    ``assignment`` None means that assignment does not apply to this kind. Whoever the source has disabled is never
+    held: taking away waits for no filter.
     """
     frame = snapshot.entries(kind)
     assigned = is_assigned(assignment, snapshot, kind)
-    passed = _passes(rules.scope, frame, snapshot, kind, now)
-    inside = assigned & passed
-    reasons = pd.Series(FILTERED_OUT, index=frame.index[~inside], dtype="str")
-    reasons[~assigned[~inside]] = NOT_ASSIGNED
+    judged = judge_filter(rules.scope, frame, snapshot, kind, now)
+    disabled = disabled_rows(snapshot, kind, frame)
+    inside = assigned & judged.true
+    unsure = assigned & judged.held & ~disabled
+    outside = ~inside & ~unsure
+    reasons = pd.Series(FILTERED_OUT, index=frame.index[outside], dtype="str")
+    reasons[~assigned[outside]] = NOT_ASSIGNED
+    reasons[(assigned & judged.held)[outside]] = DISABLED_IN_SOURCE
+    left = _left(rules, snapshot, kind, assignment=assignment, now=now)
     entries = frame.loc[inside] if not inside.all() else frame
-    disabled = pd.array(_disabled(snapshot, kind, entries), dtype="boolean")
-    return Scoped(kind=kind, entries=entries.assign(**{SOFT_DELETED: disabled}), out=reasons)
+    flags = pd.array(disabled[inside], dtype="boolean")
+    return Scoped(
+        kind=kind,
+        entries=entries.assign(**{SOFT_DELETED: flags}),
+        out=pd.concat([reasons, left]) if len(left) else reasons,
+        held=_reasons_held(rules, snapshot, kind, frame.loc[unsure], now) if unsure.any() else _nobody(),
+    )
 
 
-def _disabled(snapshot: Snapshot, kind: Kind, frame: pd.DataFrame) -> Mask:
-    """Rows that the source marks as disabled: users only, also where a group has the key of a user."""
-    return is_among(frame.index, snapshot.disabled if kind is Kind.USER else ())
+def _reasons_held(
+    rules: EntryRules, snapshot: Snapshot, kind: Kind, frame: pd.DataFrame, now: datetime
+) -> "pd.Series[str]":
+    hidden = frozenset(hidden_attributes(rules))
+    reasons = reasons_held(rules.scope, frame, snapshot, kind, now, hidden=hidden)
+    return pd.Series(reasons, index=frame.index, dtype="str")
+
+
+def _left(
+    rules: EntryRules, snapshot: Snapshot, kind: Kind, *, assignment: Assignment | None, now: datetime
+) -> "pd.Series[str]":
+    """Entries whose rows cannot be used, but all say that they have left: anchor to the reason."""
+    there = texts(snapshot.entries(kind).index)
+    keys = {row.key for row in snapshot.unreadable if row.kind is kind and row.key is not None}
+    unread = pd.Index(sorted(keys), dtype="str")
+    unread = unread[~is_among(unread, there)]
+    if not len(unread):
+        return _nobody()
+    disabled = disabled_rows(snapshot, kind, pd.DataFrame(index=unread))
+    reasons = pd.Series(DISABLED_IN_SOURCE, index=unread[disabled], dtype="str")
+    aside = snapshot.set_aside.get(kind)
+    aside = aside.loc[is_among(aside.index, texts(unread[~disabled]))] if aside is not None else None
+    if aside is None or not len(aside):
+        return reasons
+    alone = replace(snapshot, users=aside) if kind is Kind.USER else replace(snapshot, groups=aside)
+    assigned = is_assigned(assignment, alone, kind)
+    false = judge_filter(rules.scope, aside, snapshot, kind, now).false
+    why = np.where(assigned, FILTERED_OUT, NOT_ASSIGNED)
+    rows = pd.DataFrame({"left": ~assigned | false, "why": why}, index=aside.index).groupby(level=0, sort=True)
+    outside = rows["why"].min()[rows["left"].all()].astype("str")
+    return pd.concat([reasons, outside])
 
 
 def asks_memberships(rules: EntryRules) -> bool:
     """True when the filter looks at who is a member of what: then a missing edge can put somebody out of scope."""
     return any(clause.operator is Operator.MEMBER_OF for group in rules.scope for clause in group)
-
-
-# --- filters -------------------------------------------------------------------------------------------------------
-
-
-def _passes(
-    scope: Sequence[Sequence[Clause]], frame: pd.DataFrame, snapshot: Snapshot, kind: Kind, now: datetime
-) -> Mask:
-    if not scope:
-        return np.ones(len(frame), dtype=bool)
-    passed = np.zeros(len(frame), dtype=bool)
-    for group in scope:
-        together = np.ones(len(frame), dtype=bool)
-        for clause in group:
-            together &= _holds(clause, frame, snapshot, kind, now)
-        passed |= together
-    return passed
-
-
-def _holds(clause: Clause, frame: pd.DataFrame, snapshot: Snapshot, kind: Kind, now: datetime) -> Mask:
-    """Rows for which the clause is true."""
-    if clause.operator is Operator.MEMBER_OF:
-        return is_among(frame.index, members_of(snapshot, _values(clause), kind, nested=True, case=clause.case))
-    column = _column(clause, frame, snapshot, kind)
-    if column is None:
-        return np.full(len(frame), clause.operator is Operator.IS_NULL)
-    if column.dtype == object:
-        return _holds_for_values(clause, column, now)
-    if isinstance(column.dtype, pd.StringDtype):
-        return _judge(clause, texts(column), now)
-    if pd.api.types.is_bool_dtype(column.dtype):
-        # As in expressions: a boolean against a text is compared without case.
-        clause = clause.model_copy(update={"case": Case.IGNORE})
-    return _judge(clause, texts(column.astype("str")), now)
-
-
-def _column(clause: Clause, frame: pd.DataFrame, snapshot: Snapshot, kind: Kind) -> pd.Series | None:
-    """What the clause looks at; None where the source has no such attribute."""
-    if clause.attribute == SOFT_DELETED:
-        return pd.Series(_disabled(snapshot, kind, frame), index=frame.index, dtype="boolean")
-    return frame.get(clause.attribute)
-
-
-def _values(clause: Clause) -> list[str]:
-    """What the clause compares with, as texts."""
-    return [str(value) for value in (clause.value if isinstance(clause.value, tuple | list) else [clause.value])]
-
-
-def _holds_for_values(clause: Clause, column: pd.Series, now: datetime) -> Mask:
-    """A multi-valued column: the clause is judged on every value, then any or all of them must hold."""
-    values = [_texts_of(cell) for cell in column.array]
-    lengths = np.fromiter(map(len, values), dtype=np.int64, count=len(values))
-    if clause.operator in (Operator.IS_NULL, Operator.IS_NOT_NULL):
-        return (lengths == 0) if clause.operator is Operator.IS_NULL else lengths > 0
-    row = np.repeat(np.arange(len(values)), lengths)
-    flat = pa.array([value for texts in values for value in texts], type=_TEXT)
-    held = np.bincount(row, weights=_judge(clause, flat, now), minlength=len(values))
-    return (held == lengths) & (lengths > 0) if clause.multi is MultiValued.ALL else held > 0
-
-
-def _texts_of(cell: Value) -> list[str]:
-    """The values of one cell that are not null or empty, as texts."""
-    values = cell if isinstance(cell, list | tuple) else [cell]
-    return [
-        str(value) for value in values if value is not None and value is not pd.NA and value == value and value != ""
-    ]
-
-
-def _judge(clause: Clause, text: pa.Array, now: datetime) -> Mask:
-    """The clause on text, null and empty text being nothing. Exhaustive over the operators that look at one value."""
-    text = pc.if_else(pc.equal(text, ""), pa.scalar(None, _TEXT), text)
-    wanted = _values(clause)
-    if clause.case is Case.IGNORE:
-        text, wanted = pc.utf8_lower(text), [lowered(value) for value in wanted]
-    match clause.operator:
-        case Operator.IS_NULL:
-            return np.asarray(text.is_null(), dtype=bool)
-        case Operator.IS_NOT_NULL:
-            return np.asarray(text.is_valid(), dtype=bool)
-        case Operator.EQUALS:
-            return _true(pc.equal(text, wanted[0]))
-        case Operator.NOT_EQUALS:
-            return _true(pc.not_equal(text, wanted[0]))
-        case Operator.IN:
-            return _true(pc.is_in(text, value_set=pa.array(wanted, type=_TEXT), skip_nulls=True))
-        case Operator.IS_TRUE:
-            return _one_of(text, "true", "1")
-        case Operator.IS_FALSE:
-            return _one_of(text, "false", "0")
-        case Operator.INCLUDES:
-            return _true(pc.match_substring(text, wanted[0]))
-        case Operator.STARTS_WITH:
-            return _true(pc.starts_with(text, wanted[0]))
-        case Operator.ENDS_WITH:
-            return _true(pc.ends_with(text, wanted[0]))
-        case Operator.REGEX_MATCH:
-            return _true(_search(clause, text))
-        case Operator.NOT_REGEX_MATCH:
-            return _true(pc.invert(_search(clause, text)))
-        case (
-            Operator.GREATER_THAN | Operator.GREATER_THAN_OR_EQUALS | Operator.LESS_THAN | Operator.LESS_THAN_OR_EQUALS
-        ):
-            return _with_numbers(text, _ORDER[clause.operator], int(wanted[0]))
-        case Operator.BITS:
-            return _with_numbers(text, _overlaps, int(wanted[0]), negative=True)
-        case Operator.NOT_BITS:
-            return _with_numbers(text, lambda value, bits: ~_overlaps(value, bits), int(wanted[0]), negative=True)
-        case Operator.BEFORE | Operator.AFTER:
-            limit = pd.Timestamp(moment_of(wanted[0], now))
-            moments = _moments(text)
-            return np.asarray(moments < limit if clause.operator is Operator.BEFORE else moments > limit, dtype=bool)
-        case Operator.MEMBER_OF:
-            raise AssertionError("membership is judged on the snapshot, not on a value")
-
-
-def _one_of(text: pa.Array, *words: str) -> Mask:
-    return _true(pc.is_in(pc.utf8_lower(text), value_set=pa.array(words, type=_TEXT), skip_nulls=True))
-
-
-def _search(clause: Clause, text: pa.Array) -> pa.Array:
-    """Where the clause's pattern is found; unanchored, null stays null.
-
-    A pattern that takes too long stops the cycle: who is in scope must never depend on how busy the machine is.
-    """
-    pattern = compile_pattern(f"(?i){clause.value}" if clause.case is Case.IGNORE else str(clause.value))
-    try:
-        return pattern.search_column(text)
-    except RegexTimeoutError as error:
-        raise SettingsError(
-            f"The filter on {clause.attribute} is too slow: {error}. Write a simpler pattern."
-        ) from error
-
-
-def _true(flags: pa.Array) -> Mask:
-    return np.asarray(pc.fill_null(flags, False), dtype=bool)
-
-
-_ORDER: dict[Operator, Callable[..., Any]] = {
-    Operator.GREATER_THAN: operator.gt,
-    Operator.GREATER_THAN_OR_EQUALS: operator.ge,
-    Operator.LESS_THAN: operator.lt,
-    Operator.LESS_THAN_OR_EQUALS: operator.le,
-}
-
-
-def _overlaps(value: Any, bits: int) -> Any:
-    return np.asarray((value & bits) != 0)
-
-
-_SMALL = 18
-"""Digits that a number may have so that it surely fits into 64 bits."""
-
-
-def _with_numbers(text: pa.Array, holds: Callable[..., Any], wanted: int, *, negative: bool = False) -> Mask:
-    """Where the text is a whole number that ``holds`` with the wanted one; false where it is anything else.
-
-    Numbers below 0 count only where asked for: as signed sets of bits (a directory's groupType) they are common.
-    """
-    sign = "-?" if negative else ""
-    valid = pc.fill_null(pc.match_substring_regex(text, rf"^{sign}[0-9]+$"), False)
-    fits = abs(wanted) < 2**63
-    small = pc.and_(valid, pc.less_equal(pc.fill_null(pc.utf8_length(text), 0), _SMALL)) if fits else pc.invert(valid)
-    small = pc.and_(small, valid)
-    result = np.zeros(len(text), dtype=bool)
-    at = np.flatnonzero(np.asarray(small, dtype=bool))
-    if len(at):
-        result[at] = holds(np.asarray(pc.cast(text.take(pa.array(at)), pa.int64())), wanted)
-    for position in np.flatnonzero(np.asarray(valid, dtype=bool) & ~np.asarray(small, dtype=bool)):
-        result[position] = bool(holds(int(text[int(position)].as_py()), wanted))
-    return result
-
-
-def _moments(text: pa.Array) -> "pd.Series[pd.Timestamp]":
-    """Points in time, UTC, NaT for what is none: ISO 8601, and every other form that expressions read unaided."""
-    texts = pd.Series(pd.array(text, dtype="str"))
-    moments = pd.to_datetime(texts, format="ISO8601", utc=True, errors="coerce").astype("datetime64[us, UTC]")
-    other = texts[moments.isna() & texts.notna()]
-    if len(other):
-        read = {form: _read_moment(form) for form in other.unique()}
-        moments[other.index] = other.map(read).astype("datetime64[us, UTC]")
-    return moments
-
-
-def _read_moment(text: str) -> datetime | None:
-    try:
-        return read_moment(text).clock.replace(tzinfo=UTC)
-    except EvaluationError:
-        return None
 
 
 # --- why -----------------------------------------------------------------------------------------------------------
@@ -295,6 +143,8 @@ class ClauseVerdict:
     """What the entry has: None for null; for MEMBER_OF the memberships that make it true."""
     hidden: bool = False
     """True where the value is not shown because a mapping that reads the attribute is redacted."""
+    doubt: str = ""
+    """Why it cannot be judged, where it cannot; ``holds`` is false then."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -327,6 +177,14 @@ class ScopeDecision:
         return not self.groups or self.passing is not None
 
     @property
+    def undecided(self) -> tuple[ClauseVerdict, ...]:
+        """The clauses that would have to be judged before anybody can say whether the entry is in scope."""
+        if self.passing is not None or not self.assigned or self.disabled:
+            return ()
+        open_groups = [group for group in self.groups if all(verdict.holds or verdict.doubt for verdict in group)]
+        return tuple(verdict for group in open_groups for verdict in group if verdict.doubt)
+
+    @property
     def in_scope(self) -> bool:
         """Whether the entry is provisioned."""
         return self.present and self.assigned and self.passed
@@ -336,7 +194,7 @@ class ScopeDecision:
         """The clauses that keep the entry out: those that are false, of every group; none when one group is true."""
         if self.passing is not None:
             return ()
-        return tuple(verdict for group in self.groups for verdict in group if not verdict.holds)
+        return tuple(verdict for group in self.groups for verdict in group if not verdict.holds and not verdict.doubt)
 
 
 def explain_scope(
@@ -374,16 +232,19 @@ def explain_scope(
 def _verdict(
     clause: Clause, frame: pd.DataFrame, snapshot: Snapshot, kind: Kind, now: datetime, hidden: Collection[str]
 ) -> ClauseVerdict:
-    holds = bool(_holds(clause, frame, snapshot, kind, now)[0])
+    judged = judge_clause(clause, frame, snapshot, kind, now)
+    holds = bool(judged.true[0])
     if clause.operator is Operator.MEMBER_OF:
-        found = memberships(snapshot, kind, str(frame.index[0]), _values(clause), nested=True, case=clause.case)
+        found = memberships(snapshot, kind, str(frame.index[0]), values_of(clause), nested=True, case=clause.case)
         return ClauseVerdict(clause, holds, found)
-    if clause.attribute in hidden:
-        return ClauseVerdict(clause, holds, None, hidden=True)
-    column = _column(clause, frame, snapshot, kind)
-    value = None if column is None else column.iloc[0]
+    shown = clause.attribute not in hidden
+    doubt = ""
+    if judged.held[0]:
+        doubt = reasons_held([[clause]], frame, snapshot, kind, now, hidden=frozenset(hidden))[0]
+    column = column_of(clause, frame, snapshot, kind)
+    value = None if column is None or not shown else column.iloc[0]
     null = value is None or value is pd.NA or (isinstance(value, float) and value != value)
-    return ClauseVerdict(clause, holds, None if null else value)
+    return ClauseVerdict(clause, holds, None if null else value, hidden=not shown, doubt=doubt)
 
 
 def hidden_attributes(rules: EntryRules) -> set[str]:

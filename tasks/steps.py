@@ -60,6 +60,8 @@ def _of_skip(line: LogLine) -> list[Step]:
             return [Step(StepName.IMPORT, status, line.message)]
         case ErrorCode.SKIPPED:
             return [Step(StepName.IMPORT, LogStatus.SUCCESS), Step(StepName.SCOPING, status, line.reason)]
+        case ErrorCode.SCOPE_UNDECIDED:
+            return [Step(StepName.IMPORT, LogStatus.SUCCESS), Step(StepName.SCOPING, LogStatus.FAILURE, line.message)]
         case ErrorCode.EXPRESSION_FAILED:
             return [*_IN_SCOPE, Step(StepName.PROCESSING, LogStatus.FAILURE, line.message)]
         case ErrorCode.DUPLICATE_SOURCE_ENTRIES | ErrorCode.DUPLICATE_TARGET_ENTRIES:

@@ -248,6 +248,9 @@ def _scope(job: Job, asked: Asked, page: Page, *, now: datetime) -> ScopeDecisio
     }
     if not decision.assigned:
         status, sentence = LogStatus.SKIPPED, "It is not assigned to the app."
+    elif decision.undecided:
+        doubts = " ".join(dict.fromkeys(verdict.doubt for verdict in decision.undecided))
+        status, sentence = LogStatus.FAILURE, f"Whether it is in scope cannot be said: {doubts}"
     elif not decision.passed:
         status, sentence = LogStatus.SKIPPED, "It is out of scope: no group of clauses is true."
     elif decision.disabled:
@@ -259,7 +262,7 @@ def _scope(job: Job, asked: Asked, page: Page, *, now: datetime) -> ScopeDecisio
 
 
 def _clause(verdict: ClauseVerdict) -> dict[str, Any]:
-    found = {"clause": clause_text(verdict.clause), "holds": verdict.holds}
+    found: dict[str, Any] = {"clause": clause_text(verdict.clause), "holds": None if verdict.doubt else verdict.holds}
     if isinstance(verdict.value, tuple):
         return found | {"value": [one.listed for one in verdict.value]}
     return found | {"value": REDACTED if verdict.hidden else plain(verdict.value)}

@@ -91,7 +91,7 @@ def read_entry(job: Job, key: str, *, now: dt.datetime, expression: str | None =
         system=snapshot.system,
         values=values,
         known=frozenset(frame.columns if names is None else names) | computed_attributes(job, kind),
-        outside=None if inside else str(scoped.out[found]),
+        outside=None if inside else str(scoped.out[found] if found in scoped.out.index else scoped.held[found]),
     )
 
 

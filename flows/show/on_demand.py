@@ -90,7 +90,10 @@ def _show_scope(out: Console, found: Mapping[str, Any]) -> None:
             out.print(f"      {either}{escape(clause['clause'])}: {_answer(clause['holds'])} [dim]({value})[/]")
 
 
-def _answer(holds: bool) -> str:
+def _answer(holds: bool | None) -> str:
+    """Of a clause; None where it cannot be judged."""
+    if holds is None:
+        return "[yellow]cannot be judged[/]"
     return "[green]yes[/]" if holds else "[red]no[/]"
 
 

@@ -105,7 +105,7 @@ def _scope(evidence: Evidence) -> dict[str, Any] | None:
             [
                 {
                     "clause": clause_text(verdict.clause),
-                    "holds": verdict.holds,
+                    "holds": None if verdict.doubt else verdict.holds,
                     "value": REDACTED if verdict.hidden else _memberships(verdict.value),
                 }
                 for verdict in group
@@ -246,6 +246,8 @@ def _show_scope(out: Console, page: dict[str, Any]) -> None:
     for number, group in enumerate(scope["groups"]):
         for clause in group:
             mark, colour = ("✓", "green") if clause["holds"] else ("✗", "red")
+            if clause["holds"] is None:
+                mark, colour = "?", "yellow"
             prefix = "or " if number and clause is group[0] else "and" if clause is not group[0] else "   "
             line = Text(f"{'':<12}{prefix} ").append(mark, style=colour)
             out.print(line.append(f" {clause['clause']}").append(f" · {shown(clause['value'])}", style="dim"))

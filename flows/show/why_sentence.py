@@ -199,7 +199,9 @@ def cause(evidence: Evidence) -> str:
         return str(Cause.GONE)
     if not scope.assigned:
         return "not assigned, neither by itself nor by a group"
-    if not scope.passed:
+    if scope.undecided:
+        return ""
+    if not scope.passed and not (scope.disabled and not scope.failing):
         return outside(scope)
     return str(Cause.DISABLED) if scope.disabled else ""
 

@@ -104,7 +104,8 @@ def _run(job: Job, snapshot: Snapshot, frames: Sequence[Checked]) -> list[CheckR
 
 
 def hold_rows(snapshot: Snapshot, results: Sequence[CheckResult], *, side: str) -> Snapshot:
-    """The snapshot without the rows that a check holds; they stay known, so that nobody takes them for gone.
+    """The snapshot without the rows that a check holds; they stay known, so that nobody takes them for gone, and they
+    are set aside, because a check never keeps anybody who has left.
 
     ``side``: ``source`` or ``target``, the part of the frames' names before the dot.
     """
@@ -114,9 +115,13 @@ def hold_rows(snapshot: Snapshot, results: Sequence[CheckResult], *, side: str) 
         if not held:
             continue
         frame = snapshot.entries(kind)
-        kept: pd.DataFrame = frame.loc[~frame.index.isin(list(held))]
+        among = frame.index.isin(list(held))
+        kept: pd.DataFrame = frame.loc[~among]
         rows = tuple(Unreadable(kind, key, name, why) for key, why in sorted(held.items()))
-        snapshot = replace(snapshot, unreadable=(*snapshot.unreadable, *rows))
+        before = snapshot.set_aside.get(kind)
+        aside = frame.loc[among] if before is None else pd.concat([before, frame.loc[among]])
+        set_aside = {**snapshot.set_aside, kind: aside}
+        snapshot = replace(snapshot, unreadable=(*snapshot.unreadable, *rows), set_aside=set_aside)
         if kind is Kind.USER:
             snapshot.users = kept
         else:

@@ -119,6 +119,38 @@ def read_moment(text: str) -> Moment:
     raise EvaluationError("this is not a date in a form that can be read without being told its format")
 
 
+_DAY_AND_MONTH = re.compile(
+    r"\s*(?P<one>[0-9]{1,2})(?P<gap>[-/.])(?P<other>[0-9]{1,2})(?P=gap)(?P<year>[0-9]{4}|[0-9]{2})" + _REST,
+    re.ASCII | re.IGNORECASE,
+)
+
+
+def readings_of(text: str) -> tuple[Moment, ...]:
+    """Every moment that a text may mean, each once; none where it is no date.
+
+    With dots the day comes first, as everywhere where dates have dots. With slashes and hyphens day or month may come
+    first, and a year of two digits may lie in two centuries.
+    """
+    match = _DAY_AND_MONTH.fullmatch(text)
+    if match is None:
+        try:
+            return (read_moment(text),)
+        except EvaluationError:
+            return ()
+    parts = match.groupdict()
+    one, other, year = parts.pop("one"), parts.pop("other"), parts["year"] or ""
+    orders = [(other, one)] if parts["gap"] == "." else [(one, other), (other, one)]
+    years = [year] if len(year) == 4 else [f"20{year}", f"19{year}"]
+    found: dict[Moment, None] = {}
+    for whole in years:
+        for month, day in orders:
+            try:
+                found[_moment({**parts, "year": whole, "month": month, "day": day})] = None
+            except EvaluationError:
+                continue
+    return tuple(found)
+
+
 def _moment(parts: dict[str, str | None]) -> Moment:
     month = parts["month"] or ""
     if not month.isdigit():

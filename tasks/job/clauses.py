@@ -96,7 +96,11 @@ def _clause_value(value: object) -> object:
 
 
 class Clause(Section):
-    """One condition on one attribute of the source. On an attribute that is null every clause but IS NULL is false."""
+    """One condition on one attribute of the source. On an attribute that is null every clause but IS NULL is false.
+
+    A value that the operator cannot judge (text that is no number, or no date) holds the entry: it neither gets nor
+    loses anything by it.
+    """
 
     attribute: Text
     """Attribute of the source."""
@@ -119,11 +123,18 @@ class Clause(Section):
     """Whether the value must be spelled with the same upper and lower case."""
     multi: MultiValued = MultiValued.ALL
     """How many values of a multi-valued attribute must make the clause true."""
+    format: Text | None = None
+    """How the source writes the date that BEFORE or AFTER looks at, as .NET spells formats: ``dd/MM/yyyy``.
+
+    Without it, a date that can be read in several ways holds the entry where these ways disagree.
+    """
 
     @model_validator(mode="after")
     def _value_fits_operator(self) -> Self:
         if problem := _value_problem(self.operator, self.value):
             raise finding("value", problem)
+        if self.format is not None and (problem := _format_problem(self.operator, self.format)):
+            raise finding("format", problem)
         return self
 
 
@@ -141,6 +152,22 @@ def _value_problem(operator: Operator, value: str | int | tuple[str | int, ...] 
         return regex_problem(str(value))
     if operator in _MOMENTS and not is_moment(str(value)):
         return f"{operator} needs a date like 2026-01-31, or an offset from now like now-30d or now+12h."
+    return None
+
+
+def _format_problem(operator: Operator, form: str) -> str | None:
+    """Why a format cannot be used."""
+    if operator not in _MOMENTS:
+        return f"{operator} does not read dates: a format belongs to BEFORE or AFTER."
+    from tasks.expressions.date_formats import split_format
+    from tasks.expressions.errors import EvaluationError
+
+    try:
+        letters = {part.letter[:1] for part in split_format(form)}
+    except EvaluationError as error:
+        return f"This is no date format: {error}."
+    if not {"d", "M", "y"} <= letters:
+        return "The format must say year, month and day, like dd/MM/yyyy."
     return None
 
 

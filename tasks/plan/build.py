@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from functools import partial
 
@@ -11,17 +11,17 @@ import pandas as pd
 from connectors.contract import Action, Attribute, Kind, Snapshot, no_members
 from connectors.errors import ErrorCode
 from tasks.assignment import strangers
-from tasks.expressions import Context
+from tasks.expressions import Context, compile_expression
 from tasks.extract import Facts
 from tasks.job import EntryRules, Job, Nested
 from tasks.keys import texts
-from tasks.mapping import Held, Mapper, map_entries
+from tasks.mapping import Desired, Held, Mapper, expression_of, map_entries
 from tasks.matching import match_entries
 from tasks.membership import flattened, is_among
 from tasks.plan.blocks import Block, EntryPlan, Later, Situation
 from tasks.plan.entries import plan_entries
 from tasks.plan.memberships import plan_memberships
-from tasks.scope import select
+from tasks.scope import DISABLED_IN_SOURCE, SOFT_DELETED, Scoped, select
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,18 +99,15 @@ def build_plan(
     """
     entries: dict[Kind, EntryPlan] = {}
     people: EntryPlan | None = None
+    left: dict[Kind, frozenset[str]] = {}
     for kind, rules in job.rules.items():
         situation = _situation(job, rules, kind, source, target, remembered, facts, context, mapper)
         entries[kind] = plan_entries(situation, people=people)
         people = entries[kind]
+        left[kind] = frozenset(situation.unreadable) & frozenset(situation.scoped.out.index)
     blocks = [block for plan in entries.values() for block in plan.blocks]
     wanted_members: Later[pd.DataFrame] = Later(no_members)
-    held = [
-        Held(
-            row.kind, row.key or "", ErrorCode.IMPORT_SKIPPED, f"{row.place}: {row.reason}", label=row.key or row.place
-        )
-        for row in source.unreadable
-    ]
+    held = _unread(source, left)
     held += [entry for plan in entries.values() for entry in plan.held]
     notes = [_stranger(kind, key) for kind, key in strangers(job.assignment, source)]
     notes += [entry for plan in entries.values() for entry in plan.notes]
@@ -146,6 +143,17 @@ def build_plan(
     )
 
 
+def _unread(source: Snapshot, left: Mapping[Kind, frozenset[str]]) -> list[Held]:
+    """Rows of the source that cannot be used; but for those of whoever has left, about whom nothing is open."""
+    return [
+        Held(
+            row.kind, row.key or "", ErrorCode.IMPORT_SKIPPED, f"{row.place}: {row.reason}", label=row.key or row.place
+        )
+        for row in source.unreadable
+        if row.key is None or row.key not in left.get(row.kind, ())
+    ]
+
+
 def _wanted_members(edges: pd.DataFrame, entries: Mapping[Kind, EntryPlan]) -> pd.DataFrame:
     """The source's edges between groups and members that have an account, or get one."""
     owners = {kind: plan.accounts.array for kind, plan in entries.items()}
@@ -171,6 +179,8 @@ def _situation(
     exact = exact_paths(rules, schema)
     scoped = select(rules, source, kind, assignment=job.assignment, now=context.now)
     desired = mapper(rules, scoped, context, schema=schema)
+    scoped, unmapped = _without_unmapped(scoped, desired)
+    desired.held = [*unmapped, *_undecided(scoped)]
     unreadable = pd.Index([row.key for row in source.unreadable if row.kind is kind and row.key], dtype="str")
     links = remembered.links[kind]
     matches = match_entries(
@@ -181,6 +191,8 @@ def _situation(
         present=scoped.present.append(unreadable),
         exact=exact,
         elsewhere=remembered.elsewhere.get(kind, _NOWHERE),
+        ended=scoped.out.index,
+        same_person=partial(_have_one_name, rules, source.entries(kind)),
     )
     return Situation(
         rules=rules,
@@ -199,6 +211,46 @@ def _situation(
         vanished=job.vanished,
         elsewhere=remembered.elsewhere.get(kind, _NOWHERE),
     )
+
+
+def _without_unmapped(scoped: Scoped, desired: Desired) -> tuple[Scoped, list[Held]]:
+    """Whoever the source has disabled ends, also where a mapping cannot read a value; the others stay held."""
+    if not desired.held:
+        return scoped, []
+    failed = pd.Index([held.anchor for held in desired.held], dtype="str")
+    ended = failed[scoped.entries[SOFT_DELETED].reindex(failed).fillna(False).to_numpy(dtype=bool)]
+    if not len(ended):
+        return scoped, desired.held
+    out = pd.concat([scoped.out, pd.Series(DISABLED_IN_SOURCE, index=ended, dtype="str")])
+    gone = set(ended)
+    return replace(scoped, out=out), [held for held in desired.held if held.anchor not in gone]
+
+
+def _undecided(scoped: Scoped) -> list[Held]:
+    """Entries about which the filter cannot be judged."""
+    return [
+        Held(scoped.kind, str(anchor), ErrorCode.SCOPE_UNDECIDED, reason, label=str(anchor))
+        for anchor, reason in zip(scoped.held.index, scoped.held, strict=True)
+    ]
+
+
+def _have_one_name(rules: EntryRules, frame: pd.DataFrame, new: str, old: str) -> bool:
+    """Whether two records of the source are of one person, by the attributes that the names in the target come from.
+
+    The value that accounts are matched by, they have in common already. Where no name is mapped, that is enough.
+    """
+    if old not in frame.index:
+        return False
+    names: set[str] = set()
+    matched = {rule.target for rule in rules.matching}
+    for path, mapping in rules.attributes.items():
+        text = expression_of(mapping)
+        if text is not None and "name" in path.lower() and path not in matched:
+            names |= compile_expression(text).attributes
+    for rule in rules.matching:
+        names -= compile_expression(rule.source).attributes
+    both = frame.loc[[new, old], sorted(names & set(frame.columns))]
+    return all(str(a).strip().casefold() == str(b).strip().casefold() for a, b in zip(*both.to_numpy(), strict=True))
 
 
 def _stranger(kind: Kind, key: str) -> Held:

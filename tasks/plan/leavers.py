@@ -1,4 +1,7 @@
-"""Whose account is disabled or deleted because the person is gone, unassigned or out of scope. Pure."""
+"""Whose account is disabled or deleted because the person is gone, unassigned or out of scope. Pure.
+
+And whoever the source has disabled while the rest of the row cannot be used: that needs nothing but the key.
+"""
 
 import numpy as np
 import pandas as pd
@@ -12,7 +15,7 @@ from tasks.ledger import REDACTED
 from tasks.mapping import Held, Mask
 from tasks.membership import is_among
 from tasks.plan.blocks import Block, Cause, Situation, Wave
-from tasks.scope import NOT_ASSIGNED, asks_memberships
+from tasks.scope import DISABLED_IN_SOURCE, NOT_ASSIGNED, asks_memberships
 
 
 class Leavers:
@@ -32,7 +35,11 @@ class Leavers:
         self._links, self._row = s.links.iloc[at[row >= 0]], row[row >= 0]
         why = pick(texts(s.scoped.out), find(texts(self._links.index), texts(s.scoped.out.index)))
         reason = pd.Series(why, dtype="str").fillna(Cause.GONE.value)
-        known = {Cause.GONE.value: Cause.GONE, NOT_ASSIGNED: Cause.UNASSIGNED}
+        known = {
+            Cause.GONE.value: Cause.GONE,
+            NOT_ASSIGNED: Cause.UNASSIGNED,
+            DISABLED_IN_SOURCE: Cause.DISABLED,
+        }
         filtered = Cause.NOT_A_MEMBER if asks_memberships(s.rules) else Cause.OUT_OF_SCOPE
         self._table = pd.DataFrame(
             {
@@ -46,8 +53,9 @@ class Leavers:
 
     @property
     def ids(self) -> frozenset[str]:
-        """Target ids of everybody leaving whom the job does not keep."""
-        return frozenset(self._table["target_id"][~self._policy(Removal.KEEP)])
+        """Target ids of everybody leaving whom the job does not keep; a disabled person keeps memberships."""
+        stays = self._policy(Removal.KEEP) | (self._table["cause"] == Cause.DISABLED).to_numpy(dtype=bool)
+        return frozenset(self._table["target_id"][~stays])
 
     def blocks(self) -> list[Block]:
         """Disables and deletes."""
@@ -83,6 +91,7 @@ class Leavers:
             Cause.UNASSIGNED: policy.unassigned,
             Cause.OUT_OF_SCOPE: policy.out_of_scope,
             Cause.NOT_A_MEMBER: policy.out_of_scope,
+            Cause.DISABLED: policy.disabled,
         }
         return np.array([chosen[cause] is removal for cause in self._table["cause"]], dtype=bool)
 

@@ -56,6 +56,16 @@ def judged(column: list, dtype: object, **clause: object) -> list[bool]:
     return [key in found for key in keys]
 
 
+def ruled(column: list, **clause: object) -> str:
+    """The same for text, a mark each: x true, - false, ? held."""
+    keys = [f"k{number}" for number in range(len(column))]
+    frame = pd.DataFrame({"a": pd.Series(column, index=keys, dtype="str")})
+    found = select(rules([{"attribute": "a", **clause}]), snapshot(frame), Kind.USER, assignment=None, now=NOW)
+    marks = dict.fromkeys(found.entries.index, "x") | dict.fromkeys(found.held.index, "?")
+    assert {*marks, *found.out.index} == set(keys), "everybody is somewhere"
+    return "".join(marks.get(key, "-") for key in keys)
+
+
 TEXTS = [None, "", "Sales", "sales", "Presales", "Salesman", "5"]
 
 
@@ -120,18 +130,45 @@ NUMBERS = [None, "", "4", "5", "6", "05", "5.0", "-5", " 5", "five", "9223372036
 @pytest.mark.parametrize(
     ("operator", "value", "expected"),
     [
-        ("Greater_Than", 5, "----x-----xx"),
-        ("Greater_Than_OR_EQUALS", 5, "---xxx----xx"),
-        ("LESS_THAN", 5, "--x---------"),
-        ("LESS_THAN_OR_EQUALS", 5, "--xx-x------"),
-        ("Greater_Than", 10**40, "------------"),
-        ("LESS_THAN", 10**40, "--xxxx----xx"),
-        ("Greater_Than", 9223372036854775806, "----------xx"),
+        ("Greater_Than", 5, "----x----?xx"),
+        ("Greater_Than_OR_EQUALS", 5, "---xxxx-x?xx"),
+        ("LESS_THAN", 5, "--x----x-?--"),
+        ("LESS_THAN_OR_EQUALS", 5, "--xx-xxxx?--"),
+        ("Greater_Than", 10**40, "---------?--"),
+        ("LESS_THAN", 10**40, "--xxxxxxx?xx"),
+        ("Greater_Than", 9223372036854775806, "---------?xx"),
     ],
 )
-def test_whole_numbers(operator, value, expected):
-    """Only whole numbers of 0 and more compare, whatever their length; anything else makes the clause false."""
-    assert judged(NUMBERS, "str", operator=operator, value=value) == [mark == "x" for mark in expected]
+def test_numbers(operator, value, expected):
+    """Numbers compare whatever their length, sign, fraction and blanks; what is no number is held."""
+    assert ruled(NUMBERS, operator=operator, value=value) == expected
+
+
+@pytest.mark.parametrize(
+    ("cell", "more_than_20"),
+    [
+        ("37.5", "x"),
+        ("10.50", "-"),
+        (" 40", "x"),
+        ("37,5", "x"),
+        ("1.234,5", "x"),
+        ("1,234.5", "x"),
+        ("1 234,5", "x"),
+        ("1,234,567", "x"),
+        ("1.234.567", "x"),
+        ("20,000", "?"),
+        ("1,234", "?"),
+        ("50,000", "x"),
+        ("40 h", "?"),
+        ("2027-12-31", "?"),
+        ("NULL", "?"),
+        ("n/a", "?"),
+        ("1e2", "?"),
+    ],
+)
+def test_numbers_as_people_write_them(cell, more_than_20):
+    """Every usual notation is read; where two readings disagree, the entry is held."""
+    assert ruled([cell], operator="Greater_Than", value=20) == more_than_20
 
 
 @pytest.mark.parametrize(
@@ -166,8 +203,9 @@ def test_booleans(operator, expected):
 def test_booleans_as_text():
     """A source without types says True or 1; a boolean column compares with a text without case."""
     column = [None, "true", "TRUE", "1", "false", "0", "yes"]
-    assert judged(column, "str", operator="IS TRUE") == [False, True, True, True, False, False, False]
-    assert judged(column, "str", operator="IS FALSE") == [False, False, False, False, True, True, False]
+    assert ruled(column, operator="IS TRUE") == "-xxx--x"
+    assert ruled(column, operator="IS FALSE") == "----xx-"
+    assert ruled(["Ja", "nein", "WAHR", "1.0", "0.0", " Y ", "2", "maybe", "x"], operator="IS TRUE") == "x-xx-x???"
     assert judged([None, True, False], "boolean", operator="EQUALS", value="true") == [False, True, False]
     assert judged([None, True, False], "boolean", operator="NOT EQUALS", value="TRUE") == [False, False, True]
 
@@ -209,13 +247,102 @@ DATES = [
     ],
 )
 def test_moments(operator, value, expected):
-    """Dates compare in UTC, with offsets from now; what is no date makes the clause false."""
-    assert judged(DATES, "str", operator=operator, value=value) == [mark == "x" for mark in expected]
+    """Dates compare in UTC, with offsets from now; what is no date is held."""
+    assert ruled(DATES, operator=operator, value=value) == expected[:-1] + "?"
+
+
+@pytest.mark.parametrize(
+    ("cell", "in_the_future"),
+    [
+        ("31.12.2027", "x"),
+        ("31.12.2020", "-"),
+        ("05.12.2020 17:30", "-"),
+        ("46752", "x"),
+        ("12345", "-"),
+        ("20271231", "x"),
+        ("99991231", "x"),
+        ("05/12/2027", "x"),
+        ("05/12/2020", "-"),
+        ("05-12-2027", "x"),
+        ("01/04/2026", "?"),
+        ("04/01/2026", "?"),
+        ("31/12/2027", "x"),
+        ("31.12.27", "?"),
+        ("31.12.2027 00:00:00", "x"),
+        ("2027-12-31T00:00:00+02:00", "x"),
+        ("2027-02-30", "?"),
+        ("31.02.2027", "?"),
+        ("0000-00-00", "?"),
+        ("00000000", "?"),
+        ("2027", "?"),
+        ("2027-12", "?"),
+        ("46752.75", "?"),
+        ("unbefristet", "?"),
+    ],
+)
+def test_dates_as_people_write_them(cell, in_the_future):
+    """Every notation with one meaning is read; where the meanings disagree, or there is none, the entry is held."""
+    assert ruled([cell], operator="AFTER", value="now") == in_the_future
+
+
+@pytest.mark.parametrize(
+    ("form", "expected"), [("dd/MM/yyyy", "x?-x"), ("MM/dd/yyyy", "x??x"), ("M/d/yyyy", "x??x"), ("dd.MM.yyyy", "????")]
+)
+def test_the_job_says_how_a_date_is_written(form, expected):
+    """Then this is the only way in which it is read."""
+    column = ["04/01/2026", "2027-12-31", "31/12/2025", "05/05/2027"]
+    assert ruled(column, operator="AFTER", value="2026-01-03", format=form) == expected
 
 
 def test_moments_where_no_value_is_a_date():
-    """A column without a single date is no fault."""
-    assert judged(["soon", None], "str", operator="BEFORE", value="now") == [False, False]
+    """A column without a single date is no fault of the job, and judges nobody."""
+    assert ruled(["soon", None], operator="BEFORE", value="now") == "?-"
+
+
+def test_what_is_known_decides_before_what_is_not():
+    """A false clause ends its group, a true group the filter; only what is left open is held, with value and reason."""
+    frame = pd.DataFrame(
+        {"hours": text(a="many", b="many", c="many", d="40"), "kind": text(a="x", b="y", c="z", d="z")}
+    )
+    hours = {"attribute": "hours", "operator": "Greater_Than", "value": 20}
+    kind = {"attribute": "kind", "operator": "NOT EQUALS", "value": "x"}
+    always = {"attribute": "kind", "operator": "EQUALS", "value": "y"}
+    found = select(rules([hours, kind], [always]), snapshot(frame), Kind.USER, assignment=None, now=NOW)
+    assert (list(found.entries.index), list(found.out.index), list(found.held.index)) == (["b", "d"], ["a"], ["c"])
+    assert found.held["c"] == "The filter cannot judge hours Greater_Than: 'many' cannot be read as a number."
+
+
+def test_whoever_the_source_has_disabled_is_not_held():
+    """Taking away waits for no filter."""
+    frame = pd.DataFrame({"hours": text(a="many", b="many")})
+    clause = {"attribute": "hours", "operator": "Greater_Than", "value": 20}
+    system = snapshot(frame, disabled=frozenset({"a"}))
+    found = select(rules([clause]), system, Kind.USER, assignment=None, now=NOW)
+    assert (dict(found.out), list(found.held.index)) == ({"a": "disabled in the source"}, ["b"])
+
+
+def test_why_says_what_cannot_be_judged():
+    """As ``select`` decides; a redacted value is not shown."""
+    frame = pd.DataFrame({"hours": text(a="many"), "mail": text(a="m")})
+    clause = {"attribute": "hours", "operator": "Greater_Than", "value": 20}
+    found = explain_scope(rules([clause]), snapshot(frame), Kind.USER, "a", assignment=None, now=NOW)
+    assert (found.in_scope, found.failing, len(found.undecided)) == (False, (), 1)
+    assert "'many'" in found.undecided[0].doubt
+    hidden = rules([clause], userName="[mail]", secret={"expression": "[hours]", "redact": True})
+    found = explain_scope(hidden, snapshot(frame), Kind.USER, "a", assignment=None, now=NOW)
+    assert "many" not in found.undecided[0].doubt
+
+
+def test_lists_are_held_where_one_value_leaves_it_open():
+    """All of the values: one that is false decides. Any of them: one that is true."""
+    keys = list("abcd")
+    column = pd.Series([["40", "many"], ["5", "many"], ["many"], ["40"]], index=keys, dtype=object)
+    for multi, expected in (("all", "?-?x"), ("any", "x??x")):
+        clause = {"attribute": "a", "operator": "Greater_Than", "value": 20, "multi": multi}
+        system = snapshot(pd.DataFrame({"a": column}))
+        found = select(rules([clause]), system, Kind.USER, assignment=None, now=NOW)
+        marks = dict.fromkeys(found.entries.index, "x") | dict.fromkeys(found.held.index, "?")
+        assert "".join(marks.get(key, "-") for key in keys) == expected
 
 
 MANY = [None, [], ["a"], ["a", "b"], ["b", None, ""], "a", float("nan")]

@@ -6,7 +6,7 @@ import pytest
 
 from connectors.contract import Kind, Traits, Unreadable
 from connectors.errors import ErrorCode
-from tasks.plan import Cause
+from tasks.plan import Cause, Plan
 from tests.tasks.plan.worlds import NO_DELETES, World, changes, held, make_job
 
 SALES = [[{"attribute": "department", "operator": "EQUALS", "value": "Sales"}]]
@@ -255,3 +255,151 @@ def test_a_group_that_is_gone_is_deleted_where_the_job_says_so():
 def test_groups_that_keep_their_members(sections):
     """Kept, additive, not to be updated, or protected."""
     assert changes(group_world(**sections).plan()) == []
+
+
+# --- taking away needs the key and the fact ------------------------------------------------------------------------
+
+
+def ends(plan: Plan) -> list[tuple[str, str]]:
+    """Action and anchor of every change."""
+    return [(change[0], change[2]) for change in changes(plan)]
+
+
+def open_ones(plan: Plan) -> list[tuple[str, ErrorCode]]:
+    """Who is held, and the code of the reason."""
+    return [(one.anchor, one.code) for one in plan.held]
+
+
+def unusable(*rows: dict, disabled: bool = False, **sections: object) -> World:
+    """Ann, whose rows cannot be used; Bob is as he should be."""
+    world = leaver("not at all")
+    world.job = make_job(user_rules={"scope": SALES}, **sections)
+    del world.users["ann"]
+    world.unreadable = [Unreadable(Kind.USER, "ann", "people.csv, line 2", "2 rows have this id.")]
+    world.set_aside = [("ann", row) for row in rows]
+    world.disabled = {"ann"} if disabled else set()
+    return world
+
+
+@pytest.mark.parametrize("deprovision", ["disable", "delete", "keep"])
+def test_whoever_is_disabled_ends_although_the_row_cannot_be_used(deprovision):
+    """The source says so of the key; what else the row holds does not matter, and nothing about her stays open."""
+    world = unusable({"mail": "a@x"}, {"mail": "b@x"}, disabled=True, deprovision={"disabled": deprovision})
+    plan = world.plan()
+    expected = {"disable": [("disable", "ann")], "delete": [("delete", "ann")], "keep": []}[deprovision]
+    assert ends(plan) == expected
+    assert plan.held == []
+
+
+def test_copies_that_are_all_out_of_scope_end():
+    """Whichever of them is right, she has left."""
+    world = unusable({"mail": "a@x", "department": "IT"}, {"mail": "b@x", "department": "HR"})
+    assert ends(world.plan()) == [("disable", "ann")]
+
+
+@pytest.mark.parametrize("department", ["Sales", "IT"])
+def test_copies_that_disagree_end_nobody(department):
+    """One of them says that she works here: she keeps what she has, and the plan says why."""
+    world = unusable({"mail": "a@x", "department": department}, {"mail": "b@x", "department": "Sales"})
+    plan = world.plan()
+    assert ends(plan) == []
+    assert open_ones(plan) == [("ann", ErrorCode.IMPORT_SKIPPED)]
+
+
+def test_a_mapping_that_fails_holds_nobody_who_is_disabled():
+    """The account goes off; whoever is active is held as before."""
+    job = make_job({"title": 'DateAdd("d", 1, [end])'})
+    world = World(job, users={name: {"mail": f"{name}@x", "end": "n/a"} for name in ("ann", "bob")}, disabled={"ann"})
+    for number, name in enumerate(("ann", "bob")):
+        world.accounts[Kind.USER][f"t{number}"] = {"userName": f"{name}@x", "active": True}
+        world.link(name, f"t{number}")
+    plan = world.plan()
+    assert ends(plan) == [("disable", "ann")]
+    assert open_ones(plan) == [("bob", ErrorCode.EXPRESSION_FAILED)]
+
+
+def test_memberships_of_a_disabled_person_stay_whatever_the_row_holds():
+    """As those of a disabled person whose row can be used: only the account goes off."""
+    world = unusable({"mail": "a@x"}, disabled=True, groups={})
+    world.groups, world.accounts[Kind.GROUP] = {"g": {"name": "G"}}, {"tg": {"displayName": "G"}}
+    world.link("g", "tg", Kind.GROUP)
+    world.members, world.edges = {("g", "ann")}, {("tg", "t0")}
+    assert ends(world.plan()) == [("disable", "ann")]
+
+
+def test_a_filter_that_cannot_be_judged_ends_nobody():
+    """Not understood is not no: held with value and reason."""
+    hours = [[{"attribute": "hours", "operator": "Greater_Than", "value": 20}]]
+    world = leaver("not at all")
+    world.job = make_job(user_rules={"scope": hours})
+    world.users = {"ann": {"mail": "ann@x", "hours": "full time"}, "bob": {"mail": "bob@x", "hours": "37,5"}}
+    plan = world.plan()
+    assert ends(plan) == []
+    assert open_ones(plan) == [("ann", ErrorCode.SCOPE_UNDECIDED)]
+    assert "'full time'" in plan.held[0].reason
+
+
+# --- a record that goes on under another anchor --------------------------------------------------------------------
+
+
+def contractor(way: str, *, name: str = "Ann Lee") -> World:
+    """Ann had an account as a contractor; that record ends in one way, and an employee's record has her login."""
+    job = make_job({"displayName": "[name]"}, user_rules={"scope": SALES} if way == "out of scope" else {})
+    world = World(job)
+    world.users = {
+        "c1": {"mail": "ann@x", "name": "Ann Lee", "department": "IT" if way == "out of scope" else "Sales"},
+        "e1": {"mail": "ann@x", "name": name, "department": "Sales"},
+    }
+    if way == "disabled":
+        world.disabled = {"c1"}
+    world.accounts[Kind.USER]["t0"] = {"userName": "ann@x", "active": True, "displayName": "Ann Lee"}
+    return world
+
+
+@pytest.mark.parametrize("way", ["disabled", "out of scope"])
+def test_an_ended_record_hands_its_account_to_the_one_that_goes_on(way):
+    """She works here: nothing is disabled, and the account is the employee's from now on."""
+    world = contractor(way)
+    world.link("c1", "t0")
+    plan = world.plan()
+    assert ends(plan) == []
+    assert plan.held == []
+    settled = plan.entries[Kind.USER].settled
+    assert dict(settled["target_id"]) == {"e1": "t0"}
+    assert plan.entries[Kind.USER].dropped == ["c1"]
+
+
+@pytest.mark.parametrize("way", ["disabled", "out of scope"])
+def test_the_old_record_stays_without_an_account(way):
+    """In the cycles after that, it claims nothing and is held for nothing."""
+    world = contractor(way)
+    world.link("e1", "t0")
+    plan = world.plan()
+    assert (ends(plan), plan.held) == ([], [])
+
+
+@pytest.mark.parametrize("way", ["disabled", "out of scope"])
+def test_both_records_are_there_from_the_first_day(way):
+    """The one that goes on is matched; the other one is no second claim."""
+    world = contractor(way)
+    plan = world.plan()
+    assert dict(plan.entries[Kind.USER].settled["target_id"]) == {"e1": "t0"}
+    assert (ends(plan), plan.held) == ([], [])
+
+
+@pytest.mark.parametrize("way", ["disabled", "out of scope"])
+def test_another_person_does_not_get_the_account_of_an_ended_record(way):
+    """The same login under another name may be a slip: the account goes off with its owner, the other one is held."""
+    world = contractor(way, name="Bob Ray")
+    world.link("c1", "t0")
+    plan = world.plan()
+    assert ends(plan) == [("disable", "c1")]
+    assert open_ones(plan) == [("e1", ErrorCode.DUPLICATE_SOURCE_ENTRIES)]
+
+
+def test_a_record_that_has_not_ended_keeps_its_account():
+    """Two active records with one login: nobody is moved."""
+    world = contractor("not at all")
+    world.link("c1", "t0")
+    plan = world.plan()
+    assert (ends(plan), open_ones(plan)) == ([], [("e1", ErrorCode.DUPLICATE_SOURCE_ENTRIES)])

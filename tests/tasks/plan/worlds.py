@@ -79,6 +79,8 @@ class World:
     members: set[tuple[str, str]] = field(default_factory=set)
     disabled: set[str] = field(default_factory=set)
     unreadable: list[Unreadable] = field(default_factory=list)
+    set_aside: list[tuple[str, Entry]] = field(default_factory=list)
+    """Rows of users that cannot be used."""
     incomplete: tuple[str, ...] = ()
     accounts: dict[Kind, dict[str, Entry]] = field(default_factory=lambda: {kind: {} for kind in Kind})
     edges: set[tuple[str, str]] = field(default_factory=set)
@@ -121,6 +123,7 @@ class World:
             incomplete=self.incomplete,
             unreadable=tuple(self.unreadable),
             disabled=frozenset(self.disabled),
+            set_aside={Kind.USER: _rows_of(self.set_aside, random)} if self.set_aside else {},
         )
 
     def target(self, random: Random | None = None) -> Snapshot:
@@ -221,6 +224,18 @@ class World:
             if anchor in self.links[kind]:
                 return self.links[kind][anchor]["target_id"]
         raise AssertionError(f"{anchor} has no account that could be referred to")
+
+
+def _rows_of(rows: list[tuple[str, Entry]], random: Random | None) -> pd.DataFrame:
+    """Rows whose keys may come twice."""
+    rows = list(rows)
+    if random is not None:
+        random.shuffle(rows)
+    columns = dict.fromkeys(name for _, row in rows for name in row)
+    index = pd.Index([key for key, _ in rows], name="key", dtype="str")
+    return pd.DataFrame(
+        {name: pd.Series([row.get(name) for _, row in rows], index=index, dtype="str") for name in columns}
+    )
 
 
 def frame_of(
