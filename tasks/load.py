@@ -6,7 +6,7 @@ an account created a moment ago can be referred to.
 """
 
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from itertools import count, groupby
 
@@ -147,6 +147,8 @@ def load_batch(
         if outcome.status is Status.NOT_SENT:
             not_sent.add(outcome.change_id)
             return
+        if outcome.status is Status.LATER:
+            outcome = _unfinished(outcome)
         outcomes.append(outcome)
         if progress is not None:
             progress(1)
@@ -161,6 +163,12 @@ def load_batch(
     loaded.undone[block.kind] |= {change.anchor for change in changes if change.id in not_sent}
     loaded.sent, loaded.seconds = len(outcomes), (clock() - began).total_seconds()
     return loaded
+
+
+def _unfinished(outcome: Outcome) -> Outcome:
+    """What a job of the target has not finished: nobody knows yet what comes of it."""
+    message = f"The target does it as job {outcome.job}, which has not finished yet; the next cycle looks again."
+    return replace(outcome, status=Status.UNKNOWN, code=ErrorCode.UNKNOWN_OUTCOME, message=message)
 
 
 def changes_of(batch: Batch, cycle: Cycle, ledger: Ledger) -> tuple[list[Change], dict[str, str]]:
@@ -197,6 +205,7 @@ def changes_of(batch: Batch, cycle: Cycle, ledger: Ledger) -> tuple[list[Change]
                 before=before[row] if before else {},
                 members=members[row] if members is not None else (),
                 label=label,
+                known_by=block.known_by,
             )
         )
     return changes, unresolved
@@ -331,11 +340,15 @@ def _record(
         reason = reasons[change.anchor]
         if outcome.status is not Status.UNKNOWN:
             log.append(log_outcome(change, outcome, reason=reason, redacted=block.redacted))
-        link = _link(change, outcome, states, digests) if outcome.status is Status.DONE else None
+        if outcome.status is Status.PARTLY:  # the next cycle compares it again
+            digests.pop(change.anchor, None)
+        settled = outcome.status in (Status.DONE, Status.PARTLY)
+        link = _link(change, outcome, states, digests) if settled else None
         if link is not None:
             links.append(link)
     log += [_unresolved_entry(block, anchor, why, reasons.get(anchor, "")) for anchor, why in unresolved.items()]
-    return ledger.record(cycle, changes, outcomes, now=now, links=links, log=log)
+    ended = [replace(one, status=Status.DONE) if one.status is Status.PARTLY else one for one in outcomes]
+    return ledger.record(cycle, changes, ended, now=now, links=links, log=log)
 
 
 def _link(change: Change, outcome: Outcome, states: Mapping[str, str], digests: Mapping[str, int]) -> Link | None:

@@ -16,7 +16,7 @@ from pydantic import AfterValidator, ConfigDict, Field, model_validator
 from sqlalchemy.engine import Connection, Engine, Row
 from sqlalchemy.exc import NoSuchTableError
 
-from connectors.contract import Attribute, Count, Form, Kind, Snapshot, Wanted, no_entries, no_members
+from connectors.contract import Attribute, Count, Form, Kind, Pace, Snapshot, Target, Wanted, no_entries, no_members
 from connectors.errors import SettingsError
 from connectors.registry import Connector
 from connectors.rows import (
@@ -38,6 +38,7 @@ from connectors.rows import (
 from connectors.settings import Settings
 from connectors.sql import watermark
 from connectors.sql.database import label_of, make_engine, one_moment, without_written_password
+from connectors.sql.target import SYSTEM, SqlTargetSettings
 
 Progress = Callable[[int], None]
 
@@ -413,9 +414,17 @@ def _open_source(settings: SqlSettings, *, folder: Path) -> SqlSource:
     return SqlSource(settings, folder)
 
 
+def _open_target(settings: SqlTargetSettings, *, folder: Path, pace: Pace) -> Target:
+    from connectors.kit import KitTarget
+
+    return KitTarget(SYSTEM, settings, folder=folder, pace=pace)
+
+
 CONNECTOR = Connector(
     name="sql",
     title="Databases: tables, views and queries, by SQLAlchemy",
     source_settings=SqlSettings,
     open_source=_open_source,
+    target_settings=SqlTargetSettings,
+    open_target=_open_target,
 )

@@ -187,7 +187,7 @@ def one_moment(engine: Engine, *, label: str) -> Iterator[Connection]:
     try:
         connection = engine.connect()
     except DBAPIError as error:
-        raise _not_connected(error, engine.url, label) from None
+        raise not_connected(error, engine.url, label) from None
     with connection:
         try:
             connection = connection.execution_options(**options)
@@ -202,7 +202,8 @@ def one_moment(engine: Engine, *, label: str) -> Iterator[Connection]:
             raise _failed(error, engine, label) from None
 
 
-def _not_connected(error: DBAPIError, url: URL, label: str) -> FatalError:
+def not_connected(error: DBAPIError, url: URL, label: str) -> FatalError:
+    """Why a connection was not made."""
     text = str(error.orig)
     if _NO_SUCH_DATABASE.search(text):
         return SettingsError(f"The database {label} does not exist. Correct the url.")

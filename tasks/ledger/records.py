@@ -13,7 +13,7 @@ ProvisorError
 """
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from enum import StrEnum
 from typing import Any, TypeAlias
@@ -456,6 +456,18 @@ def modified_properties(change: Change, redacted: Collection[str] = frozenset())
     return tuple(properties)
 
 
+_LOGGED = {Status.DONE: LogStatus.SUCCESS, Status.PARTLY: LogStatus.WARNING}
+
+
+def _as_done(change: Change, outcome: Outcome) -> Change:
+    """The change without the paths and members that were refused while the rest was done."""
+    if outcome.status is not Status.PARTLY or not outcome.refused:
+        return change
+    attributes = {path: value for path, value in change.attributes.items() if path not in outcome.refused}
+    members = tuple(member for member in change.members if member not in outcome.refused)
+    return replace(change, attributes=attributes, members=members)
+
+
 def log_outcome(
     change: Change, outcome: Outcome, *, reason: str = "", redacted: Collection[str] = frozenset()
 ) -> LogEntry:
@@ -466,14 +478,14 @@ def log_outcome(
     return LogEntry(
         kind=change.kind,
         action=LogAction(change.action),
-        status=LogStatus.SUCCESS if outcome.status is Status.DONE else LogStatus.FAILURE,
+        status=_LOGGED.get(outcome.status, LogStatus.FAILURE),
         anchor=change.anchor,
         target_id=outcome.target_id or change.target_id,
         label=change.label,
         reason=reason,
         code=outcome.code,
         message=outcome.message,
-        modified=modified_properties(change, redacted),
+        modified=modified_properties(_as_done(change, outcome), redacted),
         duration_ms=outcome.duration_ms,
         change_id=change.id,
     )

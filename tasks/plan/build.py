@@ -122,6 +122,7 @@ def build_plan(
             groups=entries[Kind.GROUP],
             people=source.users.index,
             max_members=min(facts.traits.members_per_change, job.load.members),
+            nested=facts.traits.nested,
         )
         blocks += added
         notes += missing

@@ -14,6 +14,8 @@ from tasks.plan.blocks import Block, Situation, Wave
 
 def create_entries(s: Situation, rows: Rows) -> tuple[Block | None, list[Held]]:
     """Everybody (rows of the desired frame) who gets an account; and whoever cannot, with the reason."""
+    if not s.traits.does(s.desired.kind, Action.CREATE):
+        return None, _only_found(s, rows)
     rows, nameless = _recognisable(s, rows)
     if not len(rows):
         return None, nameless
@@ -56,6 +58,22 @@ def create_entries(s: Situation, rows: Rows) -> tuple[Block | None, list[Held]]:
     kept = np.ones(len(rows), dtype=bool)
     kept[list(problems)] = False
     return block.take(kept), held
+
+
+def _only_found(s: Situation, rows: Rows) -> list[Held]:
+    """Entries without an account in a target that creates none: its roles and licences are only filled."""
+    kind = s.desired.kind
+    reason = f"No {kind} of the target matches, and the target does not let anybody create {kind}s; create it there."
+    return [
+        Held(
+            kind,
+            str(s.desired.frame.index[int(row)]),
+            ErrorCode.NOT_PERMITTED,
+            reason,
+            label=str(s.desired.labels.iloc[row]),
+        )
+        for row in rows
+    ]
 
 
 def _known_by(s: Situation) -> tuple[str, ...]:

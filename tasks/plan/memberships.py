@@ -16,6 +16,8 @@ from tasks.mapping import Held, Mask
 from tasks.membership import is_among
 from tasks.plan.blocks import Block, Cause, EntryPlan, Wave
 
+_NO_GROUPS: "pd.Series[str]" = pd.Series(dtype="str")
+
 
 def plan_memberships(
     rules: GroupRules,
@@ -26,18 +28,21 @@ def plan_memberships(
     groups: EntryPlan,
     people: pd.Index,
     max_members: int,
+    nested: bool = True,
 ) -> tuple[list[Block], list[Held]]:
     """Blocks that add and remove members, and a note for every group that lacks members without an account.
 
     ``desired``: the source's edges, by anchor. ``existing``: the target's edges, by target id. ``people``: anchors of
-    all users of the source. ``max_members``: members that go into one change.
+    all users of the source. ``max_members``: members that go into one change. ``nested``: whether groups
+    may be members in the target; where they may not, users and groups may have the same ids.
     """
-    nested = _staying(groups)
+    inside = _staying(groups) if nested else _NO_GROUPS
     # A key that users and groups share means the user, with an account or without, in the source or only remembered.
     people = people.append(users.labels.index)
-    member_accounts = pd.concat([_staying(users), nested[_not_among(nested, people)]])
+    member_accounts = pd.concat([_staying(users), inside[_not_among(inside, people)]])
     coming_groups, coming_members = _coming(groups), _coming(users)
-    coming_members = coming_members.append(coming_groups[_not_among(coming_groups, people)])
+    if nested:
+        coming_members = coming_members.append(coming_groups[_not_among(coming_groups, people)])
 
     own = desired.assign(
         group_id=_id_of(desired["group"], groups.accounts), member_id=_id_of(desired["member"], member_accounts)
@@ -52,7 +57,9 @@ def plan_memberships(
     there = there.loc[there["group"].notna()]
     wanted, found = edge_numbers(own, there)
     joining_groups = _joining(groups)
-    joining = _joining(users).append(joining_groups[_not_among(joining_groups, people)])
+    joining = _joining(users)
+    if nested:
+        joining = joining.append(joining_groups[_not_among(joining_groups, people)])
     missing = ~np.isin(wanted, found) & is_among(own["member"], texts(joining))
     if not rules.actions.update:
         missing &= own["group_id"].isna().to_numpy()  # nothing of a group that is there is changed
@@ -60,7 +67,7 @@ def plan_memberships(
     blocks = [_add_block(adds)] if len(adds) else []
     if rules.members is Members.AUTHORITATIVE and rules.actions.update:
         surplus = there.loc[~np.isin(found, wanted)]
-        blocks += _removals(surplus, users, groups, max_members)
+        blocks += _removals(surplus, users, groups, max_members, nested=nested)
     return blocks, notes
 
 
@@ -174,11 +181,13 @@ def _add_block(table: pd.DataFrame) -> Block:
     return Block(wave=Wave.ADD_MEMBERS, kind=Kind.GROUP, action=Action.ADD_MEMBERS, table=table)
 
 
-def _removals(surplus: pd.DataFrame, users: EntryPlan, groups: EntryPlan, max_members: int) -> Iterable[Block]:
+def _removals(
+    surplus: pd.DataFrame, users: EntryPlan, groups: EntryPlan, max_members: int, *, nested: bool
+) -> Iterable[Block]:
     """Edges the source does not have, apart for members who leave altogether: guards judge these with the leavers."""
-    shown = _anchor_of(surplus["member_id"], pd.concat([users.known, groups.known]))
+    shown = _anchor_of(surplus["member_id"], pd.concat([users.known, groups.known if nested else _NO_GROUPS]))
     surplus = surplus.assign(member=shown.fillna("account " + surplus["member_id"]))
-    leaving = is_among(surplus["member_id"], users.leaving | groups.leaving)
+    leaving = is_among(surplus["member_id"], users.leaving | groups.leaving if nested else users.leaving)
     for cause, mask in ((Cause.MEMBER_LEAVES, leaving), (Cause.LEFT_GROUP, ~leaving)):
         if not np.any(mask):
             continue
