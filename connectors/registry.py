@@ -21,7 +21,9 @@ if TYPE_CHECKING:  # the contract brings pandas; whoever only asks for a name or
 ENTRY_POINT_GROUP = "provisor.connectors"
 
 BUILT_IN: dict[str, str] = {
+    "active-directory": "connectors.ldap.active_directory",
     "csv": "connectors.csv",
+    "ldap": "connectors.ldap",
     "scim": "connectors.scim",
     "sql": "connectors.sql",
 }

@@ -81,7 +81,7 @@ def read_source(
     wanted = needs_of(job, facts.traits).source
     if known is not None and known.watermark is not None and known.complete:
         delta = source.read(wanted, since=known.watermark, progress=progress)
-        merged = merge_delta(known, delta) if delta.everybody else delta
+        merged = merge_delta(known, delta) if delta.everybody or delta.gone else delta
         if merged is not None:
             return merged
     return source.read(wanted, progress=progress)

@@ -206,6 +206,7 @@ def merge_delta(kept: Snapshot, delta: Snapshot) -> Snapshot | None:
 
     None where the two do not fit together, as when a column has other types now; then the source is read whole.
     """
+    delta = _with_everybody(kept, delta)
     if not all(kind in delta.everybody for kind in Kind) and not delta.all_members:
         return None
     frames: dict[str, pd.DataFrame] = {}
@@ -216,13 +217,17 @@ def merge_delta(kept: Snapshot, delta: Snapshot) -> Snapshot | None:
             if fitting is None:
                 return None
             merged = _merged(*fitting, delta.everybody[kind], _unreadable_keys(delta, kind))
-            if isinstance(everybody := delta.everybody[kind], int) and len(merged) != everybody:
+            if isinstance(count := delta.everybody[kind], int) and len(merged) != count:
                 return None  # somebody is gone
         frames[frame] = merged
     members = delta.members
     if not delta.all_members:
         others = kept.members.loc[find(texts(kept.members["group"]), texts(delta.groups.index)) < 0]
-        members = pd.concat([others, members], ignore_index=True)
+        everybody = delta.everybody[Kind.GROUP]
+        if not isinstance(everybody, int):
+            others = others.loc[find(texts(others["group"]), texts(everybody)) >= 0]
+        # A membership of somebody who is gone stays: it counts for nothing, and is right again should they come back.
+        members = pd.concat([_without(others, delta.edges_gone), members], ignore_index=True)
     return replace(
         delta,
         members=members,
@@ -232,7 +237,28 @@ def merge_delta(kept: Snapshot, delta: Snapshot) -> Snapshot | None:
         unreadable=(*delta.unreadable, *(row for row in kept.unreadable if _still_unreadable(row, delta))),
         disabled=delta.disabled | _still_disabled(kept, delta),
         everybody={},
+        gone={},
+        edges_gone=None,
     )
+
+
+def _with_everybody(kept: Snapshot, delta: Snapshot) -> Snapshot:
+    """The delta with the keys of everybody who is there: some sources tell who is there, others who is gone."""
+    everybody = dict(delta.everybody)
+    for kind in Kind:
+        if kind in delta.gone and kind not in everybody:
+            before = set(kept.entries(kind).index) | _unreadable_keys(kept, kind)
+            there = (before - delta.gone[kind]) | set(delta.entries(kind).index) | _unreadable_keys(delta, kind)
+            everybody[kind] = pd.Index(sorted(there), dtype="str")
+    return replace(delta, everybody=everybody)
+
+
+def _without(edges: pd.DataFrame, ended: pd.DataFrame | None) -> pd.DataFrame:
+    """Memberships other than those that ended."""
+    if ended is None or ended.empty:
+        return edges
+    over = pd.MultiIndex.from_frame(ended[["group", "member"]])
+    return edges.loc[~pd.MultiIndex.from_frame(edges[["group", "member"]]).isin(over)]
 
 
 def _unreadable_keys(snapshot: Snapshot, kind: Kind) -> set[str]:

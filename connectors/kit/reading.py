@@ -40,6 +40,8 @@ class Listing:
     """Memberships and their own ids."""
     gone: set[str] = field(default_factory=set)
     edges_gone: list[Edge] = field(default_factory=list)
+    present: set[str] | None = None
+    """Of a listing of changes: keys of all entries that are there; None where the system says who is gone."""
     unreadable: list[Unreadable] = field(default_factory=list)
     doubts: list[str] = field(default_factory=list)
     watermark: str | None = None
@@ -166,6 +168,8 @@ def _take(listing: Listing, page: Page, *, where: str) -> None:
         listing.gone.add(str(key))
         listing.rows.pop(str(key), None)
     listing.edges_gone += page.edges_gone
+    if page.present is not None:
+        listing.present = (listing.present or set()) | {str(key) for key in page.present}
     for held, why in page.unreadable:
         listing.unreadable.append(Unreadable(listing.kind, held, f"{noun} {held or 'without a key'}", why))
         if held is None:

@@ -256,6 +256,8 @@ class Page:
     gone: Sequence[str] = ()
     """Of changes: keys of entries that were deleted."""
     edges_gone: Sequence[Edge] = ()
+    present: Sequence[str] | None = None
+    """Of changes: keys of all entries that are there, changed or not, where the system cannot say who is gone."""
     doubt: str = ""
     """A sentence about why entries may be missing; empty where none is known."""
     partial: bool = False

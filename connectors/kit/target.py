@@ -157,6 +157,12 @@ class KitSource:
         )
         if content.since:
             snapshot.gone = {kind: frozenset(listing.gone) for kind, listing in content.listings.items()}
+            snapshot.everybody = {
+                kind: pd.Index(sorted(listing.present), dtype="str")
+                for kind, listing in content.listings.items()
+                if listing.present is not None
+            }
+            snapshot.all_members = groups is None
             snapshot.edges_gone = edges_of(
                 known, [(edge.group, edge.member) for listing in listings for edge in listing.edges_gone]
             )

@@ -250,7 +250,7 @@ def meaning(answer: Answer) -> str:
     own = answer.win32
     words = _MEANINGS.get(own) or _PLAIN.get(answer.code, "the server refuses it")
     about = f" ({answer.attribute})" if answer.attribute else ""
-    return f"{words}{about}; result {answer.code}{f', code {own}' if own else ''}"
+    return f"{words}{about}; result {answer.code}{f', code 0x{int(own, 16):X}' if own else ''}"
 
 
 _CONFLICTS = {Win32.UPN_DUPLICATE, Win32.SPN_DUPLICATE, Win32.USER_EXISTS, Win32.GROUP_EXISTS}

@@ -202,3 +202,95 @@ class DirectorySettings(LdapSettings):
 
     directory: Flavour | None = None
     """Which server it is; without it the server is asked."""
+
+
+# What a target needs besides
+
+
+class SwitchedBy(StrEnum):
+    """How an account is switched off."""
+
+    ACCOUNT_CONTROL = "user_account_control"
+    """By one bit of userAccountControl, in Active Directory; the others stay as they are."""
+    PPOLICY = "ppolicy"
+    """By pwdAccountLockedTime, in OpenLDAP; effective where the password policy has pwdLockout TRUE."""
+    ACCOUNT_LOCK = "ns_account_lock"
+    """By nsAccountLock, in 389 Directory Server."""
+    NONE = "none"
+    """Not at all."""
+
+
+class Disable(Settings):
+    """What becomes of an account that is switched off."""
+
+    by: SwitchedBy | None = None
+    """Without it what the server is known for."""
+    move_to: Dn | None = None
+    """A container for accounts that are switched off: they are switched off first, then moved, and moved back to
+    ``create.container`` (or where the mapping of parentDistinguishedName says) when they return."""
+
+
+class Password(Settings):
+    """The password of a new account: random, known to nobody, kept nowhere."""
+
+    length: Annotated[int, Field(ge=14, le=127)] = 32
+    """Characters."""
+    must_change: bool = True
+    """Active Directory: whether a new one must be chosen at the first sign-in."""
+
+
+class GroupType(StrEnum):
+    """Which sort of group is made in Active Directory."""
+
+    GLOBAL_SECURITY = "global_security"
+    UNIVERSAL_SECURITY = "universal_security"
+    LOCAL_SECURITY = "domain_local_security"
+    GLOBAL_DISTRIBUTION = "global_distribution"
+    UNIVERSAL_DISTRIBUTION = "universal_distribution"
+
+
+class Create(Settings):
+    """How a new entry begins."""
+
+    rdn: Name | None = None
+    """Attribute that names the entry in its container; without it cn, or uid for people outside Active Directory."""
+    container: Dn | None = None
+    """Where it is made unless parentDistinguishedName is mapped; without it the first base."""
+    classes: tuple[Name, ...] = ()
+    """Object classes; without them user and group, or inetOrgPerson and groupOfNames."""
+    group_type: GroupType = GroupType.GLOBAL_SECURITY
+
+
+class UserTarget(UserEntries):
+    """The same for people who are kept in step."""
+
+    create: Create = Create()
+    password: Password | None = Password()
+    """Null: accounts are made without a password; in Active Directory they stay disabled until they have one."""
+    disable: Disable = Disable()
+
+
+class GroupTarget(GroupEntries):
+    """The same for groups that are kept in step."""
+
+    create: Create = Create()
+
+    @model_validator(mode="after")
+    def _by_name(self) -> Self:
+        if self.members.by != "dn":
+            raise ValueError("members of a target's groups are written by their names: leave out members.by")
+        return self
+
+
+class TargetSettings(LdapSettings):
+    """A directory that is kept in step."""
+
+    users: UserTarget = UserTarget()
+    groups: GroupTarget | None = None
+
+
+class DirectoryTargetSettings(TargetSettings):
+    """The same for the connector ``ldap``."""
+
+    directory: Flavour | None = None
+    """Which server it is; without it the server is asked."""

@@ -130,6 +130,7 @@ class Connection:
                     _SLICE_S,
                     add_ctrls=extra,
                     add_intermediates=extra,
+                    add_extop=1,
                     resp_ctrl_classes=_KEPT,
                 )
             except self._ldap.TIMEOUT:

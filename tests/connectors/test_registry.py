@@ -22,7 +22,7 @@ def installed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def test_connectors_of_others_are_listed_beside_ours(installed: Path) -> None:
     """Anybody's connector joins by its entry point."""
     names = registry.names()
-    assert {"csv", "scim", "sql", "directory", "feed"} <= set(names)
+    assert {"active-directory", "csv", "ldap", "scim", "sql", "directory", "feed"} <= set(names)
     assert names == sorted(names)
 
 
@@ -50,7 +50,9 @@ def test_a_wrong_name_is_answered_with_the_nearest(installed: Path, name: str, n
 
 def test_a_strange_name_is_answered_with_all(installed: Path) -> None:
     """Where nothing is near, all names are given."""
-    with pytest.raises(SettingsError, match="There are: csv, directory, feed, lonely, nonsense, scim, sql"):
+    with pytest.raises(
+        SettingsError, match="There are: active-directory, csv, directory, feed, ldap, lonely, nonsense, scim, sql"
+    ):
         registry.find("mainframe")
 
 

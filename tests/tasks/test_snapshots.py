@@ -145,6 +145,36 @@ def test_memberships_of_groups_that_did_not_change_stay() -> None:
     assert merged.groups["a"].to_dict() == {"g": "G", "h": "H2"}
 
 
+def test_a_delta_that_names_who_is_gone_changes_nobody_else() -> None:
+    """Entries that are not in such a delta are there as before; only those it names are gone."""
+    groups = frame(g={"a": "G"}, h={"a": "H"}, i={"a": "I"})
+    old = Unreadable(Kind.USER, "joe", "row 4", "no state")
+    before = snapshot(
+        frame(ann={"a": "1"}, bob={"a": "2"}, eve={"a": "3"}),
+        groups,
+        members=edges(("g", "ann"), ("g", "bob"), ("h", "eve"), ("i", "ann")),
+        disabled=frozenset({"ann", "eve"}),
+        unreadable=(old,),
+    )
+    delta = snapshot(
+        frame(bob={"a": "9"}, zoe={"a": "4"}),
+        frame(i={"a": "I"}),
+        gone={Kind.USER: frozenset({"eve", "nobody"}), Kind.GROUP: frozenset({"h"})},
+        members=edges(("i", "zoe")),
+        edges_gone=edges(("g", "ann")),
+        all_members=False,
+    )
+    merged = merge_delta(before, delta)
+    assert merged is not None
+    assert merged.users["a"].to_dict() == {"ann": "1", "bob": "9", "zoe": "4"}
+    assert list(merged.groups.index) == ["g", "i"]
+    assert merged.members.to_numpy().tolist() == [["g", "bob"], ["i", "zoe"]]
+    assert merged.disabled == {"ann"}
+    assert merged.unreadable == (old,)
+    assert not merged.gone
+    assert merged.edges_gone is None
+
+
 def test_columns_of_other_types_do_not_merge() -> None:
     """A column that was text and holds lists now cannot be put together; one without values fits any."""
     before = snapshot(frame(ann={"a": "1"}))

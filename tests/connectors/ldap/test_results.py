@@ -66,7 +66,7 @@ def test_both_codes_and_the_attribute_are_told_but_no_value() -> None:
     )
     told = str(error_of(Answer(19, text), Doing.UPDATE, "the user jo"))
     assert "(company)" in told
-    assert "result 19, code 00002082" in told
+    assert "result 19, code 0x2082" in told
     assert "Secret" not in told
 
 
