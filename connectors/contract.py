@@ -122,6 +122,12 @@ class Snapshot:
     assignments: pd.DataFrame | None = None
     """Whom the app is assigned to, where a table says it: columns ``kind``, ``key`` (of a user; of a group the key or
     a name) and ``role`` (null for none). No duplicates."""
+    left: "pd.Series[str]" = field(default_factory=lambda: pd.Series(dtype="str"))
+    """Why people who are in ``disabled`` have left by a date of theirs, where a job acts on dates. Index: key."""
+    waiting: "pd.Series[str]" = field(default_factory=lambda: pd.Series(dtype="str"))
+    """Why people are not provisioned yet: a date of theirs has not come. Index: key."""
+    coming: pd.DataFrame | None = None
+    """Dates that will come: columns key, what (begins or leaves), moment (UTC) and zone, the earliest first."""
     watermark: str | None = None
     """Cursor for the next incremental read, opaque; None where the source has no notion of change."""
     requests: int = 0

@@ -130,7 +130,14 @@ def read(running: "Parcel[Running]", facts: "Parcel[Facts]") -> "Parcel[Snapshot
     """The source as it is now."""
     at = running.content
     snapshot = see_source(
-        at.job, at.systems, at.ledger, facts.content, at.cycle.kind, cycle=at.cycle, progress=at.reading("source")
+        at.job,
+        at.systems,
+        at.ledger,
+        facts.content,
+        at.cycle.kind,
+        at.context(),
+        cycle=at.cycle,
+        progress=at.reading("source"),
     )
     at.have_read("source", snapshot)
     return Parcel(snapshot)

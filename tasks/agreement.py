@@ -6,12 +6,12 @@ A mapping that reads an attribute the source does not have would quietly write n
 what the target does not know would be refused a thousand times in the night. Both are said before anything is read.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 
-from connectors.contract import Attribute, Form, Write
+from connectors.contract import Attribute, Form, Kind, Write
 from tasks.assignment import table_problems
 from tasks.expressions import check_expression
-from tasks.extract import Facts, computed_attributes, expressions_of
+from tasks.extract import Facts, computed_attributes, dates_of, expressions_of
 from tasks.job import AttributeMapping, EntryRules, Job, JobError, Operator, Problem
 from tasks.job.problems import did_you_mean, nearest
 from tasks.job.yaml import Document, Key, read_yaml, spelled
@@ -47,6 +47,8 @@ def _problems(job: Job, facts: Facts) -> Iterator[Problem]:
     if job.assignment.table is not None:
         for key, message in table_problems(job.assignment.table, job.folder):
             yield _problem(job, document, ("assignment", "table", key), message)
+    if (users := facts.source.get(Kind.USER)) is not None:
+        yield from _wrong_expressions(job, document, dates_of(job), {*users, *computed_attributes(job, Kind.USER)})
     for kind, rules in job.rules.items():
         section = f"{kind}s"
         source, target = facts.source.get(kind), facts.target.get(kind)
@@ -60,19 +62,27 @@ def _problems(job: Job, facts: Facts) -> Iterator[Problem]:
 def _source_problems(
     job: Job, document: Document | None, section: str, rules: EntryRules, known: set[str]
 ) -> Iterator[Problem]:
-    for key, text in expressions_of(rules):
-        place = _written(document, (section, *key))
+    named = (((section, *key), text) for key, text in expressions_of(rules))
+    yield from _wrong_expressions(job, document, named, known)
+    for group_number, group in enumerate(rules.scope):
+        for number, clause in enumerate(group):
+            if clause.operator is not Operator.MEMBER_OF and clause.attribute not in known:
+                message = f"The source has no attribute {clause.attribute}.{did_you_mean(clause.attribute, known)}"
+                yield _problem(job, document, (section, "scope", group_number, number, "attribute"), message)
+
+
+def _wrong_expressions(
+    job: Job, document: Document | None, named: Iterable[tuple[tuple[str | int, ...], str]], known: set[str]
+) -> Iterator[Problem]:
+    """Problems of expressions, each given with its keys in the job file."""
+    for key, text in named:
+        place = _written(document, key)
         for error in check_expression(text, attributes=known):
             if document is None:
                 yield Problem(job.file, None, None, spelled(place), error.problem, error.caret())
                 continue
             line, column = document.place_in_text(place, error.line, error.column)
             yield Problem(job.file, line, column, spelled(place), error.problem, error.caret())
-    for group_number, group in enumerate(rules.scope):
-        for number, clause in enumerate(group):
-            if clause.operator is not Operator.MEMBER_OF and clause.attribute not in known:
-                message = f"The source has no attribute {clause.attribute}.{did_you_mean(clause.attribute, known)}"
-                yield _problem(job, document, (section, "scope", group_number, number, "attribute"), message)
 
 
 def _target_problems(

@@ -116,6 +116,14 @@ def expressions_of(rules: EntryRules) -> Iterable[tuple[tuple[str | int, ...], s
             yield ("attributes", path, "reference"), mapping.reference
 
 
+def dates_of(job: Job) -> Iterable[tuple[tuple[str, str], str]]:
+    """Every expression about first and last days with its key: ``("leavers", "date")``."""
+    for section, rules in (("joiners", job.joiners), ("leavers", job.leavers)):
+        if rules is not None:
+            for key, text in rules.expressions.items():
+                yield (section, key), text
+
+
 def clause_attributes(rules: EntryRules) -> set[str]:
     """Attributes that the scoping filters look at; a clause about memberships looks at groups instead."""
     clauses = (clause for group in rules.scope for clause in group)
@@ -143,6 +151,9 @@ def _source_attributes(job: Job, kind: Kind, rules: EntryRules) -> tuple[str, ..
     named = clause_attributes(rules)
     for _, text in expressions_of(rules):
         named |= compile_expression(text).attributes
+    if kind is Kind.USER:
+        for _, text in dates_of(job):
+            named |= compile_expression(text).attributes
     for check in job.checks.of(Checked(f"source.{kind}s")):
         named |= set(_columns(check.arguments))
     return tuple(sorted(named - computed_attributes(job, kind)))

@@ -7,6 +7,7 @@ it is neither in scope nor out of it: it is held, unless the source has disabled
 from collections.abc import Collection
 from dataclasses import dataclass, field, replace
 from datetime import datetime
+from zoneinfo import ZoneInfo
 
 import numpy as np
 import pandas as pd
@@ -56,6 +57,10 @@ class Scoped:
     """
     held: "pd.Series[str]" = field(default_factory=_nobody)
     """Entries about which the filter cannot be judged: index is the anchor, value why not."""
+    waiting: pd.Index = field(default_factory=lambda: pd.Index([], dtype="str"))
+    """Anchors of those in ``out`` whose first day has not come."""
+    left: "pd.Series[str]" = field(default_factory=_nobody)
+    """Why people have left by a date of theirs. Index: anchor."""
 
     @property
     def present(self) -> pd.Index:
@@ -75,12 +80,15 @@ def select(
     assigned = is_assigned(assignment, snapshot, kind)
     judged = judge_filter(rules.scope, frame, snapshot, kind, now)
     disabled = disabled_rows(snapshot, kind, frame)
-    inside = assigned & judged.true
+    waiting = is_among(frame.index, snapshot.waiting.index if kind is Kind.USER else ())
+    inside = assigned & judged.true & ~waiting
     unsure = assigned & judged.held & ~disabled
     outside = ~inside & ~unsure
     reasons = pd.Series(FILTERED_OUT, index=frame.index[outside], dtype="str")
     reasons[~assigned[outside]] = NOT_ASSIGNED
     reasons[(assigned & judged.held)[outside]] = DISABLED_IN_SOURCE
+    early = frame.index[assigned & judged.true & waiting]
+    reasons[early] = snapshot.waiting.reindex(early).array
     left = _left(rules, snapshot, kind, assignment=assignment, now=now)
     entries = frame.loc[inside] if not inside.all() else frame
     flags = pd.array(disabled[inside], dtype="boolean")
@@ -89,6 +97,8 @@ def select(
         entries=entries.assign(**{SOFT_DELETED: flags}),
         out=pd.concat([reasons, left]) if len(left) else reasons,
         held=_reasons_held(rules, snapshot, kind, frame.loc[unsure], now) if unsure.any() else _nobody(),
+        waiting=early,
+        left=snapshot.left if kind is Kind.USER else _nobody(),
     )
 
 
@@ -165,6 +175,12 @@ class ScopeDecision:
     """The filter's groups of clauses, as in the job file; empty where there is no filter."""
     disabled: bool = False
     """Whether the source marks the entry as disabled."""
+    waiting: str = ""
+    """Why the entry is not provisioned yet, where its first day has not come."""
+    left: str = ""
+    """When the person left, by a date of theirs."""
+    coming: tuple[str, ...] = ()
+    """What dates of theirs will do, the earliest first."""
 
     @property
     def passing(self) -> int | None:
@@ -187,7 +203,7 @@ class ScopeDecision:
     @property
     def in_scope(self) -> bool:
         """Whether the entry is provisioned."""
-        return self.present and self.assigned and self.passed
+        return self.present and self.assigned and self.passed and not self.waiting
 
     @property
     def failing(self) -> tuple[ClauseVerdict, ...]:
@@ -226,7 +242,27 @@ def explain_scope(
         assigned=not limited or by_key or bool(by_groups),
         groups=groups,
         disabled=kind is Kind.USER and key in snapshot.disabled,
+        waiting=str(snapshot.waiting.get(key, "")) if kind is Kind.USER else "",
+        left=str(snapshot.left.get(key, "")) if kind is Kind.USER else "",
+        coming=sentences_about(snapshot.coming, key) if kind is Kind.USER else (),
     )
+
+
+def sentences_about(coming: pd.DataFrame | None, key: str) -> tuple[str, ...]:
+    """What dates of one person will do: ``will be disabled on 31 March 2026, 17:00 (Australia/Melbourne)``."""
+    if coming is None:
+        return ()
+    mine = coming.loc[coming["key"] == key, ["what", "moment", "zone"]]
+    return tuple(f"{_COMING[what]} {spelled(moment, zone)}" for what, moment, zone in mine.itertuples(index=False))
+
+
+_COMING = {"begins": "will get an account", "leaves": "will be disabled"}
+
+
+def spelled(moment: datetime, zone: str) -> str:
+    """A moment as people there say it: ``on 31 March 2026, 17:00 (Australia/Melbourne)``."""
+    local = moment.astimezone(ZoneInfo(zone))
+    return f"on {local.day} {local:%B %Y}, {local:%H:%M} ({zone})"
 
 
 def _verdict(

@@ -10,7 +10,7 @@ import typer
 from flows.cli.answering import WRONG, complain
 
 if TYPE_CHECKING:
-    from datetime import timedelta
+    from datetime import datetime, timedelta
 
     from tasks.job import Job
     from tasks.ledger import Ledger
@@ -96,6 +96,21 @@ def one_of(choices: Any, text: str | None, option: str) -> Any:
         if str(choice).casefold() == text.casefold():
             return choice
     raise typer.BadParameter(f"one of {', '.join(map(str, choices))}", param_hint=option)
+
+
+def moment(text: str | None, option: str) -> "datetime | None":
+    """A moment, or the beginning of a day; UTC where no zone is given. None where the option is not given."""
+    from datetime import UTC, datetime
+
+    if text is None:
+        return None
+    try:
+        found = datetime.fromisoformat(text)
+    except ValueError:
+        raise typer.BadParameter(
+            f"{text} is not a date like 2026-03-31 or a moment like 2026-03-31T17:00:00Z", param_hint=option
+        ) from None
+    return found if found.tzinfo is not None else found.replace(tzinfo=UTC)
 
 
 def length(text: str, option: str) -> "timedelta":

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, NoReturn
 import typer
 
 from flows.cli.answering import INTERRUPTED, WRONG, complain, standard_output_for, write
-from flows.cli.arguments import JobFile, Json, length, load
+from flows.cli.arguments import JobFile, Json, length, load, moment
 
 if TYPE_CHECKING:
     from flows.cycle.preview import Decision
@@ -37,13 +37,21 @@ def plan(
     expires: Annotated[
         str, typer.Option(metavar="LENGTH", help="How long the file may be applied, like 2h or 3d.")
     ] = "24h",
+    at: Annotated[
+        str | None,
+        typer.Option(metavar="WHEN", help="As if it were then, by a date or a moment: who will have come and gone."),
+    ] = None,
 ) -> None:
     """Show what a cycle would do now; nothing is written to any system."""
     from flows.cli.here import decide_now
+    from flows.cycle.systems import as_if
 
     loaded = load(job)
     life = length(expires, "--expires")
-    decision = decide_now(loaded, listing=out is not None)
+    if at is not None and out is not None:
+        raise typer.BadParameter("a plan of another day cannot be applied", param_hint="--at")
+    with as_if(moment(at, "--at")):
+        decision = decide_now(loaded, listing=out is not None)
     if out is not None:
         from flows.cycle.plan_file import write_plan_file
         from flows.cycle.systems import now

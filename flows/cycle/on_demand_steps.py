@@ -29,6 +29,7 @@ from flows.show.why_sentence import clause_text
 from tasks.agreement import check_agreement
 from tasks.assignment import with_assignments
 from tasks.checks import refuse_empty
+from tasks.employment import with_dates
 from tasks.expectations import check_source
 from tasks.expressions import Context, compile_expression
 from tasks.extract import Facts, needs_of, read_source
@@ -167,7 +168,8 @@ def look_up(job: Job, ledger: Ledger, page: Page, *, now: datetime) -> Asked:
         facts = Facts(traits=Traits(), target=dict.fromkeys(Kind), source=attributes)
         check_agreement(job, facts)
         with page.doing(StepName.IMPORT):
-            snapshot = with_assignments(job, read_source(job, source, facts))
+            read = with_assignments(job, read_source(job, source, facts))
+            snapshot = with_dates(job, read, Context(now=now))
             refuse_empty(snapshot)
     page.entry = _find(job, snapshot, ledger, page.asked, now)
     return Asked(page.entry, snapshot, attributes)
@@ -240,6 +242,7 @@ def _scope(job: Job, asked: Asked, page: Page, *, now: datetime) -> ScopeDecisio
         return decision
     details = {
         "active_in_source": not decision.disabled,
+        "coming": list(decision.coming),
         "assignment": str(job.assignment.mode),
         "assigned": decision.assigned,
         "assigned_by_key": decision.by_key,
@@ -253,6 +256,10 @@ def _scope(job: Job, asked: Asked, page: Page, *, now: datetime) -> ScopeDecisio
         status, sentence = LogStatus.FAILURE, f"Whether it is in scope cannot be said: {doubts}"
     elif not decision.passed:
         status, sentence = LogStatus.SKIPPED, "It is out of scope: no group of clauses is true."
+    elif decision.waiting:
+        status, sentence = LogStatus.SKIPPED, f"It is {decision.waiting}."
+    elif decision.left:
+        status, sentence = LogStatus.SUCCESS, f"It is in scope, and {decision.left}."
     elif decision.disabled:
         status, sentence = LogStatus.SUCCESS, "It is in scope, and disabled in the source."
     else:

@@ -120,7 +120,7 @@ def look(
     kind = kind_of_cycle(ledger, job, choice, now=context.now)
     facts = survey(systems.source, systems.target)
     check_agreement(job, facts)
-    source = see_source(job, systems, ledger, facts, kind, progress=reading("source"))
+    source = see_source(job, systems, ledger, facts, kind, context, progress=reading("source"))
     refuse_empty(source)
     sight = see_target(job, systems, ledger, facts, kind, progress=reading("target"))
     return Seen(facts, source, sight, recall(ledger, job, context.now, target=sight.snapshot.system))

@@ -18,6 +18,8 @@ from connectors.errors import SchemaMismatchError
 from flows.cycle.home import home
 from flows.cycle.systems import EVALUATING, FINISHED, Systems
 from tasks.assignment import with_assignments
+from tasks.employment import with_dates
+from tasks.expressions import Context
 from tasks.extract import Facts, needs_of, read_source, read_target
 from tasks.job import Job, Reconcile
 from tasks.keys import find, texts
@@ -99,11 +101,13 @@ def see_source(
     ledger: Ledger,
     facts: Facts,
     kind: CycleKind,
+    context: Context,
     *,
     cycle: Cycle | None = None,
     progress: Progress | None = None,
 ) -> Snapshot:
-    """The source, whole. Only what changed is read where the source can tell and the rest is known. Raises: FatalError.
+    """The source as it acts at ``context.now``, whole. Only what changed is read where the source can tell and the rest
+    is known. Raises: FatalError.
 
     With a ``cycle`` it is kept for the next delta, unless the job redacts values: then it is always read whole.
     """
@@ -114,7 +118,7 @@ def see_source(
     source = read_source(job, systems.source, facts, known=known, progress=progress)
     if cycle is not None and (known is None or known.watermark != source.watermark):
         _keep_source(job, cycle, source)
-    return with_assignments(job, source)
+    return with_dates(job, with_assignments(job, source), context)
 
 
 def see_target(

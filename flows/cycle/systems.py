@@ -58,6 +58,19 @@ def now() -> datetime:
 
 
 @contextmanager
+def as_if(moment: datetime | None) -> Iterator[None]:
+    """It is this moment inside; None leaves the clock as it is."""
+    if moment is None:
+        yield
+        return
+    token = CLOCK.set(lambda: moment)
+    try:
+        yield
+    finally:
+        CLOCK.reset(token)
+
+
+@contextmanager
 def open_systems(job: Job, permit: Callable[[], bool] | None = None) -> Iterator[Systems]:
     """Both systems of a job, closed at the end. ``PROVISOR_WIRE_LOG`` names a file that tells of every request.
 

@@ -30,6 +30,7 @@ from flows.show.explain import (
 from flows.show.plan import console
 from tasks.agreement import check_agreement
 from tasks.assignment import with_assignments
+from tasks.employment import with_dates
 from tasks.expressions import Context, State, check_expression, compile_expression
 from tasks.expressions.rows import kind_of
 from tasks.extract import Facts, computed_attributes, needs_of
@@ -76,7 +77,8 @@ def read_entry(job: Job, key: str, *, now: dt.datetime, expression: str | None =
     ):
         known = {kind: source.attributes(kind) for kind in Kind}
         check_agreement(job, Facts(traits=Traits(), target=dict.fromkeys(Kind), source=known))
-        snapshot = with_assignments(job, source.read(_wanted(job, source, expression)))
+        read = with_assignments(job, source.read(_wanted(job, source, expression)))
+        snapshot = with_dates(job, read, Context(now=now))
     kind, found = _find(job, snapshot, key, now=now)
     scoped = select(job.rules[kind], snapshot, kind, assignment=job.assignment, now=now)
     inside = found in scoped.entries.index

@@ -9,6 +9,7 @@ from itertools import groupby
 from typing import Any
 
 import orjson
+import pandas as pd
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
@@ -17,9 +18,11 @@ from rich.text import Text
 from connectors.contract import Action, Value, short_path
 from flows.cycle.preview import Decision
 from flows.show.plan_json import changes_of
+from tasks.employment import HORIZON
 from tasks.mapping import Held
 from tasks.plan import Block
 from tasks.report import CycleReport, numbers_of
+from tasks.scope import spelled
 
 SYMBOLS = {
     Action.CREATE: ("+", "green"),
@@ -61,10 +64,24 @@ def show_plan(out: Console, decision: Decision, *, limit: int | None) -> None:
     _show_held(out, "Not complete yet", plan.notes, None if limit is None else min(limit, 3))
     for finding in decision.findings:
         out.print(f"[yellow]![/] {escape(finding.sentence)}")
+    for sentence in coming_sentences(decision.source.coming):
+        out.print(f"[cyan]◷[/] {escape(sentence)}")
     out.print()
     out.print(summary(decision))
     if decision.forecast.sentence:
         out.print(f"[dim]{decision.forecast.sentence}[/]")
+
+
+def coming_sentences(coming: pd.DataFrame | None) -> Iterator[str]:
+    """What dates of the source will do in the next month: who is next, and how many there are."""
+    if coming is None:
+        return
+    for what, people in (("begins", "get an account"), ("leaves", "be disabled")):
+        some = coming[coming["what"] == what]
+        if len(some):
+            first = some.iloc[0]
+            more = f", and {len(some) - 1:,} more in the {HORIZON.days} days from now" if len(some) > 1 else ""
+            yield f"{first['key']} will {people} {spelled(first['moment'], first['zone'])}{more}"
 
 
 def summary(decision: Decision) -> Text:

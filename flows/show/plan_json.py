@@ -48,6 +48,14 @@ def hide_redacted(block: Block, path: str, side: Side, values: pd.Series) -> pd.
     return pd.Series(REDACTED, index=values.index, dtype="str").where(values.notna())
 
 
+def _coming(coming: pd.DataFrame | None) -> list[dict[str, str]]:
+    """What dates of the source will do within a month, the earliest first."""
+    if coming is None:
+        return []
+    rows = coming[["key", "what", "moment", "zone"]].itertuples(index=False)
+    return [{"anchor": key, "what": what, "at": at.isoformat(), "timezone": zone} for key, what, at, zone in rows]
+
+
 def write_plan(stream: BinaryIO, decision: Decision) -> None:
     """The plan as one JSON document, written piece by piece so that a million changes need little memory."""
     checked = decision.checked
@@ -56,6 +64,7 @@ def write_plan(stream: BinaryIO, decision: Decision) -> None:
         "job": plan.job,
         "configuration": plan.fingerprint,
         "made_at": plan.made_at.isoformat(),
+        "coming": _coming(decision.source.coming),
         "source": {"system": plan.source, "entries": {f"{kind}s": count for kind, count in plan.source_count.items()}},
         "target": {"system": plan.target, "entries": {f"{kind}s": count for kind, count in plan.target_count.items()}},
         "counts": {str(action): count for action, count in plan.counts().items()},

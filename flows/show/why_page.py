@@ -101,6 +101,9 @@ def _scope(evidence: Evidence) -> dict[str, Any] | None:
         "assigned": scope.assigned,
         "assigned_by": [*(["itself"] if scope.by_key else []), *(" > ".join(one.path) for one in scope.by_groups)],
         "disabled_in_source": scope.disabled,
+        "waiting": scope.waiting or None,
+        "left": scope.left or None,
+        "coming": list(scope.coming),
         "groups": [
             [
                 {
@@ -241,8 +244,11 @@ def _show_scope(out: Console, page: dict[str, Any]) -> None:
         return
     by = f" by {', '.join(scope['assigned_by'])}" if scope["assigned_by"] else ""
     _row(out, "assignment", f"{'assigned' if scope['assigned'] else 'not assigned'}{by}")
-    disabled = ", disabled in the source" if scope["disabled_in_source"] else ""
-    _row(out, "scope", f"{'in scope' if scope['in_scope'] else 'out of scope'}{disabled}")
+    disabled = f", {scope['left'] or 'disabled in the source'}" if scope["disabled_in_source"] else ""
+    inside = "in scope" if scope["in_scope"] else scope["waiting"] or "out of scope"
+    _row(out, "scope", f"{inside}{disabled}")
+    for event in scope["coming"]:
+        _row(out, "coming", event)
     for number, group in enumerate(scope["groups"]):
         for clause in group:
             mark, colour = ("✓", "green") if clause["holds"] else ("✗", "red")

@@ -203,7 +203,9 @@ def cause(evidence: Evidence) -> str:
         return ""
     if not scope.passed and not (scope.disabled and not scope.failing):
         return outside(scope)
-    return str(Cause.DISABLED) if scope.disabled else ""
+    if scope.waiting:
+        return scope.waiting
+    return (scope.left or str(Cause.DISABLED)) if scope.disabled else ""
 
 
 def outside(scope: ScopeDecision) -> str:

@@ -14,7 +14,7 @@ from tasks.plan import Cause
 EVERYBODY_FROM = 3
 """Removing every account there is trips the guard from this many accounts on, whatever the limits say."""
 
-_ABSENCE = frozenset(Cause) - {Cause.OUT_OF_SCOPE, Cause.DISABLED}
+_ABSENCE = frozenset(Cause) - {Cause.OUT_OF_SCOPE, Cause.NOT_DUE, Cause.DISABLED}
 """Causes that follow from something that is missing; the others the entry itself shows."""
 
 _WOULD_BE = "would be disabled or deleted"

@@ -22,6 +22,7 @@ from connectors.file_section import FileSection
 from connectors.settings import Name, Settings
 from tasks.job.checks import Checks
 from tasks.job.clauses import Filter
+from tasks.job.employment import Joiners, Leavers
 from tasks.job.limits import Approval, EscrowRules, Limits, QuarantineRules
 from tasks.job.problems import JobError as JobError
 from tasks.job.problems import Problem as Problem
@@ -393,6 +394,10 @@ class Job(Section):
     """Which users are provisioned, and how."""
     groups: GroupRules | None = None
     """Which groups are provisioned, and how; no groups where this is left out."""
+    joiners: Joiners | None = None
+    """When accounts of people who are in the source already are made; at once where this is left out."""
+    leavers: Leavers | None = None
+    """When accounts of people who are still in the source are switched off: at a date and hour that it names."""
     deprovision: Deprovision = Deprovision()
     """What happens to the accounts of people who leave."""
     limits: Limits = Limits()

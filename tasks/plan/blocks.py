@@ -58,6 +58,7 @@ class Cause(StrEnum):
     GONE = "gone from the source"
     UNASSIGNED = "not assigned"
     OUT_OF_SCOPE = "out of scope"
+    NOT_DUE = "not due yet"
     NOT_A_MEMBER = "out of scope, by a filter that looks at memberships"
     DISABLED = "disabled in the source"
     MEMBER_LEAVES = "the member is leaving"

@@ -41,13 +41,17 @@ class Leavers:
             DISABLED_IN_SOURCE: Cause.DISABLED,
         }
         filtered = Cause.NOT_A_MEMBER if asks_memberships(s.rules) else Cause.OUT_OF_SCOPE
+        early = is_among(self._links.index, s.scoped.waiting)
         self._table = pd.DataFrame(
             {
                 "anchor": pd.Series(self._links.index, dtype="str"),
                 "target_id": self._links["target_id"].array,
                 "label": self._links["label"].array,
                 "reason": reason.array,
-                "cause": [known.get(text, filtered) for text in reason],
+                "cause": [
+                    Cause.NOT_DUE if waits else known.get(text, filtered)
+                    for text, waits in zip(reason, early, strict=True)
+                ],
             }
         )
 
@@ -92,6 +96,7 @@ class Leavers:
             Cause.OUT_OF_SCOPE: policy.out_of_scope,
             Cause.NOT_A_MEMBER: policy.out_of_scope,
             Cause.DISABLED: policy.disabled,
+            Cause.NOT_DUE: policy.out_of_scope,
         }
         return np.array([chosen[cause] is removal for cause in self._table["cause"]], dtype=bool)
 

@@ -1,5 +1,7 @@
 """Which accounts differ from what they should be, and in which attributes. Pure."""
 
+from collections.abc import Iterable
+
 import numpy as np
 import pandas as pd
 
@@ -307,7 +309,8 @@ def _update_blocks(
             )
         )
     if deleting.any():
-        gone = table.loc[deleting].sort_values("anchor").assign(reason=Cause.DISABLED.value, cause=Cause.DISABLED)
+        gone = table.loc[deleting].sort_values("anchor").assign(cause=Cause.DISABLED)
+        gone["reason"] = _disabled_since(s, gone["anchor"]).array
         held_now = s.matches.row[rows[gone.index]]
         blocks.append(deletes_of(s, gone.reset_index(drop=True), held_now))
     return blocks, rows[~changed & ~deleting]
@@ -329,7 +332,7 @@ def _update_reasons(s: Situation, rows: Rows, action: Action) -> "pd.Series[str]
     how = pd.Series(s.matches.how[rows], dtype="str")
     match action:
         case Action.DISABLE:
-            return pd.Series(Cause.DISABLED.value, index=range(len(rows)), dtype="str")
+            return _disabled_since(s, s.desired.frame.index.take(rows))
         case Action.ENABLE:
             changed = "active in the source again"
         case _:
@@ -337,6 +340,12 @@ def _update_reasons(s: Situation, rows: Rows, action: Action) -> "pd.Series[str]
     reasons = pd.Series(changed, index=range(len(rows)), dtype="str")
     reasons[s.written_as_desired(rows)] = "changed in the target by others"
     return reasons.where(how == LINKED, "adopted, " + how)
+
+
+def _disabled_since(s: Situation, anchors: Iterable[str]) -> "pd.Series[str]":
+    """Why people are disabled: the date by which they have left, or that the source says so."""
+    reasons = s.scoped.left.reindex(list(anchors)).fillna(Cause.DISABLED.value)
+    return reasons.astype("str").reset_index(drop=True)
 
 
 def settle_links(s: Situation, rows: Rows, unchanged: Rows) -> pd.DataFrame:

@@ -16,6 +16,7 @@ import pandas as pd
 from connectors.contract import Action, Attribute, Count, Form, Kind, Snapshot, Traits, Unreadable, no_members
 from connectors.scim.schema import STANDARD, SchemaAttributes
 from tasks.checks import Checked, check_plan
+from tasks.employment import with_dates
 from tasks.expressions import Context
 from tasks.extract import Facts
 from tasks.job import Job
@@ -114,7 +115,7 @@ class World:
         return check_plan(self.plan(), self.job.limits)
 
     def source(self, random: Random | None) -> Snapshot:
-        return Snapshot(
+        read = Snapshot(
             system="source",
             users=frame_of(self.users, random),
             groups=frame_of(self.groups, random),
@@ -125,6 +126,7 @@ class World:
             disabled=frozenset(self.disabled),
             set_aside={Kind.USER: _rows_of(self.set_aside, random)} if self.set_aside else {},
         )
+        return with_dates(self.job, read, Context(now=self.now))
 
     def target(self, random: Random | None = None) -> Snapshot:
         job = self.job

@@ -1,0 +1,175 @@
+"""Dates that act by themselves: whose first day has not come, whose last hour has passed, what comes next. Pure.
+
+Nothing has to change in the source for a moment to come: every cycle asks again, in each person's own time zone. A date
+that cannot be read holds the entry with its value; nobody gets or loses an account by it.
+"""
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from datetime import UTC, date, datetime, time, timedelta
+from functools import lru_cache
+from zoneinfo import ZoneInfo
+
+import numpy as np
+import pandas as pd
+
+from connectors.contract import Kind, Snapshot, Unreadable
+from tasks.expressions import Context, compile_expression
+from tasks.job import Job
+from tasks.job.employment import Joiners, Leavers, is_zone
+from tasks.scope import spelled
+
+HORIZON = timedelta(days=31)
+"""How far ahead moments that will come are told."""
+
+_DAY = re.compile(r"(\d{4})-?(\d\d)-?(\d\d)(?:[T ]00:00(?::00(?:\.0+)?)?)?(?:Z|[+-]\d\d:?\d\d)?")
+"""A date, also one with midnight or with a zone behind it, as HR systems write dates."""
+_RENDERED = re.compile(r"\d{1,2}/\d{1,2}/\d{4} \d{1,2}:\d\d:\d\d [AP]M")
+_MOMENT = re.compile(r"\d{4}-\d\d-\d\d[T ]\d\d:\d\d\S*")
+
+
+@dataclass(frozen=True, slots=True)
+class _Acting:
+    """One moment for each person. Both Series have the index of the frame."""
+
+    moments: "pd.Series[pd.Timestamp]"
+    """UTC; NaT where the person has no such date."""
+    zones: "pd.Series[str]"
+    failed: dict[str, str]
+    """Key to the sentence that says what could not be read."""
+
+
+def with_dates(job: Job, source: Snapshot, context: Context) -> Snapshot:
+    """The source as it acts at ``context.now``: people whose last hour has passed are left, those whose first day has
+    not come wait, and those whose dates cannot be read are held.
+    """
+    if job.joiners is None and job.leavers is None:
+        return source
+    users = source.users
+    now = pd.Timestamp(context.now)
+    joining = _acting(job.joiners, users, context)
+    leaving = _acting(job.leavers, users, context)
+    # A last day before the first one belongs to an earlier employment.
+    stale = (leaving.moments < joining.moments).to_numpy(dtype=bool)
+    leaves = leaving.moments.where(~stale)
+    left = (leaves <= now).to_numpy(dtype=bool)
+    waits = (joining.moments > now).to_numpy(dtype=bool) & ~left
+    # Who has left needs no other date; who has not is judged by both.
+    failed = {
+        key: why for key, why in {**joining.failed, **leaving.failed}.items() if not left[users.index.get_loc(key)]
+    }
+    held = users.index.isin(list(failed))
+    return replace(
+        source,
+        users=users.loc[~held] if held.any() else users,
+        unreadable=(*source.unreadable, *(_unreadable(key, why) for key, why in failed.items())),
+        disabled=source.disabled | frozenset(users.index[left]),
+        left=_told("left", leaves, leaving.zones, left),
+        waiting=_told("not due yet: begins", joining.moments, joining.zones, waits & ~held),
+        coming=_coming(joining, replace(leaving, moments=leaves), ~held & ~left, now),
+    )
+
+
+def _unreadable(key: str, why: str) -> Unreadable:
+    return Unreadable(Kind.USER, key, f"user {key}", why)
+
+
+def _acting(rules: Joiners | Leavers | None, frame: pd.DataFrame, context: Context) -> _Acting:
+    nothing = pd.Series(pd.NaT, index=frame.index, dtype="datetime64[us, UTC]")
+    if rules is None:
+        return _Acting(nothing, pd.Series("UTC", index=frame.index, dtype="str"), {})
+    section = "joiners" if isinstance(rules, Joiners) else "leavers"
+    dates = compile_expression(rules.date).column(frame, context)
+    failed = {key: f"{section}.date cannot be worked out: {why}" for key, why in dates.failed.items()}
+    texts = dates.values.astype("str")
+    zones = _zones(rules, frame, context)
+    offset = rules.at - (rules.before or timedelta()) if isinstance(rules, Joiners) else rules.at
+    pairs = pd.DataFrame({"text": texts, "zone": zones}, index=frame.index)
+    pairs = pairs[pairs["text"].notna() & (pairs["text"] != "")]
+    read: dict[tuple[str, str], datetime | None] = {
+        (text, zone): _moment(text, zone, offset) for text, zone in pairs.drop_duplicates().itertuples(index=False)
+    }
+    found = [read[pair] for pair in zip(pairs["text"], pairs["zone"], strict=True)]
+    moments = nothing.copy()
+    moments[pairs.index] = pd.to_datetime(pd.Series(found, index=pairs.index), utc=True).astype(moments.dtype)
+    for key, text in pairs["text"][[moment is None for moment in found]].items():
+        failed[str(key)] = (
+            f'{section}.date is "{text}", which is not a date like 2026-03-31: read it by its format, as in '
+            'FormatDateTime([hired], , "dd.MM.yyyy", "yyyy-MM-dd").'
+        )
+    return _Acting(moments, zones, failed)
+
+
+def _zones(rules: Joiners | Leavers, frame: pd.DataFrame, context: Context) -> "pd.Series[str]":
+    """The name of each person's time zone; the fallback for those who have none that is known."""
+    if is_zone(rules.timezone):
+        return pd.Series(rules.timezone, index=frame.index, dtype="str")
+    named = compile_expression(rules.timezone).column(frame, context).values.astype("str")
+    known = {name: name for name in named.dropna().unique() if is_zone(name)}
+    return pd.Series([known.get(name, rules.fallback) for name in named], index=frame.index, dtype="str")
+
+
+def _moment(text: str, zone: str, offset: timedelta) -> datetime | None:
+    """The moment at which a date acts; None where the text is no date. One with a time of its own acts at that."""
+    place = _place(zone)
+    if match := _DAY.fullmatch(text.strip()):
+        try:
+            day = date(*map(int, match.groups()))
+            return _on_the_clock(day, offset, place)
+        except (ValueError, OverflowError):
+            return None
+    if _RENDERED.fullmatch(text.strip()):  # what CDate and DateFromNum give
+        moment = datetime.strptime(text.strip(), "%m/%d/%Y %I:%M:%S %p").replace(tzinfo=UTC)
+        return moment if moment.time() != time() else _on_the_clock(moment.date(), offset, place)
+    if not _MOMENT.fullmatch(text.strip()):
+        return None
+    try:
+        moment = datetime.fromisoformat(text.strip())
+    except ValueError:
+        return None
+    at = moment if moment.tzinfo is not None else moment.replace(tzinfo=place)
+    return at.astimezone(UTC)
+
+
+def _on_the_clock(day: date, offset: timedelta, place: ZoneInfo) -> datetime:
+    """A time of a day, which may be days away, on the clock of a place: days of 23 and 25 hours included."""
+    days, rest = divmod(offset, timedelta(days=1))
+    midnight = datetime.combine(day + timedelta(days=days), time())
+    return (midnight + rest).replace(tzinfo=place).astimezone(UTC)
+
+
+@lru_cache(maxsize=1024)
+def _place(zone: str) -> ZoneInfo:
+    return ZoneInfo(zone)
+
+
+def _told(
+    what: str, moments: "pd.Series[pd.Timestamp]", zones: "pd.Series[str]", chosen: np.ndarray
+) -> "pd.Series[str]":
+    """A sentence for each chosen person. Index: key."""
+    at = np.flatnonzero(chosen)
+    keys = moments.index[at]
+    sentences = [
+        f"{what} {spelled(moment, zone)}" for moment, zone in zip(moments.iloc[at], zones.iloc[at], strict=True)
+    ]
+    return pd.Series(sentences, index=keys, dtype="str")
+
+
+def _coming(joining: _Acting, leaving: _Acting, alike: np.ndarray, now: pd.Timestamp) -> pd.DataFrame:
+    """What will come within the horizon, the earliest first. Columns: key, what, moment (UTC), zone."""
+    parts: Sequence[tuple[str, _Acting]] = (("begins", joining), ("leaves", leaving))
+    frames = []
+    for what, acting in parts:
+        at = np.flatnonzero(alike & acting.moments.between(now, now + HORIZON, inclusive="right").to_numpy(dtype=bool))
+        frames.append(
+            pd.DataFrame(
+                {
+                    "key": pd.Series(acting.moments.index[at], dtype="str"),
+                    "what": pd.Series(what, index=range(len(at)), dtype="str"),
+                    "moment": acting.moments.iloc[at].array,
+                    "zone": acting.zones.iloc[at].array,
+                }
+            )
+        )
+    return pd.concat(frames).sort_values(["moment", "key", "what"], ignore_index=True)

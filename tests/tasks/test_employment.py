@@ -1,0 +1,241 @@
+"""Dates act by themselves: people come and go at their moments, in their own time zones, with no row being touched."""
+
+import os
+from dataclasses import dataclass
+from datetime import UTC, date, datetime, time, timedelta
+from random import Random
+from zoneinfo import ZoneInfo
+
+import pytest
+from pydantic import ValidationError
+
+from connectors.contract import Action, Kind
+from tasks.job.employment import Joiners, Leavers
+from tests.tasks.plan.worlds import World, changes, held, make_job
+
+LEAVERS = {"date": "[lastDay]", "at": "17:00", "timezone": "[zone]"}
+JOINERS = {"date": "[hireDate]", "before": "7d", "timezone": "[zone]"}
+
+
+def world(now: datetime, **people: dict[str, str | None]) -> World:
+    made = World(make_job(joiners=JOINERS, leavers=LEAVERS), now=now)
+    for key, row in people.items():
+        made.users[key] = {"mail": f"{key}@example.com", "hireDate": None, "lastDay": None, "zone": None, **row}
+    return made
+
+
+def settle(made: World) -> World:
+    """Carries out what is due until nothing is."""
+    for _ in range(3):
+        plan = made.plan()
+        if plan.empty:
+            return made
+        made.apply(plan)
+    raise AssertionError("the plan does not become empty")
+
+
+def active(made: World) -> set[str]:
+    links = made.links[Kind.USER]
+    return {anchor for anchor, link in links.items() if made.accounts[Kind.USER][link["target_id"]].get("active")}
+
+
+@pytest.mark.parametrize(
+    ("zone", "last_minute"),
+    [
+        # The published cases: 17:00 in Melbourne (summer time), Japan, India; and a place whose day ends far later.
+        ("Australia/Melbourne", "2026-03-31T05:59:59Z"),
+        ("Asia/Tokyo", "2026-03-31T07:59:59Z"),
+        ("Asia/Kolkata", "2026-03-31T11:29:59Z"),
+        ("America/Los_Angeles", "2026-03-31T23:59:59Z"),
+        ("Australia/Lord_Howe", "2026-03-31T05:59:59Z"),
+        ("Pacific/Kiritimati", "2026-03-31T02:59:59Z"),
+    ],
+)
+def test_a_leaver_is_off_at_the_hour_in_her_own_zone(zone: str, last_minute: str) -> None:
+    """One second before she works, at the hour she is off, although nothing in the source has changed."""
+    before = datetime.fromisoformat(last_minute)
+    made = settle(world(before, ann={"lastDay": "2026-03-31", "zone": zone}))
+    assert active(made) == {"ann"}
+    made.now = before + timedelta(seconds=1)
+    plan = made.plan()
+    assert changes(plan) == [("disable", "user", "ann", {"active": False})]
+    assert plan.blocks[0].table["reason"][0] == f"left on 31 March 2026, 17:00 ({zone})"
+    assert active(settle(made)) == set()
+
+
+def test_a_joiner_has_an_account_a_week_ahead() -> None:
+    """At midnight of her place, seven days before the first day; not an hour earlier."""
+    made = world(datetime(2026, 3, 31, 21, 59, tzinfo=UTC), ann={"hireDate": "2026-04-08", "zone": "Europe/Berlin"})
+    assert made.plan().empty
+    made.now = datetime(2026, 3, 31, 22, tzinfo=UTC)
+    assert changes(made.plan())[0][:3] == ("create", "user", "ann")
+
+
+def test_somebody_who_leaves_before_the_account_is_due_never_gets_one() -> None:
+    made = world(datetime(2026, 4, 20, tzinfo=UTC), ann={"hireDate": "2026-04-08", "lastDay": "2026-04-10"})
+    assert made.plan().empty
+
+
+def test_a_first_day_that_moves_away_takes_the_account_until_then() -> None:
+    """A moved or rescinded start: off until it comes, the same account on again then."""
+    made = settle(world(datetime(2026, 4, 2, tzinfo=UTC), ann={"hireDate": "2026-04-08"}))
+    made.users["ann"]["hireDate"] = "2026-06-01"
+    plan = made.plan()
+    assert changes(plan) == [("disable", "user", "ann", {"active": False})]
+    assert plan.blocks[0].table["reason"][0] == "not due yet: begins on 25 May 2026, 00:00 (UTC)"
+    settle(made)
+    made.now = datetime(2026, 5, 25, tzinfo=UTC)
+    assert changes(made.plan()) == [("enable", "user", "ann", {"active": True})]
+
+
+def test_a_rehire_with_an_old_last_day_is_there() -> None:
+    """A last day before the first one belongs to an earlier employment."""
+    made = settle(world(datetime(2026, 4, 2, tzinfo=UTC), ann={"hireDate": "2020-01-01", "lastDay": "2026-03-31"}))
+    assert active(made) == set()
+    made.users["ann"]["hireDate"] = "2026-05-04"
+    made.now = datetime(2026, 4, 28, tzinfo=UTC)
+    assert active(settle(made)) == {"ann"}
+
+
+@pytest.mark.parametrize("text", ["31.03.2026", "46112", "soon", "2026-02-30", "03/31/2026", "2026-13-01T00:00:00Z"])
+@pytest.mark.parametrize("name", ["hireDate", "lastDay"])
+def test_a_date_that_cannot_be_read_changes_nobody(name: str, text: str) -> None:
+    """Not understood is not no: held with its value, an account that is there stays as it is."""
+    made = settle(world(datetime(2026, 4, 2, tzinfo=UTC), ann={}, bob={}))
+    made.users["ann"][name] = text
+    made.users["cay"] = {**made.users["bob"], "mail": "cay@example.com", name: text}
+    plan = made.plan()
+    assert plan.empty
+    assert set(held(plan)) == {"ann", "cay"}
+    assert f'"{text}", which is not a date' in held(plan)["ann"]
+
+
+def test_who_has_left_has_left_whatever_the_first_day_says() -> None:
+    """Taking access away needs the last day, nothing else."""
+    made = settle(world(datetime(2026, 4, 2, tzinfo=UTC), ann={}))
+    made.users["ann"] |= {"hireDate": "sometime", "lastDay": "2026-04-01"}
+    assert changes(made.plan(), Action.DISABLE) == [("disable", "user", "ann", {"active": False})]
+
+
+@pytest.mark.parametrize(
+    ("text", "moment"),
+    [
+        ("2026-03-31", "2026-03-31T15:00:00Z"),
+        ("20260331", "2026-03-31T15:00:00Z"),
+        ("2026-03-31-08:00", "2026-03-31T15:00:00Z"),
+        ("2026-03-31T00:00:00.000Z", "2026-03-31T15:00:00Z"),
+        ("2026-03-31 00:00:00", "2026-03-31T15:00:00Z"),
+        ("3/31/2026 12:00:00 AM", "2026-03-31T15:00:00Z"),
+        ("2026-03-31T12:30:00+02:00", "2026-03-31T10:30:00Z"),
+        ("2026-03-31T12:30:00", "2026-03-31T10:30:00Z"),
+        ("3/31/2026 10:30:00 AM", "2026-03-31T10:30:00Z"),
+    ],
+)
+def test_dates_as_systems_write_them(text: str, moment: str) -> None:
+    """A date, with midnight or a zone behind it or not, is that day on her clock; a moment with a time is itself."""
+    made = settle(world(datetime(2026, 3, 1, tzinfo=UTC), ann={"lastDay": text, "zone": "Europe/Berlin"}))
+    made.now = datetime.fromisoformat(moment) - timedelta(seconds=1)
+    assert made.plan().empty
+    made.now = datetime.fromisoformat(moment)
+    assert [change[0] for change in changes(made.plan())] == ["disable"]
+
+
+def test_an_unknown_zone_is_the_fallback() -> None:
+    """Nobody stays for ever because of a misspelt zone."""
+    made = settle(world(datetime(2026, 3, 31, 16, 59, tzinfo=UTC), ann={"lastDay": "2026-03-31", "zone": "Mars/Base"}))
+    assert active(made) == {"ann"}
+    made.now += timedelta(minutes=1)
+    assert active(settle(made)) == set()
+
+
+def test_what_comes_is_told() -> None:
+    made = world(
+        datetime(2026, 3, 20, tzinfo=UTC),
+        ann={"lastDay": "2026-03-31", "zone": "Australia/Melbourne"},
+        bob={"hireDate": "2026-04-08"},
+        cay={"hireDate": "2027-01-01"},
+    )
+    coming = made.source(None).coming
+    assert coming is not None
+    assert list(coming[["key", "what"]].itertuples(index=False, name=None)) == [("ann", "leaves"), ("bob", "begins")]
+
+
+@pytest.mark.parametrize(
+    "section", [{"at": "25:00"}, {"at": "5 pm"}, {"at": 1441}, {"timezone": "Mars/Base"}, {"fallback": "[zone]"}]
+)
+def test_wrong_sections_are_refused(section: dict[str, object]) -> None:
+    with pytest.raises(ValidationError):
+        Leavers.model_validate({"date": "[lastDay]", **section})
+
+
+def test_hours_are_read_as_yaml_gives_them() -> None:
+    """YAML 1.1 takes 17:00 for the number 1020."""
+    assert Leavers.model_validate({"date": "[d]", "at": 1020}).at == timedelta(hours=17)
+    assert Joiners.model_validate({"date": "[d]", "at": "07:30"}).at == timedelta(hours=7, minutes=30)
+
+
+# --- a year --------------------------------------------------------------------------------------------------------
+
+ZONES = ["Australia/Melbourne", "Asia/Tokyo", "Asia/Kolkata", "Europe/Berlin", "America/New_York", "Pacific/Auckland"]
+YEAR = date(2026, 1, 1)
+
+
+@dataclass(slots=True)
+class Person:
+    """One life, known to nobody but this test."""
+
+    zone: str
+    first: date
+    last: date | None
+
+    def works(self, now: datetime) -> bool:
+        """On the clock on her wall, not by moments: from midnight a week ahead to 17:00 of the last day."""
+        there = now.astimezone(ZoneInfo(self.zone)).replace(tzinfo=None)
+        begun = there >= datetime.combine(self.first - timedelta(days=7), time())
+        ended = self.last is not None and self.last >= self.first and there >= datetime.combine(self.last, time(17))
+        return begun and not ended
+
+
+def test_a_year_of_a_company() -> None:
+    """At every moment at which something comes, and a minute before, the active accounts are those of a small model
+    that compares clocks on walls; the second plan of a moment is empty, so nothing is written that is not due."""
+    random = Random(19)
+    people = 2_000 if os.environ.get("PROVISOR_LONG") else 25
+    made = World(make_job(joiners=JOINERS, leavers=LEAVERS), now=datetime(2026, 1, 1, tzinfo=UTC))
+    lives: dict[str, Person] = {}
+
+    def write(key: str) -> None:
+        one = lives[key]
+        row = {"hireDate": one.first.isoformat(), "lastDay": one.last.isoformat() if one.last else None}
+        made.users[key] = {"mail": f"{key}@example.com", "zone": one.zone, **row}
+
+    for number in range(people):
+        first = YEAR + timedelta(days=random.randrange(-400, 360))
+        last = first + timedelta(days=random.randrange(0, 500)) if random.random() < 0.6 else None
+        lives[f"p{number:04}"] = Person(random.choice(ZONES), first, last)
+        write(f"p{number:04}")
+    moments = sorted(
+        {
+            datetime.combine(day, at, ZoneInfo(one.zone)).astimezone(UTC)
+            for one in lives.values()
+            for day, at in ((one.first - timedelta(days=7), time()), (one.last or one.first, time(17)))
+            if YEAR <= day < date(2027, 1, 1)
+        }
+    )
+    for moment in moments:
+        for now in (moment - timedelta(minutes=1), moment):
+            made.now = now
+            settle(made)
+            assert active(made) == {key for key, one in lives.items() if one.works(now)}, now
+        key = random.choice(list(lives))
+        one = lives[key]
+        match random.randrange(4):
+            case 0:  # transferred to another place
+                one.zone = random.choice(ZONES)
+            case 1:  # the last day moves, or is taken back
+                one.last = None if random.random() < 0.5 else moment.date() + timedelta(days=random.randrange(-3, 40))
+            case 2:  # hired again, or the start moves
+                one.first = moment.date() + timedelta(days=random.randrange(0, 30))
+            case 3:
+                pass
+        write(key)
