@@ -170,6 +170,18 @@ class HttpSettings(Settings):
     """Seconds to wait for a connection."""
     client_certificate: ClientCertificate | None = None
     """Besides ``auth`` or alone."""
+    insecure: bool = False
+    """Lets credentials go over http:// to another machine, where everybody on the way can read them. Say so only where
+    nobody else is on the way."""
+
+    @model_validator(mode="after")
+    def _nobody_listens(self) -> Self:
+        if self.auth is not None and "${" not in self.url and (why := eavesdropped(self, self.url)):
+            raise ValueError(why)
+        oauth = self.auth.oauth if self.auth is not None else None
+        if oauth is not None and "${" not in oauth.token_url and (why := eavesdropped(self, oauth.token_url)):
+            raise ValueError(why)
+        return self
 
     @model_validator(mode="after")
     def _client_is_proved(self) -> Self:
@@ -185,6 +197,22 @@ def is_loopback(host: str) -> bool:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:
         return host == "localhost" or host.endswith(".localhost")
+
+
+def eavesdropped(settings: HttpSettings, url: str, *, proxy: str | None = None) -> str:
+    """Why credentials must not be sent to an address, for people; empty where they may.
+
+    ``proxy``: through which it goes, where that is known already; one on this machine listens to nobody else.
+    """
+    parts = urlsplit(url)
+    host = parts.hostname or ""
+    direct = is_loopback(host) and (proxy is None or is_loopback(urlsplit(proxy).hostname or ""))
+    if settings.insecure or parts.scheme == "https" or direct:
+        return ""
+    return (
+        f"credentials for {parts.scheme}://{host} would be readable by everybody on the way: use https://, or say "
+        "insecure: true where nobody else is on the way"
+    )
 
 
 def environment_proxy(url: str) -> str | None:

@@ -13,11 +13,12 @@ from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
 
 import orjson
 
 from connectors.errors import SchemaMismatchError, SettingsError
-from connectors.http_settings import ClientCertificate, HttpSettings, environment_proxy
+from connectors.http_settings import ClientCertificate, HttpSettings, eavesdropped, environment_proxy
 from connectors.settings import reveal
 
 if TYPE_CHECKING:
@@ -122,6 +123,10 @@ class Wire:
         self.url = url
         """The base address."""
         proxy = reveal(settings.proxy, folder=folder) if settings.proxy else environment_proxy(url)
+        if settings.auth is not None and (why := eavesdropped(settings, url, proxy=proxy)):
+            raise SettingsError(f"Nothing was sent: {why}.")
+        if proxy and urlsplit(proxy).password and (why := eavesdropped(settings, proxy)):
+            raise SettingsError(f"Nothing was sent: the proxy's {why}.")
         self._transport = _transport(settings, proxy, url=url, folder=folder, connections=connections)
         self._timeouts = {
             "timeout": {"connect": settings.connect_timeout_s, "read": settings.timeout_s, "pool": None, "write": None}

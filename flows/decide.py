@@ -15,8 +15,9 @@ from flows.cycle.running import stopped
 from flows.cycle.systems import now, open_ledger
 from flows.decisions.answer import answered
 from flows.decisions.approval import DECIDE, Answer, close_waiting, end_of, reject_waiting
+from flows.decisions.own_job import own_job
 from flows.decisions.staged import DecisionError, decide_staged, decision_sentence, undecided
-from tasks.job import Job, load_job
+from tasks.job import Job
 from tasks.ledger import StagedState
 
 
@@ -47,7 +48,7 @@ def decide(
         waiting_run: Only what this run waits for, if it still does.
     """
     try:
-        loaded = load_job(job)
+        loaded = own_job(job)
         if waiting_run is not None:
             sentence = reject_waiting(loaded, waiting_run, by=by, why=comment)
         else:

@@ -13,7 +13,7 @@ from flows.cycle.systems import now, open_ledger
 from flows.decisions.answer import answered
 from flows.decisions.maintenance import USUAL, RequestError, Scope, count_links, scopes_of
 from flows.decisions.maintenance import restart as clear
-from tasks.job import load_job
+from flows.decisions.own_job import own_job
 from tasks.ledger import JobBusyError
 
 _USUAL = sorted(USUAL)
@@ -35,7 +35,7 @@ def restart(job: Path, scopes: list[Scope] = _USUAL, break_links: bool = False) 
             account, or keeps one that nobody owns.
     """
     try:
-        loaded = load_job(job)
+        loaded = own_job(job)
         wanted = scopes_of(",".join(scopes))
         with open_ledger() as ledger:
             if Scope.LINKS in wanted and not break_links:

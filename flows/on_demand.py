@@ -13,7 +13,6 @@ from random import SystemRandom
 from typing import Any
 
 from prefect import flow
-from prefect.artifacts import create_markdown_artifact
 from prefect.client.schemas.objects import State
 from prefect.runtime import flow_run
 from prefect.task_runners import ThreadPoolTaskRunner
@@ -24,10 +23,13 @@ from flows.cycle.preview import Decision
 from flows.cycle.running import Running, ended, running_cycle, stopped
 from flows.cycle.sight import CycleChoice
 from flows.cycle.systems import now, open_ledger
+from flows.decisions.own_job import ForeignJobError, own_job
 from flows.provision import BATCHES_AT_ONCE, STOPS, load
+from tasks.artifacts import publish_page
 from tasks.expressions import Context
-from tasks.job import load_job
+from tasks.job import JobError, load_job
 from tasks.ledger import CycleKind
+from tasks.markdown import NOTHING, Markdown, row, table_head
 
 LISTENER: ContextVar[Callable[[Page], None] | None] = ContextVar("listener", default=None)
 """Whoever wants to see the page when it is complete: the terminal."""
@@ -50,7 +52,10 @@ def provision_on_demand(job: Path, identity: str) -> State:
         job: The job file.
         identity: Anchor, value of a matching attribute, id in the target, or name.
     """
-    loaded = load_job(job)
+    try:
+        loaded = own_job(job)
+    except (JobError, ForeignJobError) as error:
+        return stopped(error)
     page = Page(loaded.name, identity)
     try:
         with open_ledger() as ledger:
@@ -87,10 +92,11 @@ def _publish(page: Page) -> None:
         listener(page)
     if not page.steps:
         return
-    rows = [f"| {step.name} | {step.status} |" for step in page.steps]
     who = f"{page.entry.kind} {page.entry.anchor}" if page.entry is not None else page.asked
-    lines = [f"# On demand: {who}", "", "| step | status |", "| --- | --- |", *rows, "", f"Result: {page.result}."]
-    create_markdown_artifact("\n".join(lines), key="on-demand", description=f"{page.job}: {page.result}")
+    lines = [Markdown("# On demand: {}").format(who), NOTHING, *table_head("step", "status")]
+    lines += [row(step.name, step.status) for step in page.steps]
+    lines += [NOTHING, Markdown("Result: {}.").format(page.result)]
+    publish_page(lines, key="on-demand", about=f"{page.job}: {page.result}")
 
 
 def run_on_demand(job: Path, identity: str, *, api_ready: Callable[[], None]) -> Page:

@@ -11,6 +11,7 @@ from prefect.task_runners import ThreadPoolTaskRunner
 from flows.cycle.running import Running, ended, running_cycle, stopped
 from flows.cycle.sight import CycleChoice
 from flows.cycle.undo import UndoRefusedError, Wishes, decide_undo
+from flows.decisions.own_job import ForeignJobError, own_job
 from flows.decisions.staged import login_name
 from flows.provision import BATCHES_AT_ONCE, STOPS, load
 from tasks.artifacts import publish_plan
@@ -43,6 +44,7 @@ def undo(
     """
     wishes = Wishes(recreate=recreate, delete_created=delete_created, leave_alone=leave_alone)
     try:
+        own_job(job)
         with running_cycle(job, CycleChoice.AUTO, flow_run_id=flow_run.id, kind=CycleKind.UNDO) as running:
             decision = decide_undo(
                 running.job, running.systems, running.ledger, cycle, wishes, now=running.marks["began"]
@@ -53,7 +55,7 @@ def undo(
                 pause_after(running, cycle)
             running.stage(decision)
             load(running, decision)
-    except (*STOPS, UndoRefusedError) as error:
+    except (*STOPS, ForeignJobError, UndoRefusedError) as error:
         return stopped(error)
     return ended(running.report)
 

@@ -5,17 +5,18 @@ no artifacts.
 """
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import groupby, islice
-from typing import Any
 from uuid import UUID
 
 from connectors.contract import short_path
 from tasks.advice import advice_for
-from tasks.chart import chart_address
+from tasks.chart import draw
 from tasks.checks import Checked, Verdict
 from tasks.ledger import Cycle
+from tasks.markdown import NOTHING, Markdown, code, drawing, link, markdown, page, row, table_head
 from tasks.plan import Block
+from tasks.printable import printable
 from tasks.report import CycleReport, allowed, spoken
 
 HEAD = 500
@@ -36,50 +37,53 @@ def publish_plan(checked: Checked, *, cycle: int, expected: str = "") -> None:
 
     ``cycle``: its number within the job. ``expected``: a sentence about how long it will take.
     """
-    from prefect.artifacts import create_markdown_artifact, create_table_artifact
-
     plan = checked.plan
-    lines = [f"{plan.source} → {plan.target}", "", "| what | changes |", "| --- | ---: |"]
-    lines += [f"| {action} | {count:,} |" for action, count in plan.counts().items()] or ["| nothing to do | 0 |"]
-    lines += ["", expected] if expected else []
+    lines = [Markdown("{} → {}").format(plan.source, plan.target), NOTHING, *table_head("what", "changes", numbers=1)]
+    lines += [row(action, f"{count:,}") for action, count in plan.counts().items()] or [row("nothing to do", 0)]
+    lines += [NOTHING, markdown(expected)] if expected else []
     lines += _guards(checked)
     for title, blocks in _alike(checked.blocks):
-        lines += ["", f"### {title} · {_how_many(blocks)}", "", *_reasons(blocks)]
+        lines += [NOTHING, Markdown("### {} · {}").format(title, _how_many(blocks)), NOTHING, *_reasons(blocks)]
     rows = list(islice(_rows(checked), HEAD))
     table = key_of(plan.job, "changes")
     shown = f"the first {len(rows):,} of {plan.requests:,} changes" if plan.requests > len(rows) else "all changes"
-    lines += ["", f"As a table, {shown}: [{table}](/artifacts/key/{table})."] if rows else []
-    lines += ["", f"What came of them, entry by entry: `provisor log {plan.job} --cycle {cycle}`."] if rows else []
-    create_markdown_artifact("\n".join(lines), key=key_of(plan.job, "plan"), description=f"Plan of {plan.job}")
     if rows:
-        create_table_artifact(rows, key=table, description=f"Plan of {plan.job}: {shown}")
+        look = code(f"provisor log {plan.job} --cycle {cycle}")
+        lines += [NOTHING, Markdown("As a table, {}: {}.").format(shown, link(table, f"/artifacts/key/{table}"))]
+        lines += [NOTHING, Markdown("What came of them, entry by entry: {}.").format(look)]
+    publish_page(lines, key=key_of(plan.job, "plan"), about=f"Plan of {plan.job}")
+    if rows:
+        publish_table(rows, key=table, about=f"Plan of {plan.job}: {shown}")
 
 
-def _guards(checked: Checked) -> list[str]:
+def _guards(checked: Checked) -> list[Markdown]:
     if not checked.verdicts and not checked.waiting:
         return []
-    lines = ["", "## Held back by guards", "", *(f"> {verdict.sentence}\n" for verdict in checked.verdicts)]
+    lines = [NOTHING, Markdown("## Held back by guards"), NOTHING]
+    for verdict in checked.verdicts:
+        lines += [Markdown("> {}").format(verdict.sentence), NOTHING]
     if checked.verdicts:
-        lines += ["| guard | about | counted | of | allowed | held |", "| --- | --- | ---: | ---: | --- | ---: |"]
+        lines += [row("guard", "about", "counted", "of", "allowed", "held")]
+        lines += [Markdown("| --- | --- | ---: | ---: | --- | ---: |")]
         lines += [_verdict_row(verdict) for verdict in checked.verdicts]
     for title, blocks in _alike(checked.staged):
-        lines += ["", f"### held: {title} · {_how_many(blocks)}", "", *_reasons(blocks)]
+        lines += [NOTHING, Markdown("### held: {} · {}").format(title, _how_many(blocks)), NOTHING, *_reasons(blocks)]
     if checked.waiting:
         job = checked.plan.job
-        lines += ["", f"Resume the run to decide, or write `provisor approve {job}` or `provisor reject {job}`."]
+        decide = Markdown("Resume the run to decide, or write {} or {}.")
+        lines += [NOTHING, decide.format(code(f"provisor approve {job}"), code(f"provisor reject {job}"))]
     return lines
 
 
-def _verdict_row(verdict: Verdict) -> str:
-    cells = (
+def _verdict_row(verdict: Verdict) -> Markdown:
+    return row(
         verdict.guard,
-        cell(verdict.subject),
+        verdict.subject,
         f"{verdict.counted:,}",
         f"{verdict.population:,}",
         allowed(verdict.limit),
         f"{verdict.held:,}",
     )
-    return f"| {' | '.join(cells)} |"
 
 
 def _alike(blocks: Sequence[Block]) -> Iterator[tuple[str, list[Block]]]:
@@ -97,14 +101,14 @@ def _how_many(blocks: Sequence[Block]) -> str:
     return f"{members:,} in {_counted(count, 'group')}"
 
 
-def _reasons(blocks: Sequence[Block]) -> list[str]:
+def _reasons(blocks: Sequence[Block]) -> list[Markdown]:
     """The reasons of changes as a list, the most frequent first."""
     counts: Counter[str] = Counter()
     for block in blocks:
         counts.update({str(reason): int(count) for reason, count in block.table["reason"].value_counts().items()})
-    lines = [f"- {count:,} × {reason}" for reason, count in counts.most_common(_REASONS)]
+    lines = [Markdown("- {:,} × {}").format(count, reason) for reason, count in counts.most_common(_REASONS)]
     more = len(counts) - len(lines)
-    return [*lines, f"- and {more:,} other reasons"] if more > 0 else lines
+    return [*lines, Markdown("- and {:,} other reasons").format(more)] if more > 0 else lines
 
 
 def _rows(checked: Checked) -> Iterator[dict[str, str]]:
@@ -112,12 +116,12 @@ def _rows(checked: Checked) -> Iterator[dict[str, str]]:
     for held, blocks in (("held: ", checked.staged), ("", checked.blocks)):
         for block in blocks:
             head = block.table.head(HEAD)[["label", "anchor", "reason"]].astype(str)
-            for row, (label, anchor, reason) in enumerate(head.itertuples(index=False)):
+            for place, (label, anchor, reason) in enumerate(head.itertuples(index=False)):
                 yield {
                     "what": f"{held}{_what(block)}",
                     "entry": f"{label} ({anchor})",
                     "why": reason,
-                    "attributes": _touched(block, row),
+                    "attributes": _touched(block, place),
                 }
 
 
@@ -147,25 +151,24 @@ def publish_report(report: CycleReport, cycles: Sequence[Cycle] = ()) -> None:
 
     ``cycles``: the job's last ones, the newest first, for the chart.
     """
-    from prefect.artifacts import create_markdown_artifact
     from prefect.context import FlowRunContext
 
     if FlowRunContext.get() is None:
         return
-    page = "\n".join(_page(report, cycles))
-    create_markdown_artifact(page, key=key_of(report.job, "cycle"), description=report.message)
+    publish_page(_page(report, cycles), key=key_of(report.job, "cycle"), about=report.message)
     _publish_failures(report)
 
 
-def _page(report: CycleReport, cycles: Sequence[Cycle]) -> list[str]:
-    """The cycle's page in Markdown."""
-    lines = [f"> {report.standing}", ""] if report.standing else []
-    lines += ["| what | count |", "| --- | ---: |"]
-    lines += [f"| {spoken(name)} | {count:,} |" for name, count in report.counts.items() if count]
-    lines += [f"| unchanged | {report.unchanged:,} |"]
+def _page(report: CycleReport, cycles: Sequence[Cycle]) -> list[Markdown]:
+    """The cycle's page."""
+    lines = [Markdown("> {}").format(report.standing), NOTHING] if report.standing else []
+    lines += table_head("what", "count", numbers=1)
+    lines += [row(spoken(name), f"{count:,}") for name, count in report.counts.items() if count]
+    lines += [row("unchanged", f"{report.unchanged:,}")]
     if len(cycles) > 1:
-        lines += ["", f"## Changes per cycle, the last {min(len(cycles), CHARTED)}", ""]
-        lines += [f"![Changes per cycle]({chart_address(cycles[:CHARTED])})"]
+        last = min(len(cycles), CHARTED)
+        lines += [NOTHING, Markdown("## Changes per cycle, the last {}").format(last), NOTHING]
+        lines += [drawing("Changes per cycle", draw(cycles[:CHARTED]))]
     for title, sentences in (
         ("Held back by guards", report.guards),
         ("Data checks", _findings(report)),
@@ -173,14 +176,15 @@ def _page(report: CycleReport, cycles: Sequence[Cycle]) -> list[str]:
         ("How the target was seen", [report.seen] if report.seen else []),
     ):
         if sentences:
-            lines += ["", f"## {title}", "", *(f"- {sentence}" for sentence in sentences)]
+            lines += [NOTHING, Markdown("## {}").format(title), NOTHING]
+            lines += [Markdown("- {}").format(sentence) for sentence in sentences]
     if report.seconds:
-        lines += ["", "## Time", "", "| part | seconds |", "| --- | ---: |"]
-        lines += [f"| {part} | {seconds:.1f} |" for part, seconds in report.seconds.items()]
-    lines += ["", "## Look further", ""]
+        lines += [NOTHING, Markdown("## Time"), NOTHING, *table_head("part", "seconds", numbers=1)]
+        lines += [row(part, f"{seconds:.1f}") for part, seconds in report.seconds.items()]
+    lines += [NOTHING, Markdown("## Look further"), NOTHING]
     lines += _links(report)
-    lines += [f"- every change: `provisor log {report.job} --cycle {report.cycle}`"]
-    lines += [f"- how the job stands: `provisor status {report.job}`"]
+    lines += [Markdown("- every change: {}").format(code(f"provisor log {report.job} --cycle {report.cycle}"))]
+    lines += [Markdown("- how the job stands: {}").format(code(f"provisor status {report.job}"))]
     return lines
 
 
@@ -190,33 +194,47 @@ def _findings(report: CycleReport) -> list[str]:
     return [*report.news, *([f"As in the last cycle, {as_before:,} more do not hold."] if as_before else [])]
 
 
-def _links(report: CycleReport) -> Iterator[str]:
+def _links(report: CycleReport) -> Iterator[Markdown]:
     """The cycle's pages: as links where they are served, else as paths."""
     for name, address, path in (
         ("the report of the run", report.page_address, report.page),
         ("the Data Docs of the run", report.docs_address, report.docs),
     ):
         if address:
-            yield f"- [{name}]({address})"
+            yield Markdown("- {}").format(link(name, address))
         elif path:
-            yield f"- {name}: `{path}`"
+            yield Markdown("- {}: {}").format(name, code(path))
 
 
 def _publish_failures(report: CycleReport) -> None:
-    from prefect.artifacts import create_table_artifact
-
     codes = Counter(str(item.code or "") for item in report.failures)
     codes.update(str(item.code) for item in report.held)
     if codes:
         # Messages may hold what a target said about people: they are in the provisioning log only.
         table = [{"code": code, "entries": count, "what to do": _advice(code)} for code, count in codes.most_common()]
-        description = "What failed or was held, by code"
-        create_table_artifact(table, key=key_of(report.job, "failures"), description=description)
+        publish_table(table, key=key_of(report.job, "failures"), about="What failed or was held, by code")
 
 
 def _advice(code: str) -> str:
     advice = advice_for(code)
     return advice.action if advice is not None else ""
+
+
+def publish_page(lines: Sequence[Markdown], *, key: str, about: str) -> None:
+    """A page as an artifact of the run: every page of ours comes by here. ``about``: said above it."""
+    from prefect.artifacts import create_markdown_artifact
+
+    create_markdown_artifact(page(lines), key=key, description=markdown(about))
+
+
+def publish_table(rows: Sequence[Mapping[str, object]], *, key: str, about: str) -> None:
+    """A table as an artifact of the run; its cells are text, never Markdown."""
+    from prefect.artifacts import create_table_artifact
+
+    seen = [
+        {name: printable(value) if isinstance(value, str) else value for name, value in one.items()} for one in rows
+    ]
+    create_table_artifact(seen, key=key, description=markdown(about))
 
 
 def begin_progress(job: str, total: int, *, left: str = "") -> UUID:
@@ -240,8 +258,3 @@ def move_progress(artifact: UUID, done: int, total: int, *, left: str = "") -> N
 def key_of(job: str, what: str) -> str:
     """Artifact keys hold lower-case letters, digits and hyphens only."""
     return "".join(letter if letter.isalnum() and letter.isascii() else "-" for letter in f"{job}-{what}".lower())
-
-
-def cell(text: Any) -> str:
-    """A text as a cell of a Markdown table."""
-    return str(text).replace("|", "\\|").replace("\n", " ").replace("<", "&lt;")

@@ -1,6 +1,5 @@
-"""A small chart of a job's last cycles, as an image that stands in its own address: no file, no network."""
+"""A small chart of a job's last cycles."""
 
-import base64
 from collections.abc import Sequence
 from html import escape
 
@@ -15,11 +14,6 @@ _GROUPS = (
 """What is drawn on top of each other: name, colour, counts of a cycle."""
 
 _WIDTH, _HEIGHT, _LEFT, _TOP, _BOTTOM = 720, 220, 64, 34, 24
-
-
-def chart_address(cycles: Sequence[Cycle]) -> str:
-    """``data:image/svg+xml;base64,…``: bars of what each cycle did, the oldest first. ``cycles``: newest first."""
-    return f"data:image/svg+xml;base64,{base64.b64encode(draw(cycles).encode()).decode()}"
 
 
 def draw(cycles: Sequence[Cycle]) -> str:

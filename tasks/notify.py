@@ -21,6 +21,7 @@ from tasks.escrow import Failed
 from tasks.job import Job
 from tasks.ledger import Cycle, CycleState, Ledger, Pause, Quarantine, Staged, StagedState
 from tasks.mapping import Held
+from tasks.printable import printable
 from tasks.quarantine import pause_sentence, quarantine_sentence
 from tasks.report import COUNT_OF, CycleReport, spoken
 
@@ -68,13 +69,13 @@ def quarantined(ledger: Ledger, job: Job, quarantine: Quarantine | None, *, now:
     ended = quarantine.next_attempt is None
     title = f"{job.name}: no longer tried" if ended else f"{job.name}: in quarantine ({quarantine.reason})"
     body = quarantine_sentence(job.name, quarantine)
-    _tell(ledger, job, QUARANTINE, f"{quarantine.reason} {ended}", title, body, now=now)
+    _tell(ledger, job, QUARANTINE, f"{quarantine.reason} {ended}", title, [body], now=now)
 
 
 def paused(ledger: Ledger, job: Job, pause: Pause, *, now: datetime) -> None:
     """Tells that Provisor has paused a job by itself."""
     body = pause_sentence(job.name, pause)
-    _tell(ledger, job, PAUSE, pause.since.isoformat(), f"{job.name}: paused", body, now=now)
+    _tell(ledger, job, PAUSE, pause.since.isoformat(), f"{job.name}: paused", [body], now=now)
 
 
 def staged(ledger: Ledger, job: Job, items: Sequence[Staged], *, now: datetime) -> None:
@@ -91,7 +92,7 @@ def staged(ledger: Ledger, job: Job, items: Sequence[Staged], *, now: datetime) 
     if len(items) > _LISTED:
         lines.append(f"- and {len(items) - _LISTED:,} more")
     lines += ["", f"Nothing of this is done before somebody decides: provisor approve {job.name}, or provisor reject"]
-    _tell(ledger, job, STAGED, digest, f"{job.name}: {len(items):,} wait for approval", "\n".join(lines), now=now)
+    _tell(ledger, job, STAGED, digest, f"{job.name}: {len(items):,} wait for approval", lines, now=now)
 
 
 def troubled(ledger: Ledger, job: Job, trouble: Trouble | None, ended: Cycle, *, now: datetime) -> None:
@@ -101,7 +102,7 @@ def troubled(ledger: Ledger, job: Job, trouble: Trouble | None, ended: Cycle, *,
     """
     if trouble is None:
         if ledger.told(job.name, TROUBLE) is not None:
-            send(job, f"{job.name}: all is well again", f"Cycle {ended.number} of {job.name} had no failures.")
+            send(job, f"{job.name}: all is well again", [f"Cycle {ended.number} of {job.name} had no failures."])
             ledger.tell_once(job.name, TROUBLE, None, now=now)
         return
     report = trouble.report
@@ -109,7 +110,7 @@ def troubled(ledger: Ledger, job: Job, trouble: Trouble | None, ended: Cycle, *,
     _tell(ledger, job, TROUBLE, trouble.sort, title, _troubled(report), now=now)
 
 
-def _troubled(report: CycleReport) -> str:
+def _troubled(report: CycleReport) -> list[str]:
     """The body of a notice about a cycle; what a target says about people stays in the log."""
     codes = _codes(report)
     lines = [f"Cycle {report.cycle} of {report.job} ({report.kind}). {report.message}", ""]
@@ -119,7 +120,7 @@ def _troubled(report: CycleReport) -> str:
     lines += [""] if codes else []
     lines += [f"Report: {report.page_address}"] if report.page_address else []
     lines += [f"Who, and why: provisor log {report.job} --cycle {report.cycle}"]
-    return "\n".join([*lines, "", "As long as cycles fail in the same way, this is not told again."])
+    return [*lines, "", "As long as cycles fail in the same way, this is not told again."]
 
 
 def weekly(ledger: Ledger, job: Job, *, now: datetime, pages: str = "") -> None:
@@ -150,9 +151,9 @@ def _stands_still(job: str, ledger: Ledger, *, before: datetime) -> str:
     return quarantine_sentence(job, quarantine) if quarantine is not None and quarantine.began < before else ""
 
 
-def _week(job: Job, ledger: Ledger, cycles: Sequence[Cycle], pages: str, *, now: datetime) -> str:
-    lines = [f"{reason}\n"] if (reason := _stands_still(job.name, ledger, before=now)) else []
-    return "\n".join([*lines, *(_done_in(cycles) if cycles else ["No cycle ran."]), *_waiting(job, ledger, pages)])
+def _week(job: Job, ledger: Ledger, cycles: Sequence[Cycle], pages: str, *, now: datetime) -> list[str]:
+    lines = [reason, ""] if (reason := _stands_still(job.name, ledger, before=now)) else []
+    return [*lines, *(_done_in(cycles) if cycles else ["No cycle ran."]), *_waiting(job, ledger, pages)]
 
 
 def _done_in(cycles: Sequence[Cycle]) -> list[str]:
@@ -174,15 +175,19 @@ def _waiting(job: Job, ledger: Ledger, pages: str) -> list[str]:
     return [*lines, f"Everything that was done: provisor log {job.name} --since 7d"]
 
 
-def send(job: Job, title: str, body: str) -> bool:
-    """Sends a notice to every address of the job; True when one of them took it. What fails is logged, never raised."""
+def send(job: Job, title: str, lines: Sequence[str]) -> bool:
+    """Sends a notice to every address of the job; True when one of them took it. What fails is logged, never raised.
+
+    ``lines``: the body; whatever is in a line stays in it.
+    """
+    title, body = printable(title), "\n".join(map(printable, lines))
     took = [_send_one(job, number, title, body) for number in range(len(job.notify))]
     return any(took)
 
 
-def _tell(ledger: Ledger, job: Job, topic: str, said: str, title: str, body: str, *, now: datetime) -> None:
+def _tell(ledger: Ledger, job: Job, topic: str, said: str, title: str, lines: Sequence[str], *, now: datetime) -> None:
     """Sends what people have not been told yet. What nobody took counts as not told."""
-    if job.notify and ledger.tell_once(job.name, topic, said, now=now) and not send(job, title, body):
+    if job.notify and ledger.tell_once(job.name, topic, said, now=now) and not send(job, title, lines):
         ledger.tell_once(job.name, topic, None, now=now)
 
 

@@ -15,6 +15,7 @@ from tasks.escrow import Failed
 from tasks.job import Limit
 from tasks.ledger import CycleKind, CycleState
 from tasks.mapping import Held
+from tasks.printable import printable
 
 if TYPE_CHECKING:
     from prefect.client.schemas.objects import State
@@ -98,7 +99,10 @@ class CycleReport:
 
     @property
     def message(self) -> str:
-        """One sentence about how the cycle ended."""
+        """One sentence about how the cycle ended; printable."""
+        return printable(self._ending())
+
+    def _ending(self) -> str:
         done = ", ".join(f"{count:,} {spoken(name)}" for name, count in self.counts.items() if count and name in _DONE)
         what = f"{done}." if done else "nothing to do."
         match self.state:

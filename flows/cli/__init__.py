@@ -14,7 +14,7 @@ import typer
 from typer.core import TyperGroup
 
 from connectors.errors import FatalError, ProvisorError
-from flows.cli.answering import INTERRUPTED, STOPPED, WRONG, complain
+from flows.cli.answering import INTERRUPTED, STOPPED, WRONG, complain, complain_at_length
 from flows.cli.deciding import approve, pause, reject, restart, resume
 from flows.cli.looking import diff, docs, history, log, report, status, why
 from flows.cli.making import check, connectors, demo, explain, import_entra, probe, schema
@@ -84,7 +84,7 @@ def main() -> None:
     except FatalError as error:
         complain(str(error), STOPPED)
     except ProvisorError as error:
-        complain(_spoken(error), _status_of(error))
+        complain_at_length(_spoken(error), _status_of(error))
     except KeyboardInterrupt:
         complain("Interrupted.", INTERRUPTED)
 
@@ -96,12 +96,12 @@ def _status_of(error: ProvisorError) -> int:
     return WRONG if isinstance(error, JobError | ExpressionError) else STOPPED
 
 
-def _spoken(error: ProvisorError) -> str:
+def _spoken(error: ProvisorError) -> list[str]:
     """The error's sentence; problems of a job file with their columns, and a caret where one shows the place."""
     from tasks.job import JobError
 
     if not isinstance(error, JobError):
-        return str(error)
+        return [str(error)]
     lines = []
     for problem in error.problems:
         line = str(problem)
@@ -109,4 +109,4 @@ def _spoken(error: ProvisorError) -> str:
             at = f"{problem.file}:{problem.line}:"
             line = line.replace(at, f"{at}{problem.column}:", 1)
         lines += [line, *(f"    {mark}" for mark in problem.caret.splitlines())]
-    return "\n".join(lines)
+    return lines

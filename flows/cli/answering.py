@@ -2,24 +2,38 @@
 
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from typing import NoReturn
+
+from flows.show.json_out import json_out
+from tasks.printable import printable
 
 STOPPED, WRONG, INTERRUPTED = 4, 2, 130
 """Exit statuses: stopped or quarantined; the job file or the command is wrong; a person interrupted it."""
 
 
+def say(*sentences: str, stderr: bool = False) -> None:
+    """Each sentence on a line of its own; whatever is in it stays there."""
+    print(*map(printable, sentences), sep="\n", file=sys.stderr if stderr else sys.stdout)
+
+
 def complain(message: str, status: int) -> NoReturn:
     """Ends the command with a sentence on standard error."""
-    print(message, file=sys.stderr)  # noqa: T201 (this is the command line)
+    complain_at_length([message], status)
+
+
+def complain_at_length(lines: Iterable[str], status: int) -> NoReturn:
+    """Ends the command with lines of ours on standard error, as problems with a caret below each."""
+    say(*lines, stderr=True)
     sys.exit(status)
 
 
 def write(document: bytes) -> None:
     """The one document on standard output."""
-    sys.stdout.buffer.write(document.rstrip(b"\n") + b"\n")
-    sys.stdout.buffer.flush()
+    out = json_out()
+    out.write(document.rstrip(b"\n") + b"\n")
+    out.flush()
 
 
 @contextmanager

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from flows.cli.answering import WRONG, complain, write
+from flows.cli.answering import WRONG, complain, say, write
 from flows.cli.arguments import By, JobName, Json, Only, Until, Why, known_job
 
 
@@ -58,7 +58,7 @@ def _decide(
     if as_json:
         write(orjson.dumps({"job": name, "decided": [staged_json(one) for one in decided], "next": run}))
     else:
-        print(decision_sentence(decided, name, run))  # noqa: T201 (this is the command line)
+        say(decision_sentence(decided, name, run))
 
 
 def restart(
@@ -98,7 +98,7 @@ def restart(
     if as_json:
         write(orjson.dumps(restarted.as_json()))
     else:
-        print("\n".join(restarted.sentences))  # noqa: T201 (this is the command line)
+        say(*restarted.sentences)
 
 
 def pause(job: JobName, why: Why = "", by: By = None) -> None:
@@ -108,7 +108,7 @@ def pause(job: JobName, why: Why = "", by: By = None) -> None:
     from flows.decisions.staged import login_name
 
     with open_ledger() as ledger:
-        print(maintain.pause(ledger, known_job(ledger, job), who=by or login_name(), why=why, now=now()))  # noqa: T201
+        say(maintain.pause(ledger, known_job(ledger, job), who=by or login_name(), why=why, now=now()))
 
 
 def resume(job: JobName) -> None:
@@ -117,4 +117,4 @@ def resume(job: JobName) -> None:
     from flows.decisions import maintenance as maintain
 
     with open_ledger() as ledger:
-        print(maintain.resume(ledger, known_job(ledger, job), now=now()))  # noqa: T201 (this is the command line)
+        say(maintain.resume(ledger, known_job(ledger, job), now=now()))

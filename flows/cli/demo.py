@@ -14,12 +14,12 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from rich.console import Console
 from rich.markup import escape
 from rich.rule import Rule
 
 from connectors.errors import SettingsError, UnreachableError
 from flows.serve import local_api
+from flows.show.console import Terminal
 
 SHIPPED = Path(__file__).parents[1] / "jobs"
 JOB = "hr-to-scim"
@@ -33,7 +33,7 @@ def run_demo(folder: Path) -> int:
     folder = folder.absolute()
     _make_folder(folder)
     os.environ["PROVISOR_HOME"] = str(folder / "state")
-    from flows.show.plan import console
+    from flows.show.console import console
 
     out = console()
     out.print(f"Everything of this demo lies in [bold]{escape(str(folder))}[/].")
@@ -44,7 +44,7 @@ def run_demo(folder: Path) -> int:
     return status
 
 
-def _play(out: Console, job: Path, folder: Path, api_ready: Callable[[], None]) -> int:
+def _play(out: Terminal, job: Path, folder: Path, api_ready: Callable[[], None]) -> int:
     _title(out, "Day one: the HR export has 1,000 people, the app has nobody. This is the plan")
     _show_plan(out, job)
     _title(out, "Carry it out, as a Prefect flow run")
@@ -58,7 +58,7 @@ def _play(out: Console, job: Path, folder: Path, api_ready: Callable[[], None]) 
     return max(status, _cycle(job, api_ready))
 
 
-def _show_plan(out: Console, job: Path) -> None:
+def _show_plan(out: Terminal, job: Path) -> None:
     from flows.cli.here import decide_now
     from flows.show.plan import show_plan
     from tasks.job import load_job
@@ -72,7 +72,7 @@ def _cycle(job: Path, api_ready: Callable[[], None]) -> int:
     return run_cycle(job, "auto", api_ready=api_ready).exit_status
 
 
-def _title(out: Console, text: str) -> None:
+def _title(out: Terminal, text: str) -> None:
     out.print()
     out.print(Rule(f"[bold]{text}[/]", align="left"))
 
@@ -142,7 +142,7 @@ def _wait_for(server: "subprocess.Popen[bytes]", port: int, folder: Path) -> Non
     raise UnreachableError(f"The demo's SCIM server did not start; its words are in {folder / 'server.log'}.")
 
 
-def _tell_where(out: Console, folder: Path) -> None:
+def _tell_where(out: Terminal, folder: Path) -> None:
     here = f"PROVISOR_HOME={escape(str(folder / 'state'))}"
     out.print()
     out.print(Rule("[bold]Where to look[/]", align="left"))

@@ -12,7 +12,7 @@ from flows.cycle.preview import Decision, preview
 from flows.cycle.sight import CycleChoice, kind_of_cycle
 from flows.cycle.systems import now, open_ledger, open_systems
 from flows.cycle.undo import Wishes, decide_undo
-from flows.show.plan import console
+from flows.show.console import console
 from tasks.expressions import Context
 from tasks.job import Job, JobError, load_job
 from tasks.ledger import CycleKind, Ledger

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from flows.cli.answering import WRONG, complain, write
+from flows.cli.answering import WRONG, complain, say, write
 from flows.cli.arguments import JobFile, JobName, Json, known_job, load, one_of
 
 
@@ -29,16 +29,19 @@ def status(
     import orjson
 
     from flows.cycle.systems import open_ledger
-    from flows.show.plan import console
-    from flows.show.status import job_status, show_status
+    from flows.show.console import console
+    from flows.show.status import job_status, ledger_status, show_ledger, show_status
 
     with open_ledger() as ledger:
         names = [known_job(ledger, job)] if job else ledger.jobs()
         found = [job_status(ledger, name) for name in names]
+        where = ledger_status(ledger)
     if as_json:
         write(orjson.dumps(found))
         return
-    show_status(console(), found)
+    out = console()
+    show_status(out, found)
+    show_ledger(out, where)
 
 
 def log(
@@ -65,8 +68,9 @@ def log(
     """Show the provisioning log: what was done, or not done, to whom, when and why."""
     from connectors.errors import ErrorCode
     from flows.cycle.systems import now, open_ledger
+    from flows.show.console import console
+    from flows.show.json_out import json_out
     from flows.show.log import MomentError, export_csv, parse_moment, show_log, write_csv, write_json
-    from flows.show.plan import console
     from tasks.ledger import LogAction, LogStatus
 
     if out is not None and form is LogFormat.JSON:
@@ -90,9 +94,9 @@ def log(
             limit=limit or (100 if as_table else None),
         )
         if out is not None:
-            print(f"{export_csv(out, chunks):,} lines written to {out}.")  # noqa: T201 (this is the command line)
+            say(f"{export_csv(out, chunks):,} lines written to {out}.")
         elif form is LogFormat.JSON:
-            write_json(sys.stdout.buffer, chunks)
+            write_json(json_out(), chunks)
         elif form is LogFormat.CSV:
             write_csv(sys.stdout, chunks)
         else:
@@ -111,7 +115,7 @@ def why(
     import orjson
 
     from flows.cycle.systems import now, open_ledger
-    from flows.show.plan import console
+    from flows.show.console import console
     from flows.show.why import AmbiguousError, gather
     from flows.show.why_page import as_json as page
     from flows.show.why_page import show
@@ -138,8 +142,8 @@ def diff(
     """Show what one cycle wanted of the target otherwise than another: who joined, left and changed how."""
     import orjson
 
+    from flows.show.console import console
     from flows.show.history import HistoryError, diff_cycles, show_diff
-    from flows.show.plan import console
 
     try:
         found = diff_cycles(_known(job), first, second)
@@ -162,8 +166,8 @@ def history(
     import orjson
 
     from flows.cycle.systems import open_ledger
+    from flows.show.console import console
     from flows.show.history import HistoryError, life_of, show_life
-    from flows.show.plan import console
 
     with open_ledger() as ledger:
         try:
@@ -224,7 +228,7 @@ def _show_page(page: Path, *, open_it: bool) -> None:
     if not address and (up := find_server(home())) is not None:
         address = address_of(page, base=up.pages)
     address = address or page.as_uri()
-    print(address)  # noqa: T201 (this is the command line)
+    say(address)
     if open_it:
         import webbrowser
 

@@ -1,12 +1,11 @@
 """Commands for whoever makes a job: checking and explaining it, what it may hold, where it may come from."""
 
-import sys
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from flows.cli.answering import WRONG, complain, write
+from flows.cli.answering import WRONG, complain, complain_at_length, say, write
 from flows.cli.arguments import JobFile, Json, load
 
 
@@ -16,7 +15,7 @@ def check(job: JobFile, as_json: Json = False) -> None:
     from rich.markup import escape
 
     from flows.cycle.systems import open_systems
-    from flows.show.plan import console
+    from flows.show.console import console
     from tasks.agreement import check_agreement, doubts_about
     from tasks.extract import survey
 
@@ -37,7 +36,7 @@ def check(job: JobFile, as_json: Json = False) -> None:
     for found in doubts:
         out.print(f"[yellow]![/] {escape(str(found))}")
     for side, answer in answers.items():
-        out.print(f"[green]✓[/] {side}: {answer}", markup=True)
+        out.print(f"[green]✓[/] {side}: {escape(answer)}")
     out.print("[green]✓[/] every mapping, filter and matching rule agrees with both systems")
 
 
@@ -67,7 +66,7 @@ def probe(
         write(orjson.dumps(as_document(probed, path)))
     else:
         show_probed(probed)
-        print(f"\nThe profile is in {path}. Cycles of this job go by it.", file=sys.stderr)  # noqa: T201
+        say("", f"The profile is in {path}. Cycles of this job follow it.", stderr=True)
     raise typer.Exit(1 if probed.left_behind else 0)
 
 
@@ -126,7 +125,7 @@ def explain(
     except WrongRequestError as error:
         if as_json:
             write_json(error.as_json())
-        complain(str(error), WRONG)
+        complain_at_length(str(error).split("\n"), WRONG)
     raise typer.Exit(status)
 
 
@@ -143,7 +142,7 @@ def import_entra(
     try:
         run_import(schema_file, out)
     except EntraSchemaError as error:
-        complain(str(error), WRONG)
+        complain_at_length(str(error).split("\n"), WRONG)
 
 
 def schema(
@@ -166,7 +165,8 @@ def connectors(as_json: Json = False) -> None:
     import orjson
 
     from connectors.registry import find, names
-    from flows.show.plan import console, show_table, table
+    from flows.show.console import console
+    from flows.show.plan import show_table, table
 
     found = [find(name) for name in names()]
     if as_json:

@@ -1,6 +1,5 @@
 """Commands that decide or do something about accounts: plan, run, apply, undo, on-demand."""
 
-import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from enum import StrEnum
@@ -9,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
 
-from flows.cli.answering import INTERRUPTED, WRONG, complain, standard_output_for, write
+from flows.cli.answering import INTERRUPTED, WRONG, complain, say, standard_output_for, write
 from flows.cli.arguments import JobFile, Json, length, load, moment
 
 if TYPE_CHECKING:
@@ -58,18 +57,21 @@ def plan(
 
         made = write_plan_file(out, decision, loaded, job_file=job, life=life, now=now())
         until = f"until {made.expires_at:%Y-%m-%d %H:%M} UTC"
-        print(f"The plan is in {out}. Apply it {until}: provisor apply {out}", file=sys.stderr)  # noqa: T201
+        say(f"The plan is in {out}. Apply it {until}: provisor apply {out}", stderr=True)
     _show_decision(decision, as_json=as_json, limit=None if full else 5)
     raise typer.Exit(3 if decision.checked.waiting else 0)
 
 
 def _show_decision(decision: "Decision", *, as_json: bool, limit: int | None) -> None:
-    from flows.show.plan import console, show_plan
+    from flows.show.console import console
+    from flows.show.json_out import json_out
+    from flows.show.plan import show_plan
     from flows.show.plan_json import write_plan
 
     if as_json:
-        write_plan(sys.stdout.buffer, decision)
-        sys.stdout.buffer.flush()
+        out = json_out()
+        write_plan(out, decision)
+        out.flush()
     else:
         show_plan(console(), decision, limit=limit)
 
@@ -203,7 +205,7 @@ def _say_paused(job: str) -> None:
     with open_ledger() as ledger:
         pause = ledger.paused(job)
     if pause is not None:
-        print(pause_sentence(job, pause))  # noqa: T201 (this is the command line)
+        say(pause_sentence(job, pause))
 
 
 def _end(report: "CycleReport", *, as_json: bool) -> NoReturn:
@@ -238,8 +240,8 @@ def on_demand(
     from flows.cycle.home import home
     from flows.cycle.on_demand_steps import UnknownEntryError
     from flows.serve import local_api
+    from flows.show.console import console
     from flows.show.on_demand import preview_on_demand, show_page
-    from flows.show.plan import console
 
     loaded = load(job)
     try:

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from flows.cli.answering import WRONG, complain
+from flows.cli.answering import WRONG, complain, say
 
 Folder = Annotated[Path, typer.Argument(metavar="[FOLDER]", help="Where the job files are; here without it.")]
 
@@ -55,4 +55,4 @@ def deploy(
         if own:
             find_the_dead()
         for sentence in deploy_folder(folder).sentences:
-            print(sentence)  # noqa: T201 (this is the command line)
+            say(sentence)

@@ -16,7 +16,8 @@ from flows.cycle.running import stopped, story
 from flows.cycle.scheduled import stand_aside
 from flows.cycle.systems import open_ledger
 from flows.decisions.approval import ask, close_waiting, take_answer
-from tasks.job import load_job
+from flows.decisions.own_job import own_job
+from tasks.printable import printable
 from tasks.report import QUARANTINED, STOPPED, WAITING
 
 
@@ -24,14 +25,14 @@ def attended(path: Path, cycle: Callable[[], State]) -> State:
     """Runs a cycle of a job, if one is to be run now; gives the run's final state. Raises: Pause, when it waits."""
     logging.getLogger("prefect.task_runs").addFilter(_is_news)
     try:
-        job = load_job(path)
+        job = own_job(path)
         taken = take_answer(job)
     except ProvisorError as error:
         return stopped(error)
     if taken.sentence:
         story().info("%s", taken.sentence)
     if not taken.goes_on:
-        return Completed(name="Rejected", message=taken.sentence)
+        return Completed(name="Rejected", message=printable(taken.sentence))
     if not taken.answered and (aside := stand_aside(job)) is not None:
         return aside
     state = cycle()

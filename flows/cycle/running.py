@@ -64,6 +64,7 @@ from tasks.lost import settle_attempts
 from tasks.mapping import Held
 from tasks.plan import EntryPlan
 from tasks.plan.blocks import Drifted
+from tasks.printable import printable
 from tasks.quarantine import Tally, refuse_paused
 from tasks.report import COUNT_OF, QUARANTINED, STOPPED, CycleReport, final_state
 from tasks.snapshots import Side
@@ -191,7 +192,7 @@ class Running:
         story().info("Planned: %s. %s entries are as they should be.", counts, f"{_unchanged(decision):,}")
         news = decision.news
         for finding in news:
-            story().warning(finding.sentence)
+            story().warning("%s", finding.sentence)
         if as_before := len(decision.findings) - len(news):
             story().info("Data checks that do not hold, as in the last cycle: %d.", as_before)
         for verdict in decision.checked.verdicts:
@@ -422,7 +423,7 @@ def stopped(error: ProvisorError) -> State[Any]:
         return skipped(str(error))
     _try_once_only()
     name = QUARANTINED if isinstance(error, JobQuarantinedError) else STOPPED
-    return FailedState(name=name, message=str(error), data=error)
+    return FailedState(name=name, message=printable(str(error)), data=error)
 
 
 def ended(report: CycleReport | None) -> State[Any]:

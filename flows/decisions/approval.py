@@ -37,6 +37,8 @@ from flows.show.picture import spoken
 from tasks.artifacts import key_of
 from tasks.job import Job
 from tasks.ledger import Ledger, Staged, StagedState
+from tasks.markdown import NOTHING, Markdown, code, page, row, table_head
+from tasks.printable import printable
 from tasks.report import WAITING
 
 DECIDE = "decide"
@@ -190,36 +192,34 @@ def _choices(items: Sequence[Staged]) -> dict[str, list[Staged]]:
         for one in items:
             by_kind.setdefault(f"{one.action} {one.kind}", []).append(one)
         return {f"{name} ({len(some):,})": some for name, some in sorted(by_kind.items())}
-    return {_called(one): [one] for one in items}
+    chosen: dict[str, list[Staged]] = {}
+    for one in items:
+        chosen.setdefault(_called(one), []).append(one)
+    return chosen
 
 
 def _called(one: Staged) -> str:
-    return (
-        f"{one.action} {one.kind} {one.label} ({one.anchor})" if one.label else f"{one.action} {one.kind} {one.anchor}"
-    )
+    return printable(f"{one.action} {one.kind} " + (f"{one.label} ({one.anchor})" if one.label else one.anchor))
 
 
-def _description(question: Question, deadline: datetime) -> str:
+def _description(question: Question, deadline: datetime) -> Markdown:
     """What the form is about, in Markdown: the numbers, why they are held, and the first entries."""
     items = question.items
-    lines = [
-        f"**{len(items):,} changes of {question.job.name} are held by its guards.** Nothing of them is done yet.",
-        "",
-    ]
-    lines += ["| what | how many |", "| --- | ---: |"]
-    lines += [f"| {name} | {count:,} |" for name, count in counted(items).items()]
-    lines += ["", *(f"- {guard}" for guard in dict.fromkeys(one.guard for one in items if one.guard)), ""]
-    lines += [f"Held since {min(one.since for one in items):%Y-%m-%d %H:%M} UTC:", ""]
-    lines += [f"- {_called(one)}" for one in items[:_LISTED]]
+    held = Markdown("**{:,} changes of {} are held by its guards.** None of them is done yet.")
+    lines = [held.format(len(items), question.job.name), NOTHING, *table_head("what", "how many", numbers=1)]
+    lines += [row(name, f"{count:,}") for name, count in counted(items).items()]
+    guards = dict.fromkeys(one.guard for one in items if one.guard)
+    lines += [NOTHING, *(Markdown("- {}").format(guard) for guard in guards), NOTHING]
+    lines += [Markdown("Held since {:%Y-%m-%d %H:%M} UTC:").format(min(one.since for one in items)), NOTHING]
+    lines += [Markdown("- {}").format(_called(one)) for one in items[:_LISTED]]
     if len(items) > _LISTED:
-        lines += [f"- and {len(items) - _LISTED:,} more, in the artifact `{key_of(question.job.name, 'changes')}`"]
-    within = spoken(question.job.approval.within)
-    lines += [
-        "",
+        table = code(key_of(question.job.name, "changes"))
+        lines += [Markdown("- and {:,} more, in the artifact {}").format(len(items) - _LISTED, table)]
+    ends = Markdown(
         "What is approved is carried out by a cycle that begins at once. Without an answer until "
-        f"{deadline:%Y-%m-%d %H:%M} UTC it counts as rejected; {within} later it would be asked again.",
-    ]
-    return "\n".join(lines)
+        "{:%Y-%m-%d %H:%M} UTC it counts as rejected; {} later it would be asked again."
+    )
+    return page([*lines, NOTHING, ends.format(deadline, spoken(question.job.approval.within))])
 
 
 # --- answers -------------------------------------------------------------------------------------------------------

@@ -30,6 +30,7 @@ from flows.provision import provision, reconcile
 from flows.serve.jobs_of import jobs_of
 from flows.show.picture import picture, schedule_sentence
 from tasks.job import Job, Schedule
+from tasks.markdown import NOTHING, markdown, page
 
 POOL = "provisor"
 """The work pool whose workers run deployments."""
@@ -195,7 +196,7 @@ def _deploy(client: SyncPrefectClient, job: Job, form: Form, slot: str | None) -
         "parameters": {"job": str(job.file)},
         "parameter_openapi_schema": schema_of(form),
         "enforce_parameter_schema": True,
-        "description": f"{form.says}\n\n{picture(job)}",
+        "description": page([markdown(form.says), NOTHING, picture(job)]),
         "tags": [TAG, f"job:{job.name}"],
         "version": job.fingerprint()[:12],
         "paused": False,

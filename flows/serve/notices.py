@@ -40,7 +40,7 @@ def tell(folder: Path, body: str, subject: str) -> None:
     deployment = subject.partition(":")[0]
     about = [job for job in jobs_of(folder) if deployment == job.name or deployment.startswith(f"{job.name}-")]
     for job in sorted(about, key=lambda job: len(job.name))[-1:]:
-        send(job, subject, body)
+        send(job, subject, body.split("\n"))
 
 
 if __name__ == "__main__":

@@ -11,6 +11,7 @@ from ruamel.yaml.scalarstring import LiteralScalarString
 from flows.serve.deploy import FORMS, POOL, TAG, Form
 from flows.show.picture import picture
 from tasks.job import Job
+from tasks.markdown import NOTHING, markdown, page
 
 _HEAD = """\
 # The deployments of the jobs, for people who run a Prefect server of their own: prefect deploy --all
@@ -46,7 +47,7 @@ def _entry(job: Job, form: Form, folder: Path) -> dict[str, Any]:
     entry: dict[str, Any] = {
         "name": form.name(job),
         "entrypoint": form.entrypoint,
-        "description": LiteralScalarString(f"{form.says}\n\n{picture(shown)}\n"),
+        "description": LiteralScalarString(page([markdown(form.says), NOTHING, picture(shown), NOTHING])),
         "tags": [TAG, f"job:{job.name}"],
         "version": job.fingerprint()[:12],
         "parameters": {"job": file},

@@ -15,7 +15,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from rich.console import Console
 from rich.markup import escape
 
 from connectors.errors import SettingsError
@@ -24,7 +23,7 @@ from flows.serve.jobs_of import refuse_wrong_files
 from flows.serve.local_api import RECORDING, serve, wait_for
 from flows.serve.page_server import serving_pages
 from flows.serve.prefect_home import Address, Keys, announce, find_server, keys_file, keys_of, prefect_folder, withdraw
-from flows.show.plan import console
+from flows.show.console import Terminal, console
 
 PORT = 4200
 RUNS_AT_ONCE = 4
@@ -119,7 +118,7 @@ def _pages(state: Path, port: int, keys: Keys) -> Iterator[str]:
         yield address
 
 
-def _deploy(out: Console, folder: Path) -> None:
+def _deploy(out: Terminal, folder: Path) -> None:
     from connectors.blocks import register
     from flows.serve.automations import tell_people
     from flows.serve.deploy import deploy_folder
@@ -231,7 +230,7 @@ def _interrupt(told: threading.Event) -> None:
         raise KeyboardInterrupt
 
 
-def _wait(out: Console, told: threading.Event, processes: "dict[str, subprocess.Popen[bytes]]", folder: Path) -> int:
+def _wait(out: Terminal, told: threading.Event, processes: "dict[str, subprocess.Popen[bytes]]", folder: Path) -> int:
     """Waits until this process is told to end, or a part of it has ended by itself; gives the exit status."""
     try:
         while not told.wait(1):
@@ -244,9 +243,10 @@ def _wait(out: Console, told: threading.Event, processes: "dict[str, subprocess.
     return 0
 
 
-def _tell(out: Console, url: str, keys: Keys, state: Path) -> None:
+def _tell(out: Terminal, url: str, keys: Keys, state: Path) -> None:
     """Where to look, and how to sign in; the password itself only where a person reads."""
-    out.print(f"\nProvisor is up: [bold]{_page(url)}[/]")
+    out.print()
+    out.print(f"Provisor is up: [bold]{_page(url)}[/]")
     if out.is_terminal:
         out.print(f"Sign in with    [bold]{escape(keys.sign_in)}[/]")
     else:

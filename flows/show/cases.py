@@ -17,11 +17,10 @@ from typing import Annotated, Any
 
 import pandas as pd
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
-from rich.console import Console
-from rich.text import Text
 
 from connectors.contract import Value
-from flows.show.explain import WrongRequestError, console, read_now, shown, write_json
+from flows.show.console import AnyText, Terminal, Text, console
+from flows.show.explain import WrongRequestError, read_now, shown, write_json
 from tasks.expressions import (
     Column,
     Context,
@@ -355,7 +354,7 @@ def run_case_file(path: Path, now: str | None, *, as_json: bool) -> int:
 # --- showing -------------------------------------------------------------------------------------------------------
 
 
-def show_failures(out: Console, path: Path, count: int, failures: Sequence[Failure]) -> None:
+def show_failures(out: Terminal, path: Path, count: int, failures: Sequence[Failure]) -> None:
     """Each failed case with what was expected and what came out, then how many there are."""
     for failure in failures:
         _show_failure(out, failure)
@@ -367,16 +366,16 @@ def show_failures(out: Console, path: Path, count: int, failures: Sequence[Failu
     out.print(Text(f"{path}: {len(failures):,} of {cases} failed", style="bold red"))
 
 
-def _show_failure(out: Console, failure: Failure) -> None:
+def _show_failure(out: Terminal, failure: Failure) -> None:
     case, actual = failure.case, failure.actual
     heading = Text().append("✗ ", style="red").append(f"case {failure.number}", style="bold")
     if case.function:
         heading.append(f"  {case.function}", style="default")
     out.print(heading.append(f"  {case.note}" if case.note else "", style="dim"))
     if actual is None:
-        out.print(_indented(Text(failure.problem, style="red")))
+        out.print(_indented(Text.of_lines(failure.problem, style="red")))
         return
-    out.print(_indented(Text(case.expression)))
+    out.print(_indented(Text.of_lines(case.expression)))
     for name, value in case.attributes.items():
         out.print(_indented(Text().append(f"[{name}]  ", style="dim").append_text(shown(value))))
     out.print(_indented(Text().append("expected  ", style="dim").append_text(_as_text(case.expected))))
@@ -426,5 +425,5 @@ def _hint(actual: Actual, expected: Any) -> str:
     return ""
 
 
-def _indented(text: Text) -> Text:
-    return Text("\n").join(Text("    ").append_text(line) for line in text.split("\n"))
+def _indented(text: AnyText) -> AnyText:
+    return Text.of_lines("\n").join(Text("    ").append_text(line) for line in text.split("\n"))

@@ -2,19 +2,18 @@
 
 import datetime as dt
 import json
-import sys
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from random import SystemRandom
 from typing import Any
 
 import orjson
-from rich.console import Console
-from rich.text import Text
 from rich.tree import Tree
 
 from connectors.contract import Value
 from connectors.errors import ProvisorError
+from flows.show.console import Terminal, Text, console
+from flows.show.json_out import json_out
 from tasks.expressions import (
     Context,
     Expression,
@@ -58,14 +57,6 @@ def redacted() -> str:
     from tasks.ledger import REDACTED  # here: the ledger's libraries take long, and few expressions are redacted
 
     return REDACTED
-
-
-def console() -> Console:
-    """Standard output, where nothing is wrapped away when it is not a terminal.
-
-    As ``flows.show.plan.console``, without the plans and reports that live there and the libraries that they need.
-    """
-    return Console(file=sys.stdout, highlight=False, soft_wrap=not sys.stdout.isatty())
 
 
 # --- what people type ----------------------------------------------------------------------------------------------
@@ -211,10 +202,10 @@ def _unfamiliar(expression: Expression, attributes: Mapping[str, Value]) -> Iter
             yield f"The expression does not read [{name}].{hint}"
 
 
-def show_explanation(out: Console, explanation: Explanation) -> None:
+def show_explanation(out: Terminal, explanation: Explanation) -> None:
     """The expression, its value and type, and the tree of everything that was evaluated on the way."""
     trace = explanation.trace
-    out.print(Text(explanation.expression.text.strip(), style="bold"))
+    out.print(Text.of_lines(explanation.expression.text.strip(), style="bold"))
     out.print()
     out.print(Text().append("value  ", style="dim").append_text(result(explanation, limit=None)))
     if trace.state is State.EVALUATED:
@@ -337,5 +328,6 @@ def run_explain(expression: str, given: Sequence[str], now: str | None, *, as_js
 
 def write_json(document: Mapping[str, Any]) -> None:
     """One JSON document on standard output."""
-    sys.stdout.buffer.write(orjson.dumps(document, default=str, option=orjson.OPT_NON_STR_KEYS) + b"\n")
-    sys.stdout.buffer.flush()
+    out = json_out()
+    out.write(orjson.dumps(document, default=str, option=orjson.OPT_NON_STR_KEYS) + b"\n")
+    out.flush()

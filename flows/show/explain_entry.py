@@ -10,11 +10,10 @@ from random import SystemRandom
 from typing import Any
 
 import pandas as pd
-from rich.console import Console
-from rich.text import Text
 
 from connectors.contract import Kind, Snapshot, Source, Traits, Value, Wanted, short_path
 from connectors.registry import open_source
+from flows.show.console import Terminal, Text, console
 from flows.show.explain import (
     LONGEST_VALUE,
     Explanation,
@@ -27,7 +26,6 @@ from flows.show.explain import (
     shown,
     write_json,
 )
-from flows.show.plan import console
 from tasks.agreement import check_agreement
 from tasks.assignment import with_assignments
 from tasks.employment import with_dates
@@ -227,7 +225,7 @@ def explain_mappings(job: Job, entry: SourceEntry, context: Context) -> list[Map
     return explained
 
 
-def show_mappings(out: Console, explained: Sequence[MappedAttribute]) -> None:
+def show_mappings(out: Terminal, explained: Sequence[MappedAttribute]) -> None:
     """Target attribute, value, and below it the expression."""
     names = [short_path(one.target) for one in explained]
     width = max(map(len, names), default=0)
@@ -285,7 +283,7 @@ def run_explain_entry(
     return int(any(one.failed for one in explained))
 
 
-def _show_entry(out: Console, entry: SourceEntry) -> None:
+def _show_entry(out: Terminal, entry: SourceEntry) -> None:
     line = Text(f"{entry.kind} ").append(entry.key, style="bold").append(f"  {entry.system}", style="dim")
     out.print(line)
     if entry.outside is not None:

@@ -6,12 +6,12 @@ from datetime import datetime
 from typing import Any
 
 import pandas as pd
-from rich.console import Console
 from rich.markup import escape
 
 from connectors.contract import Kind, Value
 from connectors.errors import ProvisorError
 from flows.cycle.home import home
+from flows.show.console import Terminal
 from flows.show.log import record_of, why
 from flows.show.plan import shown
 from tasks.history import LABEL, DesiredState, Difference, History, Kept, KindDifference, compare, plain
@@ -134,7 +134,7 @@ def _edges(frame: pd.DataFrame) -> list[dict[str, str]]:
     return [{"group": group, "member": member} for group, member in pairs]
 
 
-def show_diff(out: Console, found: Compared, *, limit: int | None) -> None:
+def show_diff(out: Terminal, found: Compared, *, limit: int | None) -> None:
     """Who joined, left and changed, at most ``limit`` of each (None: all of them), counts last."""
     first, second = found.cycles
     out.print(f"[bold]{escape(found.job)}[/]: from cycle {first} to cycle {second}")
@@ -158,14 +158,14 @@ def show_diff(out: Console, found: Compared, *, limit: int | None) -> None:
     out.print(f"[bold]{', '.join(parts) or 'Nothing was wanted otherwise'}.[/]")
 
 
-def _show_entries(out: Console, sign: str, kind: Kind, frame: pd.DataFrame, limit: int | None) -> None:
+def _show_entries(out: Terminal, sign: str, kind: Kind, frame: pd.DataFrame, limit: int | None) -> None:
     head = frame if limit is None else frame.head(limit)
     for anchor, label, standing in zip(head.index, head[LABEL], head[STANDING], strict=True):
         out.print(f"  {sign} {kind} {_named(label, anchor)} [dim]· {standing}[/]")
     _say_more(out, len(frame), limit)
 
 
-def _show_changed(out: Console, kind: Kind, changed: pd.DataFrame, limit: int | None) -> None:
+def _show_changed(out: Terminal, kind: Kind, changed: pd.DataFrame, limit: int | None) -> None:
     anchors = changed["anchor"].drop_duplicates()
     head = changed if limit is None else changed[changed["anchor"].isin(anchors.head(limit))]
     last = ""
@@ -186,7 +186,7 @@ def _named(label: str, anchor: str) -> str:
     return f"{escape(label)} [dim]({escape(anchor)})[/]" if label and label != anchor else escape(anchor)
 
 
-def _say_more(out: Console, count: int, limit: int | None) -> None:
+def _say_more(out: Terminal, count: int, limit: int | None) -> None:
     if limit is not None and count > limit:
         out.print(f"    [dim]… and {count - limit:,} more of these[/]")
 
@@ -326,7 +326,7 @@ def _logged(line: LogLine) -> Event:
     return Event(line.time, line.cycle, line.action, line.status, why(line), attributes)
 
 
-def show_life(out: Console, life: Life) -> None:
+def show_life(out: Terminal, life: Life) -> None:
     """One timeline, the oldest first."""
     out.print(f"[bold]{escape(life.job)}[/]: {life.kind} {_named(life.label, life.anchor)}")
     if not life.events:

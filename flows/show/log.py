@@ -12,16 +12,22 @@ from typing import Any, BinaryIO, Protocol, TextIO
 
 import orjson
 from pydantic import TypeAdapter, ValidationError
-from rich.console import Console
 from rich.markup import escape
 from rich.padding import Padding
 
 from connectors.contract import short_path
 from connectors.errors import ProvisorError
+<<<<<<< HEAD
 from flows.show.plan import show_table, table
+=======
+from flows.show.console import Terminal
+from flows.show.json_out import JsonOut
+from flows.show.plan import table
+>>>>>>> ade947c (show: text from elsewhere does nothing to whoever looks at it)
 from tasks.advice import advice_for
 from tasks.job.values import Duration
 from tasks.ledger import LogLine
+from tasks.printable import printable
 from tasks.private import make_file, make_folder
 from tasks.steps import steps_of
 
@@ -105,10 +111,26 @@ def record_of(line: LogLine) -> dict[str, Any]:
 # --- for people ----------------------------------------------------------------------------------------------------
 
 
+<<<<<<< HEAD
 def show_log(out: Console, chunks: Chunks) -> None:
     """The lines, the newest first: as a table, as records in a narrow terminal; below it what to do about the codes."""
     lines = [line for chunk in chunks for line in chunk]
     if not lines:
+=======
+def show_log(out: Terminal, chunks: Chunks) -> None:
+    """The lines as a table, the newest first; below it what to do about the codes in it."""
+    listing = table("time", "cycle", "action", "entry", "status", "why")
+    codes: dict[str, None] = {}
+    for line in (line for chunk in chunks for line in chunk):
+        colour = _COLOURS.get(line.status, "default")
+        cycle = "" if line.cycle is None else str(line.cycle)
+        entry = f"{line.kind} {line.label or line.anchor}"
+        status = f"[{colour}]{line.status}[/]"
+        listing.add_row(f"{line.time:%Y-%m-%d %H:%M:%S}", cycle, line.action, escape(entry), status, escape(why(line)))
+        if line.code:
+            codes.setdefault(line.code)
+    if not listing.row_count:
+>>>>>>> ade947c (show: text from elsewhere does nothing to whoever looks at it)
         out.print("Nothing in the log for this.")
         return
     if out.is_terminal and out.width < NARROW:
@@ -151,7 +173,7 @@ def _changed(line: LogLine) -> str:
 # --- for machines --------------------------------------------------------------------------------------------------
 
 
-def write_json(stream: BinaryIO, chunks: Chunks) -> None:
+def write_json(stream: JsonOut | BinaryIO, chunks: Chunks) -> None:
     """The records as one JSON document, written a chunk at a time."""
     stream.write(b"[")
     separator = b""
@@ -246,8 +268,8 @@ def _modified_rows(line: LogLine) -> Iterator[list[Any]]:
 
 
 def _cell(value: Any) -> Any:
-    """A value for a spreadsheet: numbers as they are, and no text that would be taken for a formula."""
+    """A value for a spreadsheet: numbers as they are, printable text, and none that would be taken for a formula."""
     if value is None or (isinstance(value, int | float) and not isinstance(value, bool)):
         return value
-    text = value if isinstance(value, str) else orjson.dumps(value, default=str).decode()
+    text = printable(value if isinstance(value, str) else orjson.dumps(value, default=str).decode())
     return f"'{text}" if text.startswith(_FORMULA) else text

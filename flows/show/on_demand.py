@@ -4,13 +4,13 @@ from collections.abc import Mapping
 from random import SystemRandom
 from typing import Any
 
-from rich.console import Console
 from rich.markup import escape
 
 from connectors.errors import FatalError
 from flows.cycle.on_demand_steps import Page, Result, Step, StepName, act, decide_entry, look_up
 from flows.cycle.systems import now, open_ledger, open_systems
-from flows.show.plan import console, shown
+from flows.show.console import Terminal, console
+from flows.show.plan import shown
 from tasks.expressions import Context
 from tasks.job import Job
 from tasks.ledger import LogStatus
@@ -40,7 +40,7 @@ def preview_on_demand(job: Job, identity: str) -> Page:
     return page
 
 
-def show_page(out: Console, page: Page) -> None:
+def show_page(out: Terminal, page: Page) -> None:
     """The steps in order, and how it ended."""
     entry = page.entry
     name = page.asked if entry is None else f"{entry.kind} {page.label or entry.anchor} ({entry.anchor})"
@@ -56,7 +56,7 @@ def show_page(out: Console, page: Page) -> None:
         out.print(f"[dim]To decide: provisor approve {page.job} --only {escape(entry.anchor)}, or reject[/]")
 
 
-def _show_details(out: Console, step: Step) -> None:
+def _show_details(out: Terminal, step: Step) -> None:
     found = step.details
     match step.name:
         case StepName.IMPORT:
@@ -72,13 +72,13 @@ def _show_details(out: Console, step: Step) -> None:
             _show_action(out, found)
 
 
-def _show_values(out: Console, values: Mapping[str, Any]) -> None:
+def _show_values(out: Terminal, values: Mapping[str, Any]) -> None:
     width = max(map(len, values), default=0)
     for name, value in values.items():
         out.print(f"      {escape(name.ljust(width))}  {shown(value)}")
 
 
-def _show_scope(out: Console, found: Mapping[str, Any]) -> None:
+def _show_scope(out: Terminal, found: Mapping[str, Any]) -> None:
     out.print(f"      active in the source: {_answer(found['active_in_source'])}")
     by = [*(["itself"] if found["assigned_by_key"] else []), *found["assigned_by_groups"]]
     through = f", by {', '.join(by)}" if by else ""
@@ -97,7 +97,7 @@ def _answer(holds: bool | None) -> str:
     return "[green]yes[/]" if holds else "[red]no[/]"
 
 
-def _show_action(out: Console, found: Mapping[str, Any]) -> None:
+def _show_action(out: Terminal, found: Mapping[str, Any]) -> None:
     for change in (*found.get("changes", ()), *found.get("staged", ())):
         out.print(f"      [bold]{change['action']}[/] [dim]· {escape(change['reason'])}[/]")
         before = change.get("before") or {}

@@ -6,11 +6,12 @@ from typing import Any
 
 from flows.show.why_sentence import clause_text
 from tasks.job import AssignmentMode, EntryRules, Job, Limit, Schedule, SystemSection
+from tasks.markdown import NOTHING, Markdown, code, page, row
 
 _UNITS = ((timedelta(days=1), "day"), (timedelta(hours=1), "hour"), (timedelta(minutes=1), "minute"))
 
 
-def picture(job: Job) -> str:
+def picture(job: Job) -> Markdown:
     """The job's page; credentials are in no part of it."""
     facts = {
         "Who": _who(job),
@@ -19,24 +20,26 @@ def picture(job: Job) -> str:
         "Checks": _checks(job),
         "Starts": schedule_sentence(job.schedule),
         "Looks at the whole target": str(job.reconcile).replace("_", " "),
-        "File": f"`{job.file}`",
+        "File": code(job.file),
     }
+    bold = Markdown("**{}**")
+    rules = f"━━ {_rules(job)} ━━▶"
     lines = [
-        "| source | | target |",
-        "| :---: | :---: | :---: |",
-        f"| **{job.source.connector}** | ━━ {_rules(job)} ━━▶ | **{job.target.connector}** |",
-        f"| {_where(job.source)} | | {_where(job.target)} |",
-        "",
-        *(f"- **{name}**: {fact}" for name, fact in facts.items() if fact),
+        Markdown("| source | | target |"),
+        Markdown("| :---: | :---: | :---: |"),
+        row(bold.format(job.source.connector), rules, bold.format(job.target.connector)),
+        row(_where(job.source), "", _where(job.target)),
+        NOTHING,
+        *(Markdown("- **{}**: {}").format(name, fact) for name, fact in facts.items() if fact),
     ]
-    return "\n".join(lines)
+    return page(lines)
 
 
 def schedule_sentence(schedule: Schedule | None) -> str:
     """``every 20 minutes, not from 22:00 to 06:00 (Europe/Berlin)``."""
     if schedule is None:
         return "by hand"
-    when = f"every {spoken(schedule.every)}" if schedule.every is not None else f"by cron `{schedule.cron}`"
+    when = f"every {spoken(schedule.every)}" if schedule.every is not None else f"by cron {schedule.cron}"
     never = " nor ".join(f"from {window}" for window in schedule.blackout)
     return f"{when}{f', not {never}' if never else ''} ({schedule.timezone})"
 
@@ -61,12 +64,12 @@ def _checks(job: Job) -> str:
     )
 
 
-def _where(section: SystemSection) -> str:
+def _where(section: SystemSection) -> Markdown:
     """What a person would call the system: its address, or the names of its files and tables."""
     settings = section.settings.model_dump(mode="json", exclude_none=True)
     places = [settings["url"]] if "url" in settings else []
     places += [part for key in ("users", "groups", "members") if (part := _origin(settings.get(key)))]
-    return "<br>".join(f"`{place}`" for place in places)
+    return Markdown("<br>").join(map(code, places))
 
 
 def _origin(part: Any) -> str:
@@ -87,7 +90,7 @@ def _who(job: Job) -> str:
     if job.assignment.mode is AssignmentMode.ASSIGNED:
         by = [f"{len(job.assignment.users)} users"] if job.assignment.users else []
         by += [f"members of {len(job.assignment.groups)} groups"] if job.assignment.groups else []
-        by += [f"those in `{job.assignment.table.path}`"] if job.assignment.table is not None else []
+        by += [f"those in {job.assignment.table.path}"] if job.assignment.table is not None else []
         assigned = f"who is assigned: {', '.join(by)}"
     return assigned + _filter(job.users)
 

@@ -3,20 +3,18 @@
 A plan is shown as people know it from infrastructure tools: a symbol per change, old and new values, counts last.
 """
 
-import sys
 from collections.abc import Iterator
 from itertools import groupby
 from typing import Any
 
 import orjson
 import pandas as pd
-from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
-from rich.text import Text
 
 from connectors.contract import Action, Value, short_path
 from flows.cycle.preview import Decision
+from flows.show.console import Terminal, Text
 from flows.show.plan_json import changes_of
 from tasks.employment import HORIZON
 from tasks.mapping import Held
@@ -37,16 +35,10 @@ SYMBOLS = {
 }
 
 
-def console(*, stderr: bool = False) -> Console:
-    """A console that wraps nothing away when it is not a terminal."""
-    stream = sys.stderr if stderr else sys.stdout
-    return Console(file=stream, highlight=False, soft_wrap=not stream.isatty())
-
-
 # --- plans for people ----------------------------------------------------------------------------------------------
 
 
-def show_plan(out: Console, decision: Decision, *, limit: int | None) -> None:
+def show_plan(out: Terminal, decision: Decision, *, limit: int | None) -> None:
     """The plan, at most ``limit`` changes of every kind (None: all of them), with what is held back, counts last."""
     checked = decision.checked
     plan = checked.plan
@@ -55,7 +47,8 @@ def show_plan(out: Console, decision: Decision, *, limit: int | None) -> None:
         out.print()
         _show_blocks(out, blocks, limit)
     if checked.staged:
-        out.print("\n[bold red]Held back by guards[/] (nothing of this is done before somebody approves it)")
+        out.print()
+        out.print("[bold red]Held back by guards[/] (nothing of this is done before somebody approves it)")
         for verdict in checked.verdicts:
             out.print(f"  [red]●[/] {escape(verdict.sentence)} [dim]· {escape(numbers_of(verdict))}[/]")
         for blocks in _alike(checked.staged):
@@ -109,7 +102,7 @@ def _alike(blocks: list[Block]) -> Iterator[list[Block]]:
         yield list(group)
 
 
-def _show_blocks(out: Console, blocks: list[Block], limit: int | None) -> None:
+def _show_blocks(out: Terminal, blocks: list[Block], limit: int | None) -> None:
     symbol, colour = SYMBOLS[blocks[0].action]
     total = sum(map(len, blocks))
     room = total if limit is None else min(limit, total)
@@ -129,7 +122,7 @@ def _named(label: str, anchor: str) -> str:
     return f"{escape(label)} [dim]({escape(anchor)})[/]" if label and label != anchor else escape(anchor)
 
 
-def _show_values(out: Console, change: dict[str, Any]) -> None:
+def _show_values(out: Terminal, change: dict[str, Any]) -> None:
     after, before = change.get("after") or {}, change.get("before")
     names = {path: short_path(path) for path in after}
     width = max(map(len, names.values()), default=0)
@@ -154,10 +147,11 @@ def shown(value: Value) -> str:
             return escape(orjson.dumps(value, default=str).decode())
 
 
-def _show_held(out: Console, title: str, held: list[Held], limit: int | None) -> None:
+def _show_held(out: Terminal, title: str, held: list[Held], limit: int | None) -> None:
     if not held:
         return
-    out.print(f"\n[bold yellow]{title}[/]")
+    out.print()
+    out.print(f"[bold yellow]{title}[/]")
     shown = held if limit is None else held[:limit]
     for entry in shown:
         out.print(f"  [yellow]![/] {entry.kind} {escape(entry.label or entry.anchor)} [dim]· {escape(entry.reason)}[/]")
@@ -168,7 +162,7 @@ def _show_held(out: Console, title: str, held: list[Held], limit: int | None) ->
 # --- reports -------------------------------------------------------------------------------------------------------
 
 
-def show_report(out: Console, report: CycleReport, *, listed: int) -> None:
+def show_report(out: Terminal, report: CycleReport, *, listed: int) -> None:
     """What a cycle did: what failed or was left alone (the first ``listed`` of each), then one line with the counts."""
     for failure in report.failures[:listed]:
         code = f"{failure.code} · " if failure.code else ""
@@ -201,7 +195,7 @@ def table(*columns: str) -> Table:
     return made
 
 
-def show_table(out: Console, made: Table) -> None:
+def show_table(out: Terminal, made: Table) -> None:
     """A table; where no terminal is, a line of cells with tabs between for each row, so that a search finds it."""
     if out.is_terminal:
         out.print(made)

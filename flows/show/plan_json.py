@@ -15,6 +15,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from flows.cycle.preview import Decision
+from flows.show.json_out import JsonOut
 from tasks.keys import texts
 from tasks.ledger import REDACTED
 from tasks.mapping import Held
@@ -56,7 +57,7 @@ def _coming(coming: pd.DataFrame | None) -> list[dict[str, str]]:
     return [{"anchor": key, "what": what, "at": at.isoformat(), "timezone": zone} for key, what, at, zone in rows]
 
 
-def write_plan(stream: BinaryIO, decision: Decision) -> None:
+def write_plan(stream: JsonOut | BinaryIO, decision: Decision) -> None:
     """The plan as one JSON document, written piece by piece so that a million changes need little memory."""
     checked = decision.checked
     plan = checked.plan

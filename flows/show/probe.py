@@ -44,17 +44,15 @@ def probe_job(job: Job, *, write: bool, tell: "Callable[[Finding], None]") -> "P
 @contextmanager
 def telling(*, quiet: bool) -> "Iterator[Callable[[Finding], None]]":
     """Says on one line of the terminal what is being asked; nothing where nobody looks."""
-    seen = not quiet and sys.stderr.isatty()
+    if quiet or not sys.stderr.isatty():
+        yield lambda finding: None
+        return
+    from rich.markup import escape
 
-    def tell(finding: "Finding") -> None:
-        if seen:
-            print(f"\r\x1b[K{finding.subject}: {finding.question}"[:100], end="", file=sys.stderr)  # noqa: T201
+    from flows.show.console import console
 
-    try:
-        yield tell
-    finally:
-        if seen:
-            print("\r\x1b[K", end="", file=sys.stderr)  # noqa: T201
+    with console(stderr=True).status("asking …") as line:
+        yield lambda finding: line.update(escape(f"{finding.subject}: {finding.question}"[:100]))
 
 
 def profile_file(job: Job) -> Path:
@@ -94,7 +92,7 @@ def show_probed(probed: "Probed") -> None:
     """Prints the findings, what works in which form, and what the profile says."""
     from rich.markup import escape
 
-    from flows.show.plan import console
+    from flows.show.console import console
 
     out = console()
     out.print(_findings_table([finding for finding in probed.findings if not finding.form]))

@@ -3,14 +3,18 @@
 from datetime import datetime
 from typing import Any
 
-from rich.console import Console
 from rich.markup import escape
 
 from connectors.contract import Kind
 from flows.cycle.forecast import LOAD_MS, LOAD_REQUESTS
 from flows.cycle.systems import now
 from flows.decisions.staged import standing
+<<<<<<< HEAD
 from flows.show.plan import show_table, table
+=======
+from flows.show.console import Terminal
+from flows.show.plan import table
+>>>>>>> ade947c (show: text from elsewhere does nothing to whoever looks at it)
 from tasks.escrow import given_up
 from tasks.ledger import Cycle, CycleState, Escrow, Ledger, Pause, Quarantine
 
@@ -33,6 +37,7 @@ def job_status(ledger: Ledger, job: str) -> dict[str, Any]:
     approval = standing(ledger.staged(job), job, now())
     return {
         "job": job,
+        "ledger": ledger_status(ledger),
         "state": str(cycles[0].state) if cycles else "never run",
         "links": {str(kind): len(ledger.links(job, kind)) for kind in Kind},
         "watermark": ledger.watermark(job),
@@ -44,6 +49,18 @@ def job_status(ledger: Ledger, job: str) -> dict[str, Any]:
         "unanswered": len(ledger.open_attempts(job)),
         "cycles": [_cycle(cycle) for cycle in cycles],
     }
+
+
+def ledger_status(ledger: Ledger) -> dict[str, Any]:
+    """Where the ledger is, and the copies that were made before its tables were changed."""
+    return {"place": ledger.place, "copies": [str(path) for path in ledger.copies()]}
+
+
+def show_ledger(out: Terminal, found: dict[str, Any]) -> None:
+    """Where all of this is kept."""
+    out.print(f"[dim]Ledger: {escape(found['place'])}[/]", soft_wrap=True)
+    for copy in found["copies"]:
+        out.print(f"[dim]Copy from before its tables were changed: {escape(copy)}[/]", soft_wrap=True)
 
 
 def _cycle(cycle: Cycle) -> dict[str, Any]:
@@ -89,7 +106,7 @@ def _escrow(escrow: Escrow) -> dict[str, Any]:
     }
 
 
-def show_status(out: Console, jobs: list[dict[str, Any]]) -> None:
+def show_status(out: Terminal, jobs: list[dict[str, Any]]) -> None:
     """Every job in a few lines."""
     if not jobs:
         out.print("No job has run here yet. Start one with: provisor run JOB")
@@ -114,7 +131,7 @@ def show_status(out: Console, jobs: list[dict[str, Any]]) -> None:
         show_table(out, listing)
 
 
-def _show_held(out: Console, found: dict[str, Any]) -> None:
+def _show_held(out: Terminal, found: dict[str, Any]) -> None:
     """Why the job, or some of its entries, are not tried now, and until when."""
     if pause := found["pause"]:
         why = f": {pause['why']}" if pause["why"] else ""
@@ -143,7 +160,7 @@ def _due(moment: str) -> str:
     return "in the next cycle" if datetime.fromisoformat(moment) <= now() else _minute(moment)
 
 
-def _show_approval(out: Console, approval: dict[str, Any]) -> None:
+def _show_approval(out: Terminal, approval: dict[str, Any]) -> None:
     """What guards hold, what people have decided about it, and how to decide."""
     for held in approval["waiting"]:
         guard = f"[dim]· {escape(held['guard'])}[/]"

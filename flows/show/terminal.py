@@ -9,7 +9,8 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from connectors.contract import Snapshot
 from flows.cycle.preview import Decision
 from flows.cycle.progress import WATCHER
-from flows.show.plan import console, show_report, summary
+from flows.show.console import console
+from flows.show.plan import show_report, summary
 from tasks.report import CycleReport
 
 LISTED = 10

@@ -3,11 +3,14 @@
 from datetime import datetime
 from typing import Any
 
-from rich.console import Console
 from rich.markup import escape
-from rich.text import Text
 
+<<<<<<< HEAD
 from connectors.contract import Value, short_path
+=======
+from connectors.contract import Value
+from flows.show.console import Terminal, Text
+>>>>>>> ade947c (show: text from elsewhere does nothing to whoever looks at it)
 from flows.show.explain import LONGEST_VALUE, result
 from flows.show.log import record_of, why
 from flows.show.plan import table
@@ -199,7 +202,7 @@ def _next_cycle(evidence: Evidence) -> str:
 # --- for people ----------------------------------------------------------------------------------------------------
 
 
-def show(out: Console, evidence: Evidence) -> None:
+def show(out: Terminal, evidence: Evidence) -> None:
     """The page: the sentence first, then the way of the entry from the source to the target."""
     out.print(Text(sentence(evidence), style="bold"))
     if evidence.who is None:
@@ -223,11 +226,11 @@ def show(out: Console, evidence: Evidence) -> None:
     _show_log(out, evidence)
 
 
-def _row(out: Console, name: str, text: str, *, style: str = "") -> None:
+def _row(out: Terminal, name: str, text: str, *, style: str = "") -> None:
     out.print(Text(f"{name:<12}", style="dim").append(text, style=style))
 
 
-def _show_source(out: Console, page: dict[str, Any]) -> None:
+def _show_source(out: Terminal, page: dict[str, Any]) -> None:
     source = page["source"]
     if source is None:
         return
@@ -238,7 +241,7 @@ def _show_source(out: Console, page: dict[str, Any]) -> None:
         _row(out, "", ", ".join(values), style="dim")
 
 
-def _show_scope(out: Console, page: dict[str, Any]) -> None:
+def _show_scope(out: Terminal, page: dict[str, Any]) -> None:
     scope = page["scope"]
     if scope is None:
         return
@@ -259,7 +262,7 @@ def _show_scope(out: Console, page: dict[str, Any]) -> None:
             out.print(line.append(f" {clause['clause']}").append(f" · {shown(clause['value'])}", style="dim"))
 
 
-def _show_link(out: Console, page: dict[str, Any]) -> None:
+def _show_link(out: Terminal, page: dict[str, Any]) -> None:
     link = page["link"]
     if link is not None:
         how = link["how"] or "linked"
@@ -279,7 +282,7 @@ def _show_link(out: Console, page: dict[str, Any]) -> None:
         _row(out, "owner", f"the job {owner}")
 
 
-def _show_waiting(out: Console, page: dict[str, Any]) -> None:
+def _show_waiting(out: Terminal, page: dict[str, Any]) -> None:
     if escrow := page["escrow"]:
         times = "1 attempt" if escrow["attempts"] == 1 else f"{escrow['attempts']} attempts"
         due = f"next attempt {_minute(escrow['next_attempt'])} or later" if escrow["next_attempt"] else "given up"
@@ -307,7 +310,7 @@ def _show_waiting(out: Console, page: dict[str, Any]) -> None:
         )
 
 
-def _show_plan(out: Console, page: dict[str, Any]) -> None:
+def _show_plan(out: Terminal, page: dict[str, Any]) -> None:
     plan = page["plan"]
     for held in plan["held"]:
         _row(out, "held", f"{held['code']}: {held['reason']}")
@@ -327,7 +330,7 @@ def _show_plan(out: Console, page: dict[str, Any]) -> None:
         _row(out, "now", "nothing to do")
 
 
-def _show_standing(out: Console, page: dict[str, Any]) -> None:
+def _show_standing(out: Terminal, page: dict[str, Any]) -> None:
     standing = page["standing"]
     if pause := standing["paused"]:
         _row(
@@ -349,7 +352,7 @@ def _show_standing(out: Console, page: dict[str, Any]) -> None:
     _row(out, "next cycle", standing["next_cycle"])
 
 
-def _show_attributes(out: Console, evidence: Evidence) -> None:
+def _show_attributes(out: Terminal, evidence: Evidence) -> None:
     if not evidence.attributes:
         return
     out.print()
@@ -369,7 +372,7 @@ def _show_attributes(out: Console, evidence: Evidence) -> None:
     out.print(listing)
 
 
-def _show_log(out: Console, evidence: Evidence) -> None:
+def _show_log(out: Terminal, evidence: Evidence) -> None:
     out.print()
     if not evidence.log:
         out.print("The log says nothing about it.")

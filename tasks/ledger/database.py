@@ -16,6 +16,7 @@ from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError, SQLAlchemyError
 
 from connectors.errors import SettingsError, UnreachableError
+from tasks.ledger.copies import copies_of, copy_before
 from tasks.ledger.migrations import HEAD, VERSION_TABLE
 from tasks.ledger.records import LedgerError
 from tasks.ledger.tables import SCHEMA
@@ -114,10 +115,24 @@ class Database:
             if not self.sqlite:
                 # Two runs that open a new ledger at once: one migrates, the other waits and finds it done.
                 connection.execute(text("SELECT pg_advisory_xact_lock(hashtext('provisor ledger'))"))
-            if self._version(connection) != HEAD:
-                from tasks.ledger.migrations.run import upgrade
+            version = self._version(connection)
+            if version != HEAD:
+                from tasks.ledger.migrations.run import refuse_newer, upgrade
 
+                refuse_newer(connection, version, self.place)
+                if self.sqlite and version is not None:
+                    copy_before(Path(str(self.engine.url.database)), HEAD)
                 upgrade(connection)
+
+    @property
+    def place(self) -> str:
+        """Where the ledger is, as it may be shown: the file, or the address without a password."""
+        address = self.engine.url
+        return str(Path(str(address.database)).absolute()) if self.sqlite else _shown(address)
+
+    def copies(self) -> list[Path]:
+        """Copies that were made before the tables were changed; PostgreSQL has its own."""
+        return copies_of(Path(str(self.engine.url.database)).absolute()) if self.sqlite else []
 
     def _version(self, connection: Connection) -> str | None:
         """Revision the tables are at; None for a database without a ledger."""

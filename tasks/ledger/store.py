@@ -97,6 +97,15 @@ class Ledger:
     ) -> None:
         self.close()
 
+    @property
+    def place(self) -> str:
+        """Where the ledger is: its file, or the address of its database without a password."""
+        return self._database.place
+
+    def copies(self) -> list[Path]:
+        """Copies of the file that were made before its tables were changed, the oldest first."""
+        return self._database.copies()
+
     # -- jobs and cycles ------------------------------------------------------------------------------------------
 
     def jobs(self) -> list[str]:

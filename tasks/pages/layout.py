@@ -6,7 +6,9 @@ from pathlib import Path
 from typing import Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from markupsafe import Markup
 
+from tasks.printable import printable
 from tasks.private import own_folder, replace_file
 
 _TEMPLATES = Path(__file__).with_name("templates")
@@ -18,11 +20,17 @@ def _environment() -> Environment:
         loader=FileSystemLoader(_TEMPLATES),
         autoescape=True,
         undefined=StrictUndefined,
+        finalize=_seen,
         trim_blocks=True,
         lstrip_blocks=True,
     )
     made.filters |= {"number": _number, "moment": _moment, "took": took, "spoken": _spoken}
     return made
+
+
+def _seen(value: object) -> object:
+    """What a template puts on a page: every text comes by here, and is printable; markup is the template's own."""
+    return printable(value) if isinstance(value, str) and not isinstance(value, Markup) else value
 
 
 def render(template: str, **content: Any) -> str:

@@ -73,7 +73,7 @@ def test_the_sentence_says_when_cycles_start() -> None:
             "blackout": [{"days": ["sun"], "from": "5:00", "to": "7:00"}],
         }
     )
-    assert schedule_sentence(schedule) == "by cron `0 6 * * *`, not from 05:00 to 07:00 on Sunday (Europe/Berlin)"
+    assert schedule_sentence(schedule) == "by cron 0 6 * * *, not from 05:00 to 07:00 on Sunday (Europe/Berlin)"
     assert schedule_sentence(None) == "by hand"
 
 

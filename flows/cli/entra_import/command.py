@@ -4,14 +4,12 @@ import sys
 import tempfile
 from pathlib import Path
 
-from rich.console import Console
-from rich.text import Text
-
 from flows.cli.entra_import.rules import Handling, ImportedJob, import_schema
 from flows.cli.entra_import.schema import EntraSchemaError, read_schema
 from flows.cli.entra_import.writing import job_text
-from flows.show.plan import console
+from flows.show.console import Terminal, Text, console
 from tasks.job import JobError, load_job
+from tasks.printable import printable_lines
 
 _MARKS = {Handling.LEFT_OUT: ("✗", "red"), Handling.CHANGED: ("!", "yellow")}
 _TITLES = {Handling.LEFT_OUT: "left out", Handling.CHANGED: "not as it was"}
@@ -27,7 +25,8 @@ def run_import(schema: Path, out: Path | None) -> None:
     job = import_schema(read_schema(schema))
     text = job_text(job)
     if out is None:
-        sys.stdout.buffer.write(text.encode())
+        # A file gets it exactly; a terminal, what may be looked at.
+        sys.stdout.buffer.write((printable_lines(text) if sys.stdout.isatty() else text).encode())
         sys.stdout.buffer.flush()
     else:
         _write(out, text)
@@ -41,7 +40,7 @@ def _write(out: Path, text: str) -> None:
         raise EntraSchemaError(f"{out} cannot be written: {error.strerror}.") from error
 
 
-def _tell(err: Console, job: ImportedJob, text: str, out: Path | None) -> None:
+def _tell(err: Terminal, job: ImportedJob, text: str, out: Path | None) -> None:
     for handling, (mark, colour) in _MARKS.items():
         findings = [finding for finding in job.findings if finding.handling is handling]
         if findings:

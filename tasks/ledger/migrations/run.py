@@ -4,9 +4,10 @@ from pathlib import Path
 
 from alembic import command
 from alembic.config import Config
-from alembic.util.exc import CommandError
+from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, text
 
+from tasks.ledger.migrations import HEAD
 from tasks.ledger.records import LedgerError
 from tasks.ledger.tables import SCHEMA
 
@@ -22,18 +23,23 @@ def configuration(connection: Connection) -> Config:
 
 
 def upgrade(connection: Connection) -> None:
-    """Bring the tables to the newest revision, within the transaction of the connection.
-
-    Raises: LedgerError when the ledger is at a revision that this Provisor does not know.
-    """
+    """Bring the tables to the newest revision, within the transaction of the connection."""
     if connection.dialect.name == "postgresql":
         _make_schema(connection)
-    try:
-        command.upgrade(configuration(connection), "head")
-    except CommandError as error:
+    command.upgrade(configuration(connection), "head")
+
+
+def refuse_newer(connection: Connection, revision: str | None, place: str) -> None:
+    """Passes when the revision is one that this Provisor knows; ``place`` is where the ledger is.
+
+    Raises: LedgerError.
+    """
+    known = {one.revision for one in ScriptDirectory.from_config(configuration(connection)).walk_revisions()}
+    if revision is not None and revision not in known:
         raise LedgerError(
-            "The ledger was written by a newer Provisor than this one. Update Provisor, or give it another ledger."
-        ) from error
+            f"The ledger {place} was written by a newer Provisor than this one: its tables are at revision {revision}, "
+            f"and this one knows them up to {HEAD}. Update Provisor, or give it another ledger."
+        )
 
 
 def _make_schema(connection: Connection) -> None:

@@ -1,0 +1,52 @@
+"""A deployment is about one job: whoever may start it may not have the worker read another file."""
+
+from pathlib import Path
+
+import pytest
+from prefect.client.orchestration import get_client
+from prefect.flow_engine import run_flow
+from prefect.states import State
+
+from flows.decisions.own_job import ForeignJobError, _refuse_foreign
+from flows.serve.deploy import FORMS, Form, deploy_folder
+from tests.flows.workplace import Workplace
+from tests.servers.scim_service import ScimService
+
+ASKS = {
+    "provision": {},
+    "reconcile": {},
+    "provision-on-demand": {"identity": "000015"},
+    "restart": {},
+    "decide": {"decision": "Approve everything", "by": "eve"},
+}
+"""What each form is asked besides the job."""
+
+
+def test_its_own_file_passes_however_it_is_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A project file names jobs from its folder on."""
+    monkeypatch.chdir(tmp_path)
+    _refuse_foreign(tmp_path / "jobs" / ".." / "job.yaml", "hr", "job.yaml")
+    with pytest.raises(ForeignJobError, match=r"The deployment hr runs job\.yaml, and this run names"):
+        _refuse_foreign(tmp_path / "other.yaml", "hr", "job.yaml")
+    with pytest.raises(ForeignJobError, match="runs no job file"):
+        _refuse_foreign(tmp_path / "other.yaml", "hr", None)
+
+
+@pytest.mark.parametrize("form", FORMS, ids=lambda form: form.flow.name)
+def test_no_form_takes_another_job(
+    form: Form, small: Workplace, service: ScimService, prefect_api: str, tmp_path: Path
+) -> None:
+    """The hidden parameter is looked at by every flow that has a form; nothing is read and nothing is written."""
+    other = tmp_path / "other.yaml"
+    other.write_bytes(small.job.read_bytes())
+    deploy_folder(small.folder)
+    name = f"{form.flow.name}/hr-to-scim{form.suffix}"
+    with get_client(sync_client=True) as client:
+        deployment = client.read_deployment_by_name(name)
+        asked = ASKS[form.flow.name]
+        run = client.create_flow_run_from_deployment(deployment.id, parameters={"job": str(other), **asked})
+        service.reset_counts()
+        state: State = run_flow(form.flow, flow_run=run, parameters=run.parameters, return_type="state")
+    assert (state.name, state.is_failed()) == ("Stopped", True)
+    assert "this run names" in (state.message or "")
+    assert service.requests == {}
