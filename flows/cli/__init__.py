@@ -14,7 +14,7 @@ import typer
 from typer.core import TyperGroup
 
 from connectors.errors import FatalError, ProvisorError
-from flows.cli.answering import INTERRUPTED, STOPPED, WRONG, complain, complain_at_length
+from flows.cli.answering import INTERRUPTED, STOPPED, WRONG, complain, complain_at_length, say
 from flows.cli.deciding import approve, pause, reject, restart, resume
 from flows.cli.looking import diff, docs, history, log, report, status, why
 from flows.cli.making import check, connectors, demo, explain, import_entra, probe, schema
@@ -64,7 +64,7 @@ def _show_version(wanted: bool) -> None:
     if wanted:
         from importlib.metadata import version
 
-        print(f"provisor {version('provisor')}")  # noqa: T201 (this is the command line)
+        say(f"provisor {version('provisor')}")
         raise typer.Exit
 
 

@@ -25,6 +25,10 @@ class Terminal(rich.console.Console):
         """Markup as text: every string that is printed, and every cell of a table, comes by here."""
         return super().render_str(printable(text), **options)
 
+    def show_cells(self, cells: Iterable[str]) -> None:
+        """One line of cells with tabs between, as it is, for whatever searches in it."""
+        self.file.write("\t".join(map(printable, cells)) + "\n")
+
     def _render_buffer(self, buffer: Iterable[Segment]) -> str:
         """The last step before the stream: what came another way is made printable; lines are Rich's own here."""
         return super()._render_buffer(

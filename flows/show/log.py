@@ -17,13 +17,9 @@ from rich.padding import Padding
 
 from connectors.contract import short_path
 from connectors.errors import ProvisorError
-<<<<<<< HEAD
-from flows.show.plan import show_table, table
-=======
 from flows.show.console import Terminal
 from flows.show.json_out import JsonOut
-from flows.show.plan import table
->>>>>>> ade947c (show: text from elsewhere does nothing to whoever looks at it)
+from flows.show.plan import show_table, table
 from tasks.advice import advice_for
 from tasks.job.values import Duration
 from tasks.ledger import LogLine
@@ -111,26 +107,10 @@ def record_of(line: LogLine) -> dict[str, Any]:
 # --- for people ----------------------------------------------------------------------------------------------------
 
 
-<<<<<<< HEAD
-def show_log(out: Console, chunks: Chunks) -> None:
+def show_log(out: Terminal, chunks: Chunks) -> None:
     """The lines, the newest first: as a table, as records in a narrow terminal; below it what to do about the codes."""
     lines = [line for chunk in chunks for line in chunk]
     if not lines:
-=======
-def show_log(out: Terminal, chunks: Chunks) -> None:
-    """The lines as a table, the newest first; below it what to do about the codes in it."""
-    listing = table("time", "cycle", "action", "entry", "status", "why")
-    codes: dict[str, None] = {}
-    for line in (line for chunk in chunks for line in chunk):
-        colour = _COLOURS.get(line.status, "default")
-        cycle = "" if line.cycle is None else str(line.cycle)
-        entry = f"{line.kind} {line.label or line.anchor}"
-        status = f"[{colour}]{line.status}[/]"
-        listing.add_row(f"{line.time:%Y-%m-%d %H:%M:%S}", cycle, line.action, escape(entry), status, escape(why(line)))
-        if line.code:
-            codes.setdefault(line.code)
-    if not listing.row_count:
->>>>>>> ade947c (show: text from elsewhere does nothing to whoever looks at it)
         out.print("Nothing in the log for this.")
         return
     if out.is_terminal and out.width < NARROW:

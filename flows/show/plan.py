@@ -202,4 +202,4 @@ def show_table(out: Terminal, made: Table) -> None:
         return
     cells = [[str(column.header), *map(str, column.cells)] for column in made.columns]
     for row in zip(*cells, strict=True):
-        out.file.write("\t".join(Text.from_markup(cell).plain for cell in row) + "\n")
+        out.show_cells(Text.from_markup(cell).plain for cell in row)

@@ -9,12 +9,8 @@ from connectors.contract import Kind
 from flows.cycle.forecast import LOAD_MS, LOAD_REQUESTS
 from flows.cycle.systems import now
 from flows.decisions.staged import standing
-<<<<<<< HEAD
-from flows.show.plan import show_table, table
-=======
 from flows.show.console import Terminal
-from flows.show.plan import table
->>>>>>> ade947c (show: text from elsewhere does nothing to whoever looks at it)
+from flows.show.plan import show_table, table
 from tasks.escrow import given_up
 from tasks.ledger import Cycle, CycleState, Escrow, Ledger, Pause, Quarantine
 

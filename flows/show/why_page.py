@@ -5,12 +5,8 @@ from typing import Any
 
 from rich.markup import escape
 
-<<<<<<< HEAD
 from connectors.contract import Value, short_path
-=======
-from connectors.contract import Value
 from flows.show.console import Terminal, Text
->>>>>>> ade947c (show: text from elsewhere does nothing to whoever looks at it)
 from flows.show.explain import LONGEST_VALUE, result
 from flows.show.log import record_of, why
 from flows.show.plan import table
