@@ -5,6 +5,7 @@ import threading
 from collections import deque
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
+from datetime import timedelta
 from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
@@ -87,6 +88,7 @@ class ScimSource:
 
     def __init__(self, settings: ScimSourceSettings, *, folder: Path, clock: Clock | None = None) -> None:
         self._key = settings.key
+        self._overlap = timedelta(seconds=settings.overlap_s)
         self._reader = _Reader(ScimService(settings, folder=folder, pace=Pace(), clock=clock))
 
     def check(self) -> str:
@@ -106,7 +108,9 @@ class ScimSource:
         """
         asked = Wanted((*wanted.users, "active", *(() if self._key == "id" else (self._key,))), wanted.groups)
         if since is not None and self._key == "id":
-            delta = self._reader.run(read_delta, self._reader.service, asked, marks_of(since), progress or _nobody)
+            delta = self._reader.run(
+                read_delta, self._reader.service, asked, marks_of(since), progress or _nobody, self._overlap
+            )
             if delta is not None:
                 mark = watermark_of(delta.content, wanted, before=marks_of(since))
                 found = self._snapshot(delta.content, wanted, watermark=mark)

@@ -9,7 +9,7 @@ Source: RFC 7643 section 3.1 (meta), RFC 7644 section 3.4.2.2 (filtering).
 import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 import pandas as pd
 
@@ -44,10 +44,11 @@ def watermark_of(content: Content, wanted: Wanted, *, before: Mapping[Kind, str]
         moments = _moments(frame)
         if moments is None:
             return None
-        if len(moments):
+        earlier = before.get(kind) if before is not None else None
+        if len(moments) and (earlier is None or moments.max() >= _moment(earlier)):
             found[kind.value] = str(frame[LAST_MODIFIED].iloc[int(moments.to_numpy().argmax())])
-        elif before is not None and kind in before:
-            found[kind.value] = before[kind]
+        elif earlier is not None:
+            found[kind.value] = earlier
     return json.dumps(found, sort_keys=True)
 
 
@@ -62,17 +63,24 @@ def marks_of(watermark: str) -> dict[Kind, str]:
 
 
 async def read_delta(
-    service: ScimService, wanted: Wanted, marks: Mapping[Kind, str], progress: Callable[[int], None]
+    service: ScimService,
+    wanted: Wanted,
+    marks: Mapping[Kind, str],
+    progress: Callable[[int], None],
+    overlap: timedelta = timedelta(),
 ) -> Delta | None:
-    """Entries changed at or after the marks; None where the service cannot be asked, or its answer is not believed.
+    """Entries changed since the marks; None where the service cannot be asked, or its answer is not believed.
+
+    ``overlap``: how far before the marks they are asked for.
 
     Raises: FatalError, RetryableError.
     """
     if any(kind not in marks for kind in _kinds(wanted)) or not (await service.profile()).filters.supported:
         return None
+    begins = {kind: _moment(marks[kind]) - overlap for kind in _kinds(wanted)}
     try:
         content = await service.read(
-            with_moments(wanted), progress, filters={kind: _since(marks[kind]) for kind in _kinds(wanted)}
+            with_moments(wanted), progress, filters={kind: _since(begin) for kind, begin in begins.items()}
         )
         counts = {kind: await service.count(kind) for kind in _kinds(wanted)}
     except (InvalidValueError, RejectedError, SchemaMismatchError):
@@ -82,7 +90,7 @@ async def read_delta(
         return None
     for kind in _kinds(wanted):
         moments = _moments(content.users if kind is Kind.USER else content.groups)
-        if moments is None or (moments < _moment(marks[kind])).any():
+        if moments is None or (moments < begins[kind]).any():
             return None
     return Delta(content, known)
 
@@ -91,8 +99,8 @@ def _kinds(wanted: Wanted) -> tuple[Kind, ...]:
     return (Kind.USER,) if wanted.groups is None else (Kind.USER, Kind.GROUP)
 
 
-def _since(moment: str) -> str:
-    return f'{LAST_MODIFIED} ge "{moment}"'
+def _since(moment: pd.Timestamp) -> str:
+    return f'{LAST_MODIFIED} ge "{moment.isoformat().replace("+00:00", "Z")}"'
 
 
 def _moment(text: str) -> pd.Timestamp:

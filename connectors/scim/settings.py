@@ -23,3 +23,6 @@ class ScimSourceSettings(ScimTargetSettings):
 
     key: Literal["id", "externalId", "userName"] = "id"
     """Attribute that identifies a user for ever. Groups are always known by their id."""
+    overlap_s: Annotated[int, Field(ge=0, le=86_400)] = 900
+    """Seconds by which a read of changes reaches back behind the last one seen: a service may show a change late, with
+    an earlier ``meta.lastModified``."""

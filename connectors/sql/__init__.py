@@ -6,7 +6,7 @@ holds the frames and one chunk. With a watermark column a later read asks only f
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Annotated, Any, Self
 
@@ -73,6 +73,11 @@ class EntryTable(TableSection):
 
     watermark: Name | None = None
     """Column that grows whenever a row changes, like a time of change; with it an incremental cycle reads less."""
+    overlap_s: Annotated[int, Field(ge=0, le=86_400)] = 900
+    """Seconds by which a read reaches back behind the greatest moment seen, for a row may be committed late, with an
+    earlier time stamp. Longer than the longest transaction that writes the table."""
+    overlap_numbers: Annotated[int, Field(ge=0)] = 1000
+    """The same where the column holds numbers or row versions: more than transactions take at the same time."""
 
 
 class PersonTable(PersonSection, EntryTable):
@@ -162,10 +167,10 @@ class SqlSource:
             return _columns(connection, section, _where(section, f"{kind}s"))
 
     def read(self, wanted: Wanted, *, since: str | None = None, progress: Progress | None = None) -> Snapshot:
-        """Everything, or the rows that changed at or after ``since`` where a watermark column is configured.
+        """Everything, or the rows that changed since ``since`` where a watermark column is configured.
 
-        Rows of the very moment of ``since`` come again: others may have been committed in that moment after the last
-        read. So do rows whose watermark is null. Raises: FatalError.
+        Rows of the overlap before ``since`` come again, for others may have been committed late, with an earlier mark.
+        So do rows whose watermark is null. Raises: FatalError.
         """
         settings, read_at, before = self._settings, datetime.now(UTC), watermark.decode(since)
         groups, members = no_entries(), no_members()
@@ -379,6 +384,9 @@ def _read_entries(session: _Session, section: PersonTable | GroupTable, kind: Ki
     """Entries of a section: those that changed where everybody who is there can be told by their keys, else all."""
     name = f"{kind}s"
     since = session.since.get(name) if section.watermark else None
+    if since is not None:
+        overlap = timedelta(seconds=section.overlap_s)
+        since = watermark.reaching_back(since, moments=overlap, numbers=section.overlap_numbers)
     keys = _read_keys(session, section, name) if since is not None else None
     if keys is not None:
         session.everybody[kind] = keys

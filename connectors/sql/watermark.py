@@ -6,7 +6,7 @@ A value keeps its type, because databases compare 9 and 10 differently as number
 import base64
 import json
 from collections.abc import Iterable, Mapping
-from datetime import date, datetime
+from datetime import date, datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
@@ -30,6 +30,38 @@ def decode(text: str | None) -> dict[str, Any]:
         raise SettingsError(
             "The watermark was not made by the sql connector. Restart the job with the scope watermark."
         ) from None
+
+
+def reaching_back(mark: Any, *, moments: timedelta, numbers: int) -> Any:
+    """From where to read: the mark less an overlap, for a row may be committed after others that were written later.
+
+    ``moments``: for dates and times, also where the database keeps them as ISO text. ``numbers``: for numbers and row
+    versions (bytes). Any other text is given back as it is: nobody knows what lies before it.
+    """
+    match mark:
+        case str():
+            return _earlier_text(mark, moments)
+        case datetime():
+            return mark - moments
+        case date():
+            return mark - timedelta(days=-(-moments // timedelta(days=1)))
+        case bytes():
+            return max(0, int.from_bytes(mark, "big") - numbers).to_bytes(len(mark), "big")
+        case int() | float() | Decimal():
+            return mark - numbers
+    return mark
+
+
+def _earlier_text(mark: str, moments: timedelta) -> str:
+    """ISO text of an earlier moment in the form of the mark, so that both sort alike; other text as it is."""
+    try:
+        earlier = datetime.fromisoformat(mark) - moments
+    except (ValueError, OverflowError):
+        return mark
+    if len(mark) <= len("2026-01-31"):
+        return (datetime.fromisoformat(mark) - timedelta(days=-(-moments // timedelta(days=1)))).date().isoformat()
+    # Without fractions of a second and without a zone: a shorter text sorts first, so that nothing is left out.
+    return earlier.replace(microsecond=0, tzinfo=None).isoformat(sep=mark[10])
 
 
 def greatest(values: Iterable[Any], *, column: str) -> Any:

@@ -16,7 +16,7 @@ import pandas as pd
 from connectors.contract import Kind, Snapshot, Wanted, no_entries
 from connectors.errors import SchemaMismatchError
 from flows.cycle.home import home
-from flows.cycle.systems import EVALUATING, FINISHED, Systems
+from flows.cycle.systems import CLOCK, EVALUATING, FINISHED, Systems
 from tasks.assignment import with_assignments
 from tasks.employment import with_dates
 from tasks.expressions import Context
@@ -109,15 +109,18 @@ def see_source(
     """The source as it acts at ``context.now``, whole. Only what changed is read where the source can tell and the rest
     is known. Raises: FatalError.
 
+    Once a day it is read whole, however seldom the target is listed: a row that was committed very late is in no delta.
     With a ``cycle`` it is kept for the next delta, unless the job redacts values: then it is always read whole.
     """
     kept = None
     if kind is CycleKind.INCREMENTAL and ledger.watermark(job.name) is not None:
         kept = _believed(job, ledger, Side.SOURCE)
+        if kept is not None and kept.listed_at + DAILY <= CLOCK.get()():
+            kept = None
     known = kept.snapshot if kept is not None else None
     source = read_source(job, systems.source, facts, known=known, progress=progress)
     if cycle is not None and (known is None or known.watermark != source.watermark):
-        _keep_source(job, cycle, source)
+        _keep_source(job, cycle, source, whole_at=kept.listed_at if kept is not None else cycle.began)
     return with_dates(job, with_assignments(job, source), context)
 
 
@@ -231,12 +234,12 @@ def base_of(job: Job, cycle: Cycle, sight: Sight) -> Kept:
     return Kept(snapshot, cycle.id, cycle.began, cycle.fingerprint, listing.read_at, listing.requests)
 
 
-def _keep_source(job: Job, cycle: Cycle, source: Snapshot) -> None:
+def _keep_source(job: Job, cycle: Cycle, source: Snapshot, *, whole_at: datetime) -> None:
     store = store_of(job.name)
     if source.watermark is None or not source.complete or _redacts(job):
         store.forget(Side.SOURCE)
         return
-    kept = Kept(source, cycle.id, cycle.began, cycle.fingerprint, source.read_at, source.requests)
+    kept = Kept(source, cycle.id, cycle.began, cycle.fingerprint, whole_at, source.requests)
     store.keep(Side.SOURCE, kept)
 
 

@@ -340,7 +340,7 @@ def test_an_incremental_read(postgres):
         """INSERT INTO people VALUES ('1', 'a', '2024-01-01 00:00+00'), ('2', 'b', '2024-01-02 00:00:00.000001+01'),
            ('3', 'c', NULL)""",
     )
-    users = {"watermark": "at"}
+    users = {"watermark": "at", "overlap_s": 0}
     first = read(postgres, users)
     assert first.complete
     assert first.watermark
@@ -379,10 +379,47 @@ def test_watermarks_compare_as_the_database_does(url, kind, values):
     """9 is less than 10 in a column of numbers, whatever their text says."""
     run(url, f"CREATE TABLE people (id text, mark {kind})")
     run(url, *(f"INSERT INTO people VALUES ('{n}', {value})" for n, value in enumerate(values[:2])))
-    users = {"watermark": "mark"}
+    users = {"watermark": "mark", "overlap_numbers": 0}
     since = read(url, users).watermark
     run(url, f"INSERT INTO people VALUES ('2', {values[2]})")
     assert sorted(read(url, users, since=since).users.index) == ["1", "2"]
+
+
+@pytest.mark.parametrize(
+    ("kind", "early", "late", "latest"),
+    [
+        ("integer", "9000", "8500", "9001"),
+        ("numeric(20,3)", "9000.5", "8500.25", "9001"),
+        ("text", "'2026-01-01 12:00:00.5'", "'2026-01-01 11:50:00.25'", "'2026-01-01 12:01:00'"),
+        ("text", "'2026-01-01T12:00:00+00:00'", "'2026-01-01T11:50:00+00:00'", "'2026-01-01T12:01:00+00:00'"),
+        ("timestamp", "'2026-01-01 12:00:00.5'", "'2026-01-01 11:50:00'", "'2026-01-01 12:01:00'"),
+        ("date", "'2026-01-02'", "'2026-01-01'", "'2026-01-03'"),
+    ],
+)
+def test_a_row_that_is_committed_late_is_seen(url, kind, early, late, latest):
+    """A transaction that wrote its mark first and was committed last: its leaver must not stay active."""
+    run(url, f"CREATE TABLE people (id text, name text, mark {kind})")
+    run(url, f"INSERT INTO people VALUES ('1', 'a', {early}), ('2', 'b', {early})")
+    users = {"watermark": "mark"}
+    first = read(url, users)
+    run(url, f"UPDATE people SET name = 'late', mark = {late} WHERE id = '2'")
+    run(url, f"INSERT INTO people VALUES ('3', 'c', {latest})")
+    second = read(url, users, since=first.watermark)
+    assert second.users["name"]["2"] == "late"
+    assert "3" in second.users.index
+    third = read(url, users, since=second.watermark)
+    assert third.watermark == second.watermark  # it never moves back
+
+
+def test_one_joiner_and_one_leaver_do_not_hide_each_other(url):
+    """The number of rows is the same; a database is asked for the keys of all of them."""
+    run(url, "CREATE TABLE people (id text, name text, mark integer)")
+    run(url, "INSERT INTO people VALUES ('1', 'a', 100000), ('2', 'b', 100000)")
+    users = {"watermark": "mark"}
+    first = read(url, users)
+    run(url, "DELETE FROM people WHERE id = '2'", "INSERT INTO people VALUES ('3', 'c', 7)")
+    second = read(url, users, since=first.watermark)
+    assert sorted(second.everybody[Kind.USER]) == ["1", "3"]
 
 
 def test_watermark_of_a_query_and_of_groups(url):

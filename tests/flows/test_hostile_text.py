@@ -67,8 +67,8 @@ def hostile(workplace: Workplace, small_export: Path, prefect_api: str) -> Workp
 
 
 def unseen(text: str) -> list[str]:
-    """Characters that do something; line feeds of ours are looked at by ``forged``."""
-    return [letter for letter in text if letter != "\n" and does_something(letter)]
+    """Characters that do something; line feeds and tabs between cells are ours, and the data holds neither unspelled."""
+    return [letter for letter in text if letter not in "\n\t" and does_something(letter)]
 
 
 def does_something(letter: str) -> bool:

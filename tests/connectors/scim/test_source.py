@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -102,7 +103,7 @@ def source(service: ScimService) -> Iterator[Source]:
             {"id": "g2", "displayName": "All"},
         ],
     )
-    opened = source_at(service)
+    opened = source_at(service, overlap_s=0)
     yield opened
     opened.close()
 
@@ -126,11 +127,23 @@ def test_a_delta_holds_what_changed_and_says_how_many_there_are(service: ScimSer
     assert json.loads(delta.watermark or "") == {"user": user, "group": group}
 
 
+def test_a_change_that_is_shown_late_is_seen(service: ScimService) -> None:
+    """A service with several nodes may show a change a while after later ones; it is asked from 15 minutes before."""
+    service.seed(users=[{"id": name, "userName": name, "active": True} for name in ("ann", "bob")], groups=[])
+    source = source_at(service)
+    wanted = Wanted(("userName",))
+    moment = datetime.now(UTC) + timedelta(minutes=14)
+    delta = source.read(wanted, since=json.dumps({"user": moment.isoformat()}))
+    assert set(delta.users.index) == {"ann", "bob"}
+    assert json.loads(delta.watermark or "") == {"user": moment.isoformat()}  # it never moves back
+    source.close()
+
+
 def test_a_source_that_pages_by_cursor() -> None:
     """RFC 9865: everything, and what changed since, is read from cursor to cursor; nobody twice and nobody left out."""
     with ScimService(quirks={"cursor": "demanded"}, max_page_size=3) as service:
         service.seed(users=[{"id": f"u{number}", "userName": f"user {number}"} for number in range(10)])
-        opened = source_at(service)
+        opened = source_at(service, overlap_s=0)
         first = opened.read(Wanted(("userName",)))
         assert first.complete, first.incomplete
         assert sorted(first.users.index) == [f"u{number}" for number in range(10)]
