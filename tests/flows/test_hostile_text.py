@@ -67,7 +67,7 @@ def hostile(workplace: Workplace, small_export: Path, prefect_api: str) -> Workp
 
 
 def unseen(text: str) -> list[str]:
-    """Characters that do something; line feeds and tabs between cells are ours, and the data holds neither unspelled."""
+    """Characters that do something; line feeds are looked at by ``forged``, and tabs between cells are ours."""
     return [letter for letter in text if letter not in "\n\t" and does_something(letter)]
 
 
