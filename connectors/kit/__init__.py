@@ -20,8 +20,8 @@ from connectors.contract import (
     Write,
 )
 from connectors.errors import ErrorCode
+from connectors.kit.chains import KIT, Kit
 from connectors.kit.http import by_status, call, open_http, read_json, refused
-from connectors.kit.sending import KIT, Kit
 from connectors.kit.system import (
     ENTRY,
     KEY,

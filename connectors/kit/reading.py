@@ -15,7 +15,14 @@ import pandas as pd
 import pyarrow as pa
 
 from connectors.contract import ACTIVE, ADDRESS, FAMILY, STATE, Attribute, Form, Kind, Unreadable, Wanted
-from connectors.errors import FatalError, HaltedError, RejectedError, RetryableError, SchemaMismatchError
+from connectors.errors import (
+    FatalError,
+    HaltedError,
+    RejectedError,
+    RetryableError,
+    SchemaMismatchError,
+    UnreachableError,
+)
 from connectors.kit.system import KEY, Asked, Edge, Known, Page, Reread, Row, Sought, System
 from connectors.kit.values import column, same
 from connectors.rows import text_series
@@ -28,6 +35,14 @@ _OWN = {
     ADDRESS: Attribute(ADDRESS),
     FAMILY: Attribute(FAMILY),
 }
+
+
+def fits(known: Known, sought: Sought, row: Row) -> bool:
+    """Whether a row is one that was looked for; another one means that the system has dropped the condition."""
+    if sought.path == KEY:
+        return str(row.get(KEY)) in sought.values
+    attribute = known.attribute(sought.kind, sought.path)
+    return any(_has(attribute, row.get(sought.path), value) for value in sought.values)
 
 
 @dataclass(slots=True)
@@ -72,21 +87,34 @@ def asked_paths(known: Known, kind: Kind, paths: Iterable[str]) -> tuple[str, ..
 
 
 async def read(
-    system: System, wire: Any, known: Known, wanted: Wanted, since: str | None, progress: Progress
+    system: System,
+    wire: Any,
+    known: Known,
+    wanted: Wanted,
+    since: str | None,
+    progress: Progress,
+    rules: "Rules | None" = None,
 ) -> Content:
     """Everything, or what changed since the watermarks in ``since``. Raises: FatalError, RetryableError."""
+    rules = rules or RULES
     began = datetime.now(UTC)
-    marks, reread = read_envelope(system, known, wanted, since)
+    marks, reread = rules.read_envelope(system, known, wanted, since)
     if marks is not None:
         try:
-            return Content(await _list_all(system, wire, known, wanted, marks, progress), began, since=True)
+            return Content(await _list_all(system, wire, known, wanted, marks, progress, rules), began, since=True)
         except Reread as changed:
             reread = str(changed) or "The system no longer knows the watermark."
-    return Content(await _list_all(system, wire, known, wanted, None, progress), began, reread=reread)
+    return Content(await _list_all(system, wire, known, wanted, None, progress, rules), began, reread=reread)
 
 
 async def _list_all(
-    system: System, wire: Any, known: Known, wanted: Wanted, marks: Mapping[Kind, str] | None, progress: Progress
+    system: System,
+    wire: Any,
+    known: Known,
+    wanted: Wanted,
+    marks: Mapping[Kind, str] | None,
+    progress: Progress,
+    rules: "Rules",
 ) -> dict[Kind, Listing]:
     found: dict[Kind, Listing] = {}
     counted = 0
@@ -100,12 +128,14 @@ async def _list_all(
         def tell(count: int, before: int = counted) -> None:
             progress(before + count)
 
-        found[kind] = await list_kind(system, wire, known, asked, tell)
+        found[kind] = await list_kind(system, wire, known, asked, tell, rules)
         counted += len(found[kind].rows)
     return found
 
 
-async def list_kind(system: System, wire: Any, known: Known, asked: Asked, progress: Progress) -> Listing:
+async def list_kind(
+    system: System, wire: Any, known: Known, asked: Asked, progress: Progress, rules: "Rules"
+) -> Listing:
     """One kind's pages, each taken once. Raises: FatalError, RetryableError, Reread."""
     listing, noun = Listing(asked.kind), f"{asked.kind}s"
     cursors: set[str] = set()
@@ -115,14 +145,14 @@ async def list_kind(system: System, wire: Any, known: Known, asked: Asked, progr
     pages = system.pages(wire, known, asked)
     try:
         async for page in pages:
-            _take(listing, page, where=system.name)
+            rules.take(listing, page, system.name)
             if page.partial:
                 partial += [str(row[KEY]) for row in page.rows]
             total = page.total if page.total is not None else total
             listing.watermark = page.watermark or listing.watermark
             progress(len(listing.rows))
             open_end = page.next
-            if page.next is not None and page.next in cursors:
+            if rules.is_circle(page.next, cursors):
                 listing.doubts.append(
                     f"The listing of {noun} went round in a circle after {len(listing.rows):,} entries and was stopped."
                 )
@@ -140,14 +170,14 @@ async def list_kind(system: System, wire: Any, known: Known, asked: Asked, progr
     if open_end is not None:
         listing.doubts.append(f"The listing of {noun} ended although more pages were announced.")
     count = len(listing.rows) + len(listing.unreadable)
-    if total is not None and asked.since is None and count != total:
+    if total is not None and asked.since is None and not rules.agrees(count, total):
         listing.doubts.append(f"The system counts {total:,} {noun} and listed {count:,}.")
     if partial:
         await _complete(system, wire, known, asked, listing, partial)
     return listing
 
 
-def _take(listing: Listing, page: Page, *, where: str) -> None:
+def take_page(listing: Listing, page: Page, where: str) -> None:
     """A page's content. Raises: SchemaMismatchError for rows without a key."""
     noun = f"{listing.kind}s"
     doubled = 0
@@ -193,26 +223,22 @@ async def _complete(
     listing.edges |= {edge: id_ for edge, id_ in whole.edges.items() if edge[0] in whole.rows}
 
 
-async def look_up(system: System, wire: Any, known: Known, sought: Sought) -> Listing:
+async def look_up(system: System, wire: Any, known: Known, sought: Sought, rules: "Rules | None" = None) -> Listing:
     """Entries by value or key, in requests of bounded size. Raises: SchemaMismatchError where the condition is dropped.
 
     Several entries with the same value are all given.
     """
     assert system.look is not None
+    rules = rules or RULES
     found = Listing(sought.kind)
     size = max(1, known.limits.fetch if sought.path == KEY else known.limits.find)
-    attribute = known.attribute(sought.kind, sought.path)
     for start in range(0, len(sought.values), size):
         values = sought.values[start : start + size]
         paths = tuple(dict.fromkeys((*sought.paths, *(() if sought.path == KEY else (sought.path,)))))
         page = await system.look(wire, known, Sought(sought.kind, sought.path, values, paths))
+        part = Sought(sought.kind, sought.path, values, paths)
         for row in page.rows:
-            fits = (
-                str(row.get(KEY)) in values
-                if sought.path == KEY
-                else any(_has(attribute, row.get(sought.path), value) for value in values)
-            )
-            if not fits:
+            if not rules.fits(known, part, row):
                 raise SchemaMismatchError(
                     f"{system.name} was asked for {sought.kind}s by {sought.path} and gave others as well: it ignores "
                     "the condition. Nothing was written."
@@ -306,10 +332,26 @@ def read_envelope(system: System, known: Known, wanted: Wanted, text: str | None
     return marks, ""
 
 
+# Rules
+
+
+@dataclass(frozen=True, slots=True)
+class Rules:
+    """What reading decides by, as parts, so that a test can put a broken one in the place of any."""
+
+    take: Callable[[Listing, Page, str], None] = take_page
+    is_circle: Callable[[str | None, set[str]], bool] = lambda cursor, seen: cursor is not None and cursor in seen
+    agrees: Callable[[int, int], bool] = lambda count, total: count == total
+    fits: Callable[[Known, Sought, Row], bool] = fits
+    frame_of: Callable[[Known, Listing, Iterable[str]], pd.DataFrame] = frame_of
+    read_envelope: Callable[..., tuple[dict[Kind, str] | None, str]] = read_envelope
+
+
+RULES = Rules()
+
+
 def as_fatal(error: RejectedError | RetryableError | HaltedError) -> FatalError:
     """What leaves a read without a result."""
-    from connectors.errors import UnreachableError
-
     return (
         UnreachableError(str(error), code=error.code)
         if isinstance(error, RetryableError)

@@ -10,7 +10,7 @@ import copy
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from typing import Any
 
 from connectors.contract import Action, Change, Kind, Made, Outcome, Status
@@ -23,19 +23,18 @@ from connectors.errors import (
     SchemaMismatchError,
     UnknownOutcomeError,
 )
-from connectors.http import Call, redact
+from connectors.http import Call
 from connectors.http import Effect as CallEffect
+from connectors.kit.chains import Chain, Shared
 from connectors.kit.reading import look_up
 from connectors.kit.settling import (
     MEMBERSHIPS,
-    Looking,
     Resend,
     Settled,
     as_wired,
     differing,
     held_of,
     hold,
-    settle,
 )
 from connectors.kit.system import (
     ENTRY,
@@ -44,7 +43,6 @@ from connectors.kit.system import (
     Done,
     Effect,
     Held,
-    Known,
     Later,
     Look,
     Lost,
@@ -53,120 +51,18 @@ from connectors.kit.system import (
     Sought,
     Step,
     Stop,
-    System,
     Trust,
     Verdict,
 )
-from connectors.throttle import Clock
 
 ROUNDS = 3
 """Times that a step is sent anew after a look has shown that it had no effect."""
 PATIENCE = 8
 """Times that a step is sent which the system puts off."""
-BACKOFF_S, LONGEST_BACKOFF_S = 0.5, 30.0
 WHOLE_REFUSALS = frozenset(
     {ErrorCode.INVALID_ANCHOR, ErrorCode.UNRESOLVED_REFERENCE, ErrorCode.UNPROCESSABLE_ENTITY, ErrorCode.CONFLICT}
 )
 """Refusals of a call for several members that may be about one of them."""
-
-
-@dataclass(slots=True, eq=False)
-class Chain:
-    """One change on its way."""
-
-    change: Change
-    """As the connector sees it."""
-    steps: deque[tuple[Step, Change]] = field(default_factory=deque)
-    """What is left to be sent, each with the part of the change that it is for."""
-    id: str | None = None
-    address: str | None = None
-    pending: set[str] = field(default_factory=set)
-    refused: dict[str, Refused] = field(default_factory=dict)
-    done: int = 0
-    """Steps that have taken effect."""
-    rounds: int = 0
-    tries: int = 0
-    requests: int = 0
-    reached: bool = False
-    """True when a request may have taken effect whose verdict is not known yet."""
-    doubtful: bool = False
-    """True when an earlier request for the step that is sent now may have taken effect."""
-    verified: bool = False
-    began: float = field(default_factory=time.perf_counter)
-    told: bool = False
-
-    @property
-    def step(self) -> Step:
-        return self.steps[0][0]
-
-    @property
-    def part(self) -> Change:
-        """What the next step is for; after a create, with the new id."""
-        part = self.steps[0][1]
-        return part if self.id is None or part.target_id is not None else replace(part, target_id=self.id)
-
-
-@dataclass(frozen=True, slots=True)
-class Kit:
-    """The kit's own rules as parts, so that a test can put a broken one in the place of any."""
-
-    settle: Callable[..., Any] = settle
-    may_repeat: Callable[[Effect], bool] = lambda effect: effect is not Effect.ONCE
-    redact: Callable[..., str] = redact
-    pack_size: Callable[[Known], int] = lambda known: max(1, known.limits.pack)
-    backoff_s: Callable[[int], float] = lambda tries: min(LONGEST_BACKOFF_S, BACKOFF_S * 2.0 ** (tries - 1))
-
-
-KIT = Kit()
-
-
-class Halt:
-    """Whether nothing more may be sent; waiting ends with it."""
-
-    def __init__(self, clock: Clock) -> None:
-        self.clock = clock
-        self.event = asyncio.Event()
-
-    @property
-    def halted(self) -> bool:
-        return self.event.is_set()
-
-    async def pause(self, seconds: float) -> None:
-        """Let that much time pass. Raises: HaltedError."""
-        if self.halted:
-            raise HaltedError("Nothing more may be sent: the run was interrupted.")
-        if seconds <= 0:
-            return
-        sleep = asyncio.ensure_future(self.clock.sleep(seconds))
-        news = asyncio.ensure_future(self.event.wait())
-        try:
-            await asyncio.wait((sleep, news), return_when=asyncio.FIRST_COMPLETED)
-        finally:
-            sleep.cancel()
-            news.cancel()
-        if self.halted:
-            raise HaltedError("Nothing more may be sent: the run was interrupted.")
-
-
-@dataclass(slots=True)
-class Shared:
-    """What all loads of one target share."""
-
-    system: System
-    wire: Any
-    known: Known
-    halt: Halt
-    width: int
-    kit: Kit = KIT
-    serials: dict[str, asyncio.Lock] = field(default_factory=dict)
-    trusted: set[tuple[Any, ...]] = field(default_factory=set)
-    """Shapes of changes whose answers proved true."""
-    forms: dict[tuple[Any, ...], int] = field(default_factory=dict)
-    """Spelling of a request that worked, by shape."""
-
-    @property
-    def looking(self) -> Looking:
-        return Looking(self.system, self.wire, self.known, self.halt.pause)
 
 
 class Load:
@@ -198,6 +94,10 @@ class Load:
                     self._leave(chain)
         if self._fatal is not None:
             raise self._fatal
+
+    @property
+    def _halted(self) -> bool:
+        return self._s.kit.halts(self._s.halt.halted)
 
     # -- steps -------------------------------------------------------------------------------------------------------
 
@@ -238,7 +138,10 @@ class Load:
                 chain.refused[""] = Refused(ErrorCode.NOT_PERMITTED, text=text)
                 self._finish(chain)
             case _:
-                chain.steps = deque((step, change) for step in self._with_placeholder(change, held) + list(made))
+                chain.steps = deque(
+                    (step, change)
+                    for step in [*self._s.kit.placeholder(self._s.system, self._s.known, change, held), *made]
+                )
                 self._queue(chain)
 
     def _with_stand_in(self, change: Change) -> Change:
@@ -247,18 +150,6 @@ class Load:
             return change
         stand_in = next((one.needs_member for one in self._s.known.families if one.needs_member), None)
         return change if stand_in is None or change.members else replace(change, members=(stand_in,))
-
-    def _with_placeholder(self, change: Change, held: Held | None) -> list[Step]:
-        """Before the last members leave a group that must have one: steps that let the placeholder in."""
-        stand_in = next((one.needs_member for one in self._s.known.families if one.needs_member), None)
-        if stand_in is None or change.action is not Action.REMOVE_MEMBERS or held is None:
-            return []
-        if stand_in in held.members or set(held.members) - set(change.leaves):
-            return []
-        assert self._s.system.steps is not None
-        joining = replace(change, action=Action.ADD_MEMBERS, members=(stand_in,))
-        made = self._s.system.steps(self._s.known, joining, held)
-        return [] if isinstance(made, Done | Refused) else list(made)
 
     def _needs_row(self, change: Change) -> bool:
         known, action = self._s.known, change.action
@@ -377,14 +268,14 @@ class Load:
         halted = asyncio.ensure_future(self._s.halt.event.wait())
         try:
             while True:
-                while self._fatal is None and not self._s.halt.halted and len(running) < self._s.width:
+                while self._fatal is None and not self._halted and len(running) < self._s.width:
                     pack = self._take()
                     if not pack:
                         break
                     running.add(asyncio.ensure_future(self._round(pack)))
                 if not running:
                     return
-                if self._s.halt.halted:
+                if self._halted:
                     self._leave_unsent()
                     await asyncio.wait(running, timeout=grace_s())
                     return
@@ -434,7 +325,7 @@ class Load:
             for serial in serials:
                 self._release(serial)
         for chain in pack:
-            if not chain.told and chain.steps and self._fatal is None and not self._s.halt.halted:
+            if not chain.told and chain.steps and self._fatal is None and not self._halted:
                 self._queue(chain)
 
     async def _exchange(self, pack: list[Chain]) -> list[Verdict]:
@@ -460,9 +351,11 @@ class Load:
                 chain.reached = False
             refusal = Refused(error.code or ErrorCode.UNPROCESSABLE_ENTITY, text=str(error))
             return [refusal] * len(pack)
-        except (HaltedError, FatalError):
+        except (HaltedError, FatalError) as error:
             for chain in pack:
                 chain.reached = False
+            if isinstance(error, FatalError) and not self._s.kit.stops(error):
+                return [Again(why=str(error))] * len(pack)
             raise
         return self._judged(steps, answer, packed=packed)
 
@@ -561,7 +454,7 @@ class Load:
         if verdict.code in (ErrorCode.NOT_IMPLEMENTED, ErrorCode.METHOD_NOT_ALLOWED) and self._respell(chain):
             return
         if part.action in MEMBERSHIPS and verdict.code in WHOLE_REFUSALS:
-            if len(part.members) > 1:
+            if self._s.kit.splits(part.members):
                 self._halve(chain, part)
                 return
             if chain.change.members != part.members or chain.done or len(chain.steps) > 1:
@@ -640,8 +533,7 @@ class Load:
             chain.refused[""] = Refused(verdict.code, text=f"{asked} ({chain.tries} attempts).")
             self._finish(chain)
             return
-        wait_s = verdict.after_s if verdict.after_s is not None else self._s.kit.backoff_s(chain.tries)
-        await self._s.halt.pause(wait_s)
+        await self._s.halt.pause(self._s.kit.waits(verdict.after_s, self._s.kit.backoff_s(chain.tries)))
 
     async def _verify(self, chain: Chain) -> bool:
         """False where the system answered yes and has not done it; what it ignored is sent once more, by itself."""
@@ -700,7 +592,13 @@ class Load:
         chain.told = True
         chain.steps.clear()
         if status is None:
-            status = Status.DONE if not chain.refused else Status.PARTLY if chain.done else Status.REJECTED
+            status = (
+                Status.DONE
+                if not chain.refused
+                else Status.PARTLY
+                if self._s.kit.done_in_part(chain.done)
+                else Status.REJECTED
+            )
         sentences = {about: self._sentence(chain, refusal) for about, refusal in chain.refused.items()}
         first = next(iter(chain.refused.values()), None)
         code = first.code if first is not None else ErrorCode.UNKNOWN_OUTCOME if status is Status.UNKNOWN else None

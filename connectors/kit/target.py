@@ -28,18 +28,17 @@ from connectors.contract import (
     no_members,
 )
 from connectors.errors import HaltedError, RejectedError, RetryableError
+from connectors.kit.chains import KIT, Halt, Kit, Shared
 from connectors.kit.reading import (
     Listing,
     as_fatal,
     asked_paths,
     edges_of,
     envelope,
-    frame_of,
     look_up,
     read,
 )
-from connectors.kit.sending import KIT, Halt, Kit, Load, Shared
-from connectors.kit.settling import looks
+from connectors.kit.sending import Load
 from connectors.kit.system import KEY, Known, Opening, Sought, System
 from connectors.kit.values import text_key
 from connectors.registry import Connector
@@ -137,21 +136,22 @@ class KitSource:
 
     async def _read(self, wanted: Wanted, since: str | None, progress: Callable[[int], None]) -> Snapshot:
         known, before = await self._traits(), self._wire.requests
-        content = await read(self._system, self._wire, known, self._with_switch(known, wanted), since, progress)
+        asked = self._with_switch(known, wanted)
+        content = await read(self._system, self._wire, known, asked, since, progress, self._kit.rules)
         users = content.listings[Kind.USER]
         groups = content.listings.get(Kind.GROUP)
         listings = [users, *([groups] if groups is not None else [])]
         edges = {edge: id_ for listing in listings for edge, id_ in listing.edges.items()}
         snapshot = Snapshot(
             system=self._label(),
-            users=frame_of(known, users, wanted.users),
-            groups=no_entries() if groups is None else frame_of(known, groups, wanted.groups or ()),
+            users=self._kit.rules.frame_of(known, users, wanted.users),
+            groups=no_entries() if groups is None else self._kit.rules.frame_of(known, groups, wanted.groups or ()),
             members=no_members() if groups is None else edges_of(known, edges),
             read_at=content.read_at,
             incomplete=tuple(doubt for listing in listings for doubt in listing.doubts),
             unreadable=tuple(row for listing in listings for row in listing.unreadable),
             disabled=_disabled(known, users),
-            watermark=envelope(self._system, known, self._with_switch(known, wanted), content.listings),
+            watermark=envelope(self._system, known, asked, content.listings),
             requests=self._wire.requests - before,
             reread=content.reread,
         )
@@ -278,28 +278,32 @@ class KitTarget(KitSource):
         if halt is not None:
             await halt(grace_s=self._grace_s)
 
+    async def _look_up(self, known: Known, sought: Sought) -> Listing:
+        return await look_up(self._system, self._wire, known, sought, self._kit.rules)
+
     async def _find(self, kind: Kind, path: str, values: Sequence[str], wanted: Wanted, late: bool) -> pd.DataFrame:
         known = await self._traits()
         paths = asked_paths(known, kind, wanted.of(kind))
         attribute = known.attribute(kind, path)
         found = Listing(kind)
         missing = tuple(dict.fromkeys(values))
-        for wait_s in looks(known.limits.settles_in_s) if late else (0.0,):
+        for wait_s in self._kit.late(known.limits.settles_in_s) if late else (0.0,):
             if not missing:
                 break
-            await self._clock.sleep(wait_s)
-            found.rows |= (await look_up(self._system, self._wire, known, Sought(kind, path, missing, paths))).rows
+            if wait_s:
+                await self._clock.sleep(wait_s)
+            found.rows |= (await self._look_up(known, Sought(kind, path, missing, paths))).rows
             there = {key for row in found.rows.values() for key in _keys(attribute, row.get(path))}
             missing = tuple(value for value in missing if text_key(attribute.same, str(value)) not in there)
-        return frame_of(known, found, dict.fromkeys((*wanted.of(kind), path)))
+        return self._kit.rules.frame_of(known, found, dict.fromkeys((*wanted.of(kind), path)))
 
     async def _fetch(self, kind: Kind, ids: Sequence[str], wanted: Wanted) -> Snapshot:
         from datetime import UTC, datetime
 
         known, began, before = await self._traits(), datetime.now(UTC), self._wire.requests
         paths = asked_paths(known, kind, wanted.of(kind))
-        found = await look_up(self._system, self._wire, known, Sought(kind, KEY, tuple(dict.fromkeys(ids)), paths))
-        frame = frame_of(known, found, wanted.of(kind))
+        found = await self._look_up(known, Sought(kind, KEY, tuple(dict.fromkeys(ids)), paths))
+        frame = self._kit.rules.frame_of(known, found, wanted.of(kind))
         return Snapshot(
             system=self._label(),
             users=frame if kind is Kind.USER else no_entries(),

@@ -5,6 +5,7 @@ An update names what was there, and touches nothing when somebody else was quick
 tables, the job gives statements, which may call stored procedures, in the place of our own.
 """
 
+import re
 from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any, Self
@@ -209,6 +210,8 @@ def _reflect(wire: Database, settings: SqlTargetSettings) -> tuple[Tables, froze
                 hint = f"Did you mean {near!r}?" if near else f"There are: {', '.join(sorted(names)[:20]) or 'none'}."
                 raise SettingsError(f"The target has no table {section.table}. {hint}") from None
             found[name] = made
+            if connection.dialect.name == "sqlite":
+                _note_collations(connection, made)
             own = {"include_auto_indexes": True} if connection.dialect.name == "sqlite" else {}
             indexes = inspector.get_indexes(section.table, schema=section.schema_name, **own)
             constraints = inspector.get_unique_constraints(section.table, schema=section.schema_name)
@@ -225,6 +228,15 @@ def _reflect(wire: Database, settings: SqlTargetSettings) -> tuple[Tables, froze
         _require(tables.members, settings.members.group)
         _require(tables.members, settings.members.member)
     return tables, frozenset(unique)
+
+
+def _note_collations(connection: sa.Connection, columns: sa.Table) -> None:
+    """SQLite tells a column's collation only in the statement that made the table."""
+    query = sa.text("SELECT sql FROM sqlite_master WHERE name = :name")
+    made = str(connection.scalar(query, {"name": columns.name}) or "")
+    for column in columns.c:
+        if re.search(rf"\b{re.escape(column.name)}\b[^,]*\bCOLLATE\s+NOCASE\b", made, re.IGNORECASE):
+            column.info["folds"] = True
 
 
 def _require(columns: sa.Table, name: str) -> None:
@@ -291,6 +303,8 @@ def _is_filled(column: "sa.Column[Any]") -> bool:
 
 
 def _sameness(column: "sa.Column[Any]") -> Sameness:
+    if column.info.get("folds"):
+        return Sameness.FOLDED
     collation = str(getattr(column.type, "collation", None) or "").lower()
     folds = "nocase" in collation or collation.endswith("_ci") or type(column.type).__name__ == "CITEXT"
     return Sameness.FOLDED if folds else Sameness.EXACT

@@ -4,6 +4,7 @@ The store is a strict one: logins are unique whatever their case, codes exactly;
 exist to be filled. It lies only when it is told to, by ``trouble``, and says whether it did.
 """
 
+import asyncio
 from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -109,6 +110,12 @@ class Store:
     page: int = 500
     late: int = 0
     """Looks for which a new entry stays hidden."""
+    strict: bool = False
+    """Whether a group must have a member."""
+    filling: set[str] = field(default_factory=set)
+    """Groups whose members are being changed."""
+    races: int = 0
+    """Times that a group was changed while it was being changed."""
     hidden: dict[str, int] = field(default_factory=dict)
 
     def trouble(self, fault: str, *, verb: str = "", nth: int = 1, times: int = 1) -> Trouble:
@@ -188,7 +195,7 @@ class Store:
         if any((group, member) not in self.edges for member in leaves):
             return ("no member",)
         left = {member for held, member in self.edges if held == group} - set(leaves) | set(joins)
-        if any(held == (group, STAND_IN) for held in self.edges) and not left:
+        if self.strict and not left:
             return ("must have a member",)
         for member in leaves:
             del self.edges[group, member]
@@ -249,6 +256,8 @@ class MemoryWire:
                 self.store.jobs[job] = request
                 return ("later", job)
         answer: Any
+        if verb == "members":
+            await self._fill(request[1])
         if verb == "pack":
             if fault == "pack refused":
                 return ("too many",)
@@ -262,6 +271,13 @@ class MemoryWire:
         if fault == "lost after":
             raise UnknownOutcomeError("The connection was lost.")
         return answer
+
+    async def _fill(self, group: str) -> None:
+        """Takes a moment, in which nobody else may change the group."""
+        self.store.races += group in self.store.filling
+        self.store.filling.add(group)
+        await asyncio.sleep(0.001)
+        self.store.filling.discard(group)
 
     async def poll(self, job: str) -> Any:
         """What came of a job."""
@@ -400,7 +416,7 @@ def _verdict(known: Known, step: Step, answer: Any) -> Verdict:
         case ("taken", path):
             return Refused(ErrorCode.CONFLICT, path, "Another entry has this value.")
         case ("too long", path):
-            value = next((value for part in step.request if isinstance(part, dict) for value in part.values()), "")
+            value = next((part[path] for part in step.request if isinstance(part, dict) and path in part), "")
             return Refused(ErrorCode.UNPROCESSABLE_ENTITY, path, f"{value} is longer than 40 characters.")
         case ("gone", _) if step.request[0] == "delete":
             return Look("It is not there.")

@@ -1,0 +1,23 @@
+"""Every connector's bench: one line each."""
+
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from pathlib import Path
+
+from tests.contract.bench import Bench, MemoryBench
+from tests.contract.sql_bench import sqlite_bench
+
+
+@contextmanager
+def _memory(folder: Path) -> Iterator[Bench]:
+    bench = MemoryBench(folder)
+    try:
+        yield bench
+    finally:
+        bench.close()
+
+
+BENCHES: dict[str, Callable[[Path], AbstractContextManager[Bench]]] = {
+    "memory": _memory,
+    "sql": sqlite_bench,
+}

@@ -1,0 +1,34 @@
+"""What a system cannot show of the contract, and why. A gap that has closed fails."""
+
+GAPS: dict[tuple[str, str], str] = {}
+"""Bench and behaviour to the reason."""
+
+_NO_PAGES = "It is read in one transaction: there are no pages that could go wrong."
+for _name in (
+    "a_cut_listing_proves_nothing",
+    "a_circle_is_stopped",
+    "counts_must_agree",
+    "an_empty_page_is_not_the_end",
+    "an_entry_that_comes_twice_is_a_doubt",
+    "an_empty_answer_is_not_an_empty_system",
+):
+    GAPS["sql", _name] = _NO_PAGES
+GAPS["sql", "a_bad_row_has_a_place_and_a_reason"] = "A table's rows can always be read."
+for _name in (
+    "a_delta_says_who_came_and_who_went",
+    "a_strange_watermark_means_reading_all",
+    "a_forgotten_watermark_means_reading_all",
+):
+    GAPS["sql", _name] = "A target's tables have no notion of change."
+GAPS["sql", "a_dropped_condition_stops"] = "A database does not ignore conditions."
+GAPS["sql", "a_late_look_sees_what_shows_late"] = "What is committed is shown."
+GAPS["sql", "lists_keep_all_their_values"] = "SQLite has no lists; PostgreSQL's are shown in its own tests."
+GAPS["sql", "what_was_done_of_several_steps_is_told"] = "Each change is one step."
+GAPS["sql", "a_job_is_waited_for"] = "A database has no jobs."
+GAPS["sql", "a_system_that_asks_for_peace_gets_it"] = (
+    "Transactions that collide are tried again; shown in its own tests."
+)
+GAPS["sql", "each_change_of_a_pack_has_its_own_verdict"] = "Its answers have no holes; mixed ones are in its own tests."
+GAPS["sql", "wrong_credentials_stop"] = "Credentials are asked for with each connection; shown in its own tests."
+GAPS["sql", "a_lost_answer_means_one_effect"] = "Shown in its own tests, with a backend that is ended in mid-commit."
+GAPS["sql", "what_is_never_shown_is_not_missed"] = "Tables show everything."
