@@ -445,7 +445,7 @@ def halted_means_nothing_more(bench: Bench) -> None:
     target = bench.target(concurrency=1)
     halt = target.halt  # type: ignore[attr-defined]
     changes = [bench.change(Action.CREATE, login=f"user{number}", name="Ann") for number in range(1000)]
-    outcomes = apply(target, *changes, while_told=lambda outcome: halt(grace_s=1.0))
+    outcomes = apply(target, *changes, while_told=lambda outcome: halt(grace_s=30.0))
     done = [one for one in outcomes if one.status is Status.DONE]
     assert len(done) == len(bench.see())
     assert len(done) < 1000
