@@ -10,7 +10,7 @@ fails is retried, then less and less often, for 28 days); the gaps are not publi
 import hashlib
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import TypeAlias
 
 import numpy as np
@@ -20,7 +20,7 @@ from connectors.errors import ErrorCode
 from tasks.expressions import compile_expression
 from tasks.expressions.tree import Call, walk
 from tasks.job import EscrowRules, Job
-from tasks.ledger import Escrow
+from tasks.ledger import NEVER, Escrow
 from tasks.mapping import Held
 from tasks.plan import Block, Plan
 from tasks.plan.compare import fingerprints
@@ -28,8 +28,6 @@ from tasks.plan.compare import fingerprints
 Key: TypeAlias = tuple[Kind, str]
 """Kind and anchor of an entry."""
 
-NEVER = datetime(9999, 1, 1, tzinfo=UTC)
-"""Next attempt of an entry that has been given up."""
 
 _DIFFERENT_EVERY_TIME = frozenset({"Guid", "Now", "RandomString", "SelectUniqueValue"})
 """Functions whose value may differ between two cycles although nobody changed anything."""

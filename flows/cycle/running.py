@@ -62,6 +62,7 @@ from tasks.ledger import (
 from tasks.load import Loaded, write_links
 from tasks.lost import settle_attempts
 from tasks.mapping import Held
+from tasks.naming import known_entries
 from tasks.plan import EntryPlan
 from tasks.plan.blocks import Drifted
 from tasks.printable import printable
@@ -336,6 +337,9 @@ class Running:
         plan = decision.checked.plan
         try:
             history_of(self.job.name).keep(self.job, self.cycle, plan, planned=bool(plan.blocks))
+            directory = self.ledger.directory
+            everybody = not directory.knows(self.job.name)
+            directory.put(self.job.name, list(known_entries(self.job, plan, everybody=everybody)))
         except (OSError, ValueError, ArrowException) as error:
             story().warning("What was wanted of the target cannot be kept for later: %s", error)
         self.marks["keep"] = self.clock()

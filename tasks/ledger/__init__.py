@@ -11,9 +11,12 @@ People may look into it with SQL: the view ``changelog`` is the provisioning log
 per cycle with its counts; ``snapshot`` says who has which account (on PostgreSQL they lie in the schema ``provisor``).
 """
 
+from tasks.ledger.directory import Found, Hit, Known, fold
 from tasks.ledger.logbook import LogFilters
+from tasks.ledger.lookup import Account, AccountFilters, Board, Lookup, Trouble, Waiting
 from tasks.ledger.records import (
     COUNTS,
+    NEVER,
     READ_BACK,
     REDACTED,
     Attempt,
@@ -47,23 +50,31 @@ from tasks.ledger.records import (
     log_outcome,
     modified_properties,
 )
+from tasks.ledger.signins import LocalUser, Session, SignIn, SignInOutcome, digest_of_ticket
 from tasks.ledger.store import Ledger
 
 __all__ = [
     "COUNTS",
+    "NEVER",
     "READ_BACK",
     "REDACTED",
+    "Account",
+    "AccountFilters",
     "Attempt",
     "AttemptStatus",
+    "Board",
     "Clash",
     "Cycle",
     "CycleKind",
     "CycleState",
     "Escrow",
+    "Found",
+    "Hit",
     "Item",
     "JobBusyError",
     "JobPausedError",
     "JobQuarantinedError",
+    "Known",
     "Lease",
     "LeaseLostError",
     "Ledger",
@@ -72,17 +83,26 @@ __all__ = [
     "LinkState",
     "LinkTakenError",
     "Linked",
+    "LocalUser",
     "LogAction",
     "LogEntry",
     "LogFilters",
     "LogLine",
     "LogStatus",
+    "Lookup",
     "Modified",
     "Pause",
     "Quarantine",
     "SentBeforeError",
+    "Session",
+    "SignIn",
+    "SignInOutcome",
     "Staged",
     "StagedState",
+    "Trouble",
+    "Waiting",
+    "digest_of_ticket",
+    "fold",
     "log_outcome",
     "modified_properties",
 ]

@@ -49,14 +49,14 @@ class Logbook:
 
     def chunks(self, job: str, filters: LogFilters, limit: int | None) -> Iterator[list[LogLine]]:
         """The lines, newest first, in lists of at most ``READ_AT_ONCE``: a log of any length needs little memory."""
-        cycles: dict[int, _Cycle] = {}
+        cycles: dict[int, CycleOfLine] = {}
         with self._database.reading() as connection:
             query = _query(connection, job, filters).limit(limit)
             found = connection.execution_options(stream_results=True, yield_per=READ_AT_ONCE).execute(query)
             for rows in found.partitions(READ_AT_ONCE):
                 with self._database.reading() as beside:
                     _learn(beside, cycles, {row.cycle_id for row in rows})
-                yield [_line(row, cycles) for row in rows]
+                yield [line_of(row, cycles) for row in rows]
 
     def anchors_of(self, job: str, identity: str) -> list[str]:
         """Anchors that an identity can mean: an anchor, a target id, or a label in any case, of now or of earlier."""
@@ -106,14 +106,16 @@ class Logbook:
         return deleted
 
 
-class _Cycle(TypedDict):
+class CycleOfLine(TypedDict):
+    """What a line says about its cycle."""
+
     cycle: int | None
     initiator: str
     source: str
     target: str
 
 
-_NO_CYCLE: _Cycle = {"cycle": None, "initiator": "", "source": "", "target": ""}
+_NO_CYCLE: CycleOfLine = {"cycle": None, "initiator": "", "source": "", "target": ""}
 
 
 def _query(connection: Connection, job: str, filters: LogFilters) -> Select[Any]:
@@ -164,7 +166,14 @@ def _anchors_of(connection: Connection, job: str, identity: str) -> list[str]:
     return sorted(found)
 
 
-def _learn(connection: Connection, cycles: dict[int, _Cycle], ids: set[int]) -> None:
+def cycles_of(connection: Connection, ids: set[int]) -> dict[int, CycleOfLine]:
+    """What lines say about their cycles, by the ids of these."""
+    known: dict[int, CycleOfLine] = {}
+    _learn(connection, known, ids)
+    return known
+
+
+def _learn(connection: Connection, cycles: dict[int, CycleOfLine], ids: set[int]) -> None:
     """Looks up the cycles that are not known yet; a join would be made before the limit is applied."""
     unknown = sorted(ids - cycles.keys())
     columns = (CYCLE.c.id, CYCLE.c.number, CYCLE.c.initiator, CYCLE.c.source, CYCLE.c.target)
@@ -177,7 +186,8 @@ def _learn(connection: Connection, cycles: dict[int, _Cycle], ids: set[int]) -> 
         }
 
 
-def _line(row: Any, cycles: dict[int, _Cycle]) -> LogLine:
+def line_of(row: Any, cycles: dict[int, CycleOfLine]) -> LogLine:
+    """A line as it is read."""
     return LogLine(
         id=row.id,
         time=row.time,

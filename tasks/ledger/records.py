@@ -14,7 +14,7 @@ ProvisorError
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from datetime import datetime
+from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Any, TypeAlias
 
@@ -29,6 +29,9 @@ Source: Microsoft Entra provisioning logs, Redact() in expressions.
 
 READ_BACK = "read back after its answer was lost"
 """Reason of a line about a request whose answer was lost, written once its effect is known."""
+
+NEVER = datetime(9999, 1, 1, tzinfo=UTC)
+"""Next attempt of an entry that has been given up."""
 
 COUNTS = (
     "created",

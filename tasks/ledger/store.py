@@ -20,9 +20,11 @@ from tasks.ledger import cycles, leases, rows
 from tasks.ledger.bulk import Bulk, PostgresBulk, SqliteBulk, clean
 from tasks.ledger.cycles import check_fence
 from tasks.ledger.database import Database
+from tasks.ledger.directory import Directory
 from tasks.ledger.linking import InTheWayError, Links, marked
 from tasks.ledger.logbook import Logbook, LogFilters
 from tasks.ledger.overtaken import as_overtaken
+from tasks.ledger.lookup import Lookup
 from tasks.ledger.records import (
     Attempt,
     Clash,
@@ -45,6 +47,7 @@ from tasks.ledger.records import (
     Staged,
     StagedState,
 )
+from tasks.ledger.signins import SignIns
 from tasks.ledger.tables import (
     ATTEMPT,
     CYCLE,
@@ -76,6 +79,9 @@ class Ledger:
         self._logbook = Logbook(database)
         self._bulk: Bulk = SqliteBulk() if database.sqlite else PostgresBulk()
         self._links = Links(database, self._bulk)
+        self.directory = Directory(database, self._bulk)
+        self.lookup = Lookup(database)
+        self.sign_ins = SignIns(database)
 
     @classmethod
     def open(cls, url: str | None, home: Path) -> Self:

@@ -33,6 +33,9 @@ PASSED_OVER = text("error_code = 'EntrySynchronizationSkipped'")
 HAD_ANOTHER = text("former_id IS NOT NULL")
 """Links of entries that had another account before; the partial index over these stays small."""
 
+ABOUT_ACCESS = text("status = 'success' AND action IN ('create', 'enable', 'disable', 'delete')")
+"""Lines by which is told who had which account at a moment."""
+
 _TEXT = Text().with_variant(Text(collation="C"), "postgresql")
 
 
@@ -85,7 +88,7 @@ class CycleTable(LedgerModel, table=True):
     """Every cycle, with what came of it."""
 
     __tablename__ = "cycle"
-    __table_args__ = (UniqueConstraint("job", "number"),)
+    __table_args__ = (UniqueConstraint("job", "number"), Index(None, "began"))
 
     id: int | None = _number()
     job: str = _text()
@@ -175,6 +178,7 @@ class LogTable(LedgerModel, table=True):
         Index(None, "cycle_id", "id"),
         Index(None, "job", "anchor"),
         Index(None, "job", "identity"),
+        Index("ix_log_access", "job", "time", sqlite_where=ABOUT_ACCESS, postgresql_where=ABOUT_ACCESS),
         Index("ix_log_passed_over", "job", "kind", "anchor", sqlite_where=PASSED_OVER, postgresql_where=PASSED_OVER),
         {"sqlite_autoincrement": True},  # the id of a line that was forgotten is not given again
     )
@@ -321,6 +325,79 @@ class PaceTable(LedgerModel, table=True):
     """When it counts as gone unless it says again that it is there."""
 
 
+class DirectoryTable(LedgerModel, table=True):
+    """What people know an entry by, as the last cycle that touched it had it; it stays when the entry leaves."""
+
+    __tablename__ = "directory"
+
+    job: str = _key()
+    kind: str = _key()
+    anchor: str = _key()
+    label: str = _text()
+    login: str = _text()
+    details: dict[str, str] | None = _json()
+    """What places somebody: title, department, company, place, manager (an anchor). Nothing that the job redacts."""
+    words: str = _text()
+    """The folded words it is found by, with spaces between them."""
+
+
+class WordTable(LedgerModel, table=True):
+    """Folded words, to be found by their beginnings."""
+
+    __tablename__ = "word"
+
+    word: str = _key()
+    job: str = _key()
+    kind: str = _key()
+    anchor: str = _key()
+
+
+class LocalUserTable(LedgerModel, table=True):
+    """People who sign in to the pages with a password of their own."""
+
+    __tablename__ = "local_user"
+
+    login: str = _key()
+    name: str = _text()
+    password: str = _text()
+    """Argon2id hash in the usual encoded form."""
+    grants: list[dict[str, Any]] | None = _json()
+    """What they may: ``{role, jobs}`` each; no jobs means all."""
+    changed_at: datetime = _time()
+
+
+class SessionTable(LedgerModel, table=True):
+    """Who is signed in to the pages."""
+
+    __tablename__ = "session"
+
+    ticket: str = _key()
+    """SHA-256 of what the browser holds."""
+    login: str = _text()
+    name: str = _text()
+    how: str = _text()
+    groups: list[str] | None = _json()
+    """Groups that the provider said."""
+    secret: str = _text()
+    """What forms of the session carry."""
+    began: datetime = _time()
+    seen: datetime = _time()
+
+
+class SignInTable(LedgerModel, table=True):
+    """The log of sign-ins."""
+
+    __tablename__ = "sign_in"
+    __table_args__ = (Index(None, "time"),)
+
+    id: int | None = _number()
+    time: datetime = _time()
+    login: str = _text()
+    how: str = _text()
+    address: str = _text()
+    outcome: str = _text()
+
+
 def table(model: type[LedgerModel]) -> SqlTable:
     """The SQLAlchemy table behind a class."""
     found: SqlTable = model.__table__  # type: ignore[attr-defined]
@@ -340,3 +417,8 @@ QUARANTINE = table(QuarantineTable)
 NOTICE = table(NoticeTable)
 LEASE = table(LeaseTable)
 PACE = table(PaceTable)
+DIRECTORY = table(DirectoryTable)
+WORD = table(WordTable)
+LOCAL_USER = table(LocalUserTable)
+SESSION = table(SessionTable)
+SIGN_IN = table(SignInTable)

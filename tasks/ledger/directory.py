@@ -1,0 +1,277 @@
+"""What people know entries by: names to search and places in the organisation, over all jobs.
+
+A cycle tells it what it has touched, and who leaves stays in it. Searching compares folded words: without case, accents
+and order. Keys and ids are found as a whole.
+"""
+
+import re
+import unicodedata
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from sqlalchemy import Connection, Text, cast, literal, select
+
+from connectors.contract import Kind
+from tasks.ledger.bulk import Bulk, clean, json_text
+from tasks.ledger.database import Database
+from tasks.ledger.tables import DIRECTORY, LINK, LOG, WORD
+
+_AT_ONCE = 500
+"""Entries looked up by one statement."""
+_CANDIDATES = 200
+"""Entries with one of the words that are looked at; who has more to choose from adds a word."""
+_LONGEST_WORD = 120
+_PARTS = re.compile(r"[^\W_]+")
+_AFTER_EVERYTHING = "\U0010ffff"
+
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    """What people know one entry by."""
+
+    kind: Kind
+    anchor: str
+    label: str = ""
+    login: str = ""
+    details: Mapping[str, str] = field(default_factory=dict)
+    """What places somebody: title, department, company, place, manager."""
+    also: Sequence[str] = ()
+    """Other texts it is found by: addresses, numbers."""
+
+
+@dataclass(frozen=True, slots=True)
+class Hit:
+    """One entry of one job."""
+
+    job: str
+    kind: Kind
+    anchor: str
+    label: str
+    login: str
+    details: Mapping[str, str]
+
+    @property
+    def name(self) -> str:
+        """What people call it."""
+        return self.label or self.login or self.anchor
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """What a search has found."""
+
+    hits: Sequence[Hit]
+    more: bool = False
+    """Whether there is more than is shown."""
+
+
+def fold(text: str) -> str:
+    """A text as it is compared: decomposed, without marks, in one case."""
+    if text.isascii():
+        return clean(text).casefold()
+    plain = unicodedata.normalize("NFKD", clean(text))
+    return "".join(letter for letter in plain if not unicodedata.combining(letter)).casefold()
+
+
+def words_of(texts: Iterable[str]) -> list[str]:
+    """The folded words of some texts: each text as a whole where it has no spaces, and its parts; sorted."""
+    found: set[str] = set()
+    for text in filter(None, texts):
+        for piece in fold(text).split():
+            found.add(piece[:_LONGEST_WORD])
+            if not piece.isalnum():
+                found.update(part[:_LONGEST_WORD] for part in _PARTS.findall(piece))
+    return sorted(found)
+
+
+class Directory:
+    """Names of entries in one ledger."""
+
+    def __init__(self, database: Database, bulk: Bulk) -> None:
+        self._database = database
+        self._bulk = bulk
+
+    def knows(self, job: str) -> bool:
+        """Whether anything of the job is in it."""
+        with self._database.reading() as connection:
+            return (
+                connection.execute(select(DIRECTORY.c.job).where(DIRECTORY.c.job == job).limit(1)).first() is not None
+            )
+
+    def put(self, job: str, entries: Sequence[Known]) -> None:
+        """Adds entries, or writes anew what they are known by; each comes once."""
+        for kind in Kind:
+            mine = sorted((one for one in entries if one.kind is kind), key=lambda one: one.anchor)
+            for start in range(0, len(mine), 20_000):
+                with self._database.writing() as connection:
+                    self._put(connection, job, kind, mine[start : start + 20_000])
+
+    def _put(self, connection: Connection, job: str, kind: Kind, entries: Sequence[Known]) -> None:
+        before = self._rows(connection, job, kind, [one.anchor for one in entries])
+        rows, added, gone = [], [], []
+        for one in entries:
+            words = words_of((one.label, one.login, one.anchor, *one.also))
+            as_row = (clean(one.label), clean(one.login), json_text(one.details), " ".join(words))
+            known = before.get(one.anchor)
+            if known == as_row:
+                continue
+            had = set(known[3].split(" ")) if known is not None else set()
+            rows.append((job, kind.value, one.anchor, *as_row))
+            added += [(word, job, kind.value, one.anchor) for word in words if word not in had]
+            gone += [(word, one.anchor) for word in had.difference(words)]
+        self._bulk.upsert(connection, DIRECTORY, rows)
+        for word, anchor in gone:
+            mine = (WORD.c.job == job, WORD.c.kind == kind.value, WORD.c.anchor == anchor)
+            connection.execute(WORD.delete().where(WORD.c.word == word, *mine))
+        self._bulk.insert(connection, WORD, tuple(column.name for column in WORD.columns), sorted(added))
+
+    def _rows(
+        self, connection: Connection, job: str, kind: Kind, anchors: Sequence[str]
+    ) -> dict[str, tuple[str, str, str | None, str]]:
+        details = cast(DIRECTORY.c.details, Text)  # as it is stored: to be compared, not to be read
+        columns = (DIRECTORY.c.anchor, DIRECTORY.c.label, DIRECTORY.c.login, details, DIRECTORY.c.words)
+        query = select(*columns).where(DIRECTORY.c.job == job, DIRECTORY.c.kind == kind.value)
+        some = [DIRECTORY.c.anchor >= min(anchors), DIRECTORY.c.anchor <= max(anchors)] if anchors else []
+        if len(anchors) <= _AT_ONCE:
+            some = [DIRECTORY.c.anchor.in_(anchors)]
+        return {row[0]: (row[1], row[2], row[3], row[4]) for row in connection.execute(query.where(*some))}
+
+    def entries(self, job: str, kind: Kind, anchors: Collection[str]) -> dict[str, Hit]:
+        """Those of some entries that are known, by anchor."""
+        found: dict[str, Hit] = {}
+        with self._database.reading() as connection:
+            for some in _portions(sorted(anchors)):
+                query = select(DIRECTORY).where(
+                    DIRECTORY.c.job == job, DIRECTORY.c.kind == kind.value, DIRECTORY.c.anchor.in_(some)
+                )
+                found |= {row.anchor: _hit(row) for row in connection.execute(query)}
+        return found
+
+    def everybody(self, job: str, kind: Kind) -> dict[str, Hit]:
+        """All entries of one kind, by anchor; for exports."""
+        query = select(DIRECTORY).where(DIRECTORY.c.job == job, DIRECTORY.c.kind == kind.value)
+        with self._database.reading() as connection:
+            return {row.anchor: _hit(row) for row in connection.execute(query)}
+
+    def in_jobs(self, jobs: Collection[str], kind: Kind, anchor: str) -> list[Hit]:
+        """An entry of this anchor in each of the jobs that knows one, by job."""
+        query = select(DIRECTORY).where(
+            DIRECTORY.c.job.in_(sorted(jobs)), DIRECTORY.c.kind == kind.value, DIRECTORY.c.anchor == anchor
+        )
+        with self._database.reading() as connection:
+            return sorted(map(_hit, connection.execute(query)), key=lambda hit: hit.job)
+
+    def search(self, text: str, jobs: Collection[str], *, limit: int = 50) -> Found:
+        """Entries of these jobs that have all words of a text; who has one of them as a whole comes first."""
+        words = sorted(set(fold(text).split()), key=lambda word: (-len(word), word))
+        if not words or not jobs:
+            return Found(())
+        among = sorted(jobs)
+        with self._database.reading() as connection:
+            places, cut = self._places(connection, words, among)
+            places |= _by_id(connection, text.strip(), among)
+            rows: dict[tuple[str, str, str], Any] = {}
+            by_job: dict[tuple[str, str], list[str]] = {}
+            for job, kind, anchor in places:
+                by_job.setdefault((job, kind), []).append(anchor)
+            for (job, kind), anchors in by_job.items():
+                for some in _portions(anchors):
+                    query = select(DIRECTORY).where(
+                        DIRECTORY.c.job == job, DIRECTORY.c.kind == kind, DIRECTORY.c.anchor.in_(some)
+                    )
+                    rows |= {(job, kind, row.anchor): row for row in connection.execute(query)}
+        exact = {(job, kind, anchor) for (job, kind, anchor), by_id in places.items() if by_id}
+        fitting = [(key, row) for key, row in rows.items() if key in exact or _has_all(row.words, words)]
+        fitting.sort(
+            key=lambda item: (item[0] not in exact, -_whole(item[1].words, words), fold(item[1].label), item[0])
+        )
+        hits = [_hit(row) for _, row in fitting[:limit]]
+        if not hits:
+            hits = self._logged(text, among, limit)
+        return Found(hits, more=cut or len(fitting) > limit)
+
+    def _places(
+        self, connection: Connection, words: Sequence[str], jobs: Sequence[str]
+    ) -> tuple[dict[tuple[str, str, str], bool], bool]:
+        """Entries with a word that begins as the rarest of the words does; and whether there are more of them."""
+        for word in words:
+            query = (
+                select(WORD.c.job, WORD.c.kind, WORD.c.anchor)
+                .where(WORD.c.word >= word, WORD.c.word < word + _AFTER_EVERYTHING, WORD.c.job.in_(jobs))
+                .limit(_CANDIDATES + 1)
+            )
+            found = [(row.job, row.kind, row.anchor) for row in connection.execute(query)]
+            if len(found) <= _CANDIDATES:
+                return dict.fromkeys(found, False), False
+        if len(words) > 1:
+            found = self._with_all(connection, words, jobs)
+        return dict.fromkeys(found[:_CANDIDATES], False), len(found) > _CANDIDATES
+
+    def _with_all(
+        self, connection: Connection, words: Sequence[str], jobs: Sequence[str]
+    ) -> list[tuple[str, str, str]]:
+        """Entries with all of the words, each of which many have."""
+        first, *others = words
+        known = literal(" ") + DIRECTORY.c.words
+        query = (
+            select(WORD.c.job, WORD.c.kind, WORD.c.anchor)
+            .join(
+                DIRECTORY,
+                (DIRECTORY.c.job == WORD.c.job)
+                & (DIRECTORY.c.kind == WORD.c.kind)
+                & (DIRECTORY.c.anchor == WORD.c.anchor),
+            )
+            .where(WORD.c.word >= first, WORD.c.word < first + _AFTER_EVERYTHING, WORD.c.job.in_(jobs))
+            .where(*(known.contains(f" {word}", autoescape=True) for word in others))
+            .limit(_CANDIDATES + 1)
+        )
+        return [(row.job, row.kind, row.anchor) for row in connection.execute(query)]
+
+    def _logged(self, text: str, jobs: Sequence[str], limit: int) -> list[Hit]:
+        """Entries without an account that the log alone knows, by the beginning of their name."""
+        name, found = clean(text.strip()).casefold(), {}
+        with self._database.reading() as connection:
+            for job in jobs:
+                query = (
+                    select(LOG.c.kind, LOG.c.anchor, LOG.c.label)
+                    .where(LOG.c.job == job, LOG.c.identity >= name, LOG.c.identity < name + _AFTER_EVERYTHING)
+                    .limit(limit)
+                )
+                key = select(LOG.c.kind, LOG.c.anchor, LOG.c.label).where(
+                    LOG.c.job == job, LOG.c.anchor == text.strip()
+                )
+                for one in (query, key.limit(1)):
+                    for row in connection.execute(one):
+                        hit = Hit(job, Kind(row.kind), row.anchor, row.label, "", {})
+                        found[job, row.kind, row.anchor] = hit
+        return sorted(found.values(), key=lambda hit: (fold(hit.label), hit.anchor))[:limit]
+
+
+def _by_id(connection: Connection, text: str, jobs: Sequence[str]) -> dict[tuple[str, str, str], bool]:
+    """Entries with exactly this anchor, or this id in the target."""
+    found: dict[tuple[str, str, str], bool] = {}
+    kinds = [kind.value for kind in Kind]
+    for table, column in ((DIRECTORY, DIRECTORY.c.anchor), (LINK, LINK.c.target_id)):
+        query = select(table.c.job, table.c.kind, table.c.anchor).where(
+            table.c.job.in_(jobs), table.c.kind.in_(kinds), column == text
+        )
+        found |= {(row.job, row.kind, row.anchor): True for row in connection.execute(query)}
+    return found
+
+
+def _has_all(known: str, words: Sequence[str]) -> bool:
+    mine = known.split(" ")
+    return all(any(one.startswith(word) for one in mine) for word in words)
+
+
+def _whole(known: str, words: Sequence[str]) -> int:
+    return len(set(known.split(" ")).intersection(words))
+
+
+def _hit(row: Any) -> Hit:
+    return Hit(row.job, Kind(row.kind), row.anchor, row.label, row.login, row.details or {})
+
+
+def _portions(anchors: Sequence[str]) -> Iterable[Sequence[str]]:
+    return (anchors[start : start + _AT_ONCE] for start in range(0, len(anchors), _AT_ONCE))

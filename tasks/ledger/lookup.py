@@ -1,0 +1,489 @@
+"""What pages ask of the ledger: how jobs stand, what a cycle did, what is known of one entry, who has access.
+
+Every question is answered by an index and gives little: a page at a time, counts that were stored, the first names.
+"""
+
+from collections import Counter
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import ColumnElement, Connection, Select, and_, case, func, or_, select
+
+from connectors.contract import Action, Kind
+from tasks.ledger import cycles, rows
+from tasks.ledger.database import Database
+from tasks.ledger.logbook import cycles_of, line_of
+from tasks.ledger.records import (
+    NEVER,
+    Cycle,
+    CycleState,
+    Escrow,
+    Linked,
+    LinkState,
+    LogAction,
+    LogLine,
+    LogStatus,
+    Pause,
+    Quarantine,
+    Staged,
+    StagedState,
+)
+from tasks.ledger.tables import (
+    ABOUT_ACCESS,
+    CYCLE,
+    DIRECTORY,
+    ESCROW,
+    LEASE,
+    LINK,
+    LOG,
+    PAUSE,
+    QUARANTINE,
+    STAGED,
+)
+
+NAMED = 3
+"""Names that stand for many."""
+
+
+@dataclass(frozen=True, slots=True)
+class Waiting:
+    """Held changes of one kind that one guard holds and nobody has decided about."""
+
+    kind: Kind
+    action: Action
+    guard: str
+    count: int
+    """Accounts; of removals from groups the memberships."""
+    since: datetime
+    names: Sequence[str]
+    """The first entries."""
+    entries: int
+    """Rows: of removals from groups the groups."""
+
+
+@dataclass(frozen=True, slots=True)
+class Trouble:
+    """Entries of a job that failed and are tried again, or were given up."""
+
+    count: int
+    given_up: int
+    names: Sequence[str]
+    message: str
+    """Of the oldest one."""
+    code: str | None
+    first_failed: datetime
+    attempts: int
+    """Of the one that was tried most often."""
+
+
+@dataclass(frozen=True, slots=True)
+class Board:
+    """How one job stands."""
+
+    job: str
+    cycles: Sequence[Cycle]
+    """The last ones, the newest first."""
+    waiting: Sequence[Waiting] = ()
+    trouble: Trouble | None = None
+    pause: Pause | None = None
+    quarantine: Quarantine | None = None
+    leased_until: datetime | None = None
+    """Until when a run holds the job; None where none does."""
+    so_far: int = 0
+    """Lines that the running cycle has written."""
+
+    @property
+    def last(self) -> Cycle | None:
+        """The newest cycle."""
+        return self.cycles[0] if self.cycles else None
+
+
+@dataclass(frozen=True, slots=True)
+class Held:
+    """One job's part of what is known of an entry: its account, what it waits for, what was done."""
+
+    job: str
+    link: Linked | None
+    escrow: Escrow | None
+    staged: Sequence[Staged]
+    lines: Sequence[LogLine]
+    """The newest first."""
+    more: bool
+    """Whether there are older lines."""
+
+
+@dataclass(frozen=True, slots=True)
+class Account:
+    """Who has, or had, which account."""
+
+    job: str
+    kind: Kind
+    anchor: str
+    target_id: str
+    label: str
+    login: str
+    state: LinkState
+    since: datetime | None
+    """None where it began before anything is known."""
+    details: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def name(self) -> str:
+        """What people call it."""
+        return self.label or self.login or self.anchor
+
+
+@dataclass(frozen=True, slots=True)
+class AccountFilters:
+    """Which accounts are wanted."""
+
+    state: LinkState | None = None
+    department: str = ""
+    kind: Kind = Kind.USER
+
+    def fit(self, account: Account) -> bool:
+        """Whether one of them is."""
+        department = self.department.casefold()
+        return (self.state is None or account.state is self.state) and (
+            not department or account.details.get("department", "").casefold() == department
+        )
+
+
+class Lookup:
+    """Questions of pages to one ledger."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    # -- jobs ------------------------------------------------------------------------------------------------------
+
+    def boards(self, jobs: Sequence[str], *, now: datetime, cycles_of_each: int = 30) -> list[Board]:
+        """How jobs stand, in the order given."""
+        with self._database.reading() as connection:
+            paused = {row.job: Pause(row.since, row.who, row.why) for row in _rows(connection, PAUSE, jobs)}
+            quarantined = {row.job: rows.quarantine_from(row) for row in _rows(connection, QUARANTINE, jobs)}
+            leased = {row.job: row.expires_at for row in _rows(connection, LEASE, jobs)}
+            waiting = _waiting(connection, jobs, now)
+            trouble = _trouble(connection, jobs)
+            return [
+                Board(
+                    job,
+                    last := cycles.latest(connection, job, cycles_of_each),
+                    waiting.get(job, ()),
+                    trouble.get(job),
+                    paused.get(job),
+                    quarantined.get(job),
+                    leased.get(job),
+                    _so_far(connection, last[0]) if last and last[0].state is CycleState.RUNNING else 0,
+                )
+                for job in jobs
+            ]
+
+    def figures_since(self, jobs: Sequence[str], moment: datetime) -> Counter[str]:
+        """Counts of the cycles that began since then, added up, and ``cycles``."""
+        query = select(CYCLE.c.counts).where(CYCLE.c.began >= moment, CYCLE.c.job.in_(jobs))
+        total: Counter[str] = Counter()
+        with self._database.reading() as connection:
+            for counts in connection.scalars(query):
+                total["cycles"] += 1
+                total.update({name: count for name, count in (counts or {}).items() if isinstance(count, int)})
+        return total
+
+    def last_good(self, job: str) -> Cycle | None:
+        """The last cycle that ran to its end."""
+        ended = (CycleState.DONE, CycleState.DONE_WITH_FAILURES, CycleState.STAGED)
+        with self._database.reading() as connection:
+            found = cycles.latest(connection, job, 1, states=ended)
+        return found[0] if found else None
+
+    def cycles_before(self, job: str, number: int | None, limit: int) -> list[Cycle]:
+        """Cycles of a job, the newest first, older than one of them where it is given."""
+        conditions = () if number is None else (CYCLE.c.number < number,)
+        with self._database.reading() as connection:
+            return cycles.latest(connection, job, limit, *conditions)
+
+    def versions(self, job: str) -> list[tuple[str, int, int, datetime]]:
+        """Configurations that a job has run with: fingerprint, first and last cycle, when it began; newest first."""
+        query = (
+            select(
+                CYCLE.c.fingerprint,
+                func.min(CYCLE.c.number).label("first"),
+                func.max(CYCLE.c.number).label("last"),
+                func.min(CYCLE.c.began).label("began"),
+            )
+            .where(CYCLE.c.job == job)
+            .group_by(CYCLE.c.fingerprint)
+            .order_by(func.max(CYCLE.c.number).desc())
+            .limit(20)
+        )
+        with self._database.reading() as connection:
+            return [(row.fingerprint, row.first, row.last, row.began) for row in connection.execute(query)]
+
+    # -- one cycle -------------------------------------------------------------------------------------------------
+
+    def lines(
+        self,
+        cycle: Cycle,
+        *,
+        actions: Collection[LogAction] = (),
+        status: LogStatus | None = None,
+        text: str = "",
+        after: int = 0,
+        limit: int,
+    ) -> list[LogLine]:
+        """Lines of a cycle in the order in which they were written, after the id of one of them."""
+        query = select(LOG).where(LOG.c.cycle_id == cycle.id, LOG.c.id > after).order_by(LOG.c.id).limit(limit)
+        if actions:
+            query = query.where(LOG.c.action.in_([action.value for action in actions]))
+        if status is not None:
+            query = query.where(LOG.c.status == status.value)
+        if text:
+            query = query.where(or_(LOG.c.identity.contains(text.casefold(), autoescape=True), LOG.c.anchor == text))
+        return self._lines(query)
+
+    def tally(self, cycle: Cycle) -> Counter[tuple[str, str]]:
+        """How many lines a cycle has of each action and status."""
+        query = (
+            select(LOG.c.action, LOG.c.status, func.count().label("many"))
+            .where(LOG.c.cycle_id == cycle.id)
+            .group_by(LOG.c.action, LOG.c.status)
+        )
+        with self._database.reading() as connection:
+            return Counter({(row.action, row.status): row.many for row in connection.execute(query)})
+
+    def decisions(self, job: str, anchors: Sequence[str], *, until: datetime) -> list[LogLine]:
+        """The last decisions of people about some entries, up to a moment; for each the newest."""
+        actions = [LogAction.APPROVE.value, LogAction.REJECT.value]
+        query = (
+            select(LOG)
+            .where(LOG.c.job == job, LOG.c.anchor.in_(anchors), LOG.c.action.in_(actions), LOG.c.time <= until)
+            .order_by(LOG.c.id.desc())
+            .limit(500)
+        )
+        return self._lines(query)
+
+    def _lines(self, query: Select[Any]) -> list[LogLine]:
+        with self._database.reading() as connection:
+            found = connection.execute(query).all()
+            known = cycles_of(connection, {row.cycle_id for row in found})
+        return [line_of(row, known) for row in found]
+
+    # -- one entry -------------------------------------------------------------------------------------------------
+
+    def held(self, jobs: Sequence[str], kind: Kind, anchor: str, *, limit: int) -> list[Held]:
+        """What is known of an entry in each of some jobs, in their order."""
+        with self._database.reading() as connection:
+            links = {row.job: rows.linked_from(row) for row in _about(connection, LINK, jobs, kind, anchor)}
+            escrows = {row.job: rows.escrow_from(row) for row in _about(connection, ESCROW, jobs, kind, anchor)}
+            staged: dict[str, list[Staged]] = {}
+            for row in _about(connection, STAGED, jobs, kind, anchor):
+                staged.setdefault(row.job, []).append(rows.staged_from(row))
+        found = []
+        for job in jobs:
+            query = (
+                select(LOG)
+                .where(LOG.c.job == job, LOG.c.anchor == anchor, LOG.c.kind == kind.value)
+                .order_by(LOG.c.id.desc())
+                .limit(limit + 1)
+            )
+            lines = self._lines(query)
+            found.append(
+                Held(job, links.get(job), escrows.get(job), staged.get(job, ()), lines[:limit], len(lines) > limit)
+            )
+        return found
+
+    # -- held changes ----------------------------------------------------------------------------------------------
+
+    def waiting(self, jobs: Sequence[str], now: datetime) -> dict[str, list[Waiting]]:
+        """What nobody has decided about, by job, action and guard."""
+        with self._database.reading() as connection:
+            return _waiting(connection, jobs, now)
+
+    # -- who has access --------------------------------------------------------------------------------------------
+
+    def account_counts(self, jobs: Sequence[str]) -> dict[tuple[str, Kind, LinkState], int]:
+        """How many accounts there are now, by job, kind and state."""
+        query = (
+            select(LINK.c.job, LINK.c.kind, LINK.c.state, func.count().label("many"))
+            .where(LINK.c.job.in_(jobs))
+            .group_by(LINK.c.job, LINK.c.kind, LINK.c.state)
+        )
+        with self._database.reading() as connection:
+            return {(row.job, Kind(row.kind), LinkState(row.state)): row.many for row in connection.execute(query)}
+
+    def accounts(
+        self, job: str, filters: AccountFilters, *, after: str = "", limit: int | None = None
+    ) -> list[Account]:
+        """Accounts of a job as they are now, by anchor, after one of them."""
+        query = _accounts(job, filters.kind).where(LINK.c.anchor > after).order_by(LINK.c.anchor).limit(limit)
+        if filters.state is not None:
+            query = query.where(LINK.c.state == filters.state.value)
+        if filters.department:
+            department = DIRECTORY.c.details["department"].as_string()
+            query = query.where(department == filters.department)
+        with self._database.reading() as connection:
+            return [_account(row, LinkState(row.state), row.state_since) for row in connection.execute(query)]
+
+    def accounts_at(self, job: str, filters: AccountFilters, moment: datetime) -> list[Account]:
+        """Accounts of a job as they were at a moment, by anchor: the links, and what the log says was done since."""
+        done = (
+            select(LOG.c.anchor, LOG.c.action, LOG.c.time, LOG.c.label, LOG.c.target_id)
+            .where(LOG.c.job == job, LOG.c.kind == filters.kind.value, ABOUT_ACCESS)
+            .order_by(LOG.c.time, LOG.c.id)
+        )
+        with self._database.reading() as connection:
+            linked = {row.anchor: row for row in connection.execute(_accounts(job, filters.kind))}
+            before: dict[str, Any] = {}
+            after: dict[str, Any] = {}
+            for row in connection.execute(done):
+                if row.time <= moment:
+                    before[row.anchor] = row
+                else:
+                    after.setdefault(row.anchor, row)
+        found = []
+        for anchor in sorted({*linked, *before}):
+            account = _then(
+                job, filters.kind, anchor, linked.get(anchor), before.get(anchor), after.get(anchor), moment
+            )
+            if account is not None and filters.fit(account):
+                found.append(account)
+        return found
+
+    def began(self, jobs: Sequence[str]) -> datetime | None:
+        """When the first cycle of some jobs began."""
+        with self._database.reading() as connection:
+            return connection.scalar(
+                select(CYCLE.c.began).where(CYCLE.c.job.in_(jobs)).order_by(CYCLE.c.began).limit(1)
+            )
+
+
+def _rows(connection: Connection, table: Any, jobs: Sequence[str]) -> Iterator[Any]:
+    return iter(connection.execute(select(table).where(table.c.job.in_(jobs))).all())
+
+
+def _about(connection: Connection, table: Any, jobs: Sequence[str], kind: Kind, anchor: str) -> Sequence[Any]:
+    # Every action is named, so that the primary key of held changes leads to the entry.
+    actions = (table.c.action.in_([action.value for action in Action]),) if table is STAGED else ()
+    query = select(table).where(table.c.job.in_(jobs), table.c.kind == kind.value, *actions, table.c.anchor == anchor)
+    return connection.execute(query).all()
+
+
+def _so_far(connection: Connection, cycle: Cycle) -> int:
+    return connection.scalar(select(func.count()).where(LOG.c.cycle_id == cycle.id)) or 0
+
+
+def _undecided(now: datetime) -> ColumnElement[bool]:
+    """Held changes that nobody has decided about, or not for now; see ``flows.decisions.staged``."""
+    ended = and_(STAGED.c.until.is_not(None), STAGED.c.until <= now)
+    return or_(STAGED.c.state == StagedState.STAGED.value, STAGED.c.state == StagedState.LAPSED.value, ended)
+
+
+def _waiting(connection: Connection, jobs: Sequence[str], now: datetime) -> dict[str, list[Waiting]]:
+    members = case((STAGED.c.members.is_(None), 1), else_=func.json_array_length(STAGED.c.members))
+    group = (STAGED.c.job, STAGED.c.kind, STAGED.c.action, STAGED.c.guard)
+    query = (
+        select(
+            *group,
+            func.count().label("entries"),
+            func.sum(case((STAGED.c.action == Action.REMOVE_MEMBERS.value, members), else_=1)).label("many"),
+            func.min(STAGED.c.since).label("since"),
+            func.min(STAGED.c.anchor).label("first"),
+        )
+        .where(STAGED.c.job.in_(jobs), _undecided(now))
+        .group_by(*group)
+        .order_by(STAGED.c.job, func.count().desc(), STAGED.c.kind, STAGED.c.action, STAGED.c.guard)
+    )
+    found: dict[str, list[Waiting]] = {}
+    for row in connection.execute(query).all():
+        first = (
+            select(STAGED.c.label, STAGED.c.anchor)
+            .where(
+                STAGED.c.job == row.job,
+                STAGED.c.kind == row.kind,
+                STAGED.c.action == row.action,
+                STAGED.c.anchor >= row.first,
+                STAGED.c.guard == row.guard,
+                _undecided(now),
+            )
+            .order_by(STAGED.c.anchor)
+            .limit(NAMED)
+        )
+        names = [label or anchor for label, anchor in connection.execute(first)]
+        one = Waiting(Kind(row.kind), Action(row.action), row.guard, int(row.many), row.since, names, row.entries)
+        found.setdefault(row.job, []).append(one)
+    return found
+
+
+def _trouble(connection: Connection, jobs: Sequence[str]) -> dict[str, Trouble]:
+    counts = (
+        select(
+            ESCROW.c.job,
+            func.count().label("many"),
+            func.max(ESCROW.c.attempts).label("attempts"),
+            func.sum(case((ESCROW.c.next_attempt >= NEVER, 1), else_=0)).label("given_up"),
+        )
+        .where(ESCROW.c.job.in_(jobs))
+        .group_by(ESCROW.c.job)
+    )
+    found = {}
+    for row in connection.execute(counts).all():
+        query = select(ESCROW).where(ESCROW.c.job == row.job).order_by(ESCROW.c.first_failed, ESCROW.c.anchor)
+        some = connection.execute(query.limit(NAMED)).all()
+        if some:
+            names = [one.label or one.anchor for one in some]
+            first = some[0]
+            found[row.job] = Trouble(
+                row.many, int(row.given_up), names, first.message, first.error_code, first.first_failed, row.attempts
+            )
+    return found
+
+
+def _accounts(job: str, kind: Kind) -> Select[Any]:
+    together = (
+        (DIRECTORY.c.job == LINK.c.job) & (DIRECTORY.c.kind == LINK.c.kind) & (DIRECTORY.c.anchor == LINK.c.anchor)
+    )
+    columns = (*LINK.columns, DIRECTORY.c.login, DIRECTORY.c.details, DIRECTORY.c.label.label("known_as"))
+    return select(*columns).outerjoin(DIRECTORY, together).where(LINK.c.job == job, LINK.c.kind == kind.value)
+
+
+def _account(row: Any, state: LinkState, since: datetime | None) -> Account:
+    return Account(
+        row.job,
+        Kind(row.kind),
+        row.anchor,
+        row.target_id,
+        row.label or row.known_as or "",
+        row.login or "",
+        state,
+        since,
+        row.details or {},
+    )
+
+
+_ENDS_AS = {
+    LogAction.CREATE: LinkState.ACTIVE,
+    LogAction.ENABLE: LinkState.ACTIVE,
+    LogAction.DISABLE: LinkState.DISABLED,
+}
+
+
+def _then(job: str, kind: Kind, anchor: str, linked: Any, before: Any, after: Any, moment: datetime) -> Account | None:
+    """An account as it was at a moment; None where there was none.
+
+    ``before`` and ``after``: the last line about access up to the moment, and the first one since.
+    """
+    if before is not None:
+        state = _ENDS_AS.get(LogAction(before.action))
+        if state is None:
+            return None
+        if linked is not None:
+            return _account(linked, state, before.time)
+        return Account(job, kind, anchor, before.target_id or "", before.label, "", state, before.time)
+    if linked is None or linked.linked_at > moment:
+        return None
+    if after is None:
+        return _account(linked, LinkState(linked.state), linked.state_since)
+    was = LinkState.DISABLED if after.action == LogAction.ENABLE.value else LinkState.ACTIVE
+    return _account(linked, was, None)
