@@ -60,6 +60,7 @@ def _of_kind(kind: Kind, rules: EntryRules, mine: EntryPlan, anchors: set[str] |
             str(label) if label is not None and label == label else "",
             columns[login][row] if login else "",
             details,
+            details.pop("manager", ""),
             tuple(filter(None, (columns[path][row] for path in also))),
         )
 

@@ -19,14 +19,14 @@ from flows.cli.deciding import approve, pause, reject, restart, resume
 from flows.cli.looking import diff, docs, history, log, report, status, why
 from flows.cli.making import check, connectors, demo, explain, import_entra, probe, schema
 from flows.cli.running import apply, on_demand, plan, run, undo
-from flows.cli.serving import deploy, up
+from flows.cli.serving import deploy, pages, up, users
 
 GROUPS = {
     "Make a job": (check, explain, probe, schema, connectors, import_entra),
     "Look before anything happens, then do it": (plan, run, apply, on_demand, undo),
     "Decide": (approve, reject, pause, resume, restart),
     "Find out what happened, and why": (status, log, why, history, diff, report, docs),
-    "Serve": (up, deploy),
+    "Serve": (up, pages, users, deploy),
     "Try it out": (demo,),
 }
 """In the order of the help; each command is called as its function is, with hyphens."""

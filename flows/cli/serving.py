@@ -1,5 +1,6 @@
-"""Commands for whoever lets jobs run by themselves: a server with its UI, deployments, a worker."""
+"""Commands that serve: Prefect with deployments and a worker, the pages for people, and who may sign in to them."""
 
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
@@ -15,13 +16,60 @@ def up(
     port: Annotated[int, typer.Option(min=1024, max=65534, help="Port of the server on this machine.")] = 4200,
     pages_port: Annotated[
         int | None,
-        typer.Option(min=1024, max=65535, help="Port of the reports and Data Docs; the one after --port without it."),
+        typer.Option(min=1024, max=65535, help="Port of the pages for people; the one after --port without it."),
     ] = None,
 ) -> None:
     """Serve the jobs of a folder: a Prefect server with its UI, deployments with their schedules, and a worker."""
     from flows.serve.up import run_up
 
     raise typer.Exit(run_up(folder, port, pages_port or port + 1))
+
+
+def pages(
+    folder: Folder = Path(),
+    port: Annotated[int, typer.Option(min=1024, max=65535, help="Port of the pages on this machine.")] = 4201,
+) -> None:
+    """Serve the pages for people alone, without Prefect: overview, persons, approvals, access."""
+    from flows.serve.pages_alone import run_pages
+
+    raise typer.Exit(run_pages(folder, port))
+
+
+class UserDeed(StrEnum):
+    """What is done about people who sign in with a password."""
+
+    LIST = "list"
+    PUT = "put"
+    REMOVE = "remove"
+
+
+def users(
+    deed: Annotated[UserDeed, typer.Argument(help="list them, put one in or change one, or remove one.")],
+    login: Annotated[str, typer.Argument(metavar="LOGIN", help="Who; not for list.")] = "",
+    name: Annotated[str, typer.Option(help="What people call them.")] = "",
+    role: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="ROLE[:JOB,JOB]",
+            help="viewer, helpdesk, approver or operator, for all jobs or for some; several times for several roles.",
+        ),
+    ] = None,
+) -> None:
+    """Say who may sign in to the pages with a password, and what they may do; the password is asked for."""
+    from flows.serve.pages_alone import list_users, put_user, remove_user
+
+    if (deed is UserDeed.LIST) == bool(login):
+        raise typer.BadParameter("put and remove take one login, list takes none", param_hint="LOGIN")
+    match deed:
+        case UserDeed.LIST:
+            said, right = list_users(), True
+        case UserDeed.REMOVE:
+            said, right = remove_user(login)
+        case UserDeed.PUT:
+            said, right = put_user(login, name, role or [])
+    if not right:
+        complain(said, WRONG)
+    print(said)  # noqa: T201 (this is the command line)
 
 
 def deploy(

@@ -21,7 +21,6 @@ from connectors.errors import SettingsError
 from flows.cycle.home import home
 from flows.serve.jobs_of import refuse_wrong_files
 from flows.serve.local_api import RECORDING, serve, wait_for
-from flows.serve.page_server import serving_pages
 from flows.serve.prefect_home import Address, Keys, announce, find_server, keys_file, keys_of, prefect_folder, withdraw
 from flows.show.console import Terminal, console
 
@@ -88,7 +87,7 @@ def run_up(folder: Path, port: int, pages_port: int) -> int:
     url = f"http://127.0.0.1:{port}/api"
     client = {"PREFECT_HOME": str(prefect), "PREFECT_API_URL": url, "PREFECT_API_AUTH_STRING": keys.sign_in}
     os.environ |= {**_QUIET, **client, "PROVISOR_HOME": str(state)}
-    with _told_to_end() as told, _pages(state, pages_port, keys) as pages:
+    with _told_to_end() as told, _pages(state, folder, pages_port, keys, _page(url)) as pages:
         at = {"PREFECT_SERVER_API_PORT": str(port), "PREFECT_UI_URL": _page(url)}  # the latter is in its notices
         settings = {**RECORDING, **_SERVER, **keys.settings, **at}
         with out.status("starting the Prefect server …"), serve(port, prefect, settings) as server:
@@ -107,13 +106,15 @@ def run_up(folder: Path, port: int, pages_port: int) -> int:
 
 
 @contextmanager
-def _pages(state: Path, port: int, keys: Keys) -> Iterator[str]:
-    """Where reports and Data Docs are served; runs know it by the environment. Raises: SettingsError."""
+def _pages(state: Path, folder: Path, port: int, keys: Keys, prefect: str) -> Iterator[str]:
+    """Where the pages are served; runs know it by the environment. Raises: SettingsError."""
     if elsewhere := os.environ.get("PROVISOR_PAGES_URL"):
         yield elsewhere
         return
     _refuse_taken(port, "--pages-port")
-    with serving_pages(state, port, keys.sign_in) as address:
+    from flows.serve.web.serving import serving_pages
+
+    with serving_pages(state, folder, port, keys.sign_in, prefect=prefect) as address:
         os.environ["PROVISOR_PAGES_URL"] = address
         yield address
 
@@ -246,12 +247,12 @@ def _wait(out: Terminal, told: threading.Event, processes: "dict[str, subprocess
 def _tell(out: Terminal, url: str, keys: Keys, state: Path) -> None:
     """Where to look, and how to sign in; the password itself only where a person reads."""
     out.print()
-    out.print(f"Provisor is up: [bold]{_page(url)}[/]")
+    out.print(f"Provisor is up: [bold]{os.environ['PROVISOR_PAGES_URL']}[/]")
     if out.is_terminal:
         out.print(f"Sign in with    [bold]{escape(keys.sign_in)}[/]")
     else:
         out.print(f"Sign in with what stands as sign_in in {escape(str(keys_file(state)))}")
-    out.print(f"Reports, Data Docs  {os.environ['PROVISOR_PAGES_URL']}")
+    out.print(f"Runs in Prefect {_page(url)}, with the same sign-in")
     out.print("Ctrl-C ends it, and what runs with it.")
 
 

@@ -28,7 +28,7 @@ from tasks.private import make_file, make_folder
 from tasks.steps import steps_of
 
 _COLOURS = {"success": "green", "failure": "red", "skipped": "yellow", "warning": "yellow"}
-_LINE = (
+LOG_COLUMNS = (
     "id",
     "time",
     "job",
@@ -52,7 +52,7 @@ _LINE = (
 )
 _STEP = ("log_id", "change_id", "number", "step", "status", "detail")
 _MODIFIED = ("log_id", "change_id", "name", "old", "new")
-FILES = {"log.csv": _LINE, "steps.csv": _STEP, "modified.csv": _MODIFIED}
+FILES = {"log.csv": LOG_COLUMNS, "steps.csv": _STEP, "modified.csv": _MODIFIED}
 """The files of an export and their columns; ``id`` of the first is ``log_id`` of the others."""
 
 _LENGTH: TypeAdapter[timedelta] = TypeAdapter(Duration)
@@ -95,7 +95,7 @@ def parse_moment(text: str | None, *, now: datetime, end: bool = False) -> datet
 def record_of(line: LogLine) -> dict[str, Any]:
     """The whole record in plain values: what is stored, and what follows from it."""
     advice = advice_for(line.code)
-    known = {name: getattr(line, name) for name in _LINE if name not in ("advice", "category")}
+    known = {name: getattr(line, name) for name in LOG_COLUMNS if name not in ("advice", "category")}
     return known | {
         "category": str(advice.category) if advice else None,
         "advice": advice.action if advice else None,
@@ -166,9 +166,9 @@ def write_json(stream: JsonOut | BinaryIO, chunks: Chunks) -> None:
 def write_csv(stream: TextIO, chunks: Chunks) -> None:
     """The lines alone, without their steps and modified properties, as one CSV table."""
     writer = csv.writer(stream)  # lines end with CR LF: with LF alone a CR inside of a cell would not be quoted
-    writer.writerow(_LINE)
+    writer.writerow(LOG_COLUMNS)
     for chunk in chunks:
-        writer.writerows(_line_row(line) for line in chunk)
+        writer.writerows(line_row(line) for line in chunk)
 
 
 def export_csv(folder: Path, chunks: Chunks) -> int:
@@ -181,7 +181,7 @@ def export_csv(folder: Path, chunks: Chunks) -> int:
     with _replacing(folder) as (lines, steps, modified):
         for chunk in chunks:
             count += len(chunk)
-            lines.writerows(map(_line_row, chunk))
+            lines.writerows(map(line_row, chunk))
             steps.writerows(row for line in chunk for row in _step_rows(line))
             modified.writerows(row for line in chunk for row in _modified_rows(line))
     return count
@@ -211,43 +211,43 @@ def _replacing(folder: Path) -> Iterator[Sequence[_Writer]]:
             path.unlink(missing_ok=True)
 
 
-def _line_row(line: LogLine) -> list[Any]:
+def line_row(line: LogLine) -> list[Any]:
     advice = advice_for(line.code)
     return [
         line.id,
         line.time.isoformat(),
-        _cell(line.job),
+        safe_cell(line.job),
         line.cycle,
-        _cell(line.change_id),
+        safe_cell(line.change_id),
         line.action,
         line.status,
         line.duration_ms,
         line.kind,
-        _cell(line.label),
-        _cell(line.anchor),
-        _cell(line.target_id),
-        _cell(line.initiator),
-        _cell(line.source),
-        _cell(line.target),
-        _cell(line.reason),
+        safe_cell(line.label),
+        safe_cell(line.anchor),
+        safe_cell(line.target_id),
+        safe_cell(line.initiator),
+        safe_cell(line.source),
+        safe_cell(line.target),
+        safe_cell(line.reason),
         line.code,
         str(advice.category) if advice else None,
-        _cell(line.message),
+        safe_cell(line.message),
         advice.action if advice else None,
     ]
 
 
 def _step_rows(line: LogLine) -> Iterator[list[Any]]:
     for number, step in enumerate(steps_of(line), start=1):
-        yield [line.id, line.change_id, number, str(step.name), str(step.status), _cell(step.detail)]
+        yield [line.id, line.change_id, number, str(step.name), str(step.status), safe_cell(step.detail)]
 
 
 def _modified_rows(line: LogLine) -> Iterator[list[Any]]:
     for change in line.modified or ():
-        yield [line.id, line.change_id, _cell(change["name"]), _cell(change["old"]), _cell(change["new"])]
+        yield [line.id, line.change_id, safe_cell(change["name"]), safe_cell(change["old"]), safe_cell(change["new"])]
 
 
-def _cell(value: Any) -> Any:
+def safe_cell(value: Any) -> Any:
     """A value for a spreadsheet: numbers as they are, printable text, and none that would be taken for a formula."""
     if value is None or (isinstance(value, int | float) and not isinstance(value, bool)):
         return value

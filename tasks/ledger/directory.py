@@ -35,7 +35,9 @@ class Known:
     label: str = ""
     login: str = ""
     details: Mapping[str, str] = field(default_factory=dict)
-    """What places somebody: title, department, company, place, manager."""
+    """What places somebody: title, department, company, place."""
+    manager: str = ""
+    """Anchor of the manager."""
     also: Sequence[str] = ()
     """Other texts it is found by: addresses, numbers."""
 
@@ -50,6 +52,8 @@ class Hit:
     label: str
     login: str
     details: Mapping[str, str]
+    manager: str = ""
+    """Anchor of the manager."""
 
     @property
     def name(self) -> str:
@@ -112,11 +116,12 @@ class Directory:
         rows, added, gone = [], [], []
         for one in entries:
             words = words_of((one.label, one.login, one.anchor, *one.also))
-            as_row = (clean(one.label), clean(one.login), json_text(one.details), " ".join(words))
+            manager = clean(one.manager)
+            as_row = (clean(one.label), clean(one.login), json_text(one.details), manager, " ".join(words))
             known = before.get(one.anchor)
             if known == as_row:
                 continue
-            had = set(known[3].split(" ")) if known is not None else set()
+            had = set(known[4].split(" ")) if known is not None else set()
             rows.append((job, kind.value, one.anchor, *as_row))
             added += [(word, job, kind.value, one.anchor) for word in words if word not in had]
             gone += [(word, one.anchor) for word in had.difference(words)]
@@ -128,14 +133,25 @@ class Directory:
 
     def _rows(
         self, connection: Connection, job: str, kind: Kind, anchors: Sequence[str]
-    ) -> dict[str, tuple[str, str, str | None, str]]:
+    ) -> dict[str, tuple[str, str, str | None, str, str]]:
         details = cast(DIRECTORY.c.details, Text)  # as it is stored: to be compared, not to be read
-        columns = (DIRECTORY.c.anchor, DIRECTORY.c.label, DIRECTORY.c.login, details, DIRECTORY.c.words)
+        columns = (
+            *(DIRECTORY.c[name] for name in ("anchor", "label", "login")),
+            details,
+            DIRECTORY.c.manager,
+            DIRECTORY.c.words,
+        )
         query = select(*columns).where(DIRECTORY.c.job == job, DIRECTORY.c.kind == kind.value)
         some = [DIRECTORY.c.anchor >= min(anchors), DIRECTORY.c.anchor <= max(anchors)] if anchors else []
         if len(anchors) <= _AT_ONCE:
             some = [DIRECTORY.c.anchor.in_(anchors)]
-        return {row[0]: (row[1], row[2], row[3], row[4]) for row in connection.execute(query.where(*some))}
+        return {row[0]: (row[1], row[2], row[3], row[4], row[5]) for row in connection.execute(query.where(*some))}
+
+    def anybody(self, job: str, kind: Kind) -> str:
+        """The anchor of the first entry of a kind, empty where there is none."""
+        query = select(DIRECTORY.c.anchor).where(DIRECTORY.c.job == job, DIRECTORY.c.kind == kind.value)
+        with self._database.reading() as connection:
+            return connection.scalar(query.order_by(DIRECTORY.c.anchor).limit(1)) or ""
 
     def entries(self, job: str, kind: Kind, anchors: Collection[str]) -> dict[str, Hit]:
         """Those of some entries that are known, by anchor."""
@@ -153,6 +169,18 @@ class Directory:
         query = select(DIRECTORY).where(DIRECTORY.c.job == job, DIRECTORY.c.kind == kind.value)
         with self._database.reading() as connection:
             return {row.anchor: _hit(row) for row in connection.execute(query)}
+
+    def led_by(self, job: str, managers: Collection[str]) -> dict[str, list[str]]:
+        """Anchors of the people whom each of some managers leads, by the manager's anchor."""
+        found: dict[str, list[str]] = {}
+        with self._database.reading() as connection:
+            for some in _portions(sorted(managers)):
+                query = select(DIRECTORY.c.manager, DIRECTORY.c.anchor).where(
+                    DIRECTORY.c.job == job, DIRECTORY.c.manager.in_(some)
+                )
+                for manager, anchor in connection.execute(query):
+                    found.setdefault(manager, []).append(anchor)
+        return found
 
     def in_jobs(self, jobs: Collection[str], kind: Kind, anchor: str) -> list[Hit]:
         """An entry of this anchor in each of the jobs that knows one, by job."""
@@ -270,7 +298,7 @@ def _whole(known: str, words: Sequence[str]) -> int:
 
 
 def _hit(row: Any) -> Hit:
-    return Hit(row.job, Kind(row.kind), row.anchor, row.label, row.login, row.details or {})
+    return Hit(row.job, Kind(row.kind), row.anchor, row.label, row.login, row.details or {}, row.manager)
 
 
 def _portions(anchors: Sequence[str]) -> Iterable[Sequence[str]]:

@@ -100,6 +100,14 @@ class Board:
         return self.cycles[0] if self.cycles else None
 
 
+@dataclass(slots=True)
+class Totals:
+    """What all cycles of a job did."""
+
+    cycles: Counter[CycleState] = field(default_factory=Counter)
+    counts: Counter[str] = field(default_factory=Counter)
+
+
 @dataclass(frozen=True, slots=True)
 class Held:
     """One job's part of what is known of an entry: its account, what it waits for, what was done."""
@@ -190,6 +198,17 @@ class Lookup:
                 total["cycles"] += 1
                 total.update({name: count for name, count in (counts or {}).items() if isinstance(count, int)})
         return total
+
+    def totals(self, jobs: Sequence[str]) -> dict[str, "Totals"]:
+        """What all cycles of each job did, added up."""
+        found: dict[str, Totals] = {}
+        query = select(CYCLE.c.job, CYCLE.c.state, CYCLE.c.counts).where(CYCLE.c.job.in_(jobs))
+        with self._database.reading() as connection:
+            for job, state, counts in connection.execute(query):
+                total = found.setdefault(job, Totals())
+                total.cycles[CycleState(state)] += 1
+                total.counts.update({name: many for name, many in (counts or {}).items() if isinstance(many, int)})
+        return found
 
     def last_good(self, job: str) -> Cycle | None:
         """The last cycle that ran to its end."""

@@ -329,6 +329,7 @@ class DirectoryTable(LedgerModel, table=True):
     """What people know an entry by, as the last cycle that touched it had it; it stays when the entry leaves."""
 
     __tablename__ = "directory"
+    __table_args__ = (Index(None, "job", "manager"),)
 
     job: str = _key()
     kind: str = _key()
@@ -336,7 +337,9 @@ class DirectoryTable(LedgerModel, table=True):
     label: str = _text()
     login: str = _text()
     details: dict[str, str] | None = _json()
-    """What places somebody: title, department, company, place, manager (an anchor). Nothing that the job redacts."""
+    """What places somebody: title, department, company, place. Nothing that the job redacts."""
+    manager: str = _text()
+    """Anchor of the manager, empty where there is none."""
     words: str = _text()
     """The folded words it is found by, with spaces between them."""
 

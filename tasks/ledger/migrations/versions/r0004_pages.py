@@ -22,9 +22,11 @@ def upgrade() -> None:
         _text("label"),
         _text("login"),
         sa.Column("details", sa.JSON(none_as_null=True), nullable=True),
+        _text("manager"),
         _text("words"),
         sa.PrimaryKeyConstraint("job", "kind", "anchor", name="pk_directory"),
     )
+    op.create_index("ix_directory_job_manager", "directory", ["job", "manager"])
     op.create_table(
         "word",
         _text("word"),

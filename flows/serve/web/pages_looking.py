@@ -1,0 +1,294 @@
+"""Pages that only look: overview, search, persons and groups, cycles."""
+
+from collections.abc import Callable
+from datetime import datetime, time
+
+from starlette.exceptions import HTTPException
+from starlette.responses import RedirectResponse, Response
+
+from connectors.contract import Kind
+from flows.serve.web.rendering import here, query
+from flows.serve.web.rights import Deed
+from flows.serve.web.visit import Visit, entry_address, job_address
+from flows.show.history import history_of
+from tasks.history import plain
+from tasks.ledger import Cycle, LogAction, LogStatus
+from tasks.pages.board import LOOKS_OF_STATE, JobState, Need, overview_of
+from tasks.pages.charts import GROUPS
+from tasks.pages.cycle_page import cycle_page, section_of
+from tasks.pages.person import person_page
+from tasks.pages.sentences import DONE, LOOKS
+
+_JOBS_SHOWN = 200
+_ROWS = 50
+_FIRST = 20
+"""Rows of a section that a page begins with."""
+_FAILURES_SHOWN = 200
+_GROUPS_SHOWN = 200
+
+FIGURES = {
+    "created": "accounts created",
+    "updated": "changed",
+    "disabled": "disabled",
+    "deleted": "deleted",
+    "members_added": "memberships added",
+    "members_removed": "memberships removed",
+    "failed": "failed",
+    "cycles": "cycles since midnight",
+}
+
+
+def overview(visit: Visit) -> Response:
+    """Which job needs a person, and how all of them stand."""
+    jobs = visit.jobs(Deed.FIND)
+    readable = set(visit.jobs())
+    boards = visit.ledger.lookup.boards(jobs[:_JOBS_SHOWN], now=visit.now)
+    found = overview_of(boards, visit.site.jobs(), now=visit.now)
+    show = visit.param("show")
+    rows = found.rows
+    match show:
+        case "need":
+            rows = [row for row in rows if row.solid]
+        case "running":
+            rows = [row for row in rows if row.state is JobState.RUNNING]
+        case "paused":
+            rows = [row for row in rows if row.state is JobState.PAUSED]
+    figures = None
+    if readable:
+        zone = here()
+        midnight = datetime.combine(visit.now.astimezone(zone).date(), time(), zone)
+        total = visit.ledger.lookup.figures_since(sorted(readable), midnight)
+        figures = [(text, total[name]) for name, text in FIGURES.items()]
+    return visit.page(
+        "overview.html.j2",
+        overview=found,
+        shown=rows,
+        show=show,
+        figures=figures,
+        readable=readable,
+        looks=LOOKS_OF_STATE,
+        groups=list(GROUPS),
+        links=_links(readable),
+    )
+
+
+def _links(readable: set[str]) -> dict[str, Callable[[Need], str]]:
+    """Where what needs a person leads, for whoever may go there."""
+
+    def of(*more: str, folder: str = "") -> Callable[[Need], str]:
+        def address(need: Need) -> str:
+            if need.job not in readable:
+                return ""
+            return f"/approvals/{need.job}" if folder else job_address(need.job, *more)
+
+        return address
+
+    return {"approvals": of(folder="approvals"), "job": of(), "cycle": of("last"), "failures": of("failures"), "": of()}
+
+
+def search(visit: Visit) -> Response:
+    """Where a person or a group is."""
+    text = visit.param("q")
+    jobs = visit.jobs(Deed.FIND)
+    found = visit.ledger.directory.search(text, jobs) if text else None
+    if found is not None and not visit.by_htmx and not found.more:
+        keys = {(hit.kind, hit.anchor) for hit in found.hits}
+        hit = found.hits[0] if found.hits else None
+        if hit is not None and len(keys) == 1 and text in (hit.anchor, hit.login):
+            return RedirectResponse(entry_address(hit.job, hit.kind, hit.anchor), 303)
+    people: dict[tuple[str, str, str], list[object]] = {}
+    for hit in found.hits if found is not None else ():
+        people.setdefault((hit.kind, hit.anchor, hit.name), []).append(hit)
+    return visit.page(
+        "search.html.j2", text=text, found=found, people=list(people.values()), jobs=jobs, address=entry_address
+    )
+
+
+def person(visit: Visit) -> Response:
+    """Why a person has what they have."""
+    return _entry(visit, Kind.USER)
+
+
+def group(visit: Visit) -> Response:
+    """Who is in a group, and why it is as it is."""
+    return _entry(visit, Kind.GROUP)
+
+
+def _entry(visit: Visit, kind: Kind) -> Response:
+    job, anchor = visit.need(Deed.FIND, visit.request.path_params["job"]), visit.request.path_params["anchor"]
+    lookup, files = visit.ledger.lookup, visit.site.jobs()
+    mine = {hit.job: hit for hit in visit.ledger.directory.in_jobs(visit.jobs(Deed.FIND), kind, anchor)}
+    last = {name: cycle for name in {job, *mine} if (cycle := _last_seen(visit, name)) is not None}
+    # The same key means the same person only where it is read from the same source.
+    source = last[job].source if job in last else ""
+    together = [job, *(name for name in sorted(mine) if name != job and name in last and last[name].source == source)]
+    elsewhere = [hit for name, hit in mine.items() if name not in together]
+    held = lookup.held(together, kind, anchor, limit=60)
+    known = {name: mine[name] for name in together if name in mine}
+    if not known and not any(one.link or one.lines or one.escrow or one.staged for one in held):
+        raise HTTPException(404)
+    found = person_page(kind, anchor, known, held, last, files, now=visit.now)
+    manager = found.hit.manager if found.hit is not None else ""
+    managers = visit.ledger.directory.entries(job, Kind.USER, [manager]) if manager else {}
+    can = [name for name in together if name in files and visit.who.rights.may(Deed.PROVISION, name)]
+    return visit.page(
+        "person.html.j2",
+        page=found,
+        kind=kind,
+        job=job,
+        anchor=anchor,
+        elsewhere=elsewhere,
+        manager=managers.get(manager),
+        can=can,
+        readable=set(visit.jobs()),
+        files=files,
+        address=entry_address,
+        done=DONE,
+        looks=LOOKS,
+    )
+
+
+def _last_seen(visit: Visit, job: str) -> Cycle | None:
+    """The last cycle of a job that has read its systems."""
+    cycles = visit.ledger.cycles(job, limit=5)
+    return next((one for one in cycles if one.source), cycles[0] if cycles else None)
+
+
+def belongings(visit: Visit) -> Response:
+    """What an entry should be as the last finished cycle wanted it: its attributes and memberships."""
+    job, anchor = visit.need(Deed.FIND, visit.request.path_params["job"]), visit.request.path_params["anchor"]
+    kind = Kind.USER if visit.request.path_params["kind"] == "user" else Kind.GROUP
+    history = history_of(job)
+    kept = history.kept[-1] if history.kept else None
+    state = history.read_entry(kept, kind, anchor) if kept is not None else None
+    values: list[tuple[str, object]] = []
+    others: list[tuple[str, str, str]] = []
+    total = 0
+    if state is not None:
+        frame = state.entries.get(kind)
+        hidden = state.redacted.get(kind, frozenset())
+        if frame is not None and anchor in frame.index:
+            row = frame.loc[anchor]
+            values = [
+                (str(path), "redacted" if path in hidden else plain(row[path]))
+                for path in frame.columns
+                if not str(path).startswith("provisor:") and plain(row[path]) is not None
+            ]
+        side, of_kind = ("group", Kind.GROUP) if kind is Kind.USER else ("member", Kind.USER)
+        anchors = [str(one) for one in state.members[side].tolist()]
+        total = len(anchors)
+        known = visit.ledger.directory.entries(job, of_kind, anchors[:_GROUPS_SHOWN])
+        others = sorted(
+            ((known[one].name if one in known else one, str(of_kind), one) for one in anchors[:_GROUPS_SHOWN]),
+            key=lambda other: other[0].casefold(),
+        )
+    return visit.page(
+        "belongings.html.j2",
+        kept=kept,
+        values=values,
+        others=others,
+        total=total,
+        kind=kind,
+        job=job,
+        address=entry_address,
+    )
+
+
+# --- cycles ----------------------------------------------------------------------------------------------------------
+
+
+def last_cycle(visit: Visit) -> Response:
+    """The way to a job's newest cycle."""
+    job = visit.need(Deed.READ, visit.request.path_params["job"])
+    last = visit.ledger.last_cycle(job)
+    if last is None:
+        raise HTTPException(404)
+    return RedirectResponse(job_address(job, "cycles", str(last.number)), 303)
+
+
+def failures(visit: Visit) -> Response:
+    """Who is in escrow, and what to do about it."""
+    job = visit.need(Deed.READ, visit.request.path_params["job"])
+    return visit.page("failures.html.j2", job=job, escrows=visit.ledger.escrows(job)[:500], address=entry_address)
+
+
+def cycle(visit: Visit) -> Response:
+    """What a cycle did to whom, why, and who allowed it."""
+    job = visit.need(Deed.READ, visit.request.path_params["job"])
+    found = visit.ledger.cycle_numbered(job, visit.request.path_params["number"])
+    if found is None:
+        raise HTTPException(404)
+    text, wanted, lookup = visit.param("q"), visit.param("action"), visit.ledger.lookup
+    if wanted or text:
+        return _part(visit, found, wanted, text)
+    tally = lookup.tally(found)
+    shown = {
+        LogAction(action): [
+            line
+            for line in lookup.lines(found, actions=[LogAction(action)], limit=_FIRST)
+            if line.status != LogStatus.FAILURE
+        ]
+        for action in {action for action, _ in tally}
+    }
+    failed = lookup.lines(found, status=LogStatus.FAILURE, limit=_FAILURES_SHOWN)
+    removed = [
+        line.anchor
+        for action in (LogAction.DISABLE, LogAction.DELETE, LogAction.REMOVE_MEMBERS, LogAction.UPDATE)
+        for line in shown.get(action, ())
+    ]
+    earlier = lookup.decisions(job, sorted(set(removed))[:200], until=found.ended or visit.now) if removed else []
+    decisions = [line for line in earlier if line.cycle is not None and line.cycle in (found.number, found.number - 1)]
+    newer = visit.ledger.cycle_numbered(job, found.number + 1)
+    return visit.page(
+        "cycle.html.j2",
+        page=cycle_page(found, tally, shown, failed, decisions),
+        cycle=found,
+        job=job,
+        newer=newer,
+        older=found.number - 1,
+        figures=[(text, found.counts.get(name, 0)) for name, text in FIGURES.items() if name != "cycles"],
+        failed_total=sum(many for (_, status), many in tally.items() if status == LogStatus.FAILURE),
+        files=_files(visit, job, found.number),
+        flow_run=f"{visit.site.prefect}/runs/flow-run/{found.flow_run_id}"
+        if visit.site.prefect and found.flow_run_id
+        else "",
+        address=entry_address,
+    )
+
+
+def _flow_run(visit: Visit, found: Cycle) -> str:
+    """Where the run of a cycle is in Prefect's UI; empty where it is not known."""
+    return f"{visit.site.prefect}/runs/flow-run/{found.flow_run_id}" if visit.site.prefect and found.flow_run_id else ""
+
+
+def _files(visit: Visit, job: str, number: int) -> list[tuple[str, str]]:
+    kept = []
+    for folder, text in (("reports", "Report as one file"), ("docs", "Data checks")):
+        if (visit.site.state / folder / job / f"{number}.html").is_file():
+            kept.append((text, f"/{folder}/{job}/{number}.html"))
+    return kept
+
+
+def _part(visit: Visit, found: Cycle, wanted: str, text: str) -> Response:
+    """Lines of a cycle of one action, or with a text in them, a page at a time."""
+    if wanted and wanted not in set(LogAction):
+        raise HTTPException(404)
+    actions = [LogAction(wanted)] if wanted else []
+    after = int(visit.param("after")) if visit.param("after").isdecimal() else 0
+    lines = visit.ledger.lookup.lines(found, actions=actions, text=text, after=after, limit=_ROWS + 1)
+    more = len(lines) > _ROWS
+    lines = lines[:_ROWS]
+    section = section_of(actions[0], len(lines), lines, more=more) if actions else None
+    return visit.page(
+        "cycle_part.html.j2",
+        cycle=found,
+        job=found.job,
+        lines=lines,
+        section=section,
+        text=text,
+        wanted=wanted,
+        further=query(action=wanted, q=text, after=lines[-1].id) if more else "",
+        done=DONE,
+        looks=LOOKS,
+        address=entry_address,
+    )

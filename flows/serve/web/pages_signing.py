@@ -1,0 +1,126 @@
+"""Pages of signing in and out, and the log of it."""
+
+import hmac
+import secrets
+from urllib.parse import urlsplit
+
+from starlette.exceptions import HTTPException
+from starlette.responses import Response
+
+from flows.serve.web.provider import ProviderError
+from flows.serve.web.shield import TOKEN, cookie_name, own_path
+from flows.serve.web.signing_in import LASTS, PROVIDER, TooOftenError
+from flows.serve.web.visit import Visit, see_other
+
+_BEFORE = "provisor-before"
+"""Cookie of a browser that has not signed in: its forms carry the same text."""
+_STATE = "provisor-provider"
+_SHORT_S = 600
+_LOG_SHOWN = 200
+
+
+def sign_in_page(visit: Visit, said: str = "", status: int = 200) -> Response:
+    """Who are you? Tells nothing of jobs or people."""
+    if visit.person is not None:
+        return see_other("/")
+    before = visit.request.cookies.get(_BEFORE) or secrets.token_urlsafe(24)
+    provider = visit.site.settings.provider
+    answer = visit.page(
+        "sign_in.html.j2",
+        status=status,
+        said=said,
+        before=before,
+        to=own_path(visit.field("to") or visit.param("to") or "/"),
+        login=visit.field("login"),
+        provider=provider.name if provider is not None else "",
+    )
+    _set(visit, answer, _BEFORE, before, _SHORT_S * 6)
+    return answer
+
+
+def sign_in(visit: Visit) -> Response:
+    """With a login and a password of this server."""
+    _refuse_forged(visit)
+    login, password = visit.field("login")[:200], (visit.form.get("password") or [""])[0][:1000]
+    try:
+        ticket = visit.site.door.enter(login, password, address=_address(visit), now=visit.now)
+    except TooOftenError:
+        return sign_in_page(visit, "Too many attempts. Wait a quarter of an hour, then try again.", 429)
+    if ticket is None:
+        return sign_in_page(visit, "The login or the password is wrong.", 401)
+    return _let_in(visit, ticket, own_path(visit.field("to") or "/"))
+
+
+def to_provider(visit: Visit) -> Response:
+    """On to the provider, who comes back to :func:`from_provider`."""
+    _refuse_forged(visit)
+    if visit.site.provider is None:
+        raise HTTPException(404)
+    try:
+        address, state = visit.site.provider.begin(own_path(visit.field("to") or "/"), now=visit.now)
+    except ProviderError as error:
+        return sign_in_page(visit, str(error), 502)
+    answer = see_other(address)
+    _set(visit, answer, _STATE, state, _SHORT_S)
+    return answer
+
+
+def from_provider(visit: Visit) -> Response:
+    """Back from the provider, in the browser that was sent there."""
+    state = visit.param("state")
+    kept = visit.request.cookies.get(_STATE, "")
+    if visit.site.provider is None or not state or not hmac.compare_digest(state.encode(), kept.encode()):
+        return sign_in_page(visit, "This sign-in was not begun here. Begin again.", 403)
+    try:
+        named, leads_to = visit.site.provider.finish(str(visit.request.url), state, now=visit.now)
+    except ProviderError as error:
+        visit.site.door.refuse("", PROVIDER, address=_address(visit), now=visit.now)
+        return sign_in_page(visit, str(error), 403)
+    if not visit.site.settings.rights_of(named.login, named.groups).grants:
+        visit.site.door.refuse(named.login, PROVIDER, address=_address(visit), now=visit.now)
+        return sign_in_page(visit, f"{named.login} has no role here. Ask whoever runs Provisor for one.", 403)
+    ticket = visit.site.door.begin(
+        named.login, named.name, PROVIDER, named.groups, address=_address(visit), now=visit.now
+    )
+    return _let_in(visit, ticket, leads_to)
+
+
+def sign_out(visit: Visit) -> Response:
+    """Ends the session."""
+    visit.site.door.leave(visit.who, address=_address(visit), now=visit.now)
+    answer = see_other("/sign-in")
+    answer.delete_cookie(cookie_name(visit.site), path="/", secure=_secure(visit), httponly=True, samesite="lax")
+    return answer
+
+
+def sign_ins(visit: Visit) -> Response:
+    """Who was here."""
+    if not visit.who.rights.operates_all():
+        raise HTTPException(404)
+    return visit.page("sign_ins.html.j2", lines=visit.ledger.sign_ins.latest(_LOG_SHOWN))
+
+
+def _let_in(visit: Visit, ticket: str, leads_to: str) -> Response:
+    answer = see_other(own_path(leads_to))
+    _set(visit, answer, cookie_name(visit.site), ticket, int(LASTS.total_seconds()))
+    answer.delete_cookie(_BEFORE, path="/")
+    return answer
+
+
+def _refuse_forged(visit: Visit) -> None:
+    """Nobody is signed in by another site's form."""
+    kept = visit.request.cookies.get(_BEFORE, "")
+    if not kept or not hmac.compare_digest(visit.field(TOKEN).encode(), kept.encode()):
+        raise HTTPException(403)
+
+
+def _set(visit: Visit, answer: Response, name: str, value: str, seconds: int) -> None:
+    answer.set_cookie(name, value, max_age=seconds, path="/", secure=_secure(visit), httponly=True, samesite="lax")
+
+
+def _secure(visit: Visit) -> bool:
+    return urlsplit(visit.site.settings.address).scheme == "https"
+
+
+def _address(visit: Visit) -> str:
+    return visit.request.client.host if visit.request.client is not None else ""

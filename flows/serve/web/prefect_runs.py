@@ -1,0 +1,41 @@
+"""What the pages ask of Prefect: a cycle that begins now, and runs that no longer have to wait."""
+
+import os
+
+from connectors.errors import UnreachableError
+
+
+def after_decision(job: str, *, approved: bool, who: str, left: bool) -> None:
+    """Begins the cycle that carries out what was approved, and ends the runs that wait for what is decided.
+
+    Raises: UnreachableError where no Prefect server is up: the next cycle carries it out.
+    """
+    if not os.environ.get("PREFECT_API_URL"):
+        raise UnreachableError("No Prefect server is up here.")
+    if not left:
+        from flows.decisions.approval import close_waiting
+
+        close_waiting(job, f"{who} has decided on the pages of Provisor.")
+    if approved:
+        begin_cycle(job, who)
+
+
+def begin_cycle(job: str, who: str) -> str:
+    """Begins a run of the job's deployment; gives its id. Raises: UnreachableError."""
+    import httpx
+    from prefect.client.orchestration import get_client
+    from prefect.client.schemas.filters import DeploymentFilter, DeploymentFilterName
+    from prefect.exceptions import PrefectException
+
+    if not os.environ.get("PREFECT_API_URL"):
+        raise UnreachableError("No Prefect server is up here: run provisor run in a shell.")
+    try:
+        with get_client(sync_client=True) as client:
+            named = DeploymentFilter(name=DeploymentFilterName(any_=[job]))
+            found = client.read_deployments(deployment_filter=named)
+            if not found:
+                raise UnreachableError(f"The job {job} is not deployed: run provisor deploy.")
+            run = client.create_flow_run_from_deployment(found[0].id, tags=[f"job:{job}", f"by:{who}"])
+            return str(run.id)
+    except (httpx.HTTPError, PrefectException) as error:
+        raise UnreachableError(f"The Prefect server does not answer: {type(error).__name__}.") from error

@@ -1,0 +1,122 @@
+"""Who may sign in to the pages and do what: the file ``pages.yaml`` beside the job files.
+
+address: https://provisor.example.com        # where browsers find the pages; without it this machine alone
+provider:
+  issuer: https://id.example.com
+  client_id: provisor
+  client_secret: ${env:PAGES_CLIENT_SECRET}
+roles:
+  - {role: operator, groups: [it-operations]}
+  - {role: approver, people: [maria@example.com], jobs: [hr-to-scim]}
+metrics_token: ${env:PAGES_METRICS_TOKEN}
+"""
+
+from pathlib import Path
+from typing import Annotated
+from urllib.parse import urlsplit
+
+from pydantic import Field, ValidationError, field_validator
+from ruamel.yaml import YAML
+from ruamel.yaml.error import YAMLError
+
+from connectors.errors import SettingsError
+from connectors.settings import Secret, Settings, reveal
+from flows.serve.web.rights import Grant, Rights, Role
+
+FILE = "pages.yaml"
+
+
+class Provider(Settings):
+    """An OpenID Connect provider that says who somebody is."""
+
+    issuer: str
+    """Its address, as its own description has it."""
+    client_id: str
+    client_secret: Secret
+    """A reference, as ``${env:NAME}``."""
+    name: str = "your organisation's sign-in"
+    """What people call it: it stands on the button."""
+    scopes: tuple[str, ...] = ("openid", "profile", "email", "groups")
+    login: str = "email"
+    """Claim by which somebody is known here: it stands in logs and in ``roles``."""
+    groups: str = "groups"
+    """Claim that lists somebody's groups."""
+
+    @field_validator("issuer")
+    @classmethod
+    def _is_safe(cls, issuer: str) -> str:
+        at = urlsplit(issuer)
+        if at.scheme != "https" and at.hostname not in ("127.0.0.1", "localhost"):
+            raise ValueError("the issuer needs https: anybody on the way could say who somebody is")
+        return issuer.rstrip("/")
+
+
+class RoleRule(Settings):
+    """Who has one role, for some jobs or for all."""
+
+    role: Role
+    people: tuple[str, ...] = ()
+    """Logins, as the provider says them."""
+    groups: tuple[str, ...] = ()
+    """Groups of the provider."""
+    jobs: tuple[str, ...] = ()
+    """Names of jobs; all where this is left out."""
+
+
+class PagesSettings(Settings):
+    """Everything in ``pages.yaml``."""
+
+    address: str = ""
+    """Where browsers find the pages, through a proxy that ends TLS; without it this machine alone."""
+    prefect: str = ""
+    """Where browsers find Prefect's UI; without it the one that ``provisor up`` has started."""
+    provider: Provider | None = None
+    roles: tuple[RoleRule, ...] = ()
+    metrics_token: Secret | None = None
+    """What ``/metrics`` asks for as a bearer token; without it only this machine is answered."""
+    folder: Annotated[Path, Field(exclude=True)] = Path()
+    """Where the file lies: references to files are looked up from there."""
+
+    @field_validator("address")
+    @classmethod
+    def _is_an_origin(cls, address: str) -> str:
+        at = urlsplit(address)
+        if address and (at.scheme not in ("http", "https") or not at.hostname or at.path.strip("/") or at.query):
+            raise ValueError("write it as https://provisor.example.com, without a path")
+        return address.rstrip("/")
+
+    def rights_of(self, login: str, groups: tuple[str, ...]) -> Rights:
+        """What somebody may do whom the provider has named."""
+        name = login.casefold()
+        return Rights(
+            [
+                Grant(one.role, one.jobs)
+                for one in self.roles
+                if name in {person.casefold() for person in one.people} or set(groups) & set(one.groups)
+            ]
+        )
+
+    def reveal_client_secret(self) -> str:
+        """The secret itself. Raises: SettingsError."""
+        assert self.provider is not None
+        return reveal(self.provider.client_secret, folder=self.folder)
+
+    def reveal_metrics_token(self) -> str | None:
+        """The token itself, None where there is none. Raises: SettingsError."""
+        return reveal(self.metrics_token, folder=self.folder) if self.metrics_token else None
+
+
+def read_pages_settings(folder: Path) -> PagesSettings:
+    """What the file of a folder says; the defaults where there is none. Raises: SettingsError."""
+    path = folder / FILE
+    if not path.exists():
+        return PagesSettings(folder=folder)
+    try:
+        content = YAML(typ="safe").load(path) or {}
+        return PagesSettings.model_validate({**content, "folder": folder})
+    except (YAMLError, OSError, UnicodeDecodeError, TypeError) as error:
+        raise SettingsError(f"{path} cannot be read: {str(error).splitlines()[0]}.") from None
+    except ValidationError as error:
+        first = error.errors(include_input=False, include_url=False)[0]
+        place = ".".join(map(str, first["loc"]))
+        raise SettingsError(f"{path}: {place}: {first['msg']}.") from None

@@ -1,0 +1,123 @@
+"""Signing in: passwords, sessions, and how often somebody may try."""
+
+import hmac
+import secrets
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from argon2 import PasswordHasher
+from argon2.exceptions import Argon2Error, InvalidHashError
+
+from flows.decisions.staged import login_name
+from flows.serve.web.rights import Grant, Rights, Role
+from flows.serve.web.settings import PagesSettings
+from tasks.ledger import Ledger, Session, SignIn, SignInOutcome, digest_of_ticket
+
+PASSWORD, PROVIDER, HERE = "password", "OpenID Connect", "the sign-in of this server"
+"""How somebody has signed in."""
+
+LASTS, IDLE = timedelta(hours=12), timedelta(hours=2)
+"""How long a session lasts, and how long without a request."""
+_TRIES_OF_LOGIN, _TRIES_OF_ADDRESS, _TRIES_WITHIN = 8, 30, timedelta(minutes=15)
+_SEEN_EVERY = timedelta(minutes=1)
+SHORTEST_PASSWORD = 12
+
+_HASHER = PasswordHasher()
+_NOBODY = _HASHER.hash(secrets.token_urlsafe(16))
+"""Compared with when there is no such user: it takes as long."""
+
+
+class TooOftenError(Exception):
+    """Somebody has tried too often; nothing was compared."""
+
+
+@dataclass(frozen=True, slots=True)
+class Person:
+    """Who is looking."""
+
+    login: str
+    name: str
+    how: str
+    rights: Rights
+    session: Session
+
+    @property
+    def identity(self) -> str:
+        """As decisions are signed: who, and by what that is known."""
+        return f"{self.login} ({self.how})"
+
+
+def hash_password(password: str) -> str:
+    """What is kept of a password."""
+    return _HASHER.hash(password)
+
+
+class Door:
+    """Lets people in, and knows who is in."""
+
+    def __init__(self, ledger: Ledger, settings: PagesSettings, own: str) -> None:
+        self._ledger = ledger
+        self._settings = settings
+        self._own = own
+        """User and password of the server itself, ``provisor:…``: of whoever has started it."""
+
+    def enter(self, login: str, password: str, *, address: str, now: datetime) -> str | None:
+        """The ticket of a new session; None for a wrong login or password. Raises: TooOftenError."""
+        self._refuse_too_often(login, address, now)
+        user = self._ledger.sign_ins.user(login)
+        if hmac.compare_digest(f"{login}:{password}".encode(), self._own.encode()):
+            return self.begin(login_name(), login_name(), HERE, (), address=address, now=now)
+        if _fits(user.password if user is not None else _NOBODY, password) and user is not None:
+            return self.begin(user.login, user.name or user.login, PASSWORD, (), address=address, now=now)
+        self._note(login, PASSWORD, address, SignInOutcome.REFUSED, now)
+        return None
+
+    def begin(self, login: str, name: str, how: str, groups: tuple[str, ...], *, address: str, now: datetime) -> str:
+        """The ticket of a new session of somebody who is known."""
+        ticket = secrets.token_urlsafe(32)
+        kept = digest_of_ticket(ticket)
+        self._ledger.sign_ins.forget_sessions(began_before=now - LASTS, seen_before=now - IDLE)
+        self._ledger.sign_ins.begin(Session(kept, login, name, how, groups, secrets.token_urlsafe(32), now, now))
+        self._note(login, how, address, SignInOutcome.IN, now)
+        return ticket
+
+    def refuse(self, login: str, how: str, *, address: str, now: datetime) -> None:
+        """Notes that somebody was not let in."""
+        self._note(login, how, address, SignInOutcome.REFUSED, now)
+
+    def person(self, ticket: str, *, now: datetime) -> Person | None:
+        """Who holds a ticket; None where it has run out. Rights are looked up anew each time."""
+        session = self._ledger.sign_ins.session(digest_of_ticket(ticket))
+        if session is None or now - session.began > LASTS or now - session.seen > IDLE:
+            return None
+        if now - session.seen > _SEEN_EVERY:
+            self._ledger.sign_ins.see(session.ticket, now=now)
+        match session.how:
+            case "password":
+                user = self._ledger.sign_ins.user(session.login)
+                rights = Rights.of(user.grants) if user is not None else Rights()
+            case "OpenID Connect":
+                rights = self._settings.rights_of(session.login, tuple(session.groups))
+            case _:
+                rights = Rights([Grant(Role.OPERATOR), Grant(Role.APPROVER)])
+        return Person(session.login, session.name, session.how, rights, session)
+
+    def leave(self, person: Person, *, address: str, now: datetime) -> None:
+        """Ends a session."""
+        self._ledger.sign_ins.end(person.session.ticket)
+        self._note(person.login, person.how, address, SignInOutcome.OUT, now)
+
+    def _refuse_too_often(self, login: str, address: str, now: datetime) -> None:
+        by_login, by_address = self._ledger.sign_ins.refused(login=login, address=address, since=now - _TRIES_WITHIN)
+        if by_login >= _TRIES_OF_LOGIN or by_address >= _TRIES_OF_ADDRESS:
+            raise TooOftenError
+
+    def _note(self, login: str, how: str, address: str, outcome: SignInOutcome, now: datetime) -> None:
+        self._ledger.sign_ins.note(SignIn(now, login, how, address, outcome))
+
+
+def _fits(kept: str, password: str) -> bool:
+    try:
+        return _HASHER.verify(kept, password)
+    except (Argon2Error, InvalidHashError):
+        return False

@@ -1,0 +1,135 @@
+"""One request as the pages see it: who asks, what for, and how it is answered."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import HTMLResponse, RedirectResponse, Response
+
+from flows.serve.web.errands import Errands
+from flows.serve.web.provider import OpenIdProvider
+from flows.serve.web.rendering import here, render_page
+from flows.serve.web.rights import Deed
+from flows.serve.web.settings import PagesSettings
+from flows.serve.web.signing_in import Door, Person
+from tasks.job import Job
+from tasks.ledger import Ledger
+
+
+@dataclass(slots=True)
+class Site:
+    """What all pages work with."""
+
+    ledger: Ledger
+    state: Path
+    """The state folder."""
+    jobs: Callable[[], Mapping[str, Job]]
+    """The jobs whose files are there, by name."""
+    settings: PagesSettings
+    door: Door
+    errands: Errands
+    clock: Callable[[], datetime]
+    provider: OpenIdProvider | None = None
+    prefect: str = ""
+    """Where browsers find Prefect's UI; empty where there is none."""
+
+
+@dataclass(slots=True)
+class Visit:
+    """One request."""
+
+    request: Request
+    site: Site
+    person: Person | None
+    form: Mapping[str, list[str]] = field(default_factory=dict)
+
+    @property
+    def now(self) -> datetime:
+        """The present moment."""
+        return self.site.clock()
+
+    @property
+    def ledger(self) -> Ledger:
+        """What everything is read from."""
+        return self.site.ledger
+
+    @property
+    def who(self) -> Person:
+        """Who is signed in. Raises: HTTPException where nobody is."""
+        if self.person is None:
+            raise HTTPException(401)
+        return self.person
+
+    @property
+    def by_htmx(self) -> bool:
+        """Whether a part of a page is asked for."""
+        return self.request.headers.get("HX-Request") == "true"
+
+    def param(self, name: str) -> str:
+        """A part of the address's query, empty where it is not there."""
+        return self.request.query_params.get(name, "").strip()[:500]
+
+    def field(self, name: str) -> str:
+        """A field of the form, empty where it is not there."""
+        return (self.form.get(name) or [""])[0].strip()
+
+    def need(self, deed: Deed, job: str) -> str:
+        """The job, where this may be done about it. Raises: HTTPException 404, as if there were no such page."""
+        if not self.who.rights.may(deed, job) or job not in self.known_jobs():
+            raise HTTPException(404)
+        return job
+
+    def known_jobs(self) -> list[str]:
+        """All jobs: those with a file, and those that have run."""
+        return sorted({*self.site.jobs(), *self.ledger.jobs()})
+
+    def jobs(self, deed: Deed = Deed.READ) -> list[str]:
+        """Those about which something may be done."""
+        return self.who.rights.among(deed, self.known_jobs())
+
+    def page(self, template: str, *, status: int = 200, **content: Any) -> Response:
+        """A page as an answer."""
+        return HTMLResponse(render_page(template, {**self.common(), **content}), status)
+
+    def common(self) -> dict[str, Any]:
+        """What every page shows."""
+        person, rights = self.person, self.person.rights if self.person is not None else None
+        return {
+            "now": self.now,
+            "zone": str(here()),
+            "person": person,
+            "rights": rights,
+            "deed": Deed,
+            "token": person.session.secret if person is not None else "",
+            "path": self.request.url.path,
+            "prefect": self.site.prefect if rights is not None and rights.may_somewhere(Deed.READ) else "",
+            "to_decide": self._to_decide(),
+            "htmx": self.by_htmx,
+        }
+
+    def _to_decide(self) -> int:
+        """Questions that wait for the person who looks."""
+        if self.person is None or not self.person.rights.may_somewhere(Deed.DECIDE):
+            return 0
+        return sum(map(len, self.ledger.lookup.waiting(self.jobs(Deed.DECIDE), self.now).values()))
+
+
+def see_other(path: str) -> Response:
+    """The answer to a form: look there."""
+    return RedirectResponse(path, 303)
+
+
+def job_address(job: str, *more: str) -> str:
+    """The address of a job's page."""
+    return "/".join(["/jobs", *(quote(part, safe="") for part in (job, *more))])
+
+
+def entry_address(job: str, kind: str, anchor: str) -> str:
+    """The address of the page of a person or a group."""
+    folder = "people" if kind == "user" else "groups"
+    return f"/{folder}/{quote(job, safe='')}/{quote(anchor, safe='')}"

@@ -1,0 +1,145 @@
+"""The page of one cycle: what was done to whom and why, who allowed it, what failed and what to do. Pure."""
+
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+
+from connectors.errors import ErrorCode
+from tasks.advice import advice_for
+from tasks.ledger import Cycle, CycleState, LogAction, LogLine, LogStatus
+from tasks.pages.sentences import DONE, LOOKS, cycle_sentence, named
+
+FOLDED_FROM = 20
+"""Rows from which on a section begins folded."""
+_ORDER = (
+    LogAction.DELETE,
+    LogAction.DISABLE,
+    LogAction.REMOVE_MEMBERS,
+    LogAction.CREATE,
+    LogAction.ENABLE,
+    LogAction.UPDATE,
+    LogAction.ADD_MEMBERS,
+    LogAction.STAGED_DELETE,
+    LogAction.STAGED_DISABLE,
+    LogAction.STAGED_REMOVE_MEMBERS,
+    LogAction.STAGED_UPDATE,
+    LogAction.APPROVE,
+    LogAction.REJECT,
+    LogAction.LAPSE,
+    LogAction.DRIFT,
+    LogAction.SKIP,
+)
+"""What takes access away comes first."""
+_DECISIONS = (LogAction.APPROVE, LogAction.REJECT)
+
+
+@dataclass(frozen=True, slots=True)
+class Section:
+    """What was done in one way."""
+
+    action: LogAction
+    title: str
+    tone: str
+    count: int
+    reason: str
+    """Why, where all that are shown have the same reason."""
+    lines: Sequence[LogLine]
+    more: bool
+
+    @property
+    def folded(self) -> bool:
+        """Whether it begins folded."""
+        return self.count >= FOLDED_FROM
+
+
+@dataclass(slots=True)
+class Failures:
+    """Everything that failed with one code."""
+
+    code: str
+    advice: str
+    count: int = 0
+    lines: list[LogLine] = field(default_factory=list)
+
+
+@dataclass(frozen=True, slots=True)
+class Decided:
+    """A decision by which this cycle did, or left, something."""
+
+    verb: str
+    reason: str
+    count: int
+    names: Sequence[str]
+    more: int
+    line: LogLine
+
+
+@dataclass(frozen=True, slots=True)
+class CyclePage:
+    """Everything on the page."""
+
+    cycle: Cycle
+    sentence: str
+    sections: Sequence[Section]
+    failures: Sequence[Failures]
+    decisions: Sequence[Decided]
+
+
+def section_of(action: LogAction, count: int, lines: Sequence[LogLine], *, more: bool) -> Section:
+    """One section, of the lines that are shown."""
+    reasons = {line.reason for line in lines}
+    common = reasons.pop() if len(reasons) == 1 else ""
+    return Section(action, DONE[action], LOOKS[action], count, common, lines, more)
+
+
+def cycle_page(
+    cycle: Cycle,
+    tally: Counter[tuple[str, str]],
+    shown: dict[LogAction, list[LogLine]],
+    failed: Sequence[LogLine],
+    decisions: Sequence[LogLine],
+) -> CyclePage:
+    """The page; ``tally``: lines by action and status, ``shown``: the first lines of each action that did not fail."""
+    sections = []
+    for action in _ORDER:
+        count = sum(many for (name, status), many in tally.items() if name == action and status != LogStatus.FAILURE)
+        lines = shown.get(action, [])
+        if count:
+            sections.append(section_of(action, count, lines, more=count > len(lines)))
+    return CyclePage(cycle, _sentence(cycle, sections), sections, _failures(failed), decided_of(decisions))
+
+
+def _sentence(cycle: Cycle, sections: Sequence[Section]) -> str:
+    if cycle.state is CycleState.CRASHED:
+        return "The process of this cycle died. The next cycle looks up what was sent without an answer."
+    said = cycle_sentence(cycle)
+    first = next((one for one in sections if one.lines and one.action in DONE), None)
+    if first is not None and first.action not in (LogAction.SKIP, *_DECISIONS):
+        some, more = named([line.label or line.anchor for line in first.lines], first.count)
+        names = ", ".join(some)
+        said = f"{said}. {first.title}: {names}{f' and {more:,} more' if more else ''}"
+    return said.rstrip(".") + "."
+
+
+def _failures(lines: Iterable[LogLine]) -> list[Failures]:
+    found: dict[str, Failures] = {}
+    for line in lines:
+        code = line.code or "Other"
+        if code not in found:
+            advice = advice_for(ErrorCode(line.code)) if line.code in set(ErrorCode) else None
+            found[code] = Failures(code, advice.action if advice is not None else "")
+        found[code].count += 1
+        found[code].lines.append(line)
+    return sorted(found.values(), key=lambda one: (-one.count, one.code))
+
+
+def decided_of(lines: Sequence[LogLine]) -> list[Decided]:
+    """Decisions, those that were made together as one."""
+    groups: dict[tuple[str, str, str], list[LogLine]] = {}
+    for line in lines:
+        groups.setdefault((line.action, line.reason, f"{line.time:%Y-%m-%d %H:%M}"), []).append(line)
+    found = []
+    for (action, reason, _), some in groups.items():
+        names, more = named([line.label or line.anchor for line in some], len(some))
+        found.append(Decided(DONE[LogAction(action)], reason, len(some), names, more, some[0]))
+    return found
