@@ -20,6 +20,8 @@ _PLACES: Mapping[str, Sequence[str]] = {
     "manager": ("manager",),
 }
 """What places somebody in an organisation, and what targets call it."""
+_NAMES = ("displayname", "formatted", "cn")
+"""Attributes that hold what people call somebody, the usual first."""
 _FOUND_BY = ("externalid", "employeenumber", "employeeid", "mail", "value", "userprincipalname", "nickname")
 _MAIL = "emails"
 
@@ -49,15 +51,16 @@ def _of_kind(kind: Kind, rules: EntryRules, mine: EntryPlan, anchors: set[str] |
     paths = [str(path) for path in frame.columns if str(path) not in hidden]
     login = _login_of(rules, paths)
     places = {name: path for name, ends in _PLACES.items() if (path := _ending(paths, ends)) is not None}
+    called = _ending(paths, _NAMES)
     also = [path for path in paths if path != login and (_end(path) in _FOUND_BY or path.startswith(_MAIL))]
-    columns = {path: _texts(frame[path]) for path in {*places.values(), *also, *([login] if login else [])}}
+    columns = {path: _texts(frame[path]) for path in {*places.values(), *also, *filter(None, (login, called))}}
     for row, anchor in enumerate(map(str, frame.index)):
         details = {name: text for name, path in places.items() if (text := columns[path][row])}
         label = mine.labels.get(anchor)
         yield Known(
             kind,
             anchor,
-            str(label) if label is not None and label == label else "",
+            (columns[called][row] if called else "") or (str(label) if label is not None and label == label else ""),
             columns[login][row] if login else "",
             details,
             details.pop("manager", ""),

@@ -164,6 +164,17 @@ class Directory:
                 found |= {row.anchor: _hit(row) for row in connection.execute(query)}
         return found
 
+    def names(self, job: str, entries: Iterable[tuple[str, str]]) -> dict[tuple[str, str], str]:
+        """What people call some entries, by kind and anchor; who is not known is left out."""
+        by_kind: dict[str, set[str]] = {}
+        for kind, anchor in entries:
+            by_kind.setdefault(kind, set()).add(anchor)
+        return {
+            (kind, anchor): hit.name
+            for kind, anchors in by_kind.items()
+            for anchor, hit in self.entries(job, Kind(kind), anchors).items()
+        }
+
     def everybody(self, job: str, kind: Kind) -> dict[str, Hit]:
         """All entries of one kind, by anchor; for exports."""
         query = select(DIRECTORY).where(DIRECTORY.c.job == job, DIRECTORY.c.kind == kind.value)

@@ -417,7 +417,8 @@ def _waiting(connection: Connection, jobs: Sequence[str], now: datetime) -> dict
     found: dict[str, list[Waiting]] = {}
     for row in connection.execute(query).all():
         first = (
-            select(STAGED.c.label, STAGED.c.anchor)
+            select(func.coalesce(DIRECTORY.c.label, STAGED.c.label), STAGED.c.anchor)
+            .outerjoin(DIRECTORY, _same_entry(STAGED))
             .where(
                 STAGED.c.job == row.job,
                 STAGED.c.kind == row.kind,
@@ -448,10 +449,15 @@ def _trouble(connection: Connection, jobs: Sequence[str]) -> dict[str, Trouble]:
     )
     found = {}
     for row in connection.execute(counts).all():
-        query = select(ESCROW).where(ESCROW.c.job == row.job).order_by(ESCROW.c.first_failed, ESCROW.c.anchor)
+        query = (
+            select(*ESCROW.columns, DIRECTORY.c.label.label("known_as"))
+            .outerjoin(DIRECTORY, _same_entry(ESCROW))
+            .where(ESCROW.c.job == row.job)
+            .order_by(ESCROW.c.first_failed, ESCROW.c.anchor)
+        )
         some = connection.execute(query.limit(NAMED)).all()
         if some:
-            names = [one.label or one.anchor for one in some]
+            names = [one.known_as or one.label or one.anchor for one in some]
             first = some[0]
             found[row.job] = Trouble(
                 row.many, int(row.given_up), names, first.message, first.error_code, first.first_failed, row.attempts
@@ -459,12 +465,13 @@ def _trouble(connection: Connection, jobs: Sequence[str]) -> dict[str, Trouble]:
     return found
 
 
+def _same_entry(table: Any) -> ColumnElement[bool]:
+    return and_(DIRECTORY.c.job == table.c.job, DIRECTORY.c.kind == table.c.kind, DIRECTORY.c.anchor == table.c.anchor)
+
+
 def _accounts(job: str, kind: Kind) -> Select[Any]:
-    together = (
-        (DIRECTORY.c.job == LINK.c.job) & (DIRECTORY.c.kind == LINK.c.kind) & (DIRECTORY.c.anchor == LINK.c.anchor)
-    )
     columns = (*LINK.columns, DIRECTORY.c.login, DIRECTORY.c.details, DIRECTORY.c.label.label("known_as"))
-    return select(*columns).outerjoin(DIRECTORY, together).where(LINK.c.job == job, LINK.c.kind == kind.value)
+    return select(*columns).outerjoin(DIRECTORY, _same_entry(LINK)).where(LINK.c.job == job, LINK.c.kind == kind.value)
 
 
 def _account(row: Any, state: LinkState, since: datetime | None) -> Account:
@@ -473,7 +480,7 @@ def _account(row: Any, state: LinkState, since: datetime | None) -> Account:
         Kind(row.kind),
         row.anchor,
         row.target_id,
-        row.label or row.known_as or "",
+        row.known_as or row.label or "",
         row.login or "",
         state,
         since,

@@ -1,7 +1,7 @@
 """The page of one cycle: what was done to whom and why, who allowed it, what failed and what to do. Pure."""
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from connectors.errors import ErrorCode
@@ -98,6 +98,7 @@ def cycle_page(
     shown: dict[LogAction, list[LogLine]],
     failed: Sequence[LogLine],
     decisions: Sequence[LogLine],
+    names: Mapping[tuple[str, str], str],
 ) -> CyclePage:
     """The page; ``tally``: lines by action and status, ``shown``: the first lines of each action that did not fail."""
     sections = []
@@ -106,18 +107,20 @@ def cycle_page(
         lines = shown.get(action, [])
         if count:
             sections.append(section_of(action, count, lines, more=count > len(lines)))
-    return CyclePage(cycle, _sentence(cycle, sections), sections, _failures(failed), decided_of(decisions))
+    return CyclePage(
+        cycle, _sentence(cycle, sections, names), sections, _failures(failed), decided_of(decisions, names)
+    )
 
 
-def _sentence(cycle: Cycle, sections: Sequence[Section]) -> str:
+def _sentence(cycle: Cycle, sections: Sequence[Section], names: Mapping[tuple[str, str], str]) -> str:
     if cycle.state is CycleState.CRASHED:
         return "The process of this cycle died. The next cycle looks up what was sent without an answer."
     said = cycle_sentence(cycle)
     first = next((one for one in sections if one.lines and one.action in DONE), None)
     if first is not None and first.action not in (LogAction.SKIP, *_DECISIONS):
-        some, more = named([line.label or line.anchor for line in first.lines], first.count)
-        names = ", ".join(some)
-        said = f"{said}. {first.title}: {names}{f' and {more:,} more' if more else ''}"
+        some, more = named([_called(line, names) for line in first.lines], first.count)
+        them = ", ".join(some)
+        said = f"{said}. {first.title}: {them}{f' and {more:,} more' if more else ''}"
     return said.rstrip(".") + "."
 
 
@@ -133,13 +136,17 @@ def _failures(lines: Iterable[LogLine]) -> list[Failures]:
     return sorted(found.values(), key=lambda one: (-one.count, one.code))
 
 
-def decided_of(lines: Sequence[LogLine]) -> list[Decided]:
+def _called(line: LogLine, names: Mapping[tuple[str, str], str]) -> str:
+    return names.get((line.kind, line.anchor)) or line.label or line.anchor
+
+
+def decided_of(lines: Sequence[LogLine], names: Mapping[tuple[str, str], str]) -> list[Decided]:
     """Decisions, those that were made together as one."""
     groups: dict[tuple[str, str, str], list[LogLine]] = {}
     for line in lines:
         groups.setdefault((line.action, line.reason, f"{line.time:%Y-%m-%d %H:%M}"), []).append(line)
     found = []
     for (action, reason, _), some in groups.items():
-        names, more = named([line.label or line.anchor for line in some], len(some))
-        found.append(Decided(DONE[LogAction(action)], reason, len(some), names, more, some[0]))
+        them, more = named([_called(line, names) for line in some], len(some))
+        found.append(Decided(DONE[LogAction(action)], reason, len(some), them, more, some[0]))
     return found

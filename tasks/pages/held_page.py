@@ -120,7 +120,7 @@ def matching(items: Sequence[Staged], text: str, known: Mapping[str, Hit]) -> li
 def _has(one: Staged, words: Collection[str], hit: Hit | None) -> bool:
     texts = [one.label, one.anchor]
     if hit is not None:
-        texts += [hit.login, *hit.details.values()]
+        texts += [hit.label, hit.login, *hit.details.values()]
     mine = fold(" ".join(texts))
     return all(f" {word}" in f" {mine}" for word in words)
 
@@ -207,9 +207,22 @@ def loss_of(one: Staged) -> str:
             return "would be changed"
 
 
-def decision_sentence_of(question: Question, some: Sequence[Staged], *, approve: bool, until: datetime | None) -> str:
+def called(one: Staged, known: Mapping[str, Hit]) -> str:
+    """What people call a held entry."""
+    hit = known.get(one.anchor)
+    return (hit.label if hit is not None else "") or one.label or one.anchor
+
+
+def decision_sentence_of(
+    question: Question,
+    some: Sequence[Staged],
+    known: Mapping[str, Hit],
+    *,
+    approve: bool,
+    until: datetime | None,
+) -> str:
     """What is going to happen, in one sentence, before it is confirmed."""
-    names, more = named([one.label or one.anchor for one in some], len(some), shown=3)
+    names, more = named([called(one, known) for one in some], len(some), shown=3)
     part = Question(question.job, some)
     what = headline_of(part, None)
     what = what[:1].lower() + what[1:]

@@ -129,7 +129,9 @@ def _sentence(kind: Kind, cards: Sequence[AppCard], lines: Sequence[LogLine]) ->
     if kind is Kind.GROUP:
         said = f"In {len(cards)} {'app' if len(cards) == 1 else 'apps'}."
     else:
-        said = f"Has {active} of {len(cards)} {'account' if len(cards) == 1 else 'accounts'}."
+        said = f"Has {active} of {len(cards)} accounts."
+        if len(cards) == 1:
+            said = "Has an active account." if active else "Has no active account."
     change = next((line for line in lines if line.status == _SUCCESS and line.action in _CHANGES), None)
     if change is not None and change.reason:
         said += f" Last {_CHANGES[LogAction(change.action)]} in {change.target or change.job}: {change.reason}."

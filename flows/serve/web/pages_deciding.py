@@ -20,6 +20,7 @@ from tasks.pages.held_page import (
     About,
     Chosen,
     Question,
+    called,
     chosen_of,
     decision_sentence_of,
     facets_of,
@@ -150,7 +151,7 @@ def _show(
     )
     members = _members(visit, question, shown)
     files = visit.site.jobs()
-    names, more = named([one.label or one.anchor for one in question.items], len(question.items))
+    names, more = named([called(one, known) for one in question.items], len(question.items))
     return visit.page(
         "approval.html.j2",
         status=status,
@@ -181,6 +182,7 @@ def _show(
         cycle=next((one for one in asked.cycles if one.id == question.first.cycle_id), None),
         address=entry_address,
         about=About,
+        called=called,
     )
 
 
@@ -239,9 +241,11 @@ def _confirm(visit: Visit, asked: Asked, wish: Wish, some: list[Staged], said: s
         question=question,
         wish=wish,
         some=some,
-        sentence=decision_sentence_of(question, some, approve=wish.approve, until=wish.until),
+        sentence=decision_sentence_of(question, some, asked.known, approve=wish.approve, until=wish.until),
         must_type=must_type(len(some), asked.total),
         verb=headline_of(Question(question.job, some), None),
+        known=asked.known,
+        called=called,
         digest=visit.field("digest") or question.digest,
         until=visit.field("until"),
         back=f"/approvals/{quote(question.job, safe='')}{query(item=question.id)}",

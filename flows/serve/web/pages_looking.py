@@ -209,7 +209,11 @@ def last_cycle(visit: Visit) -> Response:
 def failures(visit: Visit) -> Response:
     """Who is in escrow, and what to do about it."""
     job = visit.need(Deed.READ, visit.request.path_params["job"])
-    return visit.page("failures.html.j2", job=job, escrows=visit.ledger.escrows(job)[:500], address=entry_address)
+    escrows = visit.ledger.escrows(job)
+    names = visit.ledger.directory.names(job, ((one.kind, one.anchor) for one in escrows[:500]))
+    return visit.page(
+        "failures.html.j2", job=job, escrows=escrows[:500], total=len(escrows), names=names, address=entry_address
+    )
 
 
 def cycle(visit: Visit) -> Response:
@@ -239,9 +243,12 @@ def cycle(visit: Visit) -> Response:
     earlier = lookup.decisions(job, sorted(set(removed))[:200], until=found.ended or visit.now) if removed else []
     decisions = [line for line in earlier if line.cycle is not None and line.cycle in (found.number, found.number - 1)]
     newer = visit.ledger.cycle_numbered(job, found.number + 1)
+    everyone = [*failed, *decisions, *(line for lines in shown.values() for line in lines)]
+    names = visit.ledger.directory.names(job, ((line.kind, line.anchor) for line in everyone))
     return visit.page(
         "cycle.html.j2",
-        page=cycle_page(found, tally, shown, failed, decisions),
+        page=cycle_page(found, tally, shown, failed, decisions, names),
+        names=names,
         cycle=found,
         job=job,
         newer=newer,
@@ -284,6 +291,7 @@ def _part(visit: Visit, found: Cycle, wanted: str, text: str) -> Response:
         cycle=found,
         job=found.job,
         lines=lines,
+        names=visit.ledger.directory.names(found.job, ((line.kind, line.anchor) for line in lines)),
         section=section,
         text=text,
         wanted=wanted,
