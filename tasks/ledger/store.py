@@ -23,8 +23,8 @@ from tasks.ledger.database import Database
 from tasks.ledger.directory import Directory
 from tasks.ledger.linking import InTheWayError, Links, marked
 from tasks.ledger.logbook import Logbook, LogFilters
-from tasks.ledger.overtaken import as_overtaken
 from tasks.ledger.lookup import Lookup
+from tasks.ledger.overtaken import as_overtaken
 from tasks.ledger.records import (
     Attempt,
     Clash,
