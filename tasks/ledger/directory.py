@@ -203,10 +203,17 @@ class Directory:
 
     def search(self, text: str, jobs: Collection[str], *, limit: int = 50) -> Found:
         """Entries of these jobs that have all words of a text; who has one of them as a whole comes first."""
-        words = sorted(set(fold(text).split()), key=lambda word: (-len(word), word))
-        if not words or not jobs:
+        pieces = fold(text).split()
+        if not pieces or not jobs:
             return Found(())
-        among = sorted(jobs)
+        found = self._search(text, sorted(set(pieces)), sorted(jobs), limit)
+        parts = sorted({part for piece in pieces for part in _PARTS.findall(piece)})
+        if not found.hits and parts and parts != sorted(set(pieces)):
+            found = self._search(text, parts, sorted(jobs), limit)
+        return found if found.hits else Found(self._logged(text, sorted(jobs), limit))
+
+    def _search(self, text: str, pieces: Sequence[str], among: Sequence[str], limit: int) -> Found:
+        words = sorted(pieces, key=lambda word: (-len(word), word))
         with self._database.reading() as connection:
             places, cut = self._places(connection, words, among)
             places |= _by_id(connection, text.strip(), among)
@@ -226,8 +233,6 @@ class Directory:
             key=lambda item: (item[0] not in exact, -_whole(item[1].words, words), fold(item[1].label), item[0])
         )
         hits = [_hit(row) for _, row in fitting[:limit]]
-        if not hits:
-            hits = self._logged(text, among, limit)
         return Found(hits, more=cut or len(fitting) > limit)
 
     def _places(

@@ -66,7 +66,6 @@ _COUNTED = {
     "members_added": "added {} members",
     "members_removed": "removed {} members",
     "failed": "{} failed",
-    "staged": "{} held for approval",
 }
 
 
@@ -88,6 +87,8 @@ def cycle_sentence(cycle: Cycle) -> str:
     if cycle.state in (CycleState.STOPPED, CycleState.CRASHED):
         return cycle.message or "It was stopped."
     parts = [text.format(f"{count:,}") for name, text in _COUNTED.items() if (count := cycle.counts.get(name, 0))]
+    if cycle.counts.get("staged", 0):
+        parts.append("the rest waits for approval" if parts else "everything waits for approval")
     if not parts:
         return "Nothing to do"
     text = ", ".join(parts)

@@ -38,6 +38,7 @@ def environment() -> Environment:
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
+        finalize=_finalized,
     )
     made.filters |= {
         "number": lambda value: f"{value:,}",
@@ -94,6 +95,17 @@ def shown_value(value: object) -> Markup:
     text = _visible(text)
     cut = text if len(text) <= _LONGEST else f"{text[:_LONGEST]} …"
     return Markup("<bdi>{}</bdi>").format(escape(cut))
+
+
+def _finalized(value: object) -> object:
+    """Whatever a template writes, wherever: no control character and no mark of direction gets into a page."""
+    if not isinstance(value, str) or value.isprintable():
+        return value
+    return Markup(_shown_lines(value)) if isinstance(value, Markup) else _shown_lines(value)
+
+
+def _shown_lines(text: str) -> str:
+    return "\n".join(_visible(line) for line in text.split("\n"))
 
 
 def _visible(text: str) -> str:

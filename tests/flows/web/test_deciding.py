@@ -1,0 +1,141 @@
+"""Approving with open eyes: who would lose what, exactly what was shown, by whom, and why."""
+
+import re
+
+from connectors.contract import Action, Kind
+from flows.cycle.systems import now
+from tasks.ledger import LogAction, StagedState
+from tests.flows.web.company import GUARD
+from tests.flows.web.conftest import Served, Visitor
+
+PAGE = "/approvals/hr-to-scim"
+
+
+def hidden(page: str, name: str) -> str:
+    """A hidden field of a page."""
+    found = re.search(rf'name="{name}" value="([^"]*)"', page)
+    assert found is not None, name
+    return found[1]
+
+
+def fields(client: Visitor, **more: str | list[str]) -> dict[str, str | list[str]]:
+    """What the form of the question sends."""
+    page = client.get(PAGE).text
+    shown = {name: hidden(page, name) for name in ("item", "digest")}
+    return {**shown, "about": "all", "decision": "approve", "reason": "ticket HR-2291", "until": "", "q": "", **more}
+
+
+def test_the_question_names_everybody(served: Served) -> None:
+    """Who, from where, why, what they have in common, and what to look at twice."""
+    page = served.client("maria").get(PAGE).text
+    for text in ("Disable 4 of 8 users of hr-to-scim", "Östen Öberg", "Dagmar Holm", GUARD, "lose access", "Legal"):
+        assert text in page
+    assert "Your decision" in page
+    reading = served.client("vera").get(PAGE).text
+    assert "Somebody else decides" in reading
+    assert 'name="decision"' not in reading
+
+
+def test_nothing_is_decided_before_it_is_confirmed(changing: Served) -> None:
+    """The sentence says what will happen; then the decision is written down with who and why."""
+    client = changing.client("maria")
+    asked = client.post(PAGE, **fields(client, about="only", anchor=["000001", "000002"]))
+    assert asked.status_code == 200
+    assert "You approve: disable 2 users in hr-to-scim:" in asked.text
+    assert {one.state for one in changing.ledger.staged("hr-to-scim")} == {StagedState.STAGED}
+    done = client.post(f"{PAGE}/decision", **fields(client, about="only", anchor=["000001", "000002"]))
+    assert done.status_code == 303
+    states = {one.anchor: one for one in changing.ledger.staged("hr-to-scim")}
+    assert [states[anchor].state for anchor in sorted(states)] == [StagedState.APPROVED] * 2 + [StagedState.STAGED] * 2
+    assert "maria" in (states["000001"].who or "")
+    assert states["000001"].why == "ticket HR-2291"
+    lines = [line for chunk in changing.ledger.log_chunks("hr-to-scim", action=LogAction.APPROVE) for line in chunk]
+    assert {line.anchor for line in lines} == {"000001", "000002"}
+    assert "Approved: 2 entries of hr-to-scim" in client.get(done.headers["Location"]).text
+
+
+def test_all_but_some_are_rejected_until_a_day(changing: Served) -> None:
+    """The rule is what is sent, and not thousands of keys."""
+    client = changing.client("maria")
+    sent = fields(client, about="except", anchor=["000003"], decision="reject", until="2099-12-31")
+    assert client.post(f"{PAGE}/decision", **sent, number="3").status_code == 303
+    staged = {one.anchor: one for one in changing.ledger.staged("hr-to-scim")}
+    assert [one.state for one in staged.values()].count(StagedState.REJECTED) == 3
+    assert staged["000003"].state is StagedState.STAGED
+    until = staged["000001"].until
+    assert until is not None
+    assert until.year == 2100
+
+
+def test_whoever_matches_a_search_is_decided_about(changing: Served) -> None:
+    """By name, login, key or department."""
+    client = changing.client("maria")
+    assert client.post(f"{PAGE}/decision", **fields(client, about="found", q="legal")).status_code == 303
+    decided = {one.anchor for one in changing.ledger.staged("hr-to-scim") if one.state is StagedState.APPROVED}
+    assert decided == {"000002", "000003"}
+
+
+def test_what_has_changed_since_is_not_decided(changing: Served) -> None:
+    """The form carries a print of exactly what was shown."""
+    client = changing.client("maria")
+    sent = fields(client)
+    first = changing.ledger.staged("hr-to-scim")[0]
+    changing.ledger.drop_staged("hr-to-scim", [first])
+    refused = client.post(f"{PAGE}/decision", **sent, number="4")
+    assert refused.status_code == 422
+    assert "has changed since you looked" in refused.text
+    assert {one.state for one in changing.ledger.staged("hr-to-scim")} == {StagedState.STAGED}
+
+
+def test_a_decision_says_whom_what_and_why(changing: Served) -> None:
+    """No default for what, no decision about nobody, none without a reason, none about a day that is none."""
+    client = changing.client("maria")
+    for wrong, said in (
+        ({"decision": ""}, "approve or reject"),
+        ({"reason": " "}, "Give a reason"),
+        ({"about": "only", "anchor": []}, "Nobody is selected"),
+        ({"about": "nobody"}, "about whom"),
+        ({"decision": "reject", "until": "tomorrow"}, "is no date"),
+        ({"decision": "reject", "until": "2001-01-01"}, "not in the future"),
+    ):
+        refused = client.post(f"{PAGE}/decision", **{**fields(client), **wrong}, number="4")
+        assert refused.status_code == 422, wrong
+        assert said in refused.text, wrong
+    assert {one.state for one in changing.ledger.staged("hr-to-scim")} == {StagedState.STAGED}
+
+
+def test_half_of_everybody_has_to_be_typed(changing: Served) -> None:
+    """Four of eight accounts: the number says that they are all meant."""
+    client = changing.client("maria")
+    sent = fields(client)
+    asked = client.post(PAGE, **sent).text
+    assert "Type the number of entries, 4" in asked
+    assert "Type the number 4" in client.post(f"{PAGE}/decision", **sent, number="3").text
+    assert {one.state for one in changing.ledger.staged("hr-to-scim")} == {StagedState.STAGED}
+    assert client.post(f"{PAGE}/decision", **sent, number="4").status_code == 303
+
+
+def test_ticks_survive_a_search(served: Served) -> None:
+    """What was ticked on another page of the list is still ticked."""
+    client = served.client("maria")
+    page = client.post(PAGE, **fields(client, anchor=["000001"], q="öberg", turn="search")).text
+    assert "1 of 4 match" in page
+    assert "1 ticked" in page
+    assert '<input type="hidden" name="anchor" value="000001">' in page
+    assert "Östen Öberg" in page
+    assert "Nothing waits for you" not in page
+
+
+def test_decided_meanwhile_is_said(changing: Served) -> None:
+    """By another person, in a shell."""
+    client = changing.client("maria")
+    sent = fields(client)
+    staged = changing.ledger.staged("hr-to-scim")
+    assert {(one.kind, one.action) for one in staged} == {(Kind.USER, Action.DISABLE)}
+    from flows.decisions.staged import decide_staged
+
+    decide_staged(changing.ledger, "hr-to-scim", StagedState.APPROVED, who="jonas", why="ok", now=now())
+    assert "This was decided meanwhile" in client.post(f"{PAGE}/decision", **sent, number="4").text
+    inbox = client.get("/approvals").text
+    assert "Nothing waits for you" in inbox
+    assert "jonas" in inbox

@@ -1,0 +1,158 @@
+"""Signing in and out: sessions, attempts, roles that change, and the log of it."""
+
+from datetime import timedelta
+
+import pytest
+
+from connectors.errors import SettingsError
+from flows.cycle.systems import CLOCK, now, open_ledger
+from flows.serve.pages_alone import put_user
+from flows.serve.web.rights import Deed, Grant, Rights, Role
+from flows.serve.web.settings import PagesSettings, read_pages_settings
+from flows.serve.web.signing_in import Door, TooOftenError, hash_password
+from tasks.ledger import Ledger, LocalUser, SignInOutcome
+from tests.flows.web.conftest import Served
+
+
+def test_somebody_signs_in_and_out(changing: Served) -> None:
+    """To where they wanted to go; afterwards the ticket opens nothing."""
+    client = changing.client()
+    asked = client.get("/jobs/hr-to-scim")
+    assert asked.headers["Location"] == "/sign-in?to=%2Fjobs%2Fhr-to-scim"
+    assert client.sign_in("vera", to="/jobs/hr-to-scim").headers["Location"] == "/jobs/hr-to-scim"
+    ticket = client.http.cookies["provisor"]
+    assert client.get("/jobs/hr-to-scim").status_code == 200
+    assert client.post("/sign-out").status_code == 303
+    client.http.cookies.set("provisor", ticket)
+    assert client.get("/").status_code == 303
+    log = [(one.login, one.outcome) for one in changing.ledger.sign_ins.latest(2)]
+    assert log == [("vera", SignInOutcome.OUT), ("vera", SignInOutcome.IN)]
+    page = changing.client("otto").get("/sign-ins").text
+    assert "signed out" in page
+
+
+def test_wrong_login_and_wrong_password_look_alike(changing: Served) -> None:
+    """Nobody learns who has an account here."""
+    unknown = changing.client().sign_in("nobody-here")
+    wrong = changing.client().sign_in("vera", "not-the-password")
+    assert (unknown.status_code, wrong.status_code) == (401, 401)
+    assert "The login or the password is wrong." in unknown.text
+    assert "The login or the password is wrong." in wrong.text
+
+
+def test_guessing_ends_soon(changing: Served) -> None:
+    """After some attempts nothing is compared any more, not even what is right."""
+    client = changing.client()
+    answers = [client.sign_in("vera", f"guess-{number}").status_code for number in range(9)]
+    assert answers == [401] * 8 + [429]
+    assert client.sign_in("vera").status_code == 429
+    assert client.sign_in("otto").status_code == 303  # somebody else is not locked out
+
+
+def test_who_has_started_the_server_signs_in_with_its_key(changing: Served) -> None:
+    """And is named by the login of this machine: decisions are signed by a person."""
+    client = changing.client("provisor", changing.own)
+    assert client.get("/approvals/hr-to-scim").status_code == 200
+    assert changing.ledger.sign_ins.latest(1)[0].login != "provisor"
+
+
+@pytest.fixture
+def door(tmp_path, monkeypatch) -> "tuple[Door, Ledger]":  # type: ignore[no-untyped-def]
+    """A door with one user."""
+    monkeypatch.setenv("PROVISOR_HOME", str(tmp_path))
+    ledger = open_ledger()
+    grants = [Grant(Role.VIEWER).as_json()]
+    ledger.sign_ins.put_user(LocalUser("vera", "Vera", hash_password("a-long-password"), grants), now=now())
+    yield Door(ledger, PagesSettings(), "provisor:key"), ledger
+    ledger.close()
+
+
+def test_sessions_run_out(door: "tuple[Door, Ledger]") -> None:
+    """After two hours without a request, and after twelve with them."""
+    here, _ = door
+    start = now()
+    ticket = here.enter("vera", "a-long-password", address="a", now=start)
+    assert ticket is not None
+    assert here.person(ticket, now=start + timedelta(minutes=119)) is not None
+    assert here.person(ticket, now=start + timedelta(minutes=238)) is not None
+    assert here.person(ticket, now=start + timedelta(minutes=359)) is None
+    fresh = here.enter("vera", "a-long-password", address="a", now=start)
+    assert fresh is not None
+    for hour in range(1, 12):
+        assert here.person(fresh, now=start + timedelta(hours=hour)) is not None
+    assert here.person(fresh, now=start + timedelta(hours=12, seconds=1)) is None
+
+
+def test_changed_rights_count_at_once(door: "tuple[Door, Ledger]") -> None:
+    """Somebody who is changed has to sign in again; somebody who is removed has nothing."""
+    here, ledger = door
+    ticket = here.enter("vera", "a-long-password", address="a", now=now())
+    assert ticket is not None
+    ledger.sign_ins.put_user(LocalUser("vera", "Vera", hash_password("another-password"), []), now=now())
+    assert here.person(ticket, now=now()) is None
+    assert here.enter("vera", "a-long-password", address="a", now=now()) is None
+
+
+def test_one_address_does_not_guess_many_logins(door: "tuple[Door, Ledger]") -> None:
+    """Thirty refusals from one address are enough."""
+    here, _ = door
+    for number in range(30):
+        assert here.enter(f"user-{number}", "x", address="1.2.3.4", now=now()) is None
+    with pytest.raises(TooOftenError):
+        here.enter("vera", "a-long-password", address="1.2.3.4", now=now())
+    assert here.enter("vera", "a-long-password", address="5.6.7.8", now=now()) is not None
+
+
+def test_a_ticket_is_not_in_the_ledger(door: "tuple[Door, Ledger]") -> None:
+    """A copy of the ledger opens no session, and shows no password."""
+    here, ledger = door
+    ticket = here.enter("vera", "a-long-password", address="a", now=now())
+    assert ticket is not None
+    assert ledger.sign_ins.session(ticket) is None
+    user = ledger.sign_ins.user("vera")
+    assert user is not None
+    assert user.password.startswith("$argon2id$")
+
+
+def test_rights_are_by_job() -> None:
+    """A grant for some jobs gives nothing elsewhere; roles add up."""
+    rights = Rights([Grant(Role.APPROVER, ("a",)), Grant(Role.HELPDESK)])
+    assert rights.may(Deed.DECIDE, "a")
+    assert not rights.may(Deed.DECIDE, "b")
+    assert rights.may(Deed.FIND, "b")
+    assert not rights.may(Deed.READ, "b")
+    assert not rights.may(Deed.OPERATE, "a")
+    assert not rights.operates_all()
+    assert Rights.of([{"role": "emperor", "jobs": []}]).grants == []
+
+
+def test_the_settings_refuse_what_is_unsafe(tmp_path) -> None:  # type: ignore[no-untyped-def]
+    """A provider without TLS, a secret that is written down, an unknown key."""
+    for text in (
+        "provider: {issuer: 'http://id.example.com', client_id: p, client_secret: '${env:X}'}",
+        "provider: {issuer: 'https://id.example.com', client_id: p, client_secret: written-down}",
+        "adress: https://x.example",
+        "address: https://x.example/path",
+        "roles: [{role: emperor}]",
+        "- a list",
+    ):
+        (tmp_path / "pages.yaml").write_text(text)
+        with pytest.raises(SettingsError) as refused:
+            read_pages_settings(tmp_path)
+        assert "written-down" not in str(refused.value)
+
+
+def test_users_are_put_in_by_a_command(tmp_path, monkeypatch) -> None:  # type: ignore[no-untyped-def]
+    """The password is read from standard input, never from the words of a command; a short one is refused."""
+    import io
+
+    monkeypatch.setenv("PROVISOR_HOME", str(tmp_path))
+    monkeypatch.setattr("sys.stdin", io.StringIO("short\n"))
+    assert put_user("vera", "Vera", ["viewer"])[1] is False
+    monkeypatch.setattr("sys.stdin", io.StringIO("a-long-enough-one\n"))
+    assert put_user("vera", "Vera", ["approver:hr-to-scim,hr-to-crm", "helpdesk"]) == (
+        "vera may sign in as approver of hr-to-scim, hr-to-crm; helpdesk.",
+        True,
+    )
+    assert put_user("vera", "Vera", ["emperor"])[1] is False
+    assert CLOCK.get() is not None
