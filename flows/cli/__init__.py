@@ -16,7 +16,7 @@ from typer.core import TyperGroup
 from connectors.errors import FatalError, ProvisorError
 from flows.cli.answering import INTERRUPTED, STOPPED, WRONG, complain, complain_at_length, say
 from flows.cli.deciding import approve, pause, reject, restart, resume
-from flows.cli.looking import diff, docs, history, log, report, status, why
+from flows.cli.looking import access, diff, docs, history, log, report, status, why
 from flows.cli.making import check, connectors, demo, explain, import_entra, probe, schema
 from flows.cli.running import apply, on_demand, plan, run, undo
 from flows.cli.serving import deploy, pages, up, users
@@ -25,7 +25,7 @@ GROUPS = {
     "Make a job": (check, explain, probe, schema, connectors, import_entra),
     "Look before anything happens, then do it": (plan, run, apply, on_demand, undo),
     "Decide": (approve, reject, pause, resume, restart),
-    "Find out what happened, and why": (status, log, why, history, diff, report, docs),
+    "Find out what happened, and why": (status, log, why, access, history, diff, report, docs),
     "Serve": (up, pages, users, deploy),
     "Try it out": (demo,),
 }

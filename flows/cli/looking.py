@@ -132,6 +132,52 @@ def why(
         show(console(), evidence)
 
 
+def access(
+    job: Annotated[str | None, typer.Option(metavar="JOB", help="Only this job; all jobs without it.")] = None,
+    at: Annotated[
+        str | None, typer.Option(metavar="WHEN", help="As it was then: a date counts to its end; now without it.")
+    ] = None,
+    department: Annotated[str, typer.Option(help="Only people of this department.")] = "",
+    group: Annotated[str, typer.Option(metavar="KEY", help="Only members of the group with this key.")] = "",
+    state: Annotated[str | None, typer.Option(help="active or disabled.")] = None,
+    kind: Annotated[str | None, typer.Option(help="user (without it) or group.")] = None,
+    full: Annotated[bool, typer.Option("--all", help="Show everybody, not only the first hundred.")] = False,
+    form: Annotated[LogFormat, typer.Option("--format", help="How it is written.")] = LogFormat.TABLE,
+) -> None:
+    """Say who has access to what, now or on a date, by the links and the provisioning log. Writes nothing."""
+    import csv
+
+    import orjson
+
+    from connectors.contract import Kind
+    from flows.cycle.systems import now, open_ledger
+    from flows.show.access import HEADINGS, AccessQuestion, rows_of, show_access
+    from flows.show.log import MomentError, parse_moment, safe_cell
+    from flows.show.plan import console
+    from tasks.ledger import AccountFilters, LinkState
+
+    try:
+        moment = parse_moment(at, now=now(), end=True)
+    except MomentError as error:
+        complain(str(error), WRONG)
+    if moment is not None and moment >= now():
+        moment = None
+    filters = AccountFilters(
+        state=one_of(LinkState, state, "--state"), department=department, kind=one_of(Kind, kind, "--kind") or Kind.USER
+    )
+    with open_ledger() as ledger:
+        jobs = [known_job(ledger, job)] if job else ledger.jobs()
+        question = AccessQuestion(jobs, filters, moment, group)
+        if form is LogFormat.TABLE:
+            show_access(console(), ledger, question, limit=None if full else 100)
+        elif form is LogFormat.CSV:
+            writer = csv.writer(sys.stdout)
+            writer.writerow(HEADINGS)
+            writer.writerows([safe_cell(cell) for cell in row] for row in rows_of(ledger, question))
+        else:
+            write(orjson.dumps([dict(zip(HEADINGS, row, strict=True)) for row in rows_of(ledger, question)]))
+
+
 def diff(
     job: JobName,
     first: Annotated[int, typer.Argument(metavar="CYCLE", help="Number of the earlier cycle.", show_default=False)],

@@ -3,7 +3,6 @@
     reports/<job>/<cycle>.html        what a cycle did; bounded history
     docs/<job>/index.html             Data Docs: what came of the data checks, cycle by cycle
     docs/<job>/<cycle>.html, .json    of one cycle; the JSON is in the result format of Great Expectations
-    (an overview of both is made where they are served, see ``flows.serve.page_server``)
 
 Whatever comes from outside is text in them, never markup. Values of attributes are in neither.
 """

@@ -16,7 +16,7 @@ from tasks.job import Job, load_job
 
 _STARTS_WITHIN_S = 30
 _JOBS_READ_EVERY_S = 10
-_LISTENS_WITH = 64
+_CONNECTIONS_AT_MOST = 1_000
 
 
 class JobFiles:
@@ -77,7 +77,7 @@ def serving_pages(state: Path, folder: Path, port: int, sign_in: str, *, prefect
             access_log=False,
             server_header=False,
             proxy_headers=False,
-            limit_concurrency=_LISTENS_WITH,
+            limit_concurrency=_CONNECTIONS_AT_MOST,
             timeout_keep_alive=30,
         )
         with _running(uvicorn.Server(config), port):

@@ -58,6 +58,15 @@ class Walk:
         self.page.keyboard.press("Enter")
         self.sees("Flow Runs")
 
+    def sign_in_to_pages(self) -> None:
+        """Signs in to the pages for people, with the same words."""
+        login, _, password = self._up.sign_in.partition(":")
+        self.page.goto(f"{self._up.pages}/sign-in")
+        self.page.fill("#login", login)
+        self.page.fill("#password", password)
+        self.page.keyboard.press("Enter")
+        expect(self.page.get_by_role("heading", level=1)).to_have_text("No job has run yet", timeout=SLOW_MS)
+
     def start(self, deployment: str) -> str:
         """Fills in nothing in a deployment's form and submits it; gives the run's id."""
         found = self._up.deployments()[deployment]["id"]
@@ -105,10 +114,9 @@ def test_a_person_runs_a_job_and_approves_what_is_held(
         limits={**small.document["limits"], "removals": {"count": 3, "fraction": 0.5, "minimum": 1}},
     )
     with provisor_up(small) as up:
-        user, _, password = up.sign_in.partition(":")
-        knows = {"username": user, "password": password, "origin": up.pages}
-        page = browser.new_context(viewport={"width": 1500, "height": 1000}, http_credentials=knows).new_page()
+        page = browser.new_context(viewport={"width": 1500, "height": 1000}).new_page()
         walk = Walk(page, up, tmp_path)
+        walk.sign_in_to_pages()
         walk.sign_in()
         walk.look("/deployments", "Every 6 hours", "deployments")
         expect(page.get_by_text("Not Ready")).to_have_count(0)

@@ -37,14 +37,18 @@ class Served:
     ledger: Ledger
     own: str
     visitors: "list[Visitor]" = field(default_factory=list)
+    known: "dict[str, Visitor]" = field(default_factory=dict)
 
     def client(self, login: str = "", password: str = PASSWORD) -> "Visitor":
         """A browser without scripts; signed in where a login is given."""
+        if login in self.known:
+            return self.known[login]
         visitor = Visitor(httpx.Client(base_url=self.url, timeout=60, headers={"Origin": self.url}))
         self.visitors.append(visitor)
         if login:
             answer = visitor.sign_in(login, password)
             assert answer.status_code == 303, answer.text
+            self.known[login] = visitor
         return visitor
 
 
