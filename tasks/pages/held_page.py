@@ -198,11 +198,11 @@ def loss_of(one: Staged) -> str:
     """What somebody would lose."""
     match one.action:
         case Action.DISABLE:
-            return "lose access"
+            return "would lose access"
         case Action.DELETE:
-            return "lose the account"
+            return "would lose the account"
         case Action.REMOVE_MEMBERS:
-            return "lose members"
+            return "would lose members"
         case _:
             return "would be changed"
 
