@@ -152,8 +152,8 @@ def access(
     from connectors.contract import Kind
     from flows.cycle.systems import now, open_ledger
     from flows.show.access import HEADINGS, AccessQuestion, rows_of, show_access
+    from flows.show.console import console
     from flows.show.log import MomentError, parse_moment, safe_cell
-    from flows.show.plan import console
     from tasks.ledger import AccountFilters, LinkState
 
     try:

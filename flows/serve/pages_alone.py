@@ -16,7 +16,7 @@ from flows.serve.prefect_home import find_server, keys_file, keys_of
 from flows.serve.web.rights import Grant, Rights, Role
 from flows.serve.web.serving import serving_pages
 from flows.serve.web.signing_in import SHORTEST_PASSWORD, hash_password
-from flows.show.plan import console
+from flows.show.console import console
 from tasks.ledger import LocalUser
 
 

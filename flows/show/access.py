@@ -4,10 +4,10 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from rich.console import Console
 from rich.markup import escape
 
 from connectors.contract import Kind
+from flows.show.console import Terminal
 from flows.show.history import history_of
 from flows.show.plan import table
 from tasks.ledger import Account, AccountFilters, Ledger, LinkState
@@ -89,7 +89,7 @@ def heading_of(question: AccessQuestion, *, now: datetime) -> str:
     return f"Access at {at:%Y-%m-%d %H:%M} UTC; jobs: {', '.join(question.jobs)}{f'; only: {only}' if only else ''}"
 
 
-def show_access(out: Console, ledger: Ledger, question: AccessQuestion, *, limit: int | None) -> None:
+def show_access(out: Terminal, ledger: Ledger, question: AccessQuestion, *, limit: int | None) -> None:
     """The accounts as a table, and how many there are."""
     listing = table("job", "name", "login", "key", "state", "since", "department")
     counts: dict[LinkState, int] = {}
