@@ -507,3 +507,12 @@ class Haltable(Protocol):
         seconds to be answered, and is told as ``UNKNOWN`` after that. ``apply`` then returns as usual.
         """
         ...
+
+
+@runtime_checkable
+class KnowsItself(Protocol):
+    """A target for which it takes a request to say what ``Traits.signed_in`` would: asked only where that matters."""
+
+    def signed_in_as(self) -> str | None:
+        """Key of the account that Provisor signs in with; None where the system does not say it. Raises: FatalError."""
+        ...

@@ -14,7 +14,7 @@ from connectors.errors import ProvisorError
 from flows.cycle.running import stopped
 from flows.cycle.systems import now, open_ledger
 from flows.decisions.answer import answered
-from flows.decisions.approval import DECIDE, Answer, close_waiting, end_of, reject_waiting
+from flows.decisions.approval import DECIDE, Answer, close_waiting, end_of, form_identity, reject_waiting
 from flows.decisions.own_job import own_job
 from flows.decisions.staged import DecisionError, decide_staged, decision_sentence, undecided
 from tasks.job import Job
@@ -69,6 +69,7 @@ def _decide(job: Job, decision: Answer, selection: Sequence[str], by: str, comme
             only=selection if decision is Answer.APPROVE_SELECTION else (),
             until=end_of(until),
             who=by,
+            identity=form_identity(),
             why=comment,
             now=now(),
         )

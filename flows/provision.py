@@ -109,7 +109,7 @@ def carry_out(job: Path, choice: CycleChoice, *, at_once: tuple[str, ...] = (), 
             check_agreement(running.job, facts)
 
             source = read(Parcel(running), Parcel(facts))
-            refuse_empty(source.content)
+            refuse_empty(source.content, running.job, members_before=running.ledger.source_members(running.job.name))
             target = see(Parcel(running), Parcel(facts))
             decision = plan(Parcel(running), source, target, Parcel(facts)).content
             running.keep_to_plan(decision)
@@ -158,7 +158,7 @@ def plan(
 ) -> "Parcel[Decision]":
     """What has to be done, judged by the guards; see ``tasks.plan.build_plan``."""
     at = running.content
-    recalled = recall(at.ledger, at.job, at.clock(), target=target.content.snapshot.system, at_once=at.at_once)
+    recalled = recall(at.ledger, at.job, at.clock(), at_once=at.at_once, reviewed=at.approved is not None)
     with _mapping(at.job) as mapper:
         decision = decide(
             at.job, at.systems, source.content, target.content, recalled, facts.content, at.context(), mapper=mapper

@@ -13,7 +13,7 @@ from itertools import count, groupby
 import pandas as pd
 import pyarrow as pa
 
-from connectors.contract import Action, Change, Kind, Outcome, Status, Target, Value
+from connectors.contract import REMOVALS, Action, Change, Kind, Outcome, Status, Target, Value
 from connectors.errors import ErrorCode
 from tasks.escrow import Failed
 from tasks.ledger import (
@@ -54,6 +54,10 @@ class Batch:
         noun = self.block.kind if len(self.block) == 1 else f"{self.block.kind}s"
         action = str(self.block.action)
         return f"{action} in {len(self.block)} {noun}" if "members" in action else f"{action} {len(self.block)} {noun}"
+
+    def rows_of(self, changes: Sequence[Change]) -> dict[str, int]:
+        """Position in the block of each of its changes, by the change's id."""
+        return {change.id: int(change.id.rpartition("-")[2]) - self.first for change in changes}
 
 
 @dataclass(slots=True)
@@ -156,7 +160,7 @@ def load_batch(
     try:
         target.apply(changes, done)
     finally:
-        clashes = _record(block, changes, outcomes, unresolved, ledger, cycle, clock())
+        clashes = _record(batch, changes, outcomes, unresolved, ledger, cycle, clock())
         if not_sent:
             ledger.withdraw(cycle, sorted(not_sent))
     loaded = _summary(batch, changes, outcomes, unresolved, clashes)
@@ -312,7 +316,7 @@ def _column(series: pd.Series) -> list[Value]:
 
 
 def _record(
-    block: Block,
+    batch: Batch,
     changes: Sequence[Change],
     outcomes: Sequence[Outcome],
     unresolved: Mapping[str, str],
@@ -324,7 +328,10 @@ def _record(
 
     A change whose answer was lost gets its one line in the log when it is known what came of it.
     """
+    block = batch.block
     reasons = dict(zip(block.table["anchor"], block.table["reason"], strict=True))
+    rows = batch.rows_of(changes)
+    counted = _column(block.table["counted"]) if "counted" in block.table else None
     digests: dict[str, int] = {}
     if block.desired is not None:
         digests = dict(zip(block.table["anchor"], fingerprints(block.desired).tolist(), strict=True))
@@ -339,7 +346,8 @@ def _record(
         change = by_id[outcome.change_id]
         reason = reasons[change.anchor]
         if outcome.status is not Status.UNKNOWN:
-            log.append(log_outcome(change, outcome, reason=reason, redacted=block.redacted))
+            line = log_outcome(change, outcome, reason=reason, redacted=block.redacted)
+            log.append(replace(line, counted=_counted(change, None if counted is None else counted[rows[change.id]])))
         if outcome.status is Status.PARTLY:  # the next cycle compares it again
             digests.pop(change.anchor, None)
         settled = outcome.status in (Status.DONE, Status.PARTLY)
@@ -349,6 +357,13 @@ def _record(
     log += [_unresolved_entry(block, anchor, why, reasons.get(anchor, "")) for anchor, why in unresolved.items()]
     ended = [replace(one, status=Status.DONE) if one.status is Status.PARTLY else one for one in outcomes]
     return ledger.record(cycle, changes, ended, now=now, links=links, log=log)
+
+
+def _counted(change: Change, said: int | None) -> int | None:
+    """How much of a removal the budget counts: all of it, unless the guards have said otherwise."""
+    if change.action not in REMOVALS:
+        return None
+    return said if said is not None else len(change.members) or 1
 
 
 def _link(change: Change, outcome: Outcome, states: Mapping[str, str], digests: Mapping[str, int]) -> Link | None:
@@ -403,7 +418,7 @@ def _summary(
         code, message = outcome.code, outcome.message
         if outcome.status is Status.DONE and clash is not None:
             code = ErrorCode.DUPLICATE_TARGET_ENTRIES
-            message = f"The target answered with {clash.target_id}, which is linked to {clash.linked_to} already."
+            message = f"The target answered with {clash.target_id}, which is linked to {clash.owner} already."
         loaded.failures.append(Failed(change.kind, change.anchor, change.label, change.action, code, message))
     loaded.undone[batch.block.kind] |= {failure.anchor for failure in loaded.failures}
     loaded.tally = Tally(

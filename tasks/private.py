@@ -39,3 +39,17 @@ def replace_file(path: Path, content: bytes) -> None:
     with os.fdopen(os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL, FILE_MODE), "wb") as file:
         file.write(content)
     new.replace(path)
+
+
+def kept_secret(path: Path) -> bytes:
+    """Random bytes that are made once and then stay the same; whoever makes the file first decides. Raises: OSError."""
+    new = path.with_name(f"{path.name}.{secrets.token_hex(4)}.new")
+    if not path.exists():
+        write_file(new, secrets.token_bytes(32))
+        try:
+            os.link(new, path)
+        except FileExistsError:
+            pass
+        finally:
+            new.unlink()
+    return path.read_bytes()

@@ -242,6 +242,10 @@ class ScimTarget:
             members_per_change=profile.members_per_request,
         )
 
+    def signed_in_as(self) -> str | None:
+        """See :class:`connectors.contract.KnowsItself`."""
+        return self._reader.run(self._reader.service.me)
+
     def find(
         self, kind: Kind, attribute: str, values: Sequence[str], wanted: Wanted, *, late: bool = False
     ) -> pd.DataFrame:

@@ -223,6 +223,20 @@ class ScimService:
             config = None
         return config if isinstance(config, dict) else {}
 
+    async def me(self) -> str | None:
+        """Id of the account with which we sign in; None where the service does not say it.
+
+        Source: RFC 7644 section 3.11 ("/Me" authenticated subject alias); a service may answer 501.
+        """
+        call = Call("GET", "/Me", "ask who signs in", params={"attributes": "id"}, impatient=True)
+        try:
+            answer = await self.session.send(call)
+            found = answer.json() if answer.status == 200 else None
+        except (RetryableError, RejectedError, SchemaMismatchError, SettingsError):
+            return None
+        id_ = found.get("id") if isinstance(found, dict) else None
+        return str(id_) if id_ else None
+
     async def _get(self, path: str, purpose: str, params: dict[str, str | int]) -> Answer:
         call = Call("GET", path, purpose, params=params)
         answer = await self.session.send(call)

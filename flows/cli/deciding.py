@@ -34,6 +34,7 @@ def _decide(
         decide_staged,
         decision_sentence,
         login_name,
+        own_identity,
         parse_until,
         staged_json,
     )
@@ -49,6 +50,7 @@ def _decide(
                 only=only or (),
                 until=parse_until(until),
                 who=by or login_name(),
+                identity=own_identity(),
                 why=why,
                 now=now(),
             )

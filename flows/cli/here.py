@@ -39,7 +39,7 @@ def listing_cycle(ledger: Ledger, job: Job) -> CycleChoice:
 def decide_now(job: Job, *, listing: bool = False) -> Decision:
     """What a cycle that starts now would do; shows on a terminal how far reading is. Raises: FatalError, JobError.
 
-    ``listing``: the target is listed, also where a cycle would take it as it is known.
+    ``listing``: the target is listed, also where a cycle would take it as it is known, and a person reviews the plan.
     """
     err = console(stderr=True)
     with open_ledger() as ledger, open_systems(job) as systems, err.status("reading …") as spinner:
@@ -50,6 +50,7 @@ def decide_now(job: Job, *, listing: bool = False) -> Decision:
             Context(now=now(), random=SystemRandom()),
             choice=listing_cycle(ledger, job) if listing else CycleChoice.AUTO,
             progress=lambda side, count: spinner.update(f"reading the {side}: {count:,} entries"),
+            reviewed=listing,
         )
 
 

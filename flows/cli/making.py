@@ -18,6 +18,7 @@ def check(job: JobFile, as_json: Json = False) -> None:
     from flows.show.console import console
     from tasks.agreement import check_agreement, doubts_about
     from tasks.extract import survey
+    from tasks.leaving import what_leaving_means
 
     loaded = load(job)
     with open_systems(loaded) as systems:
@@ -29,7 +30,8 @@ def check(job: JobFile, as_json: Json = False) -> None:
         warnings = [
             {"line": found.line, "column": found.column, "key": found.key, "message": found.message} for found in doubts
         ]
-        write(orjson.dumps({"job": loaded.name, "ok": True, **answers, "warnings": warnings}))
+        leaving = what_leaving_means(loaded, facts.traits)
+        write(orjson.dumps({"job": loaded.name, "ok": True, **answers, "warnings": warnings, "leaving": leaving}))
         return
     out = console()
     out.print(f"[green]✓[/] {job}: the job file is right")
@@ -38,6 +40,8 @@ def check(job: JobFile, as_json: Json = False) -> None:
     for side, answer in answers.items():
         out.print(f"[green]✓[/] {side}: {escape(answer)}")
     out.print("[green]✓[/] every mapping, filter and matching rule agrees with both systems")
+    for sentence in what_leaving_means(loaded, facts.traits):
+        out.print(f"  {escape(sentence)}")
 
 
 def probe(

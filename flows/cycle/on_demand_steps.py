@@ -8,6 +8,7 @@ Source: Microsoft Entra, "On-demand provisioning" (steps and what each shows); t
 be provisioned, a group takes five members, and there is no dry run.
 """
 
+import shlex
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field, replace
@@ -36,7 +37,7 @@ from tasks.extract import Facts, needs_of, read_source
 from tasks.history import plain
 from tasks.job import BuiltinChecks, Job
 from tasks.knowledge import Question
-from tasks.ledger import REDACTED, Ledger, LogLine, LogStatus
+from tasks.ledger import REDACTED, Ledger, LogLine, LogStatus, Staged
 from tasks.lost import Regained, regain, whereabouts, with_regained
 from tasks.mapping import convert, redacted_paths
 from tasks.plan import Plan, build_plan
@@ -170,7 +171,7 @@ def look_up(job: Job, ledger: Ledger, page: Page, *, now: datetime) -> Asked:
         with page.doing(StepName.IMPORT):
             read = with_assignments(job, read_source(job, source, facts))
             snapshot = with_dates(job, read, Context(now=now))
-            refuse_empty(snapshot)
+            refuse_empty(snapshot, job, members_before=ledger.source_members(job.name))
     page.entry = _find(job, snapshot, ledger, page.asked, now)
     return Asked(page.entry, snapshot, attributes)
 
@@ -340,10 +341,10 @@ def decide_entry(job: Job, systems: Systems, ledger: Ledger, asked: Asked, page:
         facts = Facts(target.traits(), {kind: target.attributes(kind) for kind in Kind}, asked.attributes)
         check_agreement(job, facts)
         wanted = needs_of(job, facts.traits).target
-        name = target.fetch(Kind.USER, [], wanted).system
+        target.fetch(Kind.USER, [], wanted)  # so that a target that does not answer fails this step
     _import(job, asked, page)
     _scope(job, asked, page, now=context.now)
-    recalled = recall(ledger, job, context.now, target=name)
+    recalled = recall(ledger, job, context.now)
     linked = _linked(recalled, entry)
     lost = [one for one in recalled.lost if (one.kind, one.anchor) == (entry.kind, entry.anchor)]
     also = [(question.attribute, value) for question in whereabouts(lost) for value in question.values]
@@ -398,6 +399,7 @@ def _decide(
     plan, sight = make_sure(job, systems, facts, sight, make_plan, refused=refused, lost=recalled.lost, asked=known)
     return judge(
         job,
+        systems,
         plan,
         facts,
         recalled.history,
@@ -417,7 +419,6 @@ def act(page: Page, decision: Decision, lines: Sequence[LogLine] = ()) -> None:
     changes = [change for block in checked.blocks for change in changes_of(block)]
     staged = [change for block in checked.staged for change in changes_of(block)]
     done = [line for line in lines if line.change_id is not None]
-    guards = " ".join(verdict.sentence for verdict in checked.verdicts)
     details = {
         "changes": changes,
         "staged": staged,
@@ -432,13 +433,20 @@ def act(page: Page, decision: Decision, lines: Sequence[LogLine] = ()) -> None:
     elif plan.held:
         page.result, sentence = Result.FAILURE, " ".join(one.reason for one in plan.held)
     elif checked.waiting:
-        page.result, sentence = Result.STAGED, guards
+        page.result, sentence = Result.STAGED, _how_to_decide(page, checked.waiting)
     elif changes:
         page.result, sentence = Result.SUCCESS, _what(changes, page)
     else:
         page.result, sentence = Result.SKIPPED, _why_nothing(page, decision)
     status = {Result.SUCCESS: LogStatus.SUCCESS, Result.FAILURE: LogStatus.FAILURE}.get(page.result, LogStatus.SKIPPED)
     page.add(StepName.ACTION, status, sentence, **details)
+
+
+def _how_to_decide(page: Page, waiting: Sequence[Staged]) -> str:
+    assert page.entry is not None
+    why = " ".join(dict.fromkeys(one.guard for one in waiting))
+    only = f"{page.job} --only {shlex.quote(page.entry.anchor)}"
+    return f"It waits for approval: {why} Decide by provisor approve {only}, or provisor reject {only}."
 
 
 def _outcome(line: LogLine) -> dict[str, Any]:

@@ -6,12 +6,12 @@ Nothing is written anywhere, and no orchestrator is needed: this is ``provisor p
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
-from connectors.contract import Snapshot
+from connectors.contract import REMOVALS, KnowsItself, Snapshot, Target
 from flows.cycle.forecast import NOTHING, Forecast, forecast
 from flows.cycle.sight import CycleChoice, Sight, kind_of_cycle, make_sure, see_source, see_target
 from flows.cycle.systems import Recalled, Systems, recall
 from tasks.agreement import check_agreement
-from tasks.checks import Checked, History, check_plan, refuse_empty, rosters
+from tasks.checks import Checked, History, check_plan, protection_of, refuse_empty, rosters
 from tasks.escrow import withhold
 from tasks.expectations import (
     NOTHING_KNOWN,
@@ -97,9 +97,13 @@ def preview(
     *,
     choice: CycleChoice = CycleChoice.AUTO,
     progress: Progress | None = None,
+    reviewed: bool = False,
 ) -> Decision:
-    """What a cycle that starts now would do. Raises: FatalError, JobError."""
-    seen = look(job, systems, ledger, context, choice=choice, progress=progress)
+    """What a cycle that starts now would do. ``reviewed``: a person looks at it before exactly this is done.
+
+    Raises: FatalError, JobError.
+    """
+    seen = look(job, systems, ledger, context, choice=choice, progress=progress, reviewed=reviewed)
     return decide(job, systems, seen.source, seen.sight, seen.recalled, seen.facts, context)
 
 
@@ -111,6 +115,7 @@ def look(
     *,
     choice: CycleChoice = CycleChoice.AUTO,
     progress: Progress | None = None,
+    reviewed: bool = False,
 ) -> Seen:
     """What a cycle that starts now would decide by. Raises: FatalError, JobError."""
 
@@ -121,9 +126,9 @@ def look(
     facts = survey(systems.source, systems.target)
     check_agreement(job, facts)
     source = see_source(job, systems, ledger, facts, kind, context, progress=reading("source"))
-    refuse_empty(source)
+    refuse_empty(source, job, members_before=ledger.source_members(job.name))
     sight = see_target(job, systems, ledger, facts, kind, progress=reading("target"))
-    return Seen(facts, source, sight, recall(ledger, job, context.now, target=sight.snapshot.system))
+    return Seen(facts, source, sight, recall(ledger, job, context.now, reviewed=reviewed))
 
 
 def decide(
@@ -169,6 +174,7 @@ def decide(
     results += of_plan
     decision = judge(
         job,
+        systems,
         plan,
         facts,
         recalled.history,
@@ -186,6 +192,7 @@ def decide(
 
 def judge(
     job: Job,
+    systems: Systems,
     plan: Plan,
     facts: Facts,
     history: History,
@@ -196,9 +203,13 @@ def judge(
     regained: Sequence[Regained] = (),
     pace: float | None = None,
 ) -> Decision:
-    """The plan after its guards, with what it was made from. ``pace``: requests a second in earlier loads."""
+    """The plan after its guards, with what it was made from: every plan comes by here, whoever has made it.
+
+    ``pace``: requests a second in earlier loads. Raises: FatalError.
+    """
     administrators = rosters(job, plan, sight.snapshot, switch=facts.traits.switch)
-    checked = check_plan(plan, job.limits, history, administrators)
+    protection = protection_of(job, sight.snapshot, own=facts.traits.signed_in or _own_account(systems.target, plan))
+    checked = check_plan(plan, job.limits, history, administrators, protection)
     expected = forecast(sum(len(block) for block in checked.blocks), pace=pace, rate=job.load.rate)
     return Decision(
         checked=checked,
@@ -208,3 +219,10 @@ def judge(
         regained=[*regained],
         forecast=expected,
     )
+
+
+def _own_account(target: Target, plan: Plan) -> str | None:
+    """Id of the account that Provisor signs in with, of a target that says it when asked: where something is taken."""
+    if not isinstance(target, KnowsItself) or not any(block.action in REMOVALS for block in plan.blocks):
+        return None
+    return target.signed_in_as()

@@ -36,7 +36,7 @@ from flows.cycle.preview import Decision
 from flows.cycle.progress import WATCHER, Progress
 from flows.cycle.scheduled import skipped
 from flows.cycle.sight import CycleChoice, base_of, kind_of_cycle, store_of
-from flows.cycle.systems import CLOCK, FINISHED, Systems, now, open_ledger, open_systems
+from flows.cycle.systems import CLOCK, FINISHED, Systems, now, open_ledger, open_systems, target_of
 from flows.decisions.initiator import initiator, this_run
 from flows.show.history import history_of
 from tasks.artifacts import CHARTED, publish_report
@@ -48,6 +48,7 @@ from tasks.job import Job, load_job
 from tasks.knowledge import advance, created_anchors, ids_after
 from tasks.ledger import (
     Cycle,
+    CycleEnd,
     CycleKind,
     CycleState,
     JobBusyError,
@@ -394,6 +395,8 @@ def running_cycle(
             flow_run_id=flow_run_id,
             initiator=initiator(),
             lease=lease.lease,
+            target=target_of(job),
+            approval=job.approval.model_dump(mode="json"),
         )
         _name_run(cycle)
         story().info("Cycle %d of %s (%s).", cycle.number, job.name, cycle.kind)
@@ -468,18 +471,22 @@ def _close(job: Job, ledger: Ledger, cycle: Cycle, running: Running | None, erro
     target = running.snapshots.get("target") if running is not None else None
     watermark = (source.watermark or source.read_at.isoformat()) if finished and source is not None else None
     remembered = running.progress.remembered if running is not None else {}
+    counts = {**report.counts, **remembered, STOPS: 0 if report.standing else ending.stops}  # quarantine: counts itself
+    believed = source if not _doubtful(running) else None
     ledger.end_cycle(
         cycle,
-        report.state,
-        # a quarantine counts by itself
-        {**report.counts, **remembered, STOPS: 0 if report.standing else ending.stops},
-        message=report.message,
-        now=report.ended,
-        watermark=watermark,
-        source_count=len(source.users) if source is not None and not _doubtful(running) else None,
-        target_count=len(target.users) if target is not None else None,
-        source=source.system if source is not None else "",
-        target=_name_of_target(running),
+        CycleEnd(
+            state=report.state,
+            counts=counts,
+            now=report.ended,
+            message=report.message,
+            watermark=watermark,
+            source_count=len(believed.users) if believed is not None else None,
+            source_members=len(believed.members) if believed is not None else None,
+            target_count=len(target.users) if target is not None else None,
+            source=source.system if source is not None else "",
+            target=_name_of_target(running),
+        ),
     )
     story().info("%s", report.message)
     keep_pages(ledger, report, running.decision if running is not None else None, error)

@@ -10,19 +10,21 @@ from pathlib import Path
 
 import pandas as pd
 
+from connectors.address import address_of
 from connectors.contract import Kind, Pace, Source, Target
 from connectors.registry import open_source, open_target
 from connectors.wire_log import following
 from flows.cycle.forecast import known_pace
 from flows.cycle.home import home
 from flows.cycle.pace import Share
-from tasks.checks import NOTHING_BEFORE, History
+from tasks.checks import NOTHING_BEFORE, History, has_run_out, undecided_again
 from tasks.escrow import given_up
 from tasks.expectations import NOTHING_KNOWN, Known, Record, read_figures, read_known
 from tasks.job import Job
 from tasks.ledger import Attempt, CycleKind, CycleState, Escrow, Ledger
 from tasks.lost import lost_creates
 from tasks.plan import Remembered
+from tasks.private import kept_secret, own_folder
 
 
 def _universal_time() -> datetime:
@@ -34,6 +36,9 @@ CLOCK: ContextVar[Callable[[], datetime]] = ContextVar("clock", default=_univers
 
 COUNTED_CYCLES = 20
 """How many cycles back the size of the source is remembered."""
+
+DAY, WEEK = timedelta(days=1), timedelta(days=7)
+"""How far back guards count what was taken away."""
 
 FINISHED = (CycleState.DONE, CycleState.DONE_WITH_FAILURES, CycleState.STAGED)
 """States of cycles that ran to their end."""
@@ -94,6 +99,11 @@ def open_one_target(job: Job, share: Share, permit: Callable[[], bool] | None = 
         yield target
 
 
+def target_of(job: Job) -> str:
+    """The normalised address of a job's target: jobs with the same one share its accounts. Raises: SettingsError."""
+    return address_of(job.target.connector, job.target.settings, folder=job.folder)
+
+
 def open_ledger() -> Ledger:
     """The ledger: SQLite in the state folder, or the database that ``PROVISOR_DATABASE_URL`` names."""
     return Ledger.open(os.environ.get("PROVISOR_DATABASE_URL"), home())
@@ -118,10 +128,13 @@ class Recalled:
     """Of the data checks of the last cycle."""
 
 
-def recall(ledger: Ledger, job: Job, moment: datetime, *, target: str = "", at_once: Collection[str] = ()) -> Recalled:
-    """What is remembered of a job at a moment. ``at_once``: anchors of entries that do not wait in escrow.
+def recall(
+    ledger: Ledger, job: Job, moment: datetime, *, at_once: Collection[str] = (), reviewed: bool = False
+) -> Recalled:
+    """What is remembered of a job at a moment, and which accounts other jobs own at the same target.
 
-    ``target``: what the target calls itself; accounts that other jobs own there are remembered too.
+    ``at_once``: anchors of entries that do not wait in escrow. ``reviewed``: a person looks at the plan before it is
+    carried out, exactly as it is.
 
     In quarantine the whole job waits, so that in a cycle that does begin no single entry has to.
     """
@@ -132,17 +145,22 @@ def recall(ledger: Ledger, job: Job, moment: datetime, *, target: str = "", at_o
     return Recalled(
         links=Remembered(
             links={kind: ledger.links(job.name, kind) for kind in Kind},
-            elsewhere=_elsewhere(ledger.links_elsewhere(job.name, target)),
+            elsewhere=_elsewhere(ledger.links_elsewhere(job.name, target_of(job))),
         ),
         escrows=escrows,
         at_once=frozenset(at_once),
         history=History(
             # A plan file is judged as of the moment it was made; what was decided until before now counts no more.
-            staged=[one for one in ledger.staged(job.name) if one.until is None or one.until > moment],
-            removed_in_day=ledger.removals(job.name, since=moment - timedelta(days=1)),
-            removed_in_week=ledger.removals(job.name, since=moment - timedelta(days=7)),
+            staged=[undecided_again(one) if has_run_out(one, moment) else one for one in ledger.staged(job.name)],
+            removed_in_day=ledger.removals(job.name, since=moment - DAY),
+            removed_in_week=ledger.removals(job.name, since=moment - WEEK),
+            members_in_day=ledger.members_removed(job.name, since=moment - DAY),
+            members_in_week=ledger.members_removed(job.name, since=moment - WEEK),
             source_counts=ledger.source_counts(job.name, limit=COUNTED_CYCLES),
+            source_members=ledger.source_members(job.name),
             settled=finished is not None and finished.fingerprint == job.fingerprint(),
+            reviewed=reviewed,
+            secret=kept_secret(own_folder(home()) / "approvals.key"),
         ),
         lost=tuple(lost_creates(ledger, job.name)),
         pace=known_pace(ledger.cycles(job.name, limit=COUNTED_CYCLES)),

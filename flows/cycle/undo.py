@@ -122,10 +122,10 @@ def decide_undo(job: Job, systems: Systems, ledger: Ledger, number: int, wishes:
     if undo.refused and not wishes.leave_alone:
         raise UndoRefusedError(_refusal(number, job.name, undo.refused))
     plan = undo.plan(cycle, now)
-    history = replace(recall(ledger, job, now).history, source_counts=())
+    history = replace(recall(ledger, job, now).history, source_counts=(), source_members=None)
     nobody = Snapshot(plan.source, no_entries(), no_entries(), no_members(), read_at=now)
     how = f"Of the target, the {sum(map(len, undo.ids.values())):,} entries that cycle {number} changed were looked at."
-    return judge(job, plan, facts, history, sight=Sight(current, how), source=nobody)
+    return judge(job, systems, plan, facts, history, sight=Sight(current, how), source=nobody)
 
 
 def _finished(ledger: Ledger, job: Job, number: int) -> Cycle:
@@ -418,7 +418,7 @@ class _Undo:
         if first.members:
             return [self._member_block(steps, table)]
         if first.action in (Action.DISABLE, Action.DELETE):
-            table["cause"] = Cause.DISABLED
+            table["cause"] = Cause.UNDONE
         rules = self._rules.get(first.deed.kind)
         references = self._references(first.deed.kind) if creating or self._by_anchor(first) else frozenset()
         block = Block(
@@ -459,7 +459,7 @@ class _Undo:
         if not self._by_anchor(first):
             table["member_ids"] = pd.Series([step.members for step in steps], dtype=object)
         if first.action is Action.REMOVE_MEMBERS:
-            table["cause"] = Cause.LEFT_GROUP
+            table["cause"] = Cause.UNDONE
         return Block(wave=first.wave, kind=first.deed.kind, action=first.action, table=table)
 
     @staticmethod

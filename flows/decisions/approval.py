@@ -32,7 +32,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from flows.cycle.systems import now, open_ledger
 from flows.decisions.initiator import this_run
-from flows.decisions.staged import DecisionError, counted, decide_staged, decision_sentence, undecided
+from flows.decisions.staged import DecisionError, Identity, counted, decide_staged, decision_sentence, undecided
 from flows.show.picture import spoken
 from tasks.artifacts import key_of
 from tasks.job import Job
@@ -45,6 +45,7 @@ DECIDE = "decide"
 """Name of the flow that decides by a form of its own, and at a time limit."""
 
 _PREFIX = "approval"
+_FORM = "a form of Prefect's UI"
 _LISTED = 20
 """Held changes that the form lists."""
 _CHOICES = 200
@@ -111,12 +112,20 @@ class Taken:
 
 
 def digest_of(items: Iterable[Staged]) -> str:
-    """Equal for the same held changes, with the same members and attributes; 16 hexadecimal digits."""
+    """Equal for the same held changes, with the same accounts, members and values; 16 hexadecimal digits."""
     return hashlib.sha256("\n".join(sorted(map(_print, items))).encode()).hexdigest()[:16]
 
 
 def _print(one: Staged) -> str:
-    return "\x1f".join((*map(str, one.key), *sorted(one.members), "", *sorted(one.attributes)))
+    about = (
+        *map(str, one.key),
+        one.target_id or "",
+        one.cause or "",
+        *sorted(one.members),
+        "",
+        *sorted(one.attributes),
+    )
+    return "\x1f".join((*about, "", *(f"{path}={digest}" for path, digest in one.digests)))
 
 
 # --- asking --------------------------------------------------------------------------------------------------------
@@ -266,11 +275,19 @@ def _decide(job: Job, form: Form, asked: str) -> Taken:
             items=chosen,
             until=end_of(form.until),
             who=form.by,
+            identity=Identity(_FORM),
             why=form.comment,
             now=now(),
         )
     sentence = decision_sentence(decided, job.name, "it begins now.")
     return Taken(f"{form.by}: {sentence}", goes_on=form.decision is not Answer.REJECT, answered=True)
+
+
+def form_identity() -> Identity:
+    """Who asked for this run, as far as the API says; with one password for all, nobody knows who that really is."""
+    run = this_run()
+    who = run.created_by.display_value if run is not None and run.created_by is not None else None
+    return Identity(f"{who}, by {_FORM}" if who else _FORM)
 
 
 def still_open(ledger: Ledger, job: str, asked: str) -> list[Staged]:
@@ -339,7 +356,15 @@ def reject_waiting(job: Job, run: UUID, *, by: str, why: str) -> str:
             until = now() + job.approval.within
             items = {one.key for one in about}
             decided = decide_staged(
-                ledger, job.name, StagedState.REJECTED, items=items, until=until, who=by, why=why, now=now()
+                ledger,
+                job.name,
+                StagedState.REJECTED,
+                items=items,
+                until=until,
+                who=by,
+                identity=Identity("the time limit", clock=True),
+                why=why,
+                now=now(),
             )
             sentence = f"{why[:1].upper()}{why[1:]}. {decision_sentence(decided, job.name, '')}"
         client.set_flow_run_state(run, Completed(name="Rejected", message=sentence))

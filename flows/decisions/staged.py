@@ -4,16 +4,17 @@ A decision is only written down here. The next cycle carries out what was approv
 for as long as the decision is in force and the plan still wants the change.
 """
 
+import socket
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime, time, timedelta
 from getpass import getuser
 from typing import Any
 
 from connectors.errors import ProvisorError
 from tasks.checks import decision_text, in_force
-from tasks.ledger import Item, Ledger, LogAction, LogEntry, LogStatus, Staged, StagedState
+from tasks.ledger import Cycle, Item, Ledger, LogAction, LogEntry, LogStatus, Staged, StagedState
 
 _LOGGED_AS = {StagedState.APPROVED: LogAction.APPROVE, StagedState.REJECTED: LogAction.REJECT}
 _VERBS = {StagedState.APPROVED: "approve", StagedState.REJECTED: "reject"}
@@ -21,6 +22,24 @@ _VERBS = {StagedState.APPROVED: "approve", StagedState.REJECTED: "reject"}
 
 class DecisionError(ProvisorError):
     """What was to be decided about does not exist, or the decision makes no sense; nothing was decided."""
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """Who decides, beside the name that a person gives."""
+
+    shown: str
+    """For people: ``eve@laptop``, or how the decision came in where nobody knows who made it."""
+    login: str | None = None
+    """The account that signed in, of the operating system or of a server; None where nobody did by name."""
+    clock: bool = False
+    """True for a time limit that has passed: nobody decides, and no rule about persons applies."""
+
+
+def own_identity() -> Identity:
+    """The account of the operating system that runs this process."""
+    login = login_name()
+    return Identity(f"{login}@{socket.gethostname()}", login)
 
 
 def decide_staged(
@@ -32,10 +51,11 @@ def decide_staged(
     items: Collection[Item] | None = None,
     until: datetime | None = None,
     who: str,
+    identity: Identity,
     why: str = "",
     now: datetime,
 ) -> list[Staged]:
-    """Approve or reject what a job's guards hold; gives what was decided about.
+    """Approve or reject what a job's guards hold; gives what was decided about. ``who``: the name a person gives.
 
     ``items``: exactly these, of what nobody has decided about. ``only``: anchors, ids in the target, names, kinds or
     actions; without either everything undecided, and where that is rejected also what was approved but has not run.
@@ -57,16 +77,20 @@ def decide_staged(
     last = ledger.last_cycle(job)
     if last is None:
         raise DecisionError(f"No cycle of {job} has run here.")
+    _refuse_the_wrong_person(ledger, last, decision, chosen, identity)
     known = {one.key: one for one in staged if one.state is decision and one not in set(chosen)}
     decided: dict[Item, Staged] = {}
     for one in chosen:
-        merged = [one, *(other for other in (known.get(one.key), decided.get(one.key)) if other is not None)]
+        earlier = (known.get(one.key), decided.get(one.key))
+        merged = [one, *(other for other in earlier if other is not None and other.target_id == one.target_id)]
         decided[one.key] = replace(
             one,
             members=_together(item.members for item in merged),
             attributes=_together(item.attributes for item in merged),
+            digests=_digests_of(merged),
             state=decision,
             who=who,
+            identity=identity.shown,
             why=why or None,
             until=until,
             decided_at=now,
@@ -75,6 +99,47 @@ def decide_staged(
     ledger.drop_staged(job, [one for one in chosen if one.state is not decision])
     ledger.log_entries(last, [_log_entry(one) for one in decided.values()], now=now)
     return list(decided.values())
+
+
+def _digests_of(merged: Sequence[Staged]) -> tuple[tuple[str, str], ...]:
+    """Digests of everything together; of an attribute that comes twice, what the first says counts: it is shown now."""
+    together: dict[str, str] = {}
+    for one in reversed(merged):
+        together.update(one.digests)
+    return tuple(sorted(together.items()))
+
+
+def _refuse_the_wrong_person(
+    ledger: Ledger, last: Cycle, decision: StagedState, chosen: Sequence[Staged], identity: Identity
+) -> None:
+    """Passes when the job's rules let this person decide. Raises: DecisionError."""
+    rules = ledger.approval_rules(last.job)
+    allowed, separated = [str(name) for name in rules.get("by") or ()], bool(rules.get("not_by"))
+    approves = decision is StagedState.APPROVED
+    if identity.clock or not (allowed or (separated and approves)):
+        return
+    if identity.login is None:
+        raise DecisionError(
+            f"The job {last.job} says who may decide (approval), and {identity.shown} does not know who you are. Use "
+            f"provisor {_VERBS[decision]} {last.job} under your own account."
+        )
+    login = identity.login.casefold()
+    if allowed and login not in {name.casefold() for name in allowed}:
+        raise DecisionError(
+            f"{identity.login} may not decide for {last.job}: its job file lists {', '.join(allowed)} (approval.by)."
+        )
+    cycles = [last, *(ledger.cycle(last.job, number) for number in {one.cycle_id for one in chosen})]
+    starters = {_login_of(cycle.initiator) for cycle in cycles if cycle is not None}
+    if separated and approves and login in starters:
+        raise DecisionError(
+            f"{identity.login} started the cycle in which this was held, and {last.job} wants somebody else to approve "
+            "it (approval.not_by: initiator)."
+        )
+
+
+def _login_of(initiator: str) -> str:
+    """``eve`` of ``eve@laptop, by plan 12``."""
+    return initiator.partition(",")[0].partition("@")[0].strip().casefold()
 
 
 def undecided(ledger: Ledger, job: str, now: datetime) -> list[Staged]:
@@ -179,6 +244,7 @@ def staged_json(one: Staged) -> dict[str, Any]:
         "members": list(one.members),
         "attributes": list(one.attributes),
         "who": one.who,
+        "identity": one.identity,
         "why": one.why,
         "until": _iso(one.until),
         "decided_at": _iso(one.decided_at),
@@ -204,6 +270,7 @@ def standing(staged: Sequence[Staged], job: str, now: datetime) -> dict[str, Any
             {
                 "decision": some[0].state.value,
                 "who": some[0].who,
+                "identity": some[0].identity,
                 "why": some[0].why,
                 "until": _iso(some[0].until),
                 "decided_at": _iso(some[0].decided_at),

@@ -24,6 +24,7 @@ from flows.show.explain_entry import (
     with_matching_value,
 )
 from flows.show.plan_json import changes_of
+from tasks.checks import is_listed
 from tasks.expressions import Context
 from tasks.job import EntryRules, Job
 from tasks.ledger import REDACTED, Attempt, Cycle, Escrow, Ledger, Linked, LogLine, Pause, Quarantine, Staged
@@ -279,7 +280,9 @@ def _present(evidence: Evidence, seen: Seen, decision: Decision, who: Who, conte
         elsewhere = seen.recalled.links.elsewhere.get(kind)
         if elsewhere is not None and evidence.target_id in elsewhere.index:
             evidence.plans.by_others = str(elsewhere[evidence.target_id])
-    evidence.protected = _is_listed(job, rules, who.anchor, evidence.target_id, evidence.account or {})
+    known_by = {rule.target: (evidence.account or {}).get(rule.target) for rule in rules.matching}
+    listed = frozenset(name.lower() for name in job.protect)
+    evidence.protected = is_listed(listed, who.anchor, evidence.target_id, known_by)
     if who.anchor is not None and evidence.scope is not None and evidence.scope.in_scope:
         _map(evidence, seen, rules, who, context)
     _name_references(evidence, decision, rules)
@@ -386,12 +389,3 @@ def _memberships(blocks: Sequence[Block], anchor: str) -> list[tuple[str, str]]:
         for label, members in zip(block.table["label"], block.table["members"], strict=True)
         if anchor in members
     ]
-
-
-def _is_listed(
-    job: Job, rules: EntryRules, anchor: str | None, target_id: str | None, account: dict[str, Value]
-) -> bool:
-    """Whether the job's protect list names the entry, as the plan reads that list."""
-    names = {name.lower() for name in job.protect}
-    values = [anchor, target_id, *(account.get(rule.target) for rule in rules.matching)]
-    return any(str(value).lower() in names for value in values if value is not None)

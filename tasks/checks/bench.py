@@ -4,7 +4,7 @@ A change is judged row by row, an update attribute by attribute. Members are jud
 members of a row share their fate; memberships of people who leave in the same plan follow the people.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from itertools import chain
@@ -13,7 +13,8 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from connectors.contract import REMOVALS, Action
+from connectors.contract import REMOVALS, Action, Kind
+from tasks.checks.digests import digests_of
 from tasks.job import Limit
 from tasks.keys import Rows
 from tasks.ledger import Item, Staged
@@ -28,16 +29,19 @@ LEAVING = (Action.DISABLE, Action.DELETE)
 
 
 class Guard(StrEnum):
-    """What judges a plan, in this order. The names, but for the first, are those of the job's ``limits``."""
+    """What judges a plan, in this order. All names but the first and the last are those of the job's ``limits``."""
 
     COMPLETE_SOURCE = "complete source"
     SOURCE = "source"
     REMOVALS = "removals"
     MEMBERS = "members"
+    MEMBERSHIPS = "memberships"
     ADMINISTRATORS = "administrators"
     BUDGET = "budget"
     ATTRIBUTE = "attribute"
     UPDATES = "updates"
+    UNDECIDED = "undecided"
+    """Not a limit: what waits for a decision goes on waiting, whatever the limits say by now."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,10 +73,21 @@ class History:
     """Accounts that the job disabled or deleted in the last 24 hours without anybody's approval."""
     removed_in_week: int = 0
     """The same in the last seven days."""
+    members_in_day: Mapping[str, int] = field(default_factory=dict)
+    """Members that the job took out of groups in the last 24 hours without anybody's approval, by the groups' anchors;
+    those of people who left do not count."""
+    members_in_week: Mapping[str, int] = field(default_factory=dict)
+    """The same in the last seven days."""
     source_counts: Sequence[int] = ()
     """Users that the source had in the last cycles that read it to the end and did not doubt it, the latest first."""
+    source_members: int | None = None
+    """Memberships that the source had in the last such cycle."""
     settled: bool = False
     """True when the job's last finished cycle ran with this configuration: then few accounts should need a change."""
+    reviewed: bool = False
+    """True for a plan that a person reviews before it is carried out exactly as it is, or not at all."""
+    secret: bytes = b""
+    """The key under which digests of redacted values are made; without it none of these can be recognised."""
 
 
 NOTHING_BEFORE = History()
@@ -97,6 +112,10 @@ class Checked:
     """The same of what they have rejected."""
     suspended: frozenset[Item] = frozenset()
     """What is approved and held all the same, because the source is not complete."""
+    known: Sequence[Staged] = ()
+    """What people had to decide about, and had decided, when the plan was judged."""
+    unjudged: frozenset[tuple[Kind, str]] = frozenset()
+    """Entries of which nothing can be said in this cycle: they could not be read, mapped or matched."""
 
     @property
     def held_back(self) -> int:
@@ -123,6 +142,8 @@ class Part:
     approved: Cells
     led: Mask
     """Rows of members who leave in this plan: they go or stay with their own removal."""
+    waiting: Cells
+    """What was held before and nobody has decided about."""
     held: Cells = field(init=False)
     doubted: Cells = field(init=False)
     """What is held because the source proves nothing; limits do not count it."""
@@ -137,6 +158,12 @@ class Part:
     def open(self) -> Cells:
         """What limits count: not approved, and not held because of doubts."""
         cells: Cells = self.wanted & ~self.approved & ~self.doubted
+        return cells
+
+    @property
+    def stays(self) -> Cells:
+        """What is not done in this cycle, as far as that is known already."""
+        cells: Cells = self.held | self.waiting
         return cells
 
     @property
@@ -173,12 +200,17 @@ class Mark:
 class Bench:
     """A plan while it is judged."""
 
-    def __init__(self, plan: Plan, history: History, parts: list[Part], *, accounted: int = 0) -> None:
+    def __init__(
+        self, plan: Plan, history: History, parts: list[Part], *, accounted: int = 0, undecided: Sequence[Staged] = ()
+    ) -> None:
         self.plan = plan
         self.history = history
         self.parts = parts
         self.accounted = accounted
         """Users gone from the source about whose removal somebody has decided: these are not missing."""
+        self.accounted_members = 0
+        """Memberships gone from the source about whose removal somebody has decided."""
+        self.undecided = {one.key: one for one in undecided}
         self.verdicts: list[Verdict] = []
 
     def removals(self, *actions: Action) -> Iterator[Part]:
@@ -208,7 +240,7 @@ class Bench:
         waiting: list[Staged] = []
         suspended: set[Item] = set()
         for part in self.parts:
-            running += cut(part.block, part.wanted & ~part.held, part.wanted)
+            running += cut(_with_count(part), part.wanted & ~part.held, part.wanted)
             rows = np.flatnonzero(part.held.any(axis=1))
             if len(rows):
                 verdicts = self._verdicts_of(part, rows)
@@ -243,7 +275,9 @@ class Bench:
             codes = np.zeros(len(flat(part.block, "member_ids")), dtype=np.int64)
             codes[pd.Index(flat(part.block, "member_ids")).isin(ids)] = 1
             block, origin, code = divided(part.block, codes)
-            parts[-1] = moved = Part(block, part.wanted[origin], part.approved[origin], part.led[origin])
+            parts[-1] = moved = Part(
+                block, part.wanted[origin], part.approved[origin], part.led[origin], part.waiting[origin]
+            )
             moved.held = part.held[origin] | (moved.led & (code == 1))[:, None]
             moved.doubted = part.doubted[origin]
             moved.tripped = [(number, np.flatnonzero(np.isin(origin, rows))) for number, rows in part.tripped]
@@ -262,27 +296,38 @@ class Bench:
         """What people decide about in a part: everything held that is neither approved nor a follower."""
         block, open_ = part.block, part.held & ~part.approved
         table = block.table.iloc[rows]
-        sentences: dict[tuple[int, ...], str] = {}
         members = table["member_ids"] if "member_ids" in table else [()] * len(rows)
-        names = list(block.touched.columns) if _in_cells(block) and block.touched is not None else []
+        names = list(block.touched.columns) if in_cells(block) and block.touched is not None else []
         columns = zip(rows, table["anchor"], table["target_id"], table["label"], members, verdicts, strict=True)
         for row, anchor, target_id, label, ids, numbers in columns:
             if not open_[row].any() or (part.led[row] and not numbers):
                 continue
-            if numbers not in sentences:
-                sentences[numbers] = " ".join(self.verdicts[number].sentence for number in numbers)
+            before = self.undecided.get((block.kind, block.action, anchor)) if part.waiting[row].any() else None
+            attributes = [name for name, held in zip(names, open_[row], strict=True) if held] if names else []
+            sentence, guards = self._said(numbers, before)
             yield Staged(
                 kind=block.kind,
                 action=block.action,
                 anchor=anchor,
                 since=self.plan.made_at,
                 cycle_id=0,
-                guard=sentences[numbers],
+                guard=sentence,
+                guards=guards,
+                cause=str(block.table["cause"].iloc[row]) if block.action in LEAVING else None,
                 target_id=target_id,
                 label=label,
                 members=tuple(ids),
-                attributes=tuple(name for name, held in zip(names, open_[row], strict=True) if held) if names else (),
+                attributes=tuple(attributes),
+                digests=written_values(block, row, attributes, self.history.secret),
             )
+
+    def _said(self, numbers: tuple[int, ...], before: Staged | None) -> tuple[str, tuple[str, ...]]:
+        """What the guards say about a row now, and which have held it; what was said before, where none says more."""
+        mine = [self.verdicts[number] for number in numbers if self.verdicts[number].guard is not Guard.UNDECIDED]
+        earlier = before.guards if before is not None else ()
+        guards = tuple(dict.fromkeys((*earlier, *(verdict.guard.value for verdict in mine))))
+        sentence = " ".join(verdict.sentence for verdict in mine)
+        return sentence or (before.guard if before is not None else ""), guards
 
 
 def _staged(part: Part, rows: Rows, guards: list[tuple[str, ...]]) -> Block:
@@ -290,10 +335,28 @@ def _staged(part: Part, rows: Rows, guards: list[tuple[str, ...]]) -> Block:
     mask = np.zeros(len(part.block), dtype=bool)
     mask[rows] = True
     block = part.block.take(mask)
-    if _in_cells(block) and block.touched is not None:
+    if in_cells(block) and block.touched is not None:
         touched = pd.DataFrame(part.held[rows], columns=block.touched.columns)
         block = replace(block, touched=touched, desired=None)
     return replace(block, table=block.table.assign(guards=pd.Series(guards, dtype=object)))
+
+
+def _with_count(part: Part) -> Block:
+    """The block; where somebody approved rows, or they go with their members, it says what a budget counts of each."""
+    uncounted = part.approved.any(axis=1) | part.led
+    if not part.removes or not uncounted.any():
+        return part.block
+    sizes = part.block.table["members"].map(len) if "members" in part.block.table else 1
+    table = part.block.table.assign(counted=np.where(uncounted, 0, sizes).astype(np.int64))
+    return replace(part.block, table=table)
+
+
+def written_values(block: Block, row: int, attributes: Iterable[str], secret: bytes) -> tuple[tuple[str, str], ...]:
+    """Attributes that one held change would write, each with a digest of its value; a disable may write others too."""
+    if block.action is Action.DISABLE and block.touched is not None:
+        touched = block.touched.iloc[row].to_numpy(dtype=bool)
+        attributes = [str(path) for path in block.touched.columns[touched]]
+    return tuple(sorted(digests_of(block, row, attributes, secret).items()))
 
 
 def _suspended(part: Part) -> set[Item]:
@@ -306,8 +369,12 @@ def _one_each(items: Iterable[Staged]) -> list[Staged]:
     found: dict[Item, Staged] = {}
     for item in items:
         if (known := found.get(item.key)) is not None:
-            guard = known.guard if item.guard in known.guard else f"{known.guard} {item.guard}"
-            item = replace(known, guard=guard, members=known.members + item.members)
+            item = replace(
+                known,
+                guard=known.guard if item.guard in known.guard else f"{known.guard} {item.guard}",
+                guards=tuple(dict.fromkeys((*known.guards, *item.guards))),
+                members=known.members + item.members,
+            )
         found[item.key] = item
     return list(found.values())
 
@@ -317,13 +384,13 @@ def _one_each(items: Iterable[Staged]) -> list[Staged]:
 
 def lay_out(block: Block) -> Cells:
     """Everything that a block does."""
-    if _in_cells(block) and block.touched is not None:
+    if in_cells(block) and block.touched is not None:
         cells: Cells = block.touched.to_numpy(dtype=bool)
         return cells
     return np.ones((len(block), 1), dtype=bool)
 
 
-def _in_cells(block: Block) -> bool:
+def in_cells(block: Block) -> bool:
     """Updates are judged attribute by attribute, but for references of accounts that are only just created."""
     return block.action is Action.UPDATE and block.wave is not Wave.SET_REFERENCES
 

@@ -1,10 +1,9 @@
-"""Guards on what takes away: accounts disabled and deleted, groups that end, members who are removed."""
+"""Guards on accounts that are taken away: users and groups disabled and deleted, and groups that end."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
-import pandas as pd
 
 from connectors.contract import Action, Kind
 from tasks.checks.bench import LEAVING, Bench, Guard, Mark, Verdict, causes
@@ -14,7 +13,7 @@ from tasks.plan import Cause
 EVERYBODY_FROM = 3
 """Removing every account there is trips the guard from this many accounts on, whatever the limits say."""
 
-_ABSENCE = frozenset(Cause) - {Cause.OUT_OF_SCOPE, Cause.NOT_DUE, Cause.DISABLED}
+_ABSENCE = frozenset(Cause) - {Cause.OUT_OF_SCOPE, Cause.NOT_DUE, Cause.DISABLED, Cause.UNDONE}
 """Causes that follow from something that is missing; the others the entry itself shows."""
 
 _WOULD_BE = "would be disabled or deleted"
@@ -37,11 +36,11 @@ def judge_completeness(bench: Bench) -> None:
     """An incomplete source proves nobody's absence: what follows from absence is held, approved or not."""
     if not bench.plan.incomplete:
         return
-    marks = _absent(bench, approved=True)
-    if held := _weight(marks):
+    marks = absent_marks(bench, approved=True)
+    if held := weight_of(marks):
         why = " ".join(bench.plan.incomplete)
         sentence = (
-            f"{_waiting(held, 'removal')} because the source is not complete, so that absence proves "
+            f"{waiting_sentence(held, 'removal')} because the source is not complete, so that absence proves "
             f"nothing; a cycle that reads it completely decides anew: {why}"
         )
         bench.hold(Verdict(Guard.COMPLETE_SOURCE, held, sentence, counted=held), marks, approved=True)
@@ -49,23 +48,43 @@ def judge_completeness(bench: Bench) -> None:
 
 def judge_source(bench: Bench, limit: Limit) -> None:
     """A source that has shrunk since it was last believed; people whose removal is decided are not missing."""
+    _judge_source_members(bench, limit)
     if not bench.history.source_counts:
         return
     before = bench.history.source_counts[0]
     now = bench.plan.source_count[Kind.USER] + bench.accounted
     why = exceeds(before - now, before, limit)
-    marks = _absent(bench, approved=False)
-    held = _weight(marks)
+    marks = absent_marks(bench, approved=False)
+    held = weight_of(marks)
     if why is None or not held:
         return
     sentence = (
         f"The source has {before - now:,} users fewer than the {before:,} it had, {why}: "
-        f"{_waiting(held, 'removal')} for approval, or for the source to be put right, as absence is the only proof."
+        f"{waiting_sentence(held, 'removal')} for approval, as absence is the only proof. "
+        "Whoever is back in the source no longer waits."
     )
     bench.hold(Verdict(Guard.SOURCE, held, sentence, "", before - now, before, limit), marks)
 
 
-def _absent(bench: Bench, *, approved: bool) -> list[Mark]:
+def _judge_source_members(bench: Bench, limit: Limit) -> None:
+    """Memberships that the source has no more; those whose removal is decided are not missing."""
+    before = bench.history.source_members
+    if before is None:
+        return
+    missing = before - bench.plan.source_members - bench.accounted_members
+    why = exceeds(missing, before, limit)
+    marks = [mark for mark in absent_marks(bench, approved=False) if mark.part.block.action is Action.REMOVE_MEMBERS]
+    held = weight_of(marks)
+    if why is None or not held:
+        return
+    sentence = (
+        f"The source has {missing:,} memberships fewer than the {before:,} it had, {why}: "
+        f"{waiting_sentence(held, 'removal')} from groups for approval. Whoever is back in the source no longer waits."
+    )
+    bench.hold(Verdict(Guard.SOURCE, held, sentence, "memberships", missing, before, limit), marks)
+
+
+def absent_marks(bench: Bench, *, approved: bool) -> list[Mark]:
     """Removals that follow from absence; memberships that follow their members are judged with these."""
     marks = []
     for part in bench.removals():
@@ -90,18 +109,18 @@ class _Removals:
 def _open_removals(bench: Bench, *, passing: bool = False) -> list[_Removals]:
     """Accounts to be disabled or deleted by kind, groups that end by losing their members included.
 
-    ``passing``: only those that no guard holds yet.
+    ``passing``: only those that no guard holds yet, and that do not wait for a decision.
     """
     found = {kind: _Removals(kind, 0, entries.population, []) for kind, entries in sorted(bench.plan.entries.items())}
     for part in bench.removals(*LEAVING):
-        rows = part.rows(~(part.held[:, 0] & passing))
+        rows = part.rows(~(part.stays[:, 0] & passing))
         found[part.block.kind].count += len(rows)
         found[part.block.kind].marks.append(Mark(part, rows))
     emptied = {anchor for entries in bench.plan.entries.values() for anchor in entries.emptied}
     ending: set[str] = set()
     for part in bench.removals(Action.REMOVE_MEMBERS):
         ends = part.block.table["anchor"].isin(emptied).to_numpy(dtype=bool)
-        rows = part.rows(ends & ~(part.held[:, 0] & passing))
+        rows = part.rows(ends & ~(part.stays[:, 0] & passing))
         if len(rows):
             ending.update(part.block.table["anchor"].iloc[rows])
             found[Kind.GROUP].marks.append(Mark(part, rows))
@@ -111,20 +130,29 @@ def _open_removals(bench: Bench, *, passing: bool = False) -> list[_Removals]:
 
 
 def judge_removals(bench: Bench, limit: Limit) -> None:
-    """Accounts that would be disabled or deleted by this cycle: those of each kind, then the rest together.
+    """Accounts that would be disabled or deleted by this cycle: those of each kind, then all of them together.
 
-    Each kind is judged on its own: a company with many groups could lose all its people otherwise.
+    Each kind is judged on its own: a company with many groups could lose all its people otherwise. What is too much
+    together holds also the kinds that are not too much by themselves.
     """
+    removals = _open_removals(bench)
     rest = []
-    for one in _open_removals(bench):
+    for one in removals:
         why = _exceeds_in_kind(one, limit)
         if why is None:
             rest.append(one)
         else:
-            _hold_accounts(bench, Guard.REMOVALS, [one], f"{_several(one.count, one.kind)} {_WOULD_BE}, {why}", limit)
-    count, population = _totals(rest)
-    if (why := exceeds(count, population, limit)) is not None:
-        _hold_accounts(bench, Guard.REMOVALS, rest, f"{_several(count, 'account')} {_WOULD_BE}, {why}", limit)
+            _hold_accounts(bench, Guard.REMOVALS, [one], f"{several(one.count, one.kind)} {_WOULD_BE}, {why}", limit)
+    count, population = _totals(removals)
+    if _totals(rest)[0] and (why := exceeds(count, population, limit)) is not None:
+        _hold_accounts(
+            bench,
+            Guard.REMOVALS,
+            rest,
+            f"{several(count, 'account')} {_WOULD_BE} together, {why}",
+            limit,
+            all_of=removals,
+        )
 
 
 def _exceeds_in_kind(one: _Removals, limit: Limit) -> str | None:
@@ -168,44 +196,26 @@ def _hold_accounts(
     *,
     done: int = 0,
     subject: str = "",
+    all_of: list[_Removals] | None = None,
 ) -> None:
-    count, population = _totals(removals)
-    sentence = f"{what}: {_waiting(count, 'removal')} for approval."
-    verdict = Verdict(guard, count, sentence, subject, count + done, population + done, limit)
+    """Holds removals. ``all_of``: what was counted, where that is more."""
+    held = _totals(removals)[0]
+    count, population = _totals(removals if all_of is None else all_of)
+    sentence = f"{what}: {waiting_sentence(held, 'removal')} for approval."
+    verdict = Verdict(guard, held, sentence, subject, count + done, population + done, limit)
     bench.hold(verdict, [mark for one in removals for mark in one.marks])
 
 
-def judge_members(bench: Bench, limit: Limit) -> None:
-    """Members taken out of one group, apart from those who leave altogether."""
-    places = [
-        pd.DataFrame({"part": number, "row": rows, "group": part.block.table["target_id"].iloc[rows].array})
-        for number, part in enumerate(bench.parts)
-        if part.block.action is Action.REMOVE_MEMBERS
-        for rows in (part.rows(~causes(part.block, frozenset({Cause.MEMBER_LEAVES}))),)
-    ]
-    if not places:
-        return
-    for group, rows in pd.concat(places).groupby("group", sort=True):
-        marks = [
-            Mark(bench.parts[number], rows.loc[rows["part"] == number, "row"].to_numpy())
-            for number in rows["part"].unique().tolist()
-        ]
-        count, size = _weight(marks), int(bench.plan.group_sizes.get(group, 0))
-        if (why := exceeds(count, size, limit)) is None:
-            continue
-        label = str(marks[0].part.block.table["label"].iloc[marks[0].rows[0]])
-        sentence = f"{count:,} members would be removed from the group {label}, {why}: they wait for approval."
-        bench.hold(Verdict(Guard.MEMBERS, count, sentence, label, count, size, limit), marks)
-
-
-def _weight(marks: Iterable[Mark]) -> int:
+def weight_of(marks: Iterable[Mark]) -> int:
+    """Accounts and members in all of the marks."""
     return sum(mark.weight for mark in marks)
 
 
-def _several(count: int, noun: str) -> str:
+def several(count: int, noun: str) -> str:
+    """``1 user``, ``12 users``."""
     return f"{count:,} {noun}{'' if count == 1 else 's'}"
 
 
-def _waiting(count: int, noun: str) -> str:
+def waiting_sentence(count: int, noun: str) -> str:
     """``1 removal waits``, ``12 removals wait``."""
-    return f"{_several(count, noun)} wait{'s' if count == 1 else ''}"
+    return f"{several(count, noun)} wait{'s' if count == 1 else ''}"

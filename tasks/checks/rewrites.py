@@ -37,21 +37,24 @@ def judge_attributes(bench: Bench, limit: Limit) -> None:
 def judge_updates(bench: Bench, limit: Limit) -> None:
     """Entries of one kind that would be changed by one cycle, where few should be.
 
-    Not in a cycle that is the first of its configuration: a new job adopts everybody, and a new mapping rewrites
-    everybody, both on purpose. In all later ones a change of most accounts is a column that has slipped.
+    A change of most accounts is a column that has slipped, or a new mapping that somebody should look at first. What is
+    reviewed before it is carried out exactly as it is passes where the job itself has changed.
     """
-    if not bench.history.settled:
+    if bench.history.reviewed and not bench.history.settled:
         return
+    why_now = (
+        "although the job is as it was"
+        if bench.history.settled
+        else "and the job is new or has changed (provisor plan JOB --out FILE shows all, provisor apply FILE does it)"
+    )
     for kind, entries in sorted(bench.plan.entries.items()):
         marks = [Mark(part, np.flatnonzero(part.open.any(axis=1))) for part in _updates(bench, kind)]
         count = sum(len(mark.rows) for mark in marks)
-        if (why := exceeds(count, entries.population, limit)) is None:
+        population = entries.population or len(entries.accounts)
+        if (why := exceeds(count, population, limit)) is None:
             continue
-        sentence = (
-            f"{count:,} {kind}s would be changed, {why}, although the job is as it was: these updates wait for "
-            "approval."
-        )
-        bench.hold(Verdict(Guard.UPDATES, count, sentence, "", count, entries.population, limit), marks)
+        sentence = f"{count:,} {kind}s would be changed, {why}, {why_now}: these updates wait for approval."
+        bench.hold(Verdict(Guard.UPDATES, count, sentence, "", count, population, limit), marks)
 
 
 def _updates(bench: Bench, kind: Kind) -> list[Part]:

@@ -10,7 +10,17 @@ from typing import Any
 
 from tasks.job.checks import BuiltinChecks, Check, Checked, Checks, OnFailure, Reaction, Swing
 from tasks.job.clauses import Case, Clause, MultiValued, Operator
-from tasks.job.limits import Administrators, Budget, EscrowRules, Limit, Limits, QuarantineRules
+from tasks.job.limits import (
+    Administrators,
+    Approval,
+    Budget,
+    EscrowRules,
+    Limit,
+    Limits,
+    MembershipLimits,
+    QuarantineRules,
+    SourceLimit,
+)
 from tasks.job.models import (
     Actions,
     Apply,
@@ -41,6 +51,7 @@ __all__ = [
     "Actions",
     "Administrators",
     "Apply",
+    "Approval",
     "Assignment",
     "AssignmentMode",
     "AssignmentTable",
@@ -66,6 +77,7 @@ __all__ = [
     "LogRules",
     "MatchingRule",
     "Members",
+    "MembershipLimits",
     "MultiValued",
     "Nested",
     "OnFailure",
@@ -77,6 +89,7 @@ __all__ = [
     "Removal",
     "Schedule",
     "Severity",
+    "SourceLimit",
     "Swing",
     "SystemSection",
     "Vanished",

@@ -1,6 +1,7 @@
 """What is held back, tried later, or stopped: guards, escrow and quarantine."""
 
 from datetime import timedelta
+from enum import StrEnum
 from typing import Annotated
 
 from pydantic import Field
@@ -24,16 +25,16 @@ class SourceLimit(Limit):
     """How much smaller the source may be than it was, before nothing is concluded from anybody's absence."""
 
     count: Annotated[int, Field(strict=True, ge=0)] | None = None
-    """So many users fewer at most; null: any number."""
+    """So many users fewer at most, and so many memberships; null: any number."""
     fraction: Annotated[float, Field(strict=True, ge=0, le=1)] = 0.2
-    """So many users fewer at most, of those there were: 0 to 1."""
+    """So many users fewer at most, of those there were, and so many memberships: 0 to 1."""
 
 
 class UpdatesLimit(Limit):
-    """How many entries of one kind a cycle may change, unless the job itself has changed.
+    """How many entries of one kind a cycle may change.
 
-    The default lets anything through in small jobs, in the first cycle and in the one after a change of the job, which
-    rewrite many on purpose; in all others it stops at half of the accounts, which no ordinary day changes.
+    The default lets anything through in small jobs; in all others it stops at half of the accounts, which no ordinary
+    day changes. Where the job itself is new or has changed, a plan file that was reviewed is carried out all the same.
     """
 
     count: Annotated[int, Field(strict=True, ge=0)] | None = None
@@ -71,6 +72,19 @@ class Budget(Section):
     """In the last seven days, this cycle included."""
 
 
+class MembershipLimits(Limit):
+    """How many members may be taken out of groups, of the whole target together; people who leave do not count."""
+
+    count: Annotated[int, Field(strict=True, ge=0)] | None = None
+    """So many memberships in one cycle at most; null: any number."""
+    fraction: Annotated[float, Field(strict=True, ge=0, le=1)] = 0.2
+    """So many in one cycle at most, of those there are: 0 to 1."""
+    per_day: DayLimit = DayLimit(count=None)
+    """In the last 24 hours, this cycle included; of each group as well."""
+    per_week: WeekLimit = WeekLimit(count=None)
+    """In the last seven days, this cycle included; of each group as well."""
+
+
 class Administrators(Section):
     """Groups of the target in which somebody must be left."""
 
@@ -87,6 +101,8 @@ class Limits(Section):
     """Accounts disabled and deleted by one cycle: users, groups, and both together."""
     members: Limit = Limit()
     """Members removed from one group by one cycle."""
+    memberships: MembershipLimits = MembershipLimits()
+    """Members removed from all groups together, by one cycle and over several."""
     attribute: Limit = Limit()
     """Entries of one kind for which one cycle clears one attribute."""
     updates: UpdatesLimit = UpdatesLimit()
@@ -94,7 +110,8 @@ class Limits(Section):
     budget: Budget = Budget()
     """Accounts disabled and deleted over several cycles."""
     source: SourceLimit = SourceLimit()
-    """Users missing in the source, compared with the last cycle that read it completely and did not doubt it."""
+    """Users and memberships missing in the source, compared with the last cycle that read it completely and did not
+    doubt it."""
     administrators: Administrators = Administrators()
     """Groups that keep an active member, whatever the source says."""
 
@@ -129,8 +146,19 @@ class QuarantineRules(Section):
     """How long a job is tried in quarantine; from then on only a person starts it again."""
 
 
+class NotBy(StrEnum):
+    """Who may not approve."""
+
+    INITIATOR = "initiator"
+    """The person who started the cycle in which it was held."""
+
+
 class Approval(Section):
-    """What happens while a run of a deployment waits for somebody to decide about what guards hold."""
+    """Who decides about what guards hold, and how long a run of a deployment waits for it."""
 
     within: Duration = timedelta(days=3)
     """How long it waits. Then what it waits for is rejected for as long again, and after that asked anew."""
+    by: tuple[Text, ...] = ()
+    """Logins of those who may decide, as the operating system knows them; without any, whoever may run commands."""
+    not_by: NotBy | None = None
+    """``initiator``: the person who started the cycle in which something was held does not approve it."""

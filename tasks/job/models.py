@@ -207,8 +207,9 @@ class AttributeMapping(Section):
     """``always``; ``on_create`` only when the account is created; ``add_only`` adds values and never takes one away."""
     clear: Flag = False
     """What null from the source means: true clears the target's value, false leaves it alone."""
-    exact_case: Flag = False
-    """Whether a difference in upper and lower case alone is a change worth writing."""
+    exact_case: Flag | None = None
+    """Whether a difference in upper and lower case alone is written: ``true`` always, ``false`` never; without it when
+    the source has changed, and never because the target spells the same value otherwise."""
     redact: Flag = False
     """Whether values of this attribute are hidden everywhere except on the wire."""
 
@@ -294,7 +295,8 @@ class Deprovision(Section):
     deleted: Removal = Removal.DISABLE
     """No longer in the source at all."""
     delete_after: Duration | None = None
-    """How long after it was disabled an account is deleted; never where this is left out."""
+    """How long after it was disabled an account is deleted, whatever the way in which its owner left; never where this
+    is left out."""
 
 
 class Workers(StrEnum):
@@ -403,13 +405,14 @@ class Job(Section):
     limits: Limits = Limits()
     """How much may be taken away before a person is asked."""
     approval: Approval = Approval()
-    """How long a run that waits for approval in Prefect's UI does so."""
+    """Who decides about what guards hold, and how long a run waits for it."""
     escrow: EscrowRules = EscrowRules()
     """When entries that failed are tried again."""
     quarantine: QuarantineRules = QuarantineRules()
     """When so much has failed that the whole job is tried less often."""
     protect: tuple[Text, ...] = ()
-    """Accounts of the target, by any matching attribute, that are never disabled or deleted."""
+    """Accounts of the target, by anchor, id or matching attribute, that are never disabled or deleted. The account that
+    Provisor signs in with is one of them by itself where the target can say which it is; elsewhere, list it here."""
     checks: Checks = Checks()
     """Data checks of both sides and of the plan: Great Expectations by the frame they look at, and built-in ones."""
     load: Load = Load()

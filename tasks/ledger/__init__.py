@@ -5,7 +5,7 @@
         cycle = ledger.begin_cycle(job, CycleKind.INCREMENTAL, fingerprint=fingerprint, now=now, lease=lease)
         ledger.journal(cycle, changes, now)                      # before anything is sent
         ledger.record(cycle, changes, outcomes, now=now, links=links, log=entries)
-        ledger.end_cycle(cycle, CycleState.DONE, counts, message="", now=now, watermark=watermark)
+        ledger.end_cycle(cycle, CycleEnd(CycleState.DONE, counts, now, watermark=watermark))
 
 People may look into it with SQL: the view ``changelog`` is the provisioning log, one row per line; ``runs`` is one row
 per cycle with its counts; ``snapshot`` says who has which account (on PostgreSQL they lie in the schema ``provisor``).
@@ -23,6 +23,7 @@ from tasks.ledger.records import (
     AttemptStatus,
     Clash,
     Cycle,
+    CycleEnd,
     CycleKind,
     CycleState,
     Escrow,
@@ -65,6 +66,7 @@ __all__ = [
     "Board",
     "Clash",
     "Cycle",
+    "CycleEnd",
     "CycleKind",
     "CycleState",
     "Escrow",

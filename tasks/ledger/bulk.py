@@ -49,7 +49,11 @@ _KEEPS = {
         ),
         "former_id": f"CASE WHEN {_SAME_TARGET} THEN {{old}}.former_id ELSE {{old}}.target_id END",
     },
-    JOB: {"created": "{old}.created"},
+    JOB: {
+        "created": "{old}.created",
+        "target": "COALESCE(excluded.target, {old}.target)",
+        "approval": "COALESCE(excluded.approval, {old}.approval)",
+    },
 }
 """What a row that is already there keeps when it is written again; everything else is replaced."""
 

@@ -1,6 +1,6 @@
 """Cycles as they are opened, closed and looked up. Every function works in the transaction that it is given."""
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection
 from dataclasses import replace
 from datetime import datetime
 
@@ -8,7 +8,7 @@ from sqlalchemy import ColumnElement, Connection, func, select, update
 
 from tasks.ledger import leases, rows
 from tasks.ledger.bulk import clean
-from tasks.ledger.records import Cycle, CycleKind, CycleState, Lease, LeaseLostError
+from tasks.ledger.records import Cycle, CycleEnd, CycleKind, CycleState, Lease, LeaseLostError
 from tasks.ledger.tables import CYCLE
 
 
@@ -58,35 +58,23 @@ def begin(
     return replace(rows.cycle_from(row), fence=lease.fence if lease else None)
 
 
-def end(
-    connection: Connection,
-    cycle: Cycle,
-    state: CycleState,
-    counts: Mapping[str, int],
-    *,
-    message: str,
-    now: datetime,
-    watermark: str | None,
-    source_count: int | None,
-    target_count: int | None,
-    source: str,
-    target: str,
-) -> Cycle:
+def end(connection: Connection, cycle: Cycle, end: CycleEnd) -> Cycle:
     """Close a cycle. Raises: LeaseLostError when it is no longer running."""
     check_fence(connection, cycle)
     row = connection.execute(
         update(CYCLE)
         .where(CYCLE.c.id == cycle.id, CYCLE.c.state == CycleState.RUNNING.value)
         .values(
-            state=CycleState(state).value,
-            counts=dict(counts),
-            message=clean(message),
-            ended=now,
-            watermark=watermark,
-            source_count=source_count,
-            target_count=target_count,
-            source=clean(source),
-            target=clean(target),
+            state=CycleState(end.state).value,
+            counts=dict(end.counts),
+            message=clean(end.message),
+            ended=end.now,
+            watermark=end.watermark,
+            source_count=end.source_count,
+            source_members=end.source_members,
+            target_count=end.target_count,
+            source=clean(end.source),
+            target=clean(end.target),
         )
         .returning(*CYCLE.columns)
     ).one_or_none()

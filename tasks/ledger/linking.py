@@ -1,10 +1,10 @@
 """Links as they are written: in bulk, and sorted out where two entries want one account."""
 
 from collections.abc import Iterable, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import pandas as pd
-from sqlalchemy import Connection, select
+from sqlalchemy import Connection, exists, select
 
 from connectors.contract import Kind
 from connectors.errors import ErrorCode
@@ -13,11 +13,29 @@ from tasks.ledger.bulk import Bulk
 from tasks.ledger.database import Database
 from tasks.ledger.records import Clash, LogEntry, LogStatus
 from tasks.ledger.settling import settle
-from tasks.ledger.tables import CYCLE, LINK
+from tasks.ledger.tables import JOB, LINK
 
-_KIND, _ANCHOR, _TARGET_ID = (list(LINK.columns.keys()).index(name) for name in ("kind", "anchor", "target_id"))
+_KIND, _ANCHOR, _TARGET_ID, _TARGET = (
+    list(LINK.columns.keys()).index(name) for name in ("kind", "anchor", "target_id", "target")
+)
 _ASKED_AT_ONCE = 20_000
 """Keys in one query."""
+_LOOKED_UP_AT_ONCE = 5_000
+"""The same where each key is a parameter of its own."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Owner:
+    """Another job's entry that has an account."""
+
+    kind: Kind
+    target_id: str
+    job: str
+    anchor: str
+
+    def of(self, anchor: str) -> Clash:
+        """The clash of an entry that was to get the account."""
+        return Clash(self.kind, anchor, self.target_id, self.anchor, self.job)
 
 
 class InTheWayError(Exception):
@@ -39,9 +57,25 @@ class Links:
             pairs.update(self._bulk.link_pairs(connection, job, kind.value, by, some))
         return pairs
 
+    def owned_at(self, connection: Connection, job: str) -> str | None:
+        """The address of the target at which a job owns accounts; None until a cycle has said it."""
+        return connection.scalar(select(JOB.c.target).where(JOB.c.name == job))
+
+    def claim(self, connection: Connection, job: str, target: str) -> None:
+        """Say that the accounts a job has links to are those at an address; without those that another job owns."""
+        mine, others = LINK.c.job == job, LINK.alias()
+        taken = exists().where(
+            others.c.target == target,
+            others.c.kind == LINK.c.kind,
+            others.c.target_id == LINK.c.target_id,
+            others.c.job != job,
+        )
+        connection.execute(LINK.update().where(mine, LINK.c.target != target).values(target=None))
+        connection.execute(LINK.update().where(mine, LINK.c.target.is_(None), ~taken).values(target=target))
+
     def elsewhere(self, connection: Connection, job: str, target: str) -> pd.DataFrame:
-        """Accounts that other jobs own in the same target; columns kind, target_id, job."""
-        others = select(CYCLE.c.job).where(CYCLE.c.target == target, CYCLE.c.job != job).distinct()
+        """Accounts that other jobs own at the same address; columns kind, target_id, job."""
+        others = select(JOB.c.name).where(JOB.c.target == target, JOB.c.name != job)
         frames = [
             self._bulk.links(connection, other, kind.value).assign(kind=kind.value, job=other)
             for other in sorted(connection.scalars(others))
@@ -67,6 +101,9 @@ class Links:
         settled: list[rows.Values] = []
         for kind in Kind:
             mine = {link[_ANCHOR]: link for link in links if link[_KIND] == kind.value}
+            owned = self._owned_by_others(connection, job, kind, list(mine.values()))
+            taken = [anchor for anchor, link in mine.items() if link[_TARGET_ID] in owned]
+            clashes += [owned[mine.pop(anchor)[_TARGET_ID]].of(anchor) for anchor in taken]
             wanted = {anchor: link[_TARGET_ID] for anchor, link in mine.items()}
             pairs = self.pairs(connection, job, kind, "target_id", sorted(set(wanted.values())))
             verdict = settle(wanted, {target_id: anchor for anchor, target_id in pairs.items()})
@@ -75,6 +112,23 @@ class Links:
             clashes += (Clash(kind, anchor, wanted[anchor], holder) for anchor, holder in verdict.taken.items())
         self._bulk.upsert(connection, LINK, settled)
         return clashes
+
+    def _owned_by_others(
+        self, connection: Connection, job: str, kind: Kind, links: Sequence[rows.Values]
+    ) -> dict[str, "_Owner"]:
+        """Of the accounts that links are to be written to, by id: those that another job owns at the same target."""
+        found: dict[str, _Owner] = {}
+        ids = sorted({link[_TARGET_ID] for link in links})
+        for start in range(0, len(ids), _LOOKED_UP_AT_ONCE):
+            query = select(LINK.c.target_id, LINK.c.job, LINK.c.anchor).where(
+                LINK.c.target == links[0][_TARGET],
+                LINK.c.kind == kind.value,
+                LINK.c.target_id.in_(ids[start : start + _LOOKED_UP_AT_ONCE]),
+                LINK.c.job != job,
+            )
+            for target_id, other, anchor in connection.execute(query):
+                found[target_id] = _Owner(kind, target_id, other, anchor)
+        return found
 
     def drop(self, connection: Connection, job: str, kind: Kind, anchors: Sequence[str]) -> None:
         """Forget links; anchors without one are passed over."""
@@ -101,7 +155,7 @@ def _failed(entry: LogEntry, clash: Clash | None) -> LogEntry:
     if clash is None:
         return entry
     message = (
-        f"The target answered with {clash.target_id}, which is linked to {clash.linked_to} already; an account can "
-        "belong to one entry only. Look at the matching attributes."
+        f"The target answered with {clash.target_id}, which is linked to {clash.owner} already; an account can "
+        "belong to one entry of one job only. Look at the matching attributes."
     )
     return replace(entry, status=LogStatus.FAILURE, code=ErrorCode.DUPLICATE_TARGET_ENTRIES, message=message)

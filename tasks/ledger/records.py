@@ -7,7 +7,7 @@ ProvisorError
 ├── LeaseLostError          another run took the job over: stop sending at once, leave the job to it
 ├── RejectedError
 │   └── ConflictError
-│       └── LinkTakenError      a target id belongs to another anchor of the job
+│       └── LinkTakenError      a target id belongs to another anchor, or to another job
 └── FatalError
     └── LedgerError             the ledger cannot be read or written, or was asked for something impossible: stop
 """
@@ -89,17 +89,23 @@ class Clash:
     target_id: str
     linked_to: str
     """The anchor whose account it is."""
+    job: str = ""
+    """The job that owns the account, where it is another one."""
+
+    @property
+    def owner(self) -> str:
+        """Whose account it is, for people."""
+        return f"{self.linked_to} by the job {self.job}" if self.job else self.linked_to
 
 
 class LinkTakenError(ConflictError):
-    """A target id belongs to another anchor of the same job; nothing was written."""
+    """A target id belongs to another anchor, or to another job at the same target; nothing was written."""
 
     code = ErrorCode.DUPLICATE_TARGET_ENTRIES
 
     def __init__(self, job: str, clashes: Sequence[Clash]) -> None:
         shown = "; ".join(
-            f"{clash.kind} {clash.target_id} is linked to {clash.linked_to}, not {clash.anchor}"
-            for clash in clashes[:5]
+            f"{clash.kind} {clash.target_id} is linked to {clash.owner}, not to {clash.anchor}" for clash in clashes[:5]
         )
         more = f"; and {len(clashes) - 5} more" if len(clashes) > 5 else ""
         super().__init__(
@@ -218,6 +224,8 @@ class Cycle:
     """By the names of ``COUNTS``."""
     source_count: int | None = None
     """Users in the source; None where it was not read completely, or a guard doubts it."""
+    source_members: int | None = None
+    """Memberships in the source; None as ``source_count``."""
     target_count: int | None = None
     watermark: str | None = None
     """Where this cycle moved the job's watermark to; None when it did not move it."""
@@ -230,6 +238,27 @@ class Cycle:
     target: str = ""
     fence: int | None = None
     """Fence of the lease the running cycle was begun under; journal refuses once it is outdated. Not stored."""
+
+
+@dataclass(frozen=True, slots=True)
+class CycleEnd:
+    """How a cycle ended."""
+
+    state: CycleState
+    counts: Mapping[str, int]
+    """By the names of ``COUNTS``."""
+    now: datetime
+    message: str = ""
+    watermark: str | None = None
+    """Where the job's watermark moves to; None leaves it where it is."""
+    source_count: int | None = None
+    """Users in the source; None where it was not read completely, or a guard doubts it."""
+    source_members: int | None = None
+    """Memberships in the source; None as ``source_count``."""
+    target_count: int | None = None
+    source: str = ""
+    """The system that was read, for people."""
+    target: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -332,6 +361,8 @@ class LogEntry:
     duration_ms: int | None = None
     change_id: str | None = None
     """None where nothing was to be sent."""
+    counted: int | None = None
+    """Of a removal: how much of it the budget counts, 0 where somebody approved it; None where that is not known."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -379,10 +410,17 @@ class Staged:
     cycle_id: int
     guard: str
     """The guard's sentence."""
+    guards: tuple[str, ...] = ()
+    """Names of all guards that have held it since it waits."""
+    cause: str | None = None
+    """Why something is taken away; None for an update, and for members."""
     target_id: str | None = None
     label: str = ""
     state: StagedState = StagedState.STAGED
     who: str | None = None
+    """Who decided, as that person says."""
+    identity: str | None = None
+    """Who that was by the sign-in, or by the account of the operating system; None where nobody knows."""
     why: str | None = None
     until: datetime | None = None
     """When the decision lapses."""
@@ -391,6 +429,8 @@ class Staged:
     """Ids in the target of the members to be removed."""
     attributes: tuple[str, ...] = ()
     """Attribute paths that an update would change."""
+    digests: tuple[tuple[str, str], ...] = ()
+    """Attribute paths that would be written, each with a digest of its value."""
 
     @property
     def key(self) -> Item:

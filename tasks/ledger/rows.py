@@ -92,13 +92,14 @@ def end_row(outcome: Outcome, moment: str) -> Values:
     return (outcome.change_id, outcome.status.value, None if unknown else moment, outcome.target_id or None)
 
 
-def link_row(cycle: Cycle, link: Link, moment: str) -> Values:
-    """A link as it is to be."""
+def link_row(cycle: Cycle, link: Link, target: str | None, moment: str) -> Values:
+    """A link as it is to be; ``target``: the address at which the job owns accounts."""
     return (
         cycle.job,
         link.kind.value,
         link.anchor,
         link.target_id,
+        target,
         clean(link.label),
         link.fingerprint,
         link.state.value,
@@ -132,6 +133,7 @@ def log_row(cycle: Cycle, entry: LogEntry, moment: str) -> Values:
         clean(entry.message),
         json_text(entry.modified),
         entry.duration_ms,
+        entry.counted,
     )
 
 
@@ -147,13 +149,17 @@ def staged_row(job: str, staged: Staged, time: TimeText) -> Values:
         time(staged.since),
         staged.cycle_id,
         clean(staged.guard),
+        json_text(staged.guards),
+        staged.cause,
         staged.state.value,
         clean(staged.who) if staged.who else None,
+        clean(staged.identity) if staged.identity else None,
         clean(staged.why) if staged.why else None,
         time(staged.until) if staged.until else None,
         time(staged.decided_at) if staged.decided_at else None,
         json_text(staged.members),
         json_text(staged.attributes),
+        json_text(dict(staged.digests)),
     )
 
 
@@ -181,6 +187,8 @@ class FrameRows:
     kind: Kind
     frame: pd.DataFrame
     """As ``Ledger.put_links`` takes it."""
+    target: str | None
+    """Address at which the job owns accounts."""
     cycle_id: int
     moment: str
 
@@ -191,6 +199,7 @@ class FrameRows:
             repeat(self.kind.value, size),
             self._texts(self.frame.index.to_series()),
             self._texts(self.frame["target_id"]),
+            repeat(self.target, size),
             map(clean, self._column("label", "")),
             self._fingerprints(),
             self._column("state", LinkState.ACTIVE.value),
@@ -236,6 +245,7 @@ def cycle_from(row: Any) -> Cycle:
         ended=row.ended,
         counts=row.counts or {},
         source_count=row.source_count,
+        source_members=row.source_members,
         target_count=row.target_count,
         watermark=row.watermark,
         message=row.message,
@@ -286,15 +296,19 @@ def staged_from(row: Any) -> Staged:
         since=row.since,
         cycle_id=row.cycle_id,
         guard=row.guard,
+        guards=tuple(row.guards or ()),
+        cause=row.cause,
         target_id=row.target_id,
         label=row.label,
         state=StagedState(row.state),
         who=row.who,
+        identity=row.identity,
         why=row.why,
         until=row.until,
         decided_at=row.decided_at,
         members=tuple(row.members or ()),
         attributes=tuple(row.attributes or ()),
+        digests=tuple(sorted((row.digests or {}).items())),
     )
 
 

@@ -10,14 +10,14 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
 from pathlib import Path
 from types import TracebackType
-from typing import Self, Unpack
+from typing import Any, Self, Unpack
 
 import pandas as pd
-from sqlalchemy import Connection, exists, func, select
+from sqlalchemy import ColumnElement, Connection, func, select
 
 from connectors.contract import Action, Change, Kind, Outcome, Status
 from tasks.ledger import cycles, leases, rows
-from tasks.ledger.bulk import Bulk, PostgresBulk, SqliteBulk, clean
+from tasks.ledger.bulk import Bulk, PostgresBulk, SqliteBulk, clean, json_text
 from tasks.ledger.cycles import check_fence
 from tasks.ledger.database import Database
 from tasks.ledger.directory import Directory
@@ -29,6 +29,7 @@ from tasks.ledger.records import (
     Attempt,
     Clash,
     Cycle,
+    CycleEnd,
     CycleKind,
     CycleState,
     Escrow,
@@ -66,9 +67,6 @@ from tasks.ledger.tables import (
 
 _LOGGED = tuple(column.name for column in LOG.columns if column.name != "id")
 _JOURNALED = tuple(column.name for column in ATTEMPT.columns)
-
-_APPROVALS_COUNT_FOR = timedelta(days=31)
-"""How long before its removal an approval of an account is looked for."""
 
 
 class Ledger:
@@ -129,17 +127,23 @@ class Ledger:
         flow_run_id: str | None = None,
         initiator: str = "",
         lease: Lease | None = None,
+        target: str | None = None,
+        approval: Mapping[str, Any] | None = None,
     ) -> Cycle:
         """Open the job's next cycle. Cycles that still stand as running belong to dead processes: they become crashed.
 
         ``fingerprint`` is the configuration's. Under a ``lease`` the cycle can journal only while the lease is the
-        newest. Raises: LeaseLostError.
+        newest. ``target``: the target's address; the accounts that the job has links to are its own there from now on.
+        ``approval``: who may decide about what its guards hold. Raises: LeaseLostError.
         """
         with self._database.writing(durable=True) as connection:
             if lease is not None:
                 leases.check(connection, lease.job, lease.fence)
             # Writing the job's row first makes two beginners wait for each other, so that numbers are not given twice.
-            self._bulk.upsert(connection, JOB, [(job, fingerprint, self._bulk.time(now))])
+            before = self._links.owned_at(connection, job)
+            self._bulk.upsert(connection, JOB, [(job, fingerprint, self._bulk.time(now), target, json_text(approval))])
+            if target is not None and target != before:
+                self._links.claim(connection, job, target)
             return cycles.begin(
                 connection,
                 job,
@@ -151,41 +155,21 @@ class Ledger:
                 lease=lease,
             )
 
-    def end_cycle(
-        self,
-        cycle: Cycle,
-        state: CycleState,
-        counts: Mapping[str, int],
-        *,
-        message: str,
-        now: datetime,
-        watermark: str | None = None,
-        source_count: int | None = None,
-        target_count: int | None = None,
-        source: str = "",
-        target: str = "",
-    ) -> Cycle:
+    def end_cycle(self, cycle: Cycle, end: CycleEnd) -> Cycle:
         """Close a cycle and, in the same transaction, move the job's watermark where one is given.
 
         Raises: LeaseLostError when the cycle is no longer running because another one took over; nothing moves then.
         """
         with self._database.writing(durable=True) as connection:
-            ended = cycles.end(
-                connection,
-                cycle,
-                state,
-                counts,
-                message=message,
-                now=now,
-                watermark=watermark,
-                source_count=source_count,
-                target_count=target_count,
-                source=source,
-                target=target,
-            )
-            if watermark is not None:
-                self._move_watermark(connection, cycle.job, watermark, now, cycle.id)
+            ended = cycles.end(connection, cycle, end)
+            if end.watermark is not None:
+                self._move_watermark(connection, cycle.job, end.watermark, end.now, cycle.id)
         return ended
+
+    def approval_rules(self, job: str) -> dict[str, Any]:
+        """Who may decide about what the job's guards hold, as its latest cycle said; nothing where it did not say."""
+        with self._database.reading() as connection:
+            return connection.scalar(select(JOB.c.approval).where(JOB.c.name == job)) or {}
 
     def cycle(self, job: str, cycle_id: int) -> Cycle | None:
         """One cycle of the job by its id."""
@@ -230,6 +214,12 @@ class Ledger:
         counts = select(CYCLE.c.source_count).where(CYCLE.c.job == job, CYCLE.c.source_count.is_not(None))
         with self._database.reading() as connection:
             return list(connection.scalars(counts.order_by(CYCLE.c.number.desc()).limit(limit)))
+
+    def source_members(self, job: str) -> int | None:
+        """Memberships in the source in the job's latest cycle that has such a number."""
+        counts = select(CYCLE.c.source_members).where(CYCLE.c.job == job, CYCLE.c.source_members.is_not(None))
+        with self._database.reading() as connection:
+            return connection.scalar(counts.order_by(CYCLE.c.number.desc()).limit(1))
 
     # -- the watermark --------------------------------------------------------------------------------------------
 
@@ -281,7 +271,7 @@ class Ledger:
         return {target_id: anchor for anchor, target_id in pairs.items()}
 
     def links_elsewhere(self, job: str, target: str) -> pd.DataFrame:
-        """Accounts that other jobs own in the same target (as cycles name it); columns kind, target_id, job."""
+        """Accounts that other jobs own at the same address of a target; columns kind, target_id, job."""
         with self._database.reading() as connection:
             return self._links.elsewhere(connection, job, target)
 
@@ -298,14 +288,17 @@ class Ledger:
         """
         if not frame.index.is_unique:
             raise ValueError("an anchor comes twice in the links to put")
-        links = rows.FrameRows(job, kind, frame, cycle_id, self._bulk.time(now))
+        moment = self._bulk.time(now)
         try:
             with self._database.writing() as connection:
                 check_fence(connection, under)
-                self._links.put(connection, links)
+                target = self._links.owned_at(connection, job)
+                self._links.put(connection, rows.FrameRows(job, kind, frame, target, cycle_id, moment))
         except InTheWayError:
             with self._database.writing() as connection:
                 check_fence(connection, under)
+                target = self._links.owned_at(connection, job)
+                links = rows.FrameRows(job, kind, frame, target, cycle_id, moment)
                 clashes = self._links.settle(connection, job, list(links))
                 if clashes:
                     raise LinkTakenError(job, clashes) from None
@@ -403,7 +396,8 @@ class Ledger:
             by_change = {outcome.change_id: outcome for outcome in outcomes}
             # Rows in the order of their keys, so that two batches never wait for each other.
             ends = [rows.end_row(by_change[change_id], moment) for change_id in sorted(by_change)]
-            linked = [rows.link_row(cycle, links[entry], moment) for entry in sorted(links)]
+            target = self._links.owned_at(connection, cycle.job)
+            linked = [rows.link_row(cycle, links[entry], target, moment) for entry in sorted(links)]
             if self._bulk.finish(connection, ends) != len(ends):
                 raise LedgerError(
                     f"Cycle {cycle.number} of job {cycle.job} has an outcome for a change that was not written down "
@@ -616,24 +610,20 @@ class Ledger:
     def removals(self, job: str, *, since: datetime) -> int:
         """Accounts that the job disabled or deleted since then without anybody's approval, by the provisioning log."""
         actions = (LogAction.DISABLE.value, LogAction.DELETE.value)
-        approval = LOG.alias()
-        approved = exists().where(
-            approval.c.job == LOG.c.job,
-            approval.c.anchor == LOG.c.anchor,
-            approval.c.kind == LOG.c.kind,
-            approval.c.action == LogAction.APPROVE.value,
-            approval.c.time <= LOG.c.time,
-            approval.c.time >= since - _APPROVALS_COUNT_FOR,
-        )
-        query = select(func.count()).where(
-            LOG.c.job == job,
-            LOG.c.time >= since,
-            LOG.c.action.in_(actions),
-            LOG.c.status == LogStatus.SUCCESS.value,
-            ~approved,
+        query = select(func.sum(func.coalesce(LOG.c.counted, 1))).where(*_done_since(job, since, actions))
+        with self._database.reading() as connection:
+            return int(connection.scalar(query) or 0)
+
+    def members_removed(self, job: str, *, since: datetime) -> dict[str, int]:
+        """Members that the job took out of groups since then, by the groups' anchors; neither those that somebody
+        approved nor those of people who left."""
+        query = (
+            select(LOG.c.anchor, func.sum(LOG.c.counted))
+            .where(*_done_since(job, since, (LogAction.REMOVE_MEMBERS.value,)), LOG.c.counted > 0)
+            .group_by(LOG.c.anchor)
         )
         with self._database.reading() as connection:
-            return connection.scalar(query) or 0
+            return {anchor: int(count) for anchor, count in connection.execute(query)}
 
     # -- the pace of a target -------------------------------------------------------------------------------------
 
@@ -684,6 +674,12 @@ class Ledger:
         """Pass when nobody has taken the job over. Raises: LeaseLostError."""
         with self._database.reading() as connection:
             leases.check(connection, lease.job, lease.fence)
+
+
+def _done_since(job: str, since: datetime, actions: Sequence[str]) -> tuple[ColumnElement[bool], ...]:
+    """Conditions for lines of the log about changes of some actions that were carried out."""
+    done = LogStatus.SUCCESS.value
+    return (LOG.c.job == job, LOG.c.time >= since, LOG.c.action.in_(actions), LOG.c.status == done)
 
 
 def _first(found: Sequence[Cycle]) -> Cycle | None:

@@ -82,6 +82,10 @@ class JobTable(LedgerModel, table=True):
     fingerprint: str = _text()
     """Of the configuration that the latest cycle ran with."""
     created: datetime = _time()
+    target: str | None = _text(null=True)
+    """Normalised address of the target whose accounts it owns; null until a cycle has begun."""
+    approval: dict[str, Any] | None = _json()
+    """Who may decide about what guards hold, as the job said when its latest cycle began."""
 
 
 class CycleTable(LedgerModel, table=True):
@@ -103,6 +107,8 @@ class CycleTable(LedgerModel, table=True):
     counts: dict[str, int] | None = _json()
     source_count: int | None = _whole(null=True)
     """Users in the source; null where it was not read completely, or a guard doubts it."""
+    source_members: int | None = _whole(null=True)
+    """Memberships in the source; null as ``source_count``."""
     target_count: int | None = _whole(null=True)
     watermark: str | None = _text(null=True)
     """The source's cursor that this cycle moved the job to; null when it moved nothing."""
@@ -122,12 +128,15 @@ class LinkTable(LedgerModel, table=True):
     __table_args__ = (
         UniqueConstraint("job", "kind", "target_id"),
         Index("ix_link_former", "job", "kind", sqlite_where=HAD_ANOTHER, postgresql_where=HAD_ANOTHER),
+        Index("ix_link_owner", "target", "kind", "target_id", unique=True),
     )
 
     job: str = _key()
     kind: str = _key()
     anchor: str = _key()
     target_id: str = _text()
+    target: str | None = _text(null=True)
+    """Normalised address of the target: an account there belongs to one job only. Null where that is not known."""
     label: str = _text()
     fingerprint: int | None = _whole(null=True)
     """Digest of the desired attributes last written, signed 64 bits; null means compare again."""
@@ -201,6 +210,9 @@ class LogTable(LedgerModel, table=True):
     message: str = _text()
     modified: list[dict[str, Any]] | None = _json()
     duration_ms: int | None = _whole(null=True)
+    counted: int | None = _whole(null=True)
+    """Of a removal: how much of it the budget counts, accounts or members; 0 where somebody approved it. Null where
+    that is not known."""
 
 
 class WatermarkTable(LedgerModel, table=True):
@@ -229,9 +241,16 @@ class StagedTable(LedgerModel, table=True):
     cycle_id: int = _whole()
     guard: str = _text()
     """The guard's sentence: which limit, how much was planned."""
+    guards: list[str] | None = _json()
+    """Names of all guards that have held it since it waits."""
+    cause: str | None = _text(null=True)
+    """Why something is taken away; null for an update."""
     state: str = _key()
     """Part of the key: of one group some removals may be approved, others rejected, others not decided yet."""
     who: str | None = _text(null=True)
+    """Who decided, as that person says."""
+    identity: str | None = _text(null=True)
+    """Who that was by the sign-in, or by the account of the operating system."""
     why: str | None = _text(null=True)
     until: datetime | None = _time(null=True)
     decided_at: datetime | None = _time(null=True)
@@ -239,6 +258,8 @@ class StagedTable(LedgerModel, table=True):
     """Ids in the target of the members to be removed; null for a change of an account."""
     attributes: list[str] | None = _json()
     """Attribute paths that an update would change; null for other changes."""
+    digests: dict[str, str] | None = _json()
+    """Digest of the value that would be written, by attribute path."""
 
 
 class EscrowTable(LedgerModel, table=True):

@@ -63,6 +63,7 @@ class Cause(StrEnum):
     DISABLED = "disabled in the source"
     MEMBER_LEAVES = "the member is leaving"
     LEFT_GROUP = "no longer a member in the source"
+    UNDONE = "taken back by an undo"
 
 
 @dataclass(slots=True)
@@ -215,7 +216,6 @@ class Situation:
     links: pd.DataFrame
     traits: Traits
     deprovision: Deprovision
-    protect: tuple[str, ...]
     exact: frozenset[str]
     now: datetime
     drift: Drift = Drift.CORRECT
@@ -260,6 +260,16 @@ class Situation:
         """Rows of the desired frame whose state is the one last written, by the ledger's fingerprint."""
         wanted = pd.Series(fingerprints(self.as_written(rows)), dtype="Int64")
         return (self.written(rows) == wanted).fillna(False).to_numpy(dtype=bool)
+
+    def grace_is_over(self, states: pd.Series, since: pd.Series) -> Mask:
+        """Which links have stood as disabled for longer than the job waits before it deletes."""
+        grace = self.deprovision.delete_after
+        if grace is None or not len(states):
+            return np.zeros(len(states), dtype=bool)
+        moments = pd.to_datetime(since, utc=True, format="ISO8601")
+        expired = (moments <= pd.Timestamp(self.now - grace)).to_numpy(dtype=bool)
+        over: Mask = (states == "disabled").fillna(False).to_numpy(dtype=bool) & expired
+        return over
 
     def active(self, rows: Rows) -> Mask:
         """Which accounts (rows of the target's frame) are active; where the target does not say, all of them."""

@@ -60,6 +60,8 @@ class Plan:
     """Index: target id of a group; value: members it has in the target now."""
     incomplete: tuple[str, ...]
     """Why absence from the source proves nothing; empty when the source's snapshot is complete."""
+    source_members: int = 0
+    """Memberships in the source."""
     wanted_members: "Later[pd.DataFrame]" = field(default_factory=lambda: Later(no_members))
     """Gives the memberships that the target should have: columns group and member, both anchors."""
 
@@ -139,6 +141,7 @@ def build_plan(
         source_count={kind: len(source.entries(kind)) for kind in Kind},
         target_count={kind: len(target.entries(kind)) for kind in Kind},
         group_sizes=target.members["group"].value_counts(),
+        source_members=len(source.members),
         incomplete=source.incomplete,
         wanted_members=wanted_members,
     )
@@ -205,7 +208,6 @@ def _situation(
         links=links,
         traits=facts.traits,
         deprovision=job.deprovision,
-        protect=job.protect,
         exact=exact,
         now=context.now,
         drift=job.drift,
@@ -263,4 +265,5 @@ def exact_paths(rules: EntryRules, schema: Mapping[str, Attribute] | None) -> fr
     """Target paths where another case is another value: as the target's schema or the job says."""
     paths = {*rules.attributes, *(rule.target for rule in rules.matching)}
     by_schema = {path for path in paths if schema and (info := schema.get(path)) is not None and info.exact}
-    return frozenset(by_schema | {path for path, mapping in rules.attributes.items() if mapping.exact_case})
+    by_job = {path: mapping.exact_case for path, mapping in rules.attributes.items() if mapping.exact_case is not None}
+    return frozenset(path for path in by_schema | by_job.keys() if by_job.get(path, True))

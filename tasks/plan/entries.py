@@ -13,7 +13,7 @@ from tasks.mapping import Held, Mask
 from tasks.membership import is_among
 from tasks.plan.blocks import STANDING, Block, Drifted, DriftKind, EntryPlan, Later, Situation, Standing
 from tasks.plan.creates import create_entries
-from tasks.plan.leavers import Leavers, spare_protected
+from tasks.plan.leavers import Leavers
 from tasks.plan.references import order_creates
 from tasks.plan.updates import settle_links, update_entries
 
@@ -40,8 +40,8 @@ def plan_entries(s: Situation, *, people: EntryPlan | None = None) -> EntryPlan:
     blocks = order_creates(_as_written(s, creates), reachable, notes) if creates is not None else []
     updates, unchanged, drifted = update_entries(s, rows, owners=owners, notes=notes)
     leavers = Leavers(s)
-    blocks, spared = spare_protected(s, [*blocks, *updates, *leavers.blocks()])
-    held = [*s.desired.held, *s.matches.held, *exhausted, *leavers.held, *spared, *_deserted(s, deserted)]
+    blocks = [*blocks, *updates, *leavers.blocks()]
+    held = [*s.desired.held, *s.matches.held, *exhausted, *leavers.held, *_deserted(s, deserted)]
     known = _known(s, accounts)
     return EntryPlan(
         kind=s.desired.kind,

@@ -65,7 +65,7 @@ class Leavers:
         """Disables and deletes."""
         disable, delete = (self._policy(removal) for removal in (Removal.DISABLE, Removal.DELETE))
         active = self._s.active(self._row)
-        delete = delete | (disable & self._grace_is_over())
+        delete = delete | (disable & self._s.grace_is_over(self._links["state"], self._links["state_since"]))
         return [*self._disables(disable & active & ~delete), *self._deletes(delete)]
 
     def settled(self) -> pd.DataFrame:
@@ -84,8 +84,7 @@ class Leavers:
         """Groups that end without being deleted: index target id, value anchor."""
         if self._s.desired.kind is not Kind.GROUP:
             return pd.Series(dtype="str")
-        spared = _is_protected(self._s, self._table, _protected_ids(self._s))
-        ending = self._table.loc[self._policy(Removal.DISABLE) & ~spared]
+        ending = self._table.loc[self._policy(Removal.DISABLE)]
         return pd.Series(ending["anchor"].array, index=pd.Index(ending["target_id"], dtype="str"), dtype="str")
 
     def _policy(self, removal: Removal) -> Mask:
@@ -99,16 +98,6 @@ class Leavers:
             Cause.NOT_DUE: policy.out_of_scope,
         }
         return np.array([chosen[cause] is removal for cause in self._table["cause"]], dtype=bool)
-
-    def _grace_is_over(self) -> Mask:
-        """Gone for good: disabled longer than the grace period, and not in the source at all."""
-        grace = self._s.deprovision.delete_after
-        if grace is None or not len(self._links):
-            return np.zeros(len(self._links), dtype=bool)
-        since = pd.to_datetime(self._links["state_since"], utc=True, format="ISO8601")
-        expired = (since <= pd.Timestamp(self._s.now - grace)).to_numpy(dtype=bool)
-        gone = (self._table["cause"] == Cause.GONE).to_numpy(dtype=bool)
-        return gone & (self._links["state"] == "disabled").to_numpy(dtype=bool) & expired
 
     def _disables(self, mask: Mask) -> list[Block]:
         s, path = self._s, self._s.switch
@@ -162,43 +151,3 @@ def deletes_of(s: Situation, table: pd.DataFrame, rows: Rows) -> Block:
         before=held_now.assign(**{path: pd.Series(REDACTED, index=held_now.index, dtype="str") for path in unseen}),
         redacted=s.desired.redacted,
     )
-
-
-def spare_protected(s: Situation, blocks: list[Block]) -> tuple[list[Block], list[Held]]:
-    """The blocks without disabling or deleting a protected account; each one that was to be is held.
-
-    An account is protected when the job lists its anchor, its target id, or its value of a matching attribute.
-    """
-    if not s.protect:
-        return blocks, []
-    ids = _protected_ids(s)
-    kept, held = [], []
-    for block in blocks:
-        if block.action not in (Action.DISABLE, Action.DELETE):
-            kept.append(block)
-            continue
-        table = block.table
-        spared = _is_protected(s, table, ids)
-        why = f"The account is protected: the job never lets Provisor {block.action} it."
-        for anchor, label in table.loc[spared, ["anchor", "label"]].itertuples(index=False):
-            held.append(Held(block.kind, anchor, ErrorCode.NOT_PERMITTED, why, label=label))
-        kept.append(block.take(~spared) if spared.any() else block)
-    return kept, held
-
-
-def _protected_ids(s: Situation) -> pd.Index:
-    """Target ids of accounts that the job lists by id or by their value of a matching attribute; case is ignored."""
-    names = {name.lower() for name in s.protect}
-    if not names:
-        return pd.Index([], dtype="str")
-    existing = s.existing
-    named = [pd.Series(existing.index, index=existing.index, dtype="str")]
-    named += [existing[rule.target].astype("str") for rule in s.rules.matching if rule.target in existing]
-    listed = np.logical_or.reduce([column.str.lower().isin(names).to_numpy(dtype=bool) for column in named])
-    return existing.index[listed]
-
-
-def _is_protected(s: Situation, table: pd.DataFrame, ids: pd.Index) -> Mask:
-    names = {name.lower() for name in s.protect}
-    spared: Mask = (table["target_id"].isin(ids) | table["anchor"].str.lower().isin(names)).to_numpy(dtype=bool)
-    return spared

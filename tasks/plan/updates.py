@@ -70,6 +70,9 @@ def update_entries(
         if _only_adds(s, path):
             desired = desired.assign(**{path: _added(desired[path], held_now, exact=exact)})
         different = _wanted_changes(s, path, desired[path], held_now) & ~left_alone
+        if _case_means_nothing(s, path):
+            at = np.flatnonzero(different)
+            different[at] = differs_without_case(desired[path].iloc[at], held_now.iloc[at])
         if not different.any():
             continue
         at = np.flatnonzero(different)
@@ -142,6 +145,11 @@ def _chosen_once(s: Situation, path: str) -> bool:
     return path in s.desired.candidates or (mapping is not None and mapping.apply is Apply.ON_CREATE)
 
 
+def _case_means_nothing(s: Situation, path: str) -> bool:
+    mapping = s.rules.attributes.get(path)
+    return mapping is not None and mapping.exact_case is False
+
+
 def _only_adds(s: Situation, path: str) -> bool:
     mapping = s.rules.attributes.get(path)
     return path in s.desired.add_only or (mapping is not None and mapping.apply is Apply.ADD_ONLY)
@@ -202,14 +210,38 @@ def _with_activity(s: Situation, desired: pd.DataFrame, rows: Rows) -> pd.DataFr
     path, disabled = s.switch, s.desired.disabled[rows]
     if path is None:
         return desired
-    disables = s.deprovision.disabled is Removal.DISABLE
+    disables = disabled & _is_to_be_disabled(s, rows)
     if path in desired:
-        return desired.assign(**{path: desired[path].mask(disabled)}) if disabled.any() and not disables else desired
+        left = disabled & ~disables
+        return desired.assign(**{path: desired[path].mask(left)}) if left.any() else desired
     switch = pd.Series(pd.NA, index=desired.index, dtype="boolean")
-    if disables:
-        switch[disabled] = False
+    switch[disables] = False
     switch[_disabled_by_us(s, rows) & ~disabled] = True
     return desired.assign(**{path: switch}) if switch.notna().any() else desired
+
+
+def _is_to_be_disabled(s: Situation, rows: Rows) -> Mask:
+    """Whose account is disabled when the source disables its owner: what is only adopted now, too."""
+    match s.deprovision.disabled:
+        case Removal.DISABLE:
+            return np.ones(len(rows), dtype=bool)
+        case Removal.DELETE:
+            adopted: Mask = s.matches.how[rows] != LINKED
+            return adopted
+        case Removal.KEEP:
+            return np.zeros(len(rows), dtype=bool)
+
+
+def _is_to_be_deleted(s: Situation, rows: Rows) -> Mask:
+    """Whose account is deleted when the source disables its owner: never in the cycle that adopts it."""
+    if not (s.rules.actions.delete and s.traits.does(s.desired.kind, Action.DELETE)):
+        return np.zeros(len(rows), dtype=bool)
+    disabled: Mask = s.desired.disabled[rows] & (s.matches.how[rows] == LINKED)
+    if s.deprovision.disabled is Removal.DELETE:
+        return disabled
+    if s.deprovision.disabled is Removal.KEEP or not disabled.any():
+        return np.zeros(len(rows), dtype=bool)
+    return disabled & s.grace_is_over(s.remembered("state", rows), s.remembered("state_since", rows))
 
 
 def _disabled_by_us(s: Situation, rows: Rows) -> Mask:
@@ -275,7 +307,7 @@ def _update_blocks(
     if switch in touched:
         off = (desired[switch] == False).fillna(False).to_numpy(dtype=bool)  # noqa: E712 (a column, not a truth value)
         disabling, enabling = touched[switch] & off, touched[switch] & ~off
-    deleting = s.desired.disabled[rows] & (_deletes_disabled(s) and s.traits.does(s.desired.kind, Action.DELETE))
+    deleting = _is_to_be_deleted(s, rows)
     kinds = (
         (Wave.UPDATE_USERS, Action.UPDATE, changed & ~disabling & ~enabling & ~deleting),
         (Wave.UPDATE_USERS, Action.ENABLE, enabling & ~deleting),

@@ -17,7 +17,7 @@ from connectors.errors import ErrorCode
 from flows.cycle.systems import open_ledger
 from flows.show.log import FILES, MomentError, export_csv, parse_moment, write_csv, write_json
 from tasks.job import JobError, load_job
-from tasks.ledger import CycleKind, CycleState, Ledger, LogAction, LogEntry, LogStatus, Modified
+from tasks.ledger import CycleEnd, CycleKind, CycleState, Ledger, LogAction, LogEntry, LogStatus, Modified
 from tasks.printable import printable
 from tests.flows.workplace import Said, Workplace
 
@@ -61,7 +61,9 @@ def fill(ledger: Ledger, *entries: LogEntry) -> None:
     """One ended cycle of the job hr, with these lines."""
     cycle = ledger.begin_cycle("hr", CycleKind.INITIAL, fingerprint="f", now=NOW, initiator="eve@laptop")
     ledger.log_entries(cycle, entries, now=NOW)
-    ledger.end_cycle(cycle, CycleState.DONE, {}, message="", now=NOW, source="csv people.csv", target="scim here")
+    ledger.end_cycle(
+        cycle, CycleEnd(CycleState.DONE, {}, message="", now=NOW, source="csv people.csv", target="scim here")
+    )
 
 
 def failed(anchor: str, **fields: Any) -> LogEntry:

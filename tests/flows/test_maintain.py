@@ -11,6 +11,7 @@ import pytest
 from connectors.contract import Action, Kind
 from flows.decisions.maintenance import USUAL, RequestError, Scope, anchors_of, pause, restart, resume, scopes_of
 from tasks.ledger import (
+    CycleEnd,
     CycleKind,
     CycleState,
     Escrow,
@@ -46,7 +47,7 @@ def fill(ledger: Ledger, job: str) -> None:
     ledger.put_quarantine(job, Quarantine("failures", "too many.", NOW, NOW, 0, NOW + 6 * HOUR))
     ledger.put_staged(job, [Staged(Kind.USER, Action.DISABLE, "bob", NOW, cycle.id, "too many")])
     ledger.pause(job, Pause(NOW, "eve", "holidays"))
-    ledger.end_cycle(cycle, CycleState.DONE, {}, message="", now=NOW, watermark="w")
+    ledger.end_cycle(cycle, CycleEnd(CycleState.DONE, {}, message="", now=NOW, watermark="w"))
 
 
 def remembered(ledger: Ledger, job: str = "hr") -> dict[str, Any]:

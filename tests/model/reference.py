@@ -122,12 +122,15 @@ def settle(before: World) -> World:
 
     # What it says.
     for anchor, id in has.items():
-        _write_user(world, anchor, id, has, created=id in created)
+        adopted = id not in created and world.owns.get(anchor) != id
+        _write_user(world, anchor, id, has, created=id in created, adopted=adopted)
 
     # Who leaves.
     gone: set[str] = set()
-    for anchor in has:
-        if people[anchor]["status"] != "active" and rules.disabled == "delete":
+    for anchor, id in has.items():
+        if people[anchor]["status"] == "active" or world.owns.get(anchor) != id:
+            continue  # what is only adopted in this cycle is disabled at most
+        if rules.disabled == "delete" or (rules.disabled == "disable" and _grace_is_over(world, anchor)):
             gone.add(anchor)
     leaving: set[str] = set()
     for anchor, id in list(world.owns.items()):
@@ -141,7 +144,7 @@ def settle(before: World) -> World:
         policy = getattr(rules, why)
         if policy != "keep":
             leaving.add(id)
-        if policy == "delete" or (policy == "disable" and _grace_is_over(world, anchor, why)):
+        if policy == "delete" or (policy == "disable" and _grace_is_over(world, anchor)):
             gone.add(anchor)
         elif policy == "disable":
             world.accounts[id]["active"] = False
@@ -180,12 +183,12 @@ def _anchor_of(world: World, anchor: str) -> str:
     return anchor
 
 
-def _write_user(world: World, anchor: str, id: str, has: dict[str, str], *, created: bool) -> None:
+def _write_user(world: World, anchor: str, id: str, has: dict[str, str], *, created: bool, adopted: bool) -> None:
     person, account, rules = world.people[anchor], world.accounts[id], world.rules
     account["userName"], account["externalId"] = person["userName"], anchor
     if person["status"] == "active":
         account["active"] = True
-    elif rules.disabled == "disable":
+    elif rules.disabled == "disable" or (rules.disabled == "delete" and adopted):
         account["active"] = False
     for path, mapping, value in (("title", rules.title, person["title"]), ("nickName", rules.nick, person["nick"])):
         if mapping is None or (mapping == "on_create" and not created):
@@ -203,10 +206,10 @@ def _write_user(world: World, anchor: str, id: str, has: dict[str, str], *, crea
         account["manager"] = has[person["manager"]]
 
 
-def _grace_is_over(world: World, anchor: str, why: str) -> bool:
-    """Gone from the source, and disabled for longer than the job waits."""
+def _grace_is_over(world: World, anchor: str) -> bool:
+    """Disabled for longer than the job waits."""
     after, since = world.rules.delete_after, world.off_since.get(anchor)
-    return after is not None and why == "deleted" and since is not None and since + after <= world.now
+    return after is not None and since is not None and since + after <= world.now
 
 
 def _settle_groups(world: World, has: dict[str, str], gone: set[str], leaving: set[str]) -> None:

@@ -202,7 +202,7 @@ def test_groups_that_end_count_as_removals():
     world.members = {(group, member) for group, member in world.members if group in world.groups}
     checked = judged(world)
     assert removed(checked.blocks) == 0
-    assert [verdict.guard for verdict in checked.verdicts] == ["removals"]
+    assert [verdict.guard for verdict in checked.verdicts] == ["removals", "memberships"]
 
 
 @pytest.mark.parametrize(("way", "runs"), [("deleted", False), ("out_of_scope", True), ("disabled", True)])

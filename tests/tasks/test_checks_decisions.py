@@ -5,7 +5,7 @@ from datetime import timedelta
 
 import pytest
 
-from connectors.contract import Action, Kind
+from connectors.contract import Action, Kind, Unreadable
 from tasks.checks import Checked, History, check_plan, keep_books
 from tasks.job import Limits
 from tasks.ledger import Staged, StagedState
@@ -219,22 +219,25 @@ def test_what_the_plan_no_longer_wants_lapses(state: StagedState) -> None:
     assert books.drop == books.lapsed == items
 
 
-def test_what_fits_the_limits_now_runs_and_does_not_lapse() -> None:
-    """Nobody has to decide about it any more."""
+def test_what_waits_goes_on_waiting_when_it_would_fit_the_limits() -> None:
+    """Nobody has decided about it; only what is no longer wanted lapses."""
     items = judged(leavers()).waiting
-    world = leavers(50, 3)
-    books = keep_books(judged(world, *items), items, cycle_id=2)
-    assert [item.anchor for item in books.drop] == ["p000", "p001", "p002", "p003"]
-    assert [item.anchor for item in books.lapsed] == ["p003"]
+    checked = judged(leavers(50, 3), *items)
+    assert guards(checked) == ["undecided"]
+    assert not checked.blocks
+    books = keep_books(checked, items, cycle_id=2)
+    assert [item.anchor for item in books.drop] == [item.anchor for item in books.lapsed] == ["p003"]
+    assert not books.announced
 
 
-def test_a_decision_outlives_a_cycle_that_could_not_read_the_entry() -> None:
-    """Else one bad row would let a removal through that somebody has rejected."""
+@pytest.mark.parametrize("state", [STAGED, APPROVED, REJECTED])
+def test_what_is_known_outlives_a_cycle_that_cannot_read_the_entry(state: StagedState) -> None:
+    """Else one bad row would let a removal through that somebody has rejected, or has not decided about."""
     world = leavers()
-    items = decided(judged(world).waiting[:1], REJECTED)
-    checked = judged(world, *items)
-    blind = replace(checked, plan=replace(checked.plan, held=checked.plan.held), rejected=[])
-    assert keep_books(blind, items, cycle_id=2).drop == []
+    items = decided(judged(world).waiting, state)
+    world.unreadable = [Unreadable(Kind.USER, "p000", "line 3", "The row is torn.")]
+    books = keep_books(judged(world, *items), items, cycle_id=2)
+    assert books.drop == []
 
 
 def test_what_is_decided_while_a_cycle_runs_stays_decided() -> None:
@@ -266,3 +269,162 @@ def test_decisions_leave_a_plan_without_them_as_it_was() -> None:
     checked = check_plan(plan, LIMITS, History(staged=[stranger]))
     assert all(one is other for one, other in zip(checked.blocks, plan.blocks, strict=True))
     assert checked.plan is plan
+
+
+# --- what was approved, and nothing else ---------------------------------------------------------------------------
+
+
+def retitled(title: str, *, redact: bool = False) -> World:
+    """A hundred people with another title in the source."""
+    world = company(100)
+    if redact:
+        mapping = world.job.users.attributes["title"].model_copy(update={"redact": True})
+        attributes = world.job.users.attributes | {"title": mapping}
+        world.job = world.job.model_copy(
+            update={"users": world.job.users.model_copy(update={"attributes": attributes})}
+        )
+    for entry in world.users.values():
+        entry["title"] = title
+    return world
+
+
+def written(checked: Checked) -> int:
+    return sum(int(block.touched["title"].sum()) for block in checked.blocks if block.touched is not None)
+
+
+@pytest.mark.parametrize("redact", [False, True])
+def test_an_approved_value_is_written_and_no_other(redact: bool) -> None:
+    """Approve "Senior Clerk", and "GARBAGE" in the source by the next cycle waits anew."""
+    key = {"secret": b"k" * 32}
+    approved = decided(judged(retitled("Senior Clerk", redact=redact), **key).waiting, APPROVED)
+    assert len(approved) == 100
+    checked = judged(retitled("Senior Clerk", redact=redact), *approved, **key)
+    assert (written(checked), checked.waiting) == (100, [])
+    checked = judged(retitled("GARBAGE", redact=redact), *approved, **key)
+    assert written(checked) == 0
+    books = keep_books(checked, approved, cycle_id=2)
+    assert {item.state for item in books.put} == {STAGED}
+    assert len(books.announced) == 100
+    assert books.drop == approved
+
+
+def test_digests_of_redacted_values_need_their_key() -> None:
+    """Without it they equal nothing, and never a plain digest of the value."""
+    plain = judged(retitled("Senior Clerk"), secret=b"k" * 32).waiting[0].digests
+    hidden = judged(retitled("Senior Clerk", redact=True), secret=b"k" * 32).waiting
+    assert hidden[0].digests != plain
+    checked = judged(retitled("Senior Clerk", redact=True), *decided(hidden, APPROVED), secret=b"other" * 8)
+    assert written(checked) == 0
+    lost = judged(retitled("Senior Clerk", redact=True)).waiting
+    assert written(judged(retitled("Senior Clerk", redact=True), *decided(lost, APPROVED))) == 0
+
+
+@pytest.mark.parametrize("state", [APPROVED, REJECTED])
+def test_a_decision_is_about_one_account(state: StagedState) -> None:
+    """An entry that is linked to another account by now is judged anew."""
+    world = leavers()
+    items = decided(judged(world).waiting, state)
+    for name in ("p000", "p001", "p002", "p003"):
+        world.accounts[Kind.USER][f"other{name}"] = world.accounts[Kind.USER].pop(f"t{name}")
+        world.link(name, f"other{name}")
+    checked = judged(world, *items)
+    assert count(checked.blocks, Action.DISABLE) == 0
+    assert {item.target_id for item in checked.waiting} == {f"otherp00{number}" for number in range(4)}
+    assert keep_books(checked, items, cycle_id=2).drop == items
+
+
+@pytest.mark.parametrize("state", [APPROVED, REJECTED])
+def test_a_decision_is_about_one_cause(state: StagedState) -> None:
+    """People who were gone, and are back as terminated, are asked about again."""
+    world = leavers()
+    items = decided(judged(world).waiting, state)
+    for name in ("p000", "p001", "p002", "p003"):
+        world.users[name] = {"mail": f"{name}@x", "title": "Clerk", "nick": name}
+        world.disabled.add(name)
+    checked = judged(world, *items)
+    assert count(checked.blocks, Action.DISABLE) == 0
+    assert {item.cause for item in checked.waiting} == {"disabled in the source"}
+
+
+def test_an_approved_disable_disables_and_writes_nothing_new() -> None:
+    """A title that has become garbage since does not ride along; the account is disabled all the same."""
+    world = company(50)
+    people = list(world.users)[:4]
+    for name in people:
+        world.disabled.add(name)
+        world.users[name]["title"] = "Retired"
+    approved = decided(judged(world).waiting, APPROVED)
+    for name in people:
+        world.users[name]["title"] = "GARBAGE"
+    [block] = judged(world, *approved).blocks
+    assert (block.action, len(block), block.desired) == (Action.DISABLE, 4, None)
+    assert block.touched["active"].all()
+    assert not block.touched["title"].any()
+    for name in people:
+        world.users[name]["title"] = "Retired"
+    [block] = judged(world, *approved).blocks
+    assert block.touched["title"].all()
+
+
+@pytest.mark.parametrize("first", [APPROVED, REJECTED])
+@pytest.mark.parametrize("chosen", [0, 1, 2, 3])
+def test_deciding_about_one_lets_no_other_through(first: StagedState, chosen: int) -> None:
+    """In every order: what is undecided waits until somebody decides, although what is left would fit the limit."""
+    world = leavers()
+    known = list(judged(world).waiting)
+    for number in range(4):
+        at = (chosen + number) % 4
+        known[at] = decided([known[at]], first)[0]
+        checked = judged(world, *known)
+        gone = {anchor for block in checked.blocks for anchor in block.table["anchor"]}
+        assert gone == ({one.anchor for one in known if one.state is APPROVED})
+        assert len(checked.waiting) == 3 - number
+
+
+def test_an_incomplete_cycle_in_between_does_not_make_what_waits_forgotten() -> None:
+    """It was held by a limit first; a complete cycle later must not judge it as if nothing had waited."""
+    world = leavers()
+    known = keep_books(judged(world), [], cycle_id=1).put
+    world.incomplete = ("One page could not be read.",)
+    checked = judged(world, *known)
+    again = keep_books(checked, known, cycle_id=2).put
+    known = [*again, *(one for one in known if one.key not in {item.key for item in again})]
+    world.incomplete = ()
+    rejected = decided([one for one in known if one.anchor == "p000"], REJECTED)
+    checked = judged(world, *rejected, *(one for one in known if one.anchor != "p000"))
+    assert count(checked.blocks, Action.DISABLE) == 0
+    assert len(checked.waiting) == 3
+
+
+def test_what_only_an_incomplete_source_has_held_is_judged_by_a_complete_one() -> None:
+    """Nobody could have let it go, so nobody has to."""
+    world = leavers(50, 3)
+    world.incomplete = ("One page could not be read.",)
+    items = judged(world).waiting
+    assert {item.guards for item in items} == {("complete source",)}
+    world.incomplete = ()
+    checked = judged(world, *items)
+    assert count(checked.blocks, Action.DISABLE) == 3
+    assert not checked.waiting
+
+
+def test_undecided_members_and_attributes_wait_as_well() -> None:
+    """Every guard: of a group the members who were held, of a person the attribute that was."""
+    world = group_of(30, 5)
+    [item] = judged(world).waiting
+    world.members |= {("g", "p000"), ("g", "p001"), ("g", "p002")}
+    checked = judged(world, item)
+    assert removed(checked.blocks) == []
+    [still] = checked.waiting
+    assert still.members == ("tp003", "tp004")
+    assert (still.guards, still.guard) == (("members",), item.guard)
+
+    world = company(100)
+    for name in list(world.users)[:20]:
+        world.users[name]["title"] = None
+    waiting = judged(world).waiting
+    for name in list(world.users)[:15]:
+        world.users[name]["title"] = "Clerk"
+    checked = judged(world, *waiting)
+    assert len(checked.waiting) == 5
+    assert not checked.blocks

@@ -16,6 +16,7 @@ from tasks.escrow import Failed
 from tasks.job import Job
 from tasks.ledger import (
     Cycle,
+    CycleEnd,
     CycleKind,
     CycleState,
     JobPausedError,
@@ -168,7 +169,7 @@ def test_the_week_is_summed_up_with_the_first_cycle_of_the_next(ledger: Ledger, 
 
     def cycle(began: datetime, state: CycleState, **counts: int) -> Cycle:
         opened = ledger.begin_cycle(job.name, CycleKind.INCREMENTAL, fingerprint="f", now=began)
-        return ledger.end_cycle(opened, state, counts, message=f"Ended {state}.", now=began + HOUR)
+        return ledger.end_cycle(opened, CycleEnd(state, counts, message=f"Ended {state}.", now=began + HOUR))
 
     cycle(monday - timedelta(days=8), CycleState.DONE, created=1000)  # another week's
     cycle(monday - timedelta(days=6), CycleState.DONE, created=12, members_added=1_200)

@@ -55,6 +55,8 @@ class Application:
         self.url = prefix
         """The service's address, set when it listens."""
         self.token = token
+        self.me: str | None = None
+        """Id of the user that whoever has the token signs in as; None where /Me is not offered."""
         self.default_page_size = default_page_size
         self.max_page_size = max_page_size
         self.random = random.Random(seed)
@@ -122,6 +124,8 @@ class Application:
                     return self._discover(name, rest)
             case ["Bulk"] if request.method == "POST":
                 return self._bulk(request)
+            case ["Me"] if self.me is not None:
+                return self._read(self.store.users, self.me, request)
             case ["Me"]:
                 raise ScimError(501, "There is no /Me")
             case _:

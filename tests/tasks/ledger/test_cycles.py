@@ -7,7 +7,7 @@ from threading import Thread
 import pytest
 import sqlalchemy as sa
 
-from tasks.ledger import COUNTS, Cycle, CycleKind, CycleState, LeaseLostError, Ledger
+from tasks.ledger import COUNTS, Cycle, CycleEnd, CycleKind, CycleState, LeaseLostError, Ledger
 from tasks.ledger.tables import SCHEMA
 
 
@@ -35,16 +35,17 @@ def test_a_cycle_is_remembered_with_what_came_of_it(ledger: Ledger, now: datetim
         began=now,
         flow_run_id="run-1",
     )
-    ended = ledger.end_cycle(
-        cycle,
+    end = CycleEnd(
         CycleState.DONE_WITH_FAILURES,
         {"created": 2, "failed": 1},
         message="One failed.",
         now=later,
         watermark="w1",
         source_count=10,
+        source_members=30,
         target_count=8,
     )
+    ended = ledger.end_cycle(cycle, end)
     assert ended == ledger.last_cycle("hr")
     assert ended.counts == {"created": 2, "failed": 1}
     assert (ended.state, ended.ended, ended.message) == (CycleState.DONE_WITH_FAILURES, later, "One failed.")
@@ -55,7 +56,7 @@ def test_latest_cycles_come_first_and_can_be_asked_for_by_state(ledger: Ledger, 
     """The next cycle's kind depends on the last one that ended well, not on the last one."""
     for state in (CycleState.DONE, CycleState.STAGED, CycleState.STOPPED):
         cycle = ledger.begin_cycle("hr", CycleKind.INITIAL, fingerprint="f", now=now)
-        ledger.end_cycle(cycle, state, {}, message="", now=now)
+        ledger.end_cycle(cycle, CycleEnd(state, {}, message="", now=now))
     assert [cycle.number for cycle in ledger.cycles("hr", limit=2)] == [3, 2]
     last = ledger.last_cycle("hr", states={CycleState.DONE, CycleState.DONE_WITH_FAILURES})
     assert last is not None
@@ -84,7 +85,7 @@ def test_a_cycle_that_was_given_up_cannot_move_the_watermark(ledger: Ledger, now
     slow = ledger.begin_cycle("hr", CycleKind.INITIAL, fingerprint="f", now=now)
     ledger.begin_cycle("hr", CycleKind.INITIAL, fingerprint="f", now=now)
     with pytest.raises(LeaseLostError):
-        ledger.end_cycle(slow, CycleState.DONE, {}, message="", now=now, watermark="w9")
+        ledger.end_cycle(slow, CycleEnd(CycleState.DONE, {}, message="", now=now, watermark="w9"))
     assert ledger.watermark("hr") is None
     assert ledger.cycles("hr")[1].state is CycleState.CRASHED
 
@@ -94,7 +95,7 @@ def test_the_watermark_moves_with_the_end_of_a_cycle_or_by_hand(ledger: Ledger, 
     assert ledger.watermark("hr") is None
     for watermark, expected in (("w1", "w1"), (None, "w1"), ("w2", "w2")):
         cycle = ledger.begin_cycle("hr", CycleKind.INITIAL, fingerprint="f", now=now)
-        ledger.end_cycle(cycle, CycleState.DONE, {}, message="", now=now, watermark=watermark)
+        ledger.end_cycle(cycle, CycleEnd(CycleState.DONE, {}, message="", now=now, watermark=watermark))
         assert ledger.watermark("hr") == expected
     ledger.set_watermark("hr", "by hand", now=now)
     assert ledger.watermark("hr") == "by hand"
@@ -123,7 +124,7 @@ def test_the_view_runs_shows_every_count_as_a_column(ledger: Ledger, now: dateti
     """People read it with SQL; a count that was not given is 0, a running cycle has no length."""
     counts = {name: number for number, name in enumerate(COUNTS, 1)}
     cycle = ledger.begin_cycle("hr", CycleKind.INITIAL, fingerprint="f", now=now)
-    ledger.end_cycle(cycle, CycleState.DONE, counts, message="", now=now + timedelta(seconds=90.5))
+    ledger.end_cycle(cycle, CycleEnd(CycleState.DONE, counts, message="", now=now + timedelta(seconds=90.5)))
     ledger.begin_cycle("hr", CycleKind.INCREMENTAL, fingerprint="f", now=now)
     view = "runs" if ledger._database.sqlite else f"{SCHEMA}.runs"
     with ledger._database.reading() as connection:

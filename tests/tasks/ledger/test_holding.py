@@ -6,7 +6,18 @@ import pandas as pd
 import pytest
 
 from connectors.contract import Action, Change, Kind, Outcome, Status
-from tasks.ledger import Cycle, Ledger, Pause, Quarantine, log_outcome
+from tasks.ledger import (
+    Cycle,
+    Ledger,
+    LogAction,
+    LogEntry,
+    LogStatus,
+    Pause,
+    Quarantine,
+    Staged,
+    StagedState,
+    log_outcome,
+)
 
 
 def test_a_pause_is_kept_until_it_is_ended(ledger: Ledger, now: datetime) -> None:
@@ -77,3 +88,46 @@ def test_removals_that_were_done_are_counted_over_time(ledger: Ledger, cycle: Cy
     assert ledger.removals("hr", since=now) == 2
     assert ledger.removals("hr", since=now + timedelta(seconds=1)) == 0
     assert ledger.removals("crm", since=now) == 0
+
+
+def test_the_budget_believes_only_what_the_removal_says_of_itself(ledger: Ledger, cycle: Cycle, now: datetime) -> None:
+    """An approval of something else about the same person takes nothing out of the count."""
+    update = LogEntry(Kind.USER, LogAction.APPROVE, LogStatus.SUCCESS, "a", reason="update: approved by eve")
+    removal = LogEntry(Kind.USER, LogAction.DISABLE, LogStatus.SUCCESS, "a", counted=1)
+    approved = LogEntry(Kind.USER, LogAction.DELETE, LogStatus.SUCCESS, "b", counted=0)
+    unknown = LogEntry(Kind.USER, LogAction.DELETE, LogStatus.SUCCESS, "c")
+    ledger.log_entries(cycle, [update, removal, approved, unknown], now=now)
+    assert ledger.removals("hr", since=now) == 2
+
+
+def test_members_taken_out_are_counted_by_group(ledger: Ledger, cycle: Cycle, now: datetime) -> None:
+    """As many as each line says; what was approved, or followed its member, says nothing."""
+
+    def removal(group: str, counted: int | None) -> LogEntry:
+        return LogEntry(Kind.GROUP, LogAction.REMOVE_MEMBERS, LogStatus.SUCCESS, group, counted=counted)
+
+    lines = [removal("g", 3), removal("g", 4), removal("g", 0), removal("h", 1), removal("i", None)]
+    ledger.log_entries(cycle, lines, now=now)
+    assert ledger.members_removed("hr", since=now) == {"g": 7, "h": 1}
+    assert ledger.members_removed("hr", since=now + timedelta(seconds=1)) == {}
+
+
+def test_a_held_change_comes_back_as_it_was_held(ledger: Ledger, now: datetime) -> None:
+    """Guards, cause, values and who decided are all in the ledger."""
+    held = Staged(
+        Kind.USER,
+        Action.DISABLE,
+        "a",
+        now,
+        1,
+        "too many",
+        guards=("removals", "budget"),
+        cause="gone from the source",
+        target_id="t1",
+        state=StagedState.APPROVED,
+        who="Eve",
+        identity="eve@laptop",
+        digests=(("active", "d1"), ("title", "d2")),
+    )
+    ledger.put_staged("hr", [held])
+    assert ledger.staged("hr") == [held]

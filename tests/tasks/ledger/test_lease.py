@@ -9,7 +9,7 @@ import pytest
 from sqlalchemy import update
 
 from connectors.contract import Action, Change, Kind
-from tasks.ledger import Cycle, CycleKind, CycleState, JobBusyError, LeaseLostError, Ledger
+from tasks.ledger import Cycle, CycleEnd, CycleKind, CycleState, JobBusyError, LeaseLostError, Ledger
 from tasks.ledger.tables import LEASE
 from tests.servers.starting import DatabaseServer
 from tests.tasks.ledger.conftest import NUMBERS
@@ -159,7 +159,7 @@ def test_a_late_holder_cannot_journal_and_so_cannot_send(ledger: Ledger, other: 
         ledger.journal(cycle, [Change("c2", Kind.USER, Action.CREATE, "b", None)], now)
     assert [attempt.change_id for attempt in other.open_attempts("hr")] == ["c1"]
     with pytest.raises(LeaseLostError):
-        ledger.end_cycle(cycle, CycleState.DONE, {}, message="", now=now, watermark="w")
+        ledger.end_cycle(cycle, CycleEnd(CycleState.DONE, {}, message="", now=now, watermark="w"))
     assert ledger.watermark("hr") is None
 
 

@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 
 from connectors.contract import Kind
-from tasks.ledger import Cycle, CycleKind, CycleState, Ledger, LinkTakenError
+from tasks.ledger import Cycle, CycleEnd, CycleKind, CycleState, Ledger, LinkTakenError
 
 NASTY = [
     "00123",
@@ -200,7 +200,7 @@ def test_accounts_linked_behind_the_back_of_what_is_known_are_doubtful(ledger: L
         cycle = ledger.begin_cycle("hr", kind, fingerprint="f", now=moment)
         ledger.put_links("hr", Kind.USER, frame({f"a{number}": f"t{number}"}), cycle_id=cycle.id, now=moment)
         if state is not None:
-            ledger.end_cycle(cycle, state, {}, message="", now=moment)
+            ledger.end_cycle(cycle, CycleEnd(state, {}, message="", now=moment))
         return cycle.id
 
     links(1, CycleKind.INITIAL, CycleState.DONE)

@@ -10,7 +10,7 @@ import sqlalchemy as sa
 
 from connectors.contract import Action, Change, Kind, Outcome, Status
 from connectors.errors import ErrorCode
-from tasks.ledger import Cycle, CycleKind, CycleState, Ledger, Link, LinkState, LogAction, LogEntry, LogStatus
+from tasks.ledger import Cycle, CycleEnd, CycleKind, CycleState, Ledger, Link, LinkState, LogAction, LogEntry, LogStatus
 from tasks.ledger.logbook import FORGOTTEN_AT_ONCE, READ_AT_ONCE
 from tasks.ledger.tables import SCHEMA
 
@@ -34,7 +34,9 @@ def begun(ledger: Ledger, moment: datetime, job: str = "hr") -> Cycle:
 
 
 def ended(ledger: Ledger, cycle: Cycle, moment: datetime) -> None:
-    ledger.end_cycle(cycle, CycleState.DONE, {}, message="", now=moment, source="csv people.csv", target="scim here")
+    ledger.end_cycle(
+        cycle, CycleEnd(CycleState.DONE, {}, message="", now=moment, source="csv people.csv", target="scim here")
+    )
 
 
 def test_the_log_is_asked_by_code_end_and_change(ledger: Ledger, cycle: Cycle, now: datetime) -> None:
@@ -221,7 +223,7 @@ def test_the_queries_of_the_readme_work(
     cycle = begun(ledger, now, "hr-to-app")
     line = entry("a1", status=LogStatus.FAILURE, code=ErrorCode.CONFLICT)
     ledger.record(cycle, [], [], now=now, links=[Link(Kind.USER, "a1", "t1", label="ann")], log=[line])
-    ledger.end_cycle(cycle, CycleState.DONE, {"disabled": 2, "deleted": 1}, message="", now=now)
+    ledger.end_cycle(cycle, CycleEnd(CycleState.DONE, {"disabled": 2, "deleted": 1}, message="", now=now))
     (row,) = sql(query)
     wanted = {"entries": 1, "error_code": "Conflict", "removed": 3, "initiator": "eve@laptop", "label": "ann"}
     assert {name: value for name, value in wanted.items() if name in row}.items() <= row.items()

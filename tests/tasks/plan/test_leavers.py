@@ -144,13 +144,16 @@ def test_actions_that_are_forbidden(actions, policy):
         (29, "deleted", "disabled", []),
         (30, "deleted", "disabled", ["delete"]),
         (400, "deleted", "active", []),
-        (400, "out_of_scope", "disabled", []),
-        (400, "unassigned", "disabled", []),
-        (400, "disabled", "disabled", []),
+        (29, "out_of_scope", "disabled", []),
+        (30, "out_of_scope", "disabled", ["delete"]),
+        (30, "unassigned", "disabled", ["delete"]),
+        (29, "disabled", "disabled", []),
+        (30, "disabled", "disabled", ["delete"]),
+        (400, "disabled", "active", []),
     ],
 )
 def test_the_grace_period(days, way, state, expected):
-    """Deleted is who is gone from the source altogether and has been disabled for long enough, not a day before."""
+    """Deleted is who has been disabled for long enough, whatever the way, and not a day before."""
     world = leaver(way)
     world.job = world.job.model_copy(
         update={"deprovision": world.job.deprovision.model_copy(update={"delete_after": timedelta(days=30)})}
@@ -208,8 +211,41 @@ def test_protected_accounts_are_never_disabled_or_deleted(way, policy, name):
     """Named by a matching attribute, the target id or the anchor, in any case; the reason is told."""
     world = leaver(way, **{way: policy})
     world.job = world.job.model_copy(update={"protect": (name,)})
-    assert changes(world.plan()) == []
-    assert "protected" in held(world.plan())["ann"]
+    checked = world.checked()
+    assert checked.blocks == []
+    assert "protected" in held(checked.plan)["ann"]
+
+
+def test_what_is_only_adopted_is_disabled_at_most():
+    """An account that was never ours is not deleted in the plan that recognises it; from then on it is ours."""
+    world = leaver("disabled", disabled="delete")
+    world.links[Kind.USER].clear()
+    plan = world.plan()
+    assert [change[:3] for change in changes(plan)] == [("disable", "user", "ann")]
+    world.apply(plan)
+    assert [change[:3] for change in changes(world.plan())] == [("delete", "user", "ann")]
+
+
+def test_what_is_adopted_disabled_is_deleted_by_the_next_cycle():
+    """Nothing is left to disable: the first plan only remembers whose it is."""
+    world = leaver("disabled", disabled="delete")
+    world.links[Kind.USER].clear()
+    world.accounts[Kind.USER]["t0"]["active"] = False
+    plan = world.plan()
+    assert changes(plan) == []
+    world.apply(plan)
+    assert [change[:3] for change in changes(world.plan())] == [("delete", "user", "ann")]
+
+
+@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize("policy", ["disable", "delete"])
+def test_provisor_never_takes_its_own_account_away(way, policy):
+    """Else nobody could put anything right; nobody has to list it."""
+    world = leaver(way, **{way: policy})
+    world.own = "t0"
+    checked = world.checked()
+    assert checked.blocks == []
+    assert "signs in to the target with this account" in held(checked.plan)["ann"]
 
 
 # --- groups
@@ -254,7 +290,24 @@ def test_a_group_that_is_gone_is_deleted_where_the_job_says_so():
 )
 def test_groups_that_keep_their_members(sections):
     """Kept, additive, not to be updated, or protected."""
-    assert changes(group_world(**sections).plan()) == []
+    assert group_world(**sections).checked().plan.blocks == []
+
+
+def test_memberships_of_a_protected_leaver_stay():
+    """What an account is good for goes and stays with it; a stranger's membership goes all the same."""
+    world = group_world(protect=["ann@x"])
+    world.groups["g"] = {"name": "G"}
+    world.members = {("g", "bob")}
+    del world.users["ann"]
+    checked = world.checked()
+    assert changes(checked.plan) == [("remove members", "group", "g", ["account stranger"])]
+
+
+def test_provisors_own_account_keeps_its_memberships():
+    """They are what it works with: an authoritative group that the source does not know it in is no reason."""
+    world = group_world()
+    world.groups["g"], world.members, world.own = {"name": "G"}, {("g", "bob")}, "stranger"
+    assert changes(world.checked().plan) == [("remove members", "group", "g", ["ann"])]
 
 
 # --- taking away needs the key and the fact ------------------------------------------------------------------------

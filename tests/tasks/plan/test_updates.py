@@ -111,6 +111,14 @@ def test_another_case_is_written_once(options, path, expected):
     assert written(world_of({"expression": "[a]", **options}, "ANN", "ann", path)) == expected
 
 
+@pytest.mark.parametrize("path", ["title", "externalId"])
+def test_case_alone_is_never_written_where_the_job_says_so(path):
+    """Also where the target tells cases apart; what differs otherwise is written in the source's case."""
+    options = {"expression": "[a]", "exact_case": False}
+    assert written(world_of(options, "ANN", "ann", path)) is None
+    assert written(world_of(options, "ANNA", "ann", path)) == {path: "ANNA"}
+
+
 @pytest.mark.parametrize(("options", "again"), [({}, False), ({"exact_case": True}, True)])
 def test_a_target_with_its_own_spelling_is_not_written_to_for_ever(options, again):
     """Unless case makes another value there."""

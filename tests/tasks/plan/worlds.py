@@ -15,7 +15,7 @@ import pandas as pd
 
 from connectors.contract import Action, Attribute, Count, Form, Kind, Snapshot, Traits, Unreadable, no_members
 from connectors.scim.schema import STANDARD, SchemaAttributes
-from tasks.checks import Checked, check_plan
+from tasks.checks import Checked, check_plan, protection_of
 from tasks.employment import with_dates
 from tasks.expressions import Context
 from tasks.extract import Facts
@@ -90,6 +90,8 @@ class World:
     schema: Mapping[Kind, Mapping[str, Attribute] | None] = field(default_factory=lambda: SCHEMA)
     now: datetime = NOW
     created: int = 0
+    own: str | None = None
+    """Id of the account that Provisor signs in with."""
 
     # Setting up
 
@@ -112,7 +114,8 @@ class World:
 
     def checked(self) -> Checked:
         """The plan after the guards."""
-        return check_plan(self.plan(), self.job.limits)
+        protection = protection_of(self.job, self.target(), own=self.own)
+        return check_plan(self.plan(), self.job.limits, protection=protection)
 
     def source(self, random: Random | None) -> Snapshot:
         read = Snapshot(

@@ -1,0 +1,105 @@
+"""Accounts that are never disabled or deleted, whoever made the plan: those the job lists, and Provisor's own. Pure."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+import pandas as pd
+
+from connectors.contract import Action, Kind, Snapshot
+from connectors.errors import ErrorCode
+from tasks.checks.bench import LEAVING
+from tasks.job import EntryRules, Job
+from tasks.mapping import Held, Mask
+from tasks.plan import Block, Plan
+
+
+@dataclass(frozen=True, slots=True)
+class Protection:
+    """Who is protected."""
+
+    names: frozenset[str] = frozenset()
+    """What the job lists, in lower case: an entry whose anchor is among these is protected."""
+    accounts: Mapping[Kind, frozenset[str]] = field(default_factory=dict)
+    """Ids of accounts that the job lists by id or by their value of a matching attribute."""
+    own: str | None = None
+    """Id of the account that Provisor signs in with; None where the target does not say it."""
+
+
+UNPROTECTED = Protection()
+
+
+@dataclass(frozen=True, slots=True)
+class Spared:
+    """A plan without what would be done to protected accounts."""
+
+    plan: Plan
+    ids: pd.Index
+    """Target ids of the accounts that stay: what would follow their removal does not happen either."""
+
+
+def protection_of(job: Job, target: Snapshot, *, own: str | None) -> Protection:
+    """Who is protected in a target, as far as it was seen."""
+    names = frozenset(name.lower() for name in job.protect)
+    accounts = {kind: _listed(rules, target.entries(kind), names) for kind, rules in job.rules.items()}
+    return Protection(names, accounts, own)
+
+
+def is_listed(names: frozenset[str], anchor: str | None, target_id: str | None, values: Mapping[str, object]) -> bool:
+    """Whether a job's list names one entry. ``values``: those of the matching attributes in the target."""
+    return bool(names & {str(text).lower() for text in (anchor, target_id, *values.values()) if text is not None})
+
+
+def _listed(rules: EntryRules, frame: pd.DataFrame, names: frozenset[str]) -> frozenset[str]:
+    if not names:
+        return frozenset()
+    columns = [pd.Series(frame.index, index=frame.index, dtype="str")]
+    columns += [frame[rule.target].astype("str") for rule in rules.matching if rule.target in frame]
+    found = np.logical_or.reduce([column.str.lower().isin(names).to_numpy(dtype=bool) for column in columns])
+    return frozenset(map(str, frame.index[found]))
+
+
+def spare(plan: Plan, protection: Protection) -> Spared:
+    """The plan without disabling, deleting or emptying what is protected; each entry that is spared is held."""
+    if not protection.names and protection.own is None:
+        return Spared(plan, pd.Index([], dtype="str"))
+    emptied = {str(anchor) for entries in plan.entries.values() for anchor in entries.emptied}
+    blocks: list[Block] = []
+    held: dict[tuple[Kind, str], Held] = {}
+    ids: set[str] = set()
+    for block in plan.blocks:
+        listed, own = _protected(block, protection)
+        if block.action is Action.REMOVE_MEMBERS:
+            listed = listed & block.table["anchor"].isin(emptied).to_numpy(dtype=bool)
+            own = np.zeros_like(own)
+        elif block.action not in LEAVING:
+            listed = own = np.zeros_like(own)
+        spared = listed | own
+        for row in np.flatnonzero(spared).tolist():
+            one = _held(block, row, own=bool(own[row]))
+            held[one.kind, one.anchor] = one
+            if block.action in LEAVING:
+                ids.add(str(block.table["target_id"].iloc[row]))
+        blocks.append(block.take(~spared) if spared.any() else block)
+    if held:
+        plan = replace(plan, blocks=[block for block in blocks if len(block)], held=[*plan.held, *held.values()])
+    return Spared(plan, pd.Index(sorted(ids), dtype="str"))
+
+
+def _protected(block: Block, protection: Protection) -> tuple[Mask, Mask]:
+    """Rows that the job lists, and rows of Provisor's own account."""
+    ids, anchors = block.table["target_id"], block.table["anchor"].str.lower()
+    listed = ids.isin(protection.accounts.get(block.kind, frozenset())) | anchors.isin(protection.names)
+    own = ids.eq(protection.own) if block.kind is Kind.USER and protection.own is not None else ids.isin([])
+    return listed.to_numpy(dtype=bool), own.fillna(False).to_numpy(dtype=bool)
+
+
+def _held(block: Block, row: int, *, own: bool) -> Held:
+    action = "empty" if block.action is Action.REMOVE_MEMBERS else str(block.action)
+    why = (
+        f"Provisor signs in to the target with this account, so it does not {action} it."
+        if own
+        else f"The account is protected: the job never lets Provisor {action} it."
+    )
+    table = block.table.iloc[row]
+    return Held(block.kind, str(table["anchor"]), ErrorCode.NOT_PERMITTED, why, label=str(table["label"]))
