@@ -105,7 +105,7 @@ class LinkTakenError(ConflictError):
 
     def __init__(self, job: str, clashes: Sequence[Clash]) -> None:
         shown = "; ".join(
-            f"{clash.kind} {clash.target_id} is linked to {clash.owner}, not to {clash.anchor}" for clash in clashes[:5]
+            f"{clash.kind} {clash.target_id} is linked to {clash.owner}, not {clash.anchor}" for clash in clashes[:5]
         )
         more = f"; and {len(clashes) - 5} more" if len(clashes) > 5 else ""
         super().__init__(

@@ -26,7 +26,7 @@ def test_two_new_jobs_do_not_adopt_the_same_account(open_ledger: Callable[[], Le
     one, two = open_ledger(), open_ledger()
     first, second = begin(one, "hr", now), begin(two, "crm", now)
     adopt(one, first, now, ann="1", bob="2")
-    with pytest.raises(LinkTakenError, match="user 1 is linked to ann by the job hr, not to zoe"):
+    with pytest.raises(LinkTakenError, match="user 1 is linked to ann by the job hr, not zoe"):
         adopt(two, second, now, zoe="1", max="3")
     assert two.links("crm", Kind.USER).empty
     elsewhere = two.links_elsewhere("crm", HERE)
