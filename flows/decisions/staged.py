@@ -130,7 +130,7 @@ def _refuse_the_wrong_person(
         )
     cycles = [last, *(ledger.cycle(last.job, number) for number in {one.cycle_id for one in chosen})]
     starters = {_login_of(cycle.initiator) for cycle in cycles if cycle is not None}
-    if separated and approves and login in starters:
+    if separated and approves and _login_of(login) in starters:
         raise DecisionError(
             f"{identity.login} started the cycle in which this was held, and {last.job} wants somebody else to approve "
             "it (approval.not_by: initiator)."

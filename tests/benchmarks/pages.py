@@ -24,6 +24,7 @@ from connectors.contract import Action, Kind
 from flows.cycle.systems import open_ledger
 from flows.serve.web.serving import serving_pages
 from tasks.ledger import (
+    CycleEnd,
     CycleKind,
     CycleState,
     Known,
@@ -181,14 +182,15 @@ def end(ledger: Ledger, cycle: object, state: CycleState, counts: dict[str, int]
     """Closes a cycle."""
     ledger.end_cycle(
         cycle,  # type: ignore[arg-type]
-        state,
-        counts,
-        message="",
-        now=now,
-        source_count=people,
-        target_count=people,
-        source="HR export",
-        target="Intranet",
+        CycleEnd(
+            state,
+            counts,
+            now=now,
+            source_count=people,
+            target_count=people,
+            source="HR export",
+            target="Intranet",
+        ),
     )
 
 

@@ -8,7 +8,7 @@ from starlette.responses import Response
 
 from connectors.contract import Kind
 from connectors.errors import ProvisorError
-from flows.decisions.staged import DecisionError, decide_staged, parse_until, undecided
+from flows.decisions.staged import DecisionError, Identity, decide_staged, parse_until, undecided
 from flows.serve.web.prefect_runs import after_decision
 from flows.serve.web.rendering import query
 from flows.serve.web.rights import Deed
@@ -269,6 +269,7 @@ def decide(visit: Visit) -> Response:
             items={one.key for one in some},
             until=wish.until,
             who=visit.who.identity,
+            identity=Identity(visit.who.identity, visit.who.login),
             why=wish.reason,
             now=visit.now,
         )

@@ -12,6 +12,7 @@ from connectors.contract import Action, Kind
 from connectors.errors import ErrorCode
 from tasks.ledger import (
     Cycle,
+    CycleEnd,
     CycleKind,
     CycleState,
     Escrow,
@@ -174,8 +175,8 @@ def _failing(ledger: Ledger, now: datetime) -> None:
 
 
 def _end(ledger: Ledger, cycle: Cycle, state: CycleState, counts: dict[str, int], now: datetime, source: int) -> None:
-    ledger.end_cycle(
-        cycle,
+    names = {"hr-to-scim": "Intranet", "hr-to-slack": "Slack", "sql-to-scim": "Maintenance app"}
+    end = CycleEnd(
         state,
         counts,
         message="Done.",
@@ -183,7 +184,6 @@ def _end(ledger: Ledger, cycle: Cycle, state: CycleState, counts: dict[str, int]
         source_count=source,
         target_count=8,
         source="HR export",
-        target={"hr-to-scim": "Intranet", "hr-to-slack": "Slack", "sql-to-scim": "Maintenance app"}.get(
-            cycle.job, "AD"
-        ),
+        target=names.get(cycle.job, "AD"),
     )
+    ledger.end_cycle(cycle, end)
