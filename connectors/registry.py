@@ -23,6 +23,7 @@ ENTRY_POINT_GROUP = "provisor.connectors"
 BUILT_IN: dict[str, str] = {
     "active-directory": "connectors.ldap.active_directory",
     "csv": "connectors.csv",
+    "entra": "connectors.entra",
     "ldap": "connectors.ldap",
     "scim": "connectors.scim",
     "sql": "connectors.sql",

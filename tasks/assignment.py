@@ -31,8 +31,9 @@ ROLES = "appRoleAssignments"
 
 
 def computed_roles(assignment: Assignment, kind: Kind) -> frozenset[str]:
-    """Names of the source attributes of one kind that the table gives."""
-    gives = kind is Kind.USER and assignment.table is not None and assignment.table.role is not None
+    """Names of the source attributes of one kind that assignments give."""
+    by_table = assignment.table is not None and assignment.table.role is not None
+    gives = kind is Kind.USER and (by_table or assignment.from_source)
     return frozenset({ROLES}) if gives else frozenset()
 
 
@@ -62,6 +63,8 @@ def with_assignments(job: Job, snapshot: Snapshot) -> Snapshot:
     Raises: FatalError; SettingsError for a table that assigns nobody.
     """
     table = job.assignment.table
+    if job.assignment.from_source:
+        return _with_roles_of_source(job, snapshot)
     if table is None:
         return snapshot
     file = File(table, job.folder)
@@ -80,6 +83,17 @@ def with_assignments(job: Job, snapshot: Snapshot) -> Snapshot:
         roles = roles_of(snapshot, assignments, nested=job.assignment.nested)
         snapshot.users = snapshot.users.assign(**{ROLES: roles})
     return snapshot
+
+
+def _with_roles_of_source(job: Job, snapshot: Snapshot) -> Snapshot:
+    """The snapshot with the roles that the source's own assignments give. Raises: SettingsError where it has none."""
+    if snapshot.assignments is None or not len(snapshot.assignments):
+        raise SettingsError(
+            f"Nobody is assigned according to {snapshot.system}, and the job takes its assignments from there. Nothing was "
+            "written."
+        )
+    roles = roles_of(snapshot, snapshot.assignments, nested=job.assignment.nested)
+    return replace(snapshot, users=snapshot.users.assign(**{ROLES: roles}))
 
 
 def _assignments(rows: TableRows, table: AssignmentTable, label: str) -> tuple[pd.DataFrame, list[Unreadable]]:

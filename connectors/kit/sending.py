@@ -376,6 +376,8 @@ class Load:
     def _spelled(self, chain: Chain) -> Step:
         """The next step in the form that has worked for its like."""
         step = chain.step
+        if callable(step.request):  # known only now: it is about the entry that an earlier step has made
+            step = replace(step, request=step.request(chain.id or chain.change.target_id))
         number = self._s.forms.get(_shape(chain.part, step), 0)
         return step if number == 0 or number > len(step.forms) else replace(step, request=step.forms[number - 1])
 

@@ -292,7 +292,8 @@ class Step:
     """One write on the way to a change; its request is data."""
 
     request: Any
-    """What the wire's ``send`` takes. It is copied before it is sent, so that it can be sent again."""
+    """What the wire's ``send`` takes. It is copied before it is sent, so that it can be sent again. After a create, a
+    function of the new entry's key that gives it."""
     does: Set[str] = frozenset()
     """What it brings about, to be read back where its answer is lost: ``ENTRY`` (the entry is there, or no longer, or
     elsewhere), ``MEMBERS``, attribute paths. Empty: whatever the whole change is about."""

@@ -147,14 +147,18 @@ class Assignment(Section):
     """Whether groups inside assigned groups, and their members, are assigned too."""
     table: AssignmentTable | None = None
     """A file that lists users and groups, instead of the job file or besides it; read anew in every cycle."""
+    from_source: Flag = False
+    """Whether the source itself says who is assigned, and with which roles: ``entra`` does where it has an ``app``."""
 
     @model_validator(mode="after")
     def _lists_fit_mode(self) -> Self:
-        listed = bool(self.users or self.groups or self.table)
+        listed = bool(self.users or self.groups or self.table or self.from_source)
         if self.mode is AssignmentMode.ASSIGNED and not listed:
             raise finding("mode", "Nobody is assigned: list users or groups, name a table, or write mode: all.")
         if self.mode is AssignmentMode.ALL and listed:
             raise finding("mode", "Users or groups are listed, but the mode is all: write mode: assigned.")
+        if self.from_source and self.table is not None:
+            raise finding("table", "The source says who is assigned, and a table as well: leave one of them out.")
         return self
 
 

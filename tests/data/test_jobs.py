@@ -31,7 +31,13 @@ def test_every_example_loads(file: Path) -> None:
 
 def test_the_examples_are_all_there() -> None:
     """A glob that finds nothing would pass every other test."""
-    assert [file.stem for file in FILES] == ["hr-to-scim", "scim-to-scim", "sql-to-scim"]
+    assert [file.stem for file in FILES] == [
+        "entra-to-scim",
+        "hr-to-entra",
+        "hr-to-scim",
+        "scim-to-scim",
+        "sql-to-scim",
+    ]
 
 
 def test_shipped_data_base_is_what_the_generator_makes() -> None:

@@ -1,0 +1,109 @@
+"""What a job file says about a Microsoft Entra ID tenant."""
+
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated, Self
+
+from pydantic import Field, model_validator
+
+from connectors.http_settings import HttpSettings, PrivateKey
+from connectors.settings import Name, Secret, Settings
+
+
+class Cloud(StrEnum):
+    """Where the tenant lives."""
+
+    GLOBAL = "global"
+    USGOV = "usgov"
+    USGOV_DOD = "usgov-dod"
+    CHINA = "china"
+
+
+_HOSTS = {
+    Cloud.GLOBAL: ("https://graph.microsoft.com", "https://login.microsoftonline.com"),
+    Cloud.USGOV: ("https://graph.microsoft.us", "https://login.microsoftonline.us"),
+    Cloud.USGOV_DOD: ("https://dod-graph.microsoft.us", "https://login.microsoftonline.us"),
+    Cloud.CHINA: ("https://microsoftgraph.chinacloudapi.cn", "https://login.partner.microsoftonline.cn"),
+}
+"""Hosts of Graph and of the sign-in. Source: Microsoft Graph, "National cloud deployments"."""
+
+
+class EntraAuth(Settings):
+    """The app registration that Provisor signs in as, and exactly one proof of it."""
+
+    client_id: Name
+    """Application (client) id; may hold references."""
+    secret: Secret | None = None
+    """The value of a client secret, not its id; a reference."""
+    private_key: PrivateKey | None = None
+    """The key of a certificate that the app registration has; ``certificate`` in it names the certificate's file."""
+    federated_token_file: Path | None = None
+    """File with a token of a workload identity, kept fresh by others; read for every token."""
+
+    @model_validator(mode="after")
+    def _one_proof(self) -> Self:
+        if sum(one is not None for one in (self.secret, self.private_key, self.federated_token_file)) != 1:
+            raise ValueError("give exactly one of secret, private_key and federated_token_file")
+        return self
+
+
+class EntraSettings(Settings):
+    """A tenant as a source."""
+
+    tenant: Name
+    """Its id, or one of its verified domains; may hold references."""
+    auth: EntraAuth
+    cloud: Cloud = Cloud.GLOBAL
+    url: str | None = None
+    """Address of Graph, for clouds that are not listed; without the version."""
+    login_url: str | None = None
+    """Address of the sign-in, for clouds that are not listed."""
+    app: str | None = None
+    """Application (client) id of an enterprise application: only its assigned users and groups are assigned, with their
+    roles. The job needs ``assignment: {mode: assigned}``."""
+    extensions: tuple[Annotated[str, Field(pattern=r"^extension_[0-9a-f]{32}_\w+$")], ...] = ()
+    """Directory extensions that mappings use: ``extension_<app id without hyphens>_<name>``."""
+    ca_file: Path | None = None
+    """PEM file with authorities that are trusted too."""
+    proxy: str | None = None
+    """Address of a proxy; ``HTTPS_PROXY`` without it."""
+    timeout_s: Annotated[float, Field(gt=0)] = 100.0
+    """Seconds for one answer."""
+
+    def http(self) -> HttpSettings:
+        """The same for an HTTP session."""
+        graph, login = _HOSTS[self.cloud]
+        graph, login = (self.url or graph).rstrip("/"), (self.login_url or login).rstrip("/")
+        proof = {
+            "secret": self.auth.secret,
+            "private_key": self.auth.private_key,
+            "assertion_file": self.auth.federated_token_file,
+        }
+        client = {name: value for name, value in proof.items() if value is not None}
+        oauth = {
+            "token_url": f"{login}/{self.tenant}/oauth2/v2.0/token",
+            "client_id": self.auth.client_id,
+            "secret_in": "body",
+            "scope": f"{graph}/.default",
+            **client,
+        }
+        return HttpSettings.model_validate(
+            {
+                "url": f"{graph}/v1.0",
+                "auth": {"oauth": oauth},
+                "ca_file": self.ca_file,
+                "proxy": self.proxy,
+                "timeout_s": self.timeout_s,
+            }
+        )
+
+
+class EntraTargetSettings(EntraSettings):
+    """A tenant as a target."""
+
+    password_length: Annotated[int, Field(ge=12, le=256)] = 24
+    """Characters of the random password that a new account gets; it is never stored, shown or logged."""
+    force_change: bool = True
+    """Whether the first sign-in asks for another password."""
+    revoke_sessions: bool = True
+    """Whether disabling an account also ends its sessions."""

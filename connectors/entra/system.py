@@ -1,0 +1,146 @@
+"""The connector as a whole: a tenant over Microsoft Graph, as source and as target."""
+
+import secrets
+import string
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import pandas as pd
+
+from connectors.contract import Pace, Snapshot, Wanted
+from connectors.entra import reading, writing
+from connectors.entra.attributes import GROUPS, with_extensions
+from connectors.entra.settings import EntraSettings, EntraTargetSettings
+from connectors.http import Answer, Call, HttpSession
+from connectors.kit import Family, Kind, KitSource, KitTarget, Known, Limits, Opening, Switch, System
+from connectors.settings import reveal
+
+WRITES_PER_S = 18.0
+"""Below what Graph allows an app in one tenant: 3,000 writes in 150 s. Source: Microsoft Graph throttling limits."""
+SETTLES_S = 60.0
+"""Seconds after which every replica shows what was written, as far as users of Graph have seen."""
+
+
+class EntraWire:
+    """An HTTP session that puts a random password into requests which ask for one."""
+
+    def __init__(self, session: HttpSession, length: int, app: str | None) -> None:
+        self._session, self._length = session, length
+        self.app = app
+        """The application whose assignments are wanted."""
+
+    @property
+    def requests(self) -> int:
+        """Requests sent so far."""
+        return self._session.requests
+
+    @property
+    def address(self) -> str:
+        """The base address."""
+        return self._session.address
+
+    async def send(self, call: Call) -> Answer:
+        """See :class:`connectors.http.HttpSession`."""
+        mark = writing.PASSWORD.encode()
+        if call.body is None or mark not in call.body:
+            return await self._session.send(call)
+        sent = replace(call, body=call.body.replace(mark, random_password(self._length).encode()))
+        try:
+            return await self._session.send(sent)
+        finally:
+            call.sent, call.reached, call.doubtful, call.status = sent.sent, sent.reached, sent.doubtful, sent.status
+
+    async def halt(self, *, grace_s: float) -> None:
+        """Send nothing more."""
+        await self._session.halt(grace_s=grace_s)
+
+    async def close(self) -> None:
+        """Let go of connections; safe to call twice."""
+        await self._session.close()
+
+
+def random_password(length: int) -> str:
+    """A password with small and capital letters, digits and signs that no encoding changes."""
+    sorts = (string.ascii_lowercase, string.ascii_uppercase, string.digits, "-_.~!*")
+    letters = [secrets.choice(sort) for sort in sorts]
+    letters += [secrets.choice("".join(sorts)) for _ in range(length - len(letters))]
+    secrets.SystemRandom().shuffle(letters)
+    return "".join(letters)
+
+
+def _open(settings: EntraSettings, opening: Opening) -> EntraWire:
+    session = HttpSession(settings.http(), folder=opening.folder, pace=opening.pace, clock=opening.clock)
+    app = None if settings.app is None else reveal(settings.app, folder=opening.folder)
+    return EntraWire(session, getattr(settings, "password_length", 24), app)
+
+
+async def _traits(wire: EntraWire, settings: EntraSettings) -> Known:
+    return Known(
+        users=with_extensions(settings.extensions),
+        groups=GROUPS,
+        switch=Switch.words("accountEnabled", on=True, off=False),
+        families=(Family("group", holds=frozenset(Kind), per_call=20),),
+        limits=Limits(find=reading.FILTERED, fetch=reading.FILTERED, page=200, settles_in_s=SETTLES_S),
+        settings=settings,
+        facts={"base": wire.address},
+    )
+
+
+async def _check(wire: EntraWire, known: Known) -> str:
+    asked = Call("GET", "/organization?$select=id,displayName", "read the tenant's name")
+    answer = await wire.send(asked)
+    name = "a tenant whose name may not be read"
+    if answer.status == 200:
+        name = str((answer.json()["value"] or [{}])[0].get("displayName") or known.settings.tenant)
+    counts = []
+    for kind in Kind:
+        counts.append(f"{await reading.count(wire, kind):,} {kind}s")
+    if wire.app is not None:
+        rows, skipped = await reading.assignments(wire, wire.app)
+        counts.append(
+            f"{len(rows):,} assignments" + (f" ({skipped:,} of service principals left out)" if skipped else "")
+        )
+    return f"Microsoft Graph answers for {name}: {', '.join(counts)}."
+
+
+SYSTEM = System(
+    name="entra",
+    settings=EntraTargetSettings,
+    open=_open,
+    traits=_traits,
+    check=_check,
+    pages=reading.pages,
+    look=reading.look,
+    steps=writing.steps,
+    verdict=writing.verdict,
+    in_flight=8,
+    per_s=WRITES_PER_S,
+)
+_SOURCE = replace(SYSTEM, settings=EntraSettings, look=reading.look, per_s=None)
+
+
+class EntraSource(KitSource):
+    """A tenant with who is assigned to an application of it, where the settings name one."""
+
+    def read(
+        self, wanted: Wanted, *, since: str | None = None, progress: Callable[[int], None] | None = None
+    ) -> Snapshot:
+        """See :class:`connectors.contract.Source`."""
+        snapshot = super().read(wanted, since=since, progress=progress)
+        app = self._wire.app
+        if app is None:
+            return snapshot
+        rows, _ = self._loop.run(reading.assignments, self._wire, app)
+        frame = pd.DataFrame(rows, columns=["kind", "key", "role"], dtype="str").drop_duplicates(ignore_index=True)
+        return replace(snapshot, assignments=frame, system=f"{snapshot.system}, app {app}")
+
+
+def open_source(settings: EntraSettings, *, folder: Path) -> EntraSource:
+    """The tenant as a source."""
+    return EntraSource(_SOURCE, settings, folder=folder)
+
+
+def open_target(settings: EntraTargetSettings, *, folder: Path, pace: Pace) -> KitTarget:
+    """The tenant as a target."""
+    return KitTarget(SYSTEM, settings, folder=folder, pace=pace)

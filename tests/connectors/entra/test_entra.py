@@ -1,0 +1,329 @@
+"""Microsoft Entra ID over a strict Graph of our own: what is read, what follows from changes, what is written."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from connectors.contract import Action, Change, Kind, Outcome, Pace, Status, Wanted
+from connectors.entra import writing
+from connectors.entra.settings import EntraSettings, EntraTargetSettings
+from connectors.entra.system import EntraSource, open_source, open_target, random_password
+from connectors.errors import CredentialsError, ErrorCode, FatalError, SchemaMismatchError
+from connectors.kit import KitTarget
+from tests.servers.graph_service import CLIENT, DOMAIN, SECRET, TENANT, GraphService, serving
+
+WANTED = Wanted(("userPrincipalName", "displayName", "accountEnabled", "employeeId", "manager"), ("displayName",))
+NUMBERS = iter(range(1, 10**6))
+
+
+@pytest.fixture
+def graph() -> Iterator[GraphService]:
+    with serving() as service:
+        yield service
+
+
+@pytest.fixture(autouse=True)
+def secret(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ENTRA_SECRET", SECRET)
+
+
+def settings(graph: GraphService, **more: Any) -> dict[str, Any]:
+    base = graph.url.removesuffix("/v1.0")
+    auth = {"client_id": CLIENT, "secret": "${env:ENTRA_SECRET}"}
+    return {"tenant": TENANT, "url": base, "login_url": base, "auth": auth, **more}
+
+
+@pytest.fixture
+def source(graph: GraphService, tmp_path: Path) -> Iterator[EntraSource]:
+    made = open_source(EntraSettings.model_validate(settings(graph)), folder=tmp_path)
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def target(graph: GraphService, tmp_path: Path) -> Iterator[KitTarget]:
+    made = open_target(EntraTargetSettings.model_validate(settings(graph)), folder=tmp_path, pace=Pace(concurrency=8))
+    yield made
+    made.close()
+
+
+def change(action: Action, target_id: str | None = None, *, kind: Kind = Kind.USER, **attributes: Any) -> Change:
+    members = tuple(attributes.pop("members", ()))
+    number = next(NUMBERS)
+    known_by = ("userPrincipalName",) if kind is Kind.USER else ("displayName",)
+    return Change(f"c{number}", kind, action, f"a{number}", target_id, attributes, {}, members, "", known_by)
+
+
+def apply(target: KitTarget, *changes: Change) -> list[Outcome]:
+    told: list[Outcome] = []
+    target.apply(changes, told.append)
+    assert sorted(one.change_id for one in told) == sorted(one.id for one in changes)
+    order = [one.id for one in changes]
+    return sorted(told, key=lambda one: order.index(one.change_id))
+
+
+def upn(name: str) -> str:
+    return f"{name}@{DOMAIN}"
+
+
+# --- reading ---------------------------------------------------------------------------------------------------------
+
+
+def test_everything_is_read_with_proof(graph: GraphService, source: EntraSource) -> None:
+    """450 people over pages of 200, a group of 1,200 members that comes in pieces, managers, an empty group."""
+    people = [graph.put_user(userPrincipalName=upn(f"p{n}"), employeeId=f"{n:06}") for n in range(450)]
+    graph.set_manager(people[1], people[0])
+    graph.members_page = 100
+    big = graph.put_group("Everybody", *people)
+    empty = graph.put_group("Nobody")
+    snapshot = source.read(WANTED)
+    assert snapshot.complete, snapshot.incomplete
+    assert list(snapshot.users["userPrincipalName"][people[:2]]) == [upn("p0"), upn("p1")]
+    assert snapshot.users["employeeId"][people[7]] == "000007"
+    assert snapshot.users["manager"].dropna().to_dict() == {people[1]: people[0]}
+    assert set(snapshot.groups.index) == {big, empty}
+    assert set(snapshot.members["member"]) == set(people)
+    assert len(snapshot.members) == 450
+
+
+def test_what_changed_is_what_two_whole_reads_differ_by(graph: GraphService, source: EntraSource) -> None:
+    """A change, a new manager, somebody deleted, a member who came and one who went: rows are whole, managers stay."""
+    ann, bob, cay = (graph.put_user(userPrincipalName=upn(name)) for name in ("ann", "bob", "cay"))
+    graph.set_manager(ann, bob)
+    group = graph.put_group("Sales", ann, bob)
+    first = source.read(WANTED)
+    graph.change_user(ann, displayName="Ann Lee")
+    graph.set_manager(bob, ann)
+    graph.remove_user(cay)
+    graph.leave(group, bob)
+    graph.join(group, ann)
+    dee = graph.put_user(userPrincipalName=upn("dee"))
+    graph.join(group, dee)
+    delta = source.read(WANTED, since=first.watermark)
+    assert not delta.reread
+    assert set(delta.users.index) == {ann, bob, dee}
+    assert delta.users["displayName"][ann] == "Ann Lee"
+    assert delta.users["manager"][ann] == bob, "a manager who has not changed does not come, and stays"
+    assert delta.users["manager"][bob] == ann
+    assert delta.gone[Kind.USER] == {cay}
+    assert set(map(tuple, delta.members.to_numpy())) >= {(group, dee)}
+    assert delta.edges_gone is not None
+    assert (group, bob) in set(map(tuple, delta.edges_gone.to_numpy()))
+
+
+def test_a_quiet_cycle_costs_two_requests(graph: GraphService, source: EntraSource) -> None:
+    for number in range(30):
+        graph.put_user(userPrincipalName=upn(f"p{number}"))
+    graph.put_group("Sales")
+    first = source.read(WANTED)
+    graph.requests.clear()
+    delta = source.read(WANTED, since=first.watermark)
+    assert len(delta.users) == 0
+    assert graph.requests == ["GET /users/delta", "GET /groups/delta"]
+
+
+def test_a_forgotten_watermark_is_a_whole_read_without_removals(graph: GraphService, source: EntraSource) -> None:
+    """410: everything is read, and it is said why."""
+    ann = graph.put_user(userPrincipalName=upn("ann"))
+    first = source.read(WANTED)
+    graph.forget_tokens()
+    again = source.read(WANTED, since=first.watermark)
+    assert set(again.users.index) == {ann}
+    assert "no longer knows" in again.reread
+
+
+def test_a_count_that_does_not_agree_is_a_doubt(graph: GraphService, source: EntraSource) -> None:
+    """Silence is the danger: fewer people than the index counts prove nobody's absence."""
+    people = [graph.put_user(userPrincipalName=upn(f"p{n}")) for n in range(3)]
+    chunks = graph._chunks
+    graph._chunks = lambda *words: [row for row in chunks(*words) if row["id"] != people[0]]  # type: ignore[method-assign]
+    snapshot = source.read(WANTED)
+    assert snapshot.incomplete == ("Microsoft Graph counts 3 users and listed 2.",)
+
+
+def test_a_missing_permission_is_named(graph: GraphService, source: EntraSource) -> None:
+    graph.permissions = {"users"}
+    with pytest.raises(FatalError, match=r"GroupMember\.Read\.All"):
+        source.read(WANTED)
+
+
+def test_a_wrong_secret_stops_at_once(
+    graph: GraphService, source: EntraSource, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ENTRA_SECRET", "another")
+    with pytest.raises(CredentialsError, match="AADSTS7000215"):
+        source.check()
+
+
+def test_a_page_that_leads_elsewhere_is_not_followed(graph: GraphService, source: EntraSource) -> None:
+    """The token would go along."""
+    graph.put_user(userPrincipalName=upn("ann"))
+    address, graph.url = graph.url, "http://127.0.0.1:1/v1.0"
+    with pytest.raises(SchemaMismatchError, match="another address"):
+        source.read(WANTED)
+    graph.url = address
+
+
+def test_assignments_come_with_their_roles(graph: GraphService, tmp_path: Path) -> None:
+    """A user with a role, a group without, a role that is gone, a service principal that is nobody."""
+    ann, bob = (graph.put_user(userPrincipalName=upn(name)) for name in ("ann", "bob"))
+    group = graph.put_group("Sales")
+    graph.app_roles.append({"id": "r1", "value": "Admin", "displayName": "Administrators"})
+    graph.assign(ann, "Admin")
+    graph.assign(bob, "99999999-gone")
+    graph.assign(group, None, kind="Group")
+    graph.assign("sp2", None, kind="ServicePrincipal")
+    made = open_source(EntraSettings.model_validate(settings(graph, app="the-app")), folder=tmp_path)
+    assignments = made.read(WANTED).assignments
+    made.close()
+    assert assignments is not None
+    rows = {(row.kind, row.key): row.role if isinstance(row.role, str) else None for row in assignments.itertuples()}
+    assert rows == {("user", ann): "Admin", ("user", bob): None, ("group", group): None}
+
+
+# --- writing ---------------------------------------------------------------------------------------------------------
+
+
+def test_an_account_is_created_with_a_password_that_nobody_sees(graph: GraphService, target: KitTarget) -> None:
+    boss = graph.put_user(userPrincipalName=upn("boss"))
+    made = change(
+        Action.CREATE,
+        userPrincipalName=upn("o'brien"),
+        displayName="Siobhán O'Brien 😀",
+        mailNickname="obrien",
+        accountEnabled=True,
+        manager=boss,
+        **{"onPremisesExtensionAttributes.extensionAttribute3": "CC7", "businessPhones": ["+49 1"]},
+    )
+    [outcome] = apply(target, made)
+    assert outcome.status is Status.DONE, outcome.message
+    held = graph.users[str(outcome.target_id)]
+    assert held["displayName"] == "Siobhán O'Brien 😀"
+    assert held["onPremisesExtensionAttributes"] == {"extensionAttribute3": "CC7"}
+    assert graph.managers == {outcome.target_id: boss}
+    first, _ = writing.steps(target._known, made, None)  # type: ignore[arg-type,misc]
+    assert writing.PASSWORD.encode() in first.request.body, "the request that is data has no password in it"
+
+
+def test_passwords_differ_and_fit(graph: GraphService) -> None:
+    found = {random_password(16) for _ in range(50)}
+    assert len(found) == 50
+    for one in found:
+        assert any(letter.isdigit() for letter in one)
+        assert any(letter.isupper() for letter in one)
+        assert any(letter.islower() for letter in one)
+
+
+def test_disabling_is_sent_first_and_ends_sessions(graph: GraphService, target: KitTarget) -> None:
+    """Whatever else is refused, the account is off."""
+    ann = graph.put_user(userPrincipalName=upn("ann"))
+    [outcome] = apply(target, change(Action.DISABLE, ann, accountEnabled=False, jobTitle="x" * 200))
+    assert graph.users[ann]["accountEnabled"] is False
+    assert graph.sessions_ended == [ann]
+    assert outcome.status is Status.PARTLY
+    assert "jobTitle" in outcome.message
+    assert "xxx" not in outcome.message
+
+
+def test_what_is_cleared_is_null_or_an_empty_list(graph: GraphService, target: KitTarget) -> None:
+    ann = graph.put_user(userPrincipalName=upn("ann"), jobTitle="Clerk", businessPhones=["1"])
+    graph.set_manager(ann, ann)
+    [outcome] = apply(target, change(Action.UPDATE, ann, jobTitle=None, businessPhones=None, manager=None))
+    assert outcome.status is Status.DONE, outcome.message
+    assert (graph.users[ann]["jobTitle"], graph.users[ann]["businessPhones"]) == (None, [])
+    assert graph.managers == {}
+
+
+def test_a_taken_name_is_a_conflict_that_names_the_attribute(graph: GraphService, target: KitTarget) -> None:
+    """400 with details, not 409; others of the batch go on."""
+    graph.put_user(userPrincipalName=upn("ann"))
+    values = {"displayName": "Ann", "mailNickname": "ann"}
+    taken, free = apply(
+        target,
+        change(Action.CREATE, userPrincipalName=upn("ANN"), **values),
+        change(Action.CREATE, userPrincipalName=upn("bob"), **values),
+    )
+    assert (taken.status, taken.code) == (Status.REJECTED, ErrorCode.CONFLICT)
+    assert "userPrincipalName" in taken.message
+    assert free.status is Status.DONE
+
+
+@pytest.mark.parametrize("when", ["before", "after"])
+def test_a_lost_create_is_looked_for_and_never_doubled(graph: GraphService, target: KitTarget, when: str) -> None:
+    graph.losing.append(("POST", "/users", when))
+    graph.hidden_reads = 2 if when == "after" else 0
+    [outcome] = apply(
+        target, change(Action.CREATE, userPrincipalName=upn("ann"), displayName="Ann", mailNickname="ann")
+    )
+    assert outcome.status is Status.DONE, outcome.message
+    assert list(graph.users) == [outcome.target_id]
+    assert graph.effects == [f"create user {upn('ann')}"]
+
+
+def test_members_come_by_twenty_and_go_by_their_reference(graph: GraphService, target: KitTarget) -> None:
+    """One who is a member already keeps nobody out; removing a member never touches the person."""
+    people = [graph.put_user(userPrincipalName=upn(f"p{n}")) for n in range(20)]
+    group = graph.put_group("Sales", people[3])
+    [joined] = apply(target, change(Action.ADD_MEMBERS, group, kind=Kind.GROUP, members=people))
+    assert joined.status is Status.DONE, joined.message
+    assert graph.members == {(group, one) for one in people}
+    [left] = apply(target, change(Action.REMOVE_MEMBERS, group, kind=Kind.GROUP, members=people[:5]))
+    assert left.status is Status.DONE
+    assert graph.members == {(group, one) for one in people[5:]}
+    assert len(graph.users) == 20
+    assert not any("PERSON" in effect for effect in graph.effects)
+
+
+@pytest.mark.parametrize("member", ["a", "a/b", "a?x", "a#b", "..", "%2f", "ä"])
+def test_the_address_of_a_membership_always_ends_with_ref(member: str) -> None:
+    """Without it the person would be deleted; nothing in an id can cut it off."""
+    address = writing.member_ref("g/1", member)
+    assert address.endswith("/$ref")
+    assert address.count("/") == 5
+    assert "?" not in address
+    assert "#" not in address
+
+
+def test_an_administrator_who_cannot_be_disabled_is_told(graph: GraphService, target: KitTarget) -> None:
+    ann, bob = (graph.put_user(userPrincipalName=upn(name)) for name in ("ann", "bob"))
+    graph.privileged.add(ann)
+    refused, done = apply(
+        target, change(Action.DISABLE, ann, accountEnabled=False), change(Action.DISABLE, bob, accountEnabled=False)
+    )
+    assert (refused.status, refused.code) == (Status.REJECTED, ErrorCode.INSUFFICIENT_RIGHTS)
+    assert "administrator role" in refused.message
+    assert done.status is Status.DONE
+
+
+def test_a_group_with_a_unique_name_is_created_once_however_often(graph: GraphService, target: KitTarget) -> None:
+    graph.losing += [("PATCH", "/groups(", "after"), ("PATCH", "/groups(", "before")]
+    [outcome] = apply(target, change(Action.CREATE, kind=Kind.GROUP, displayName="Sales & Co", uniqueName="sales"))
+    assert outcome.status is Status.DONE, outcome.message
+    assert [one["displayName"] for one in graph.groups.values()] == ["Sales & Co"]
+
+
+def test_deleting_twice_is_done(graph: GraphService, target: KitTarget) -> None:
+    ann = graph.put_user(userPrincipalName=upn("ann"))
+    assert [one.status for one in apply(target, change(Action.DELETE, ann))] == [Status.DONE]
+    assert [one.status for one in apply(target, change(Action.DELETE, ann))] == [Status.DONE]
+
+
+def test_throttled_writes_wait_and_are_all_done(graph: GraphService, target: KitTarget) -> None:
+    graph.writes_per_s = 15
+    people = [graph.put_user(userPrincipalName=upn(f"p{n}")) for n in range(40)]
+    outcomes = apply(target, *(change(Action.UPDATE, one, jobTitle="Clerk") for one in people))
+    assert {one.status for one in outcomes} == {Status.DONE}
+    assert {one["jobTitle"] for one in graph.users.values()} == {"Clerk"}
+
+
+def test_people_are_found_as_graph_compares(graph: GraphService, target: KitTarget) -> None:
+    ann = graph.put_user(userPrincipalName=upn("o'brien"))
+    found = target.find(Kind.USER, "userPrincipalName", [upn("O'Brien"), upn("nobody")], WANTED)
+    assert list(found.index) == [ann]
+
+
+def test_check_says_what_answers(graph: GraphService, source: EntraSource) -> None:
+    graph.put_user(userPrincipalName=upn("ann"))
+    assert source.check() == "Microsoft Graph answers for Contoso: 1 users, 0 groups."
