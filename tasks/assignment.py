@@ -89,8 +89,8 @@ def _with_roles_of_source(job: Job, snapshot: Snapshot) -> Snapshot:
     """The snapshot with the roles that the source's own assignments give. Raises: SettingsError where it has none."""
     if snapshot.assignments is None or not len(snapshot.assignments):
         raise SettingsError(
-            f"Nobody is assigned according to {snapshot.system}, and the job takes its assignments from there. Nothing was "
-            "written."
+            f"Nobody is assigned according to {snapshot.system}, and the job takes its assignments from there. Nothing "
+            "was written."
         )
     roles = roles_of(snapshot, snapshot.assignments, nested=job.assignment.nested)
     return replace(snapshot, users=snapshot.users.assign(**{ROLES: roles}))

@@ -93,9 +93,7 @@ async def _check(wire: EntraWire, known: Known) -> str:
     name = "a tenant whose name may not be read"
     if answer.status == 200:
         name = str((answer.json()["value"] or [{}])[0].get("displayName") or known.settings.tenant)
-    counts = []
-    for kind in Kind:
-        counts.append(f"{await reading.count(wire, kind):,} {kind}s")
+    counts = [f"{await reading.count(wire, kind):,} {kind}s" for kind in Kind]
     if wire.app is not None:
         rows, skipped = await reading.assignments(wire, wire.app)
         counts.append(
