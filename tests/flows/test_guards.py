@@ -111,17 +111,19 @@ def test_leavers_within_the_limit_are_disabled(small: Workplace, service: ScimSe
 
 
 def test_limit_is_as_the_job_says(small: Workplace, service: ScimService, before: State) -> None:
-    """Exactly as many removals as allowed pass; one more, and all of them wait."""
+    """Exactly as many removals as allowed pass; with one more all of them wait, also when fewer are left by then."""
     small.document["limits"]["removals"] = {"count": 2, "fraction": 1.0, "minimum": 0}
     managers = {row["manager"] for row in small.rows()}
-    leavers = [anchor for anchor in sorted(before.users) if anchor not in managers][:3]
+    leavers = [anchor for anchor in sorted(before.users) if anchor not in managers][:5]
     small.save()
     everybody = small.rows()
-    small.write_rows(row for row in everybody if row["employeeId"] not in leavers)
-    assert small.cycle().exit_status == 3
-    assert active(service) == set(before.users)
     small.write_rows(row for row in everybody if row["employeeId"] not in leavers[:2])
     assert small.cycle().exit_status == 0
+    assert active(service) == set(before.users) - set(leavers[:2])
+    small.write_rows(row for row in everybody if row["employeeId"] not in leavers)
+    assert small.cycle().exit_status == 3
+    small.write_rows(row for row in everybody if row["employeeId"] not in leavers[:4])
+    assert small.cycle().exit_status == 3
     assert active(service) == set(before.users) - set(leavers[:2])
 
 

@@ -132,9 +132,11 @@ def test_decided_meanwhile_is_said(changing: Served) -> None:
     sent = fields(client)
     staged = changing.ledger.staged("hr-to-scim")
     assert {(one.kind, one.action) for one in staged} == {(Kind.USER, Action.DISABLE)}
-    from flows.decisions.staged import decide_staged
+    from flows.decisions.staged import decide_staged, own_identity
 
-    decide_staged(changing.ledger, "hr-to-scim", StagedState.APPROVED, who="jonas", why="ok", now=now())
+    decide_staged(
+        changing.ledger, "hr-to-scim", StagedState.APPROVED, who="jonas", identity=own_identity(), why="ok", now=now()
+    )
     assert "This was decided meanwhile" in client.post(f"{PAGE}/decision", **sent, number="4").text
     inbox = client.get("/approvals").text
     assert "Nothing waits for you" in inbox
