@@ -37,7 +37,8 @@ def judge_attributes(bench: Bench, limit: Limit) -> None:
 def judge_updates(bench: Bench, limit: Limit) -> None:
     """Entries of one kind that would be changed by one cycle, where few should be.
 
-    A change of most accounts is a column that has slipped, or a new mapping that somebody should look at first. What is
+    A change of most accounts is a column that has slipped, or a new mapping that somebody should look at first. What
+    another guard holds does not happen now, so that the rest of these updates is judged without it. What is
     reviewed before it is carried out exactly as it is passes where the job itself has changed.
     """
     if bench.history.reviewed and not bench.history.settled:
@@ -48,7 +49,7 @@ def judge_updates(bench: Bench, limit: Limit) -> None:
         else "and the job is new or has changed (provisor plan JOB --out FILE shows all, provisor apply FILE does it)"
     )
     for kind, entries in sorted(bench.plan.entries.items()):
-        marks = [Mark(part, np.flatnonzero(part.open.any(axis=1))) for part in _updates(bench, kind)]
+        marks = [Mark(part, np.flatnonzero((part.open & ~part.held).any(axis=1))) for part in _updates(bench, kind)]
         count = sum(len(mark.rows) for mark in marks)
         population = entries.population or len(entries.accounts)
         if (why := exceeds(count, population, limit)) is None:

@@ -318,3 +318,15 @@ def test_a_first_cycle_that_rewrites_the_accounts_it_adopts_is_held() -> None:
     for entry in world.users.values():
         entry["title"] = "Boss"
     assert guards(judged(world)) == ["updates"]
+
+
+def test_a_cleared_column_holds_no_other_update() -> None:
+    """What the guard of the attribute holds is not rewritten now: everything else about these people goes on."""
+    world = company(100)
+    for entry in world.users.values():
+        entry["title"] = None
+    world.users["p000"]["nick"] = "Zed"
+    checked = judged(world, History(settled=False))
+    assert guards(checked) == ["attribute"]
+    [block] = checked.blocks
+    assert block.table["anchor"].tolist() == ["p000"]
