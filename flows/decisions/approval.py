@@ -8,11 +8,13 @@ Source: Prefect documentation, "Create interactive workflows" (run inputs of sus
 """
 
 import hashlib
+import os
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, time, timedelta
 from enum import StrEnum
 from typing import Any
+from urllib.parse import quote
 from uuid import UUID
 
 import orjson
@@ -37,7 +39,9 @@ from flows.show.picture import spoken
 from tasks.artifacts import key_of
 from tasks.job import Job
 from tasks.ledger import Ledger, Staged, StagedState
-from tasks.markdown import NOTHING, Markdown, code, page, row, table_head
+from tasks.markdown import NOTHING, Markdown, code, link, page, row, table_head
+from tasks.pages.held_page import headline_of, questions_of
+from tasks.pages.sentences import named
 from tasks.printable import printable
 from tasks.report import WAITING
 
@@ -211,11 +215,24 @@ def _called(one: Staged) -> str:
     return printable(f"{one.action} {one.kind} " + (f"{one.label} ({one.anchor})" if one.label else one.anchor))
 
 
+def _who_loses_what(question: Question) -> list[Markdown]:
+    """What would be done to whom, names first, and where the pages show all of them."""
+    lines = []
+    for one in questions_of(question.job.name, question.items):
+        names, more = named([item.label or item.anchor for item in one.items], len(one.items))
+        rest = f" and {more:,} more" if more else ""
+        said = Markdown("**{} of {}:** {}{}. Nothing of it is done yet.")
+        lines += [said.format(headline_of(one, None), question.job.name, ", ".join(names), rest), NOTHING]
+    if address := os.environ.get("PROVISOR_PAGES_URL"):
+        there = f"{address.rstrip('/')}/approvals/{quote(question.job.name)}"
+        lines.append(Markdown("{}").format(link("Look at each of them, and decide there", there)))
+    return lines
+
+
 def _description(question: Question, deadline: datetime) -> Markdown:
     """What the form is about, in Markdown: the numbers, why they are held, and the first entries."""
     items = question.items
-    held = Markdown("**{:,} changes of {} are held by its guards.** None of them is done yet.")
-    lines = [held.format(len(items), question.job.name), NOTHING, *table_head("what", "how many", numbers=1)]
+    lines = [*_who_loses_what(question), NOTHING, *table_head("what", "how many", numbers=1)]
     lines += [row(name, f"{count:,}") for name, count in counted(items).items()]
     guards = dict.fromkeys(one.guard for one in items if one.guard)
     lines += [NOTHING, *(Markdown("- {}").format(guard) for guard in guards), NOTHING]

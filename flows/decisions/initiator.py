@@ -1,16 +1,20 @@
 """Who or what has started a cycle, as the provisioning log says it."""
 
+import os
 import socket
 
 from prefect.client.schemas.objects import FlowRun
 from prefect.context import FlowRunContext
 from prefect.runtime import deployment
 
+from flows.cycle.home import ASKED_BY
 from flows.decisions.staged import login_name
 
 
 def initiator() -> str:
     """A person's login on a machine; for a run of a deployment its name, and whether its schedule began it."""
+    if asked := os.environ.get(ASKED_BY):
+        return f"{asked}, on the pages"
     run = this_run()
     if run is None or run.deployment_id is None:
         return f"{login_name()}@{socket.gethostname()}"

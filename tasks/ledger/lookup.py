@@ -167,13 +167,21 @@ class Lookup:
 
     # -- jobs ------------------------------------------------------------------------------------------------------
 
-    def boards(self, jobs: Sequence[str], *, now: datetime, cycles_of_each: int = 30) -> list[Board]:
-        """How jobs stand, in the order given."""
+    def boards(
+        self,
+        jobs: Sequence[str],
+        *,
+        now: datetime,
+        cycles_of_each: int = 30,
+        waiting: Mapping[str, Sequence[Waiting]] | None = None,
+    ) -> list[Board]:
+        """How jobs stand, in the order given. ``waiting``: what waits, where that was asked before."""
         with self._database.reading() as connection:
             paused = {row.job: Pause(row.since, row.who, row.why) for row in _rows(connection, PAUSE, jobs)}
             quarantined = {row.job: rows.quarantine_from(row) for row in _rows(connection, QUARANTINE, jobs)}
             leased = {row.job: row.expires_at for row in _rows(connection, LEASE, jobs)}
-            waiting = _waiting(connection, jobs, now)
+            if waiting is None:
+                waiting = _waiting(connection, jobs, now)
             trouble = _trouble(connection, jobs)
             return [
                 Board(

@@ -18,6 +18,7 @@ from typing import Any
 
 import orjson
 
+from flows.cycle.home import ASKED_BY
 from tasks.private import own_folder
 
 _AT_ONCE = 3
@@ -86,7 +87,7 @@ class Errands:
                     stdin=subprocess.DEVNULL,
                     stdout=out,
                     stderr=err,
-                    env={**os.environ, "PROVISOR_INITIATOR": login, "NO_COLOR": "1"},
+                    env={**os.environ, ASKED_BY: login, "NO_COLOR": "1"},
                 )
             self._all[errand.id] = errand
             return errand

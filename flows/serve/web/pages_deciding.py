@@ -56,7 +56,7 @@ class Asked:
 def inbox(visit: Visit) -> Response:
     """What waits: for the person who looks, and for others."""
     jobs = visit.jobs()
-    waiting = visit.ledger.lookup.waiting(jobs, visit.now)
+    waiting = {job: some for job, some in visit.waiting().items() if job in jobs}
     mine = set(visit.jobs(Deed.DECIDE))
     entries = []
     for job, some in waiting.items():

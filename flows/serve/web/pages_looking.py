@@ -42,7 +42,7 @@ def overview(visit: Visit) -> Response:
     """Which job needs a person, and how all of them stand."""
     jobs = visit.jobs(Deed.FIND)
     readable = set(visit.jobs())
-    boards = visit.ledger.lookup.boards(jobs[:_JOBS_SHOWN], now=visit.now)
+    boards = visit.ledger.lookup.boards(jobs[:_JOBS_SHOWN], now=visit.now, waiting=visit.waiting())
     found = overview_of(boards, visit.site.jobs(), now=visit.now)
     show = visit.param("show")
     rows = found.rows

@@ -1,6 +1,6 @@
 """One request as the pages see it: who asks, what for, and how it is answered."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
@@ -18,7 +18,7 @@ from flows.serve.web.rights import Deed
 from flows.serve.web.settings import PagesSettings
 from flows.serve.web.signing_in import Door, Person
 from tasks.job import Job
-from tasks.ledger import Ledger
+from tasks.ledger import Ledger, Waiting
 
 
 @dataclass(slots=True)
@@ -47,6 +47,10 @@ class Visit:
     site: Site
     person: Person | None
     form: Mapping[str, list[str]] = field(default_factory=dict)
+    asked: Mapping[str, Sequence[Waiting]] | None = None
+    """What waits, once it was looked up."""
+    names: list[str] | None = None
+    """Of all jobs, once they were looked up."""
 
     @property
     def now(self) -> datetime:
@@ -70,6 +74,12 @@ class Visit:
         """Whether a part of a page is asked for."""
         return self.request.headers.get("HX-Request") == "true"
 
+    def waiting(self) -> Mapping[str, Sequence[Waiting]]:
+        """What nobody has decided about, of all jobs of whoever looks; asked once a visit."""
+        if self.asked is None:
+            self.asked = self.ledger.lookup.waiting(self.jobs(Deed.FIND), self.now)
+        return self.asked
+
     def param(self, name: str) -> str:
         """A part of the address's query, empty where it is not there."""
         return self.request.query_params.get(name, "").strip()[:500]
@@ -86,7 +96,9 @@ class Visit:
 
     def known_jobs(self) -> list[str]:
         """All jobs: those with a file, and those that have run."""
-        return sorted({*self.site.jobs(), *self.ledger.jobs()})
+        if self.names is None:
+            self.names = sorted({*self.site.jobs(), *self.ledger.jobs()})
+        return self.names
 
     def jobs(self, deed: Deed = Deed.READ) -> list[str]:
         """Those about which something may be done."""
@@ -116,7 +128,8 @@ class Visit:
         """Questions that wait for the person who looks."""
         if self.person is None or not self.person.rights.may_somewhere(Deed.DECIDE):
             return 0
-        return sum(map(len, self.ledger.lookup.waiting(self.jobs(Deed.DECIDE), self.now).values()))
+        mine = set(self.jobs(Deed.DECIDE))
+        return sum(len(some) for job, some in self.waiting().items() if job in mine)
 
 
 def see_other(path: str) -> Response:

@@ -1,0 +1,35 @@
+"""What the pages have worked out by commands: who asked is known, and nobody else sees it."""
+
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+
+from flows.cycle.home import ASKED_BY
+from flows.decisions.initiator import initiator
+from flows.serve.web.errands import BusyError, ErrandKind, Errands
+
+NOW = datetime(2026, 12, 1, 9, 42, tzinfo=UTC)
+
+
+def test_what_somebody_asked_for_is_theirs(tmp_path: Path) -> None:
+    """The same asked twice is done once; another person finds nothing; too much at once is refused."""
+    errands = Errands(tmp_path / "errands")
+    first = errands.begin(ErrandKind.WHY, "hr", ["--help"], login="vera", now=NOW, anchor="1")
+    assert errands.begin(ErrandKind.WHY, "hr", ["--help"], login="vera", now=NOW, anchor="1") is first
+    assert errands.find(first.id, login="vera", now=NOW) is first
+    assert errands.find(first.id, login="otto", now=NOW) is None
+    assert errands.find("another", login="vera", now=NOW) is None
+    for number in (2, 3):
+        errands.begin(ErrandKind.WHY, "hr", ["--help"], login="vera", now=NOW, anchor=str(number))
+    with pytest.raises(BusyError):
+        errands.begin(ErrandKind.WHY, "hr", ["--help"], login="vera", now=NOW, anchor="4")
+    errands.end_all()
+    assert errands.find(first.id, login="vera", now=NOW) is None
+    assert list((tmp_path / "errands").iterdir()) == []
+
+
+def test_the_log_names_who_asked_on_the_pages(monkeypatch: pytest.MonkeyPatch) -> None:
+    """And not the account that the server runs under."""
+    monkeypatch.setenv(ASKED_BY, "hella")
+    assert initiator() == "hella, on the pages"
