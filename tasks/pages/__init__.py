@@ -8,7 +8,7 @@ Whatever comes from outside is text in them, never markup. Values of attributes 
 """
 
 from tasks.pages.data_docs import keep_data_docs
-from tasks.pages.overview import DOCS, FOLDERS, REPORTS, overview
+from tasks.pages.layout import DOCS, FOLDERS, REPORTS
 from tasks.pages.run_report import keep_report
 
-__all__ = ["DOCS", "FOLDERS", "REPORTS", "keep_data_docs", "keep_report", "overview"]
+__all__ = ["DOCS", "FOLDERS", "REPORTS", "keep_data_docs", "keep_report"]

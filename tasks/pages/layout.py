@@ -11,6 +11,10 @@ from markupsafe import Markup
 from tasks.printable import printable
 from tasks.private import own_folder, replace_file
 
+REPORTS, DOCS = "reports", "docs"
+FOLDERS = (REPORTS, DOCS)
+"""Folders of the state folder that hold pages; in each, one for every job."""
+
 _TEMPLATES = Path(__file__).with_name("templates")
 
 
