@@ -10,14 +10,14 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from sqlalchemy import Connection, Text, cast, literal, select
+from sqlalchemy import Connection, Text, cast, func, literal, select
 
 from connectors.contract import Kind
 from tasks.ledger.bulk import Bulk, clean, json_text
 from tasks.ledger.database import Database
 from tasks.ledger.tables import DIRECTORY, LINK, LOG, WORD
 
-_AT_ONCE = 500
+_AT_ONCE = 2_000
 """Entries looked up by one statement."""
 _CANDIDATES = 200
 """Entries with one of the words that are looked at; who has more to choose from adds a word."""
@@ -175,22 +175,17 @@ class Directory:
             for anchor, hit in self.entries(job, Kind(kind), anchors).items()
         }
 
-    def everybody(self, job: str, kind: Kind) -> dict[str, Hit]:
-        """All entries of one kind, by anchor; for exports."""
-        query = select(DIRECTORY).where(DIRECTORY.c.job == job, DIRECTORY.c.kind == kind.value)
-        with self._database.reading() as connection:
-            return {row.anchor: _hit(row) for row in connection.execute(query)}
-
-    def led_by(self, job: str, managers: Collection[str]) -> dict[str, list[str]]:
-        """Anchors of the people whom each of some managers leads, by the manager's anchor."""
-        found: dict[str, list[str]] = {}
+    def led_by(self, job: str, managers: Collection[str]) -> dict[str, int]:
+        """How many people each of some managers leads, by the manager's anchor; who leads nobody is left out."""
+        found: dict[str, int] = {}
         with self._database.reading() as connection:
             for some in _portions(sorted(managers)):
-                query = select(DIRECTORY.c.manager, DIRECTORY.c.anchor).where(
-                    DIRECTORY.c.job == job, DIRECTORY.c.manager.in_(some)
+                query = (
+                    select(DIRECTORY.c.manager, func.count().label("many"))
+                    .where(DIRECTORY.c.job == job, DIRECTORY.c.manager.in_(some))
+                    .group_by(DIRECTORY.c.manager)
                 )
-                for manager, anchor in connection.execute(query):
-                    found.setdefault(manager, []).append(anchor)
+                found |= {row.manager: row.many for row in connection.execute(query)}
         return found
 
     def in_jobs(self, jobs: Collection[str], kind: Kind, anchor: str) -> list[Hit]:

@@ -139,13 +139,13 @@ def facets_of(items: Sequence[Staged], known: Mapping[str, Hit]) -> list[Facet]:
 
 
 def unusual_of(
-    items: Sequence[Staged], led: Mapping[str, Sequence[str]], known: Mapping[str, Hit], cycles: Sequence[Cycle]
+    items: Sequence[Staged], led: Mapping[str, int], known: Mapping[str, Hit], cycles: Sequence[Cycle]
 ) -> list[str]:
-    """What somebody should look at twice, as sentences. ``led``: whom the entries manage; ``cycles``: newest first."""
+    """What somebody should look at twice, in sentences. ``led``: whom each leads, counted; ``cycles``: newest first."""
     said = []
-    leaving = {one.anchor for one in items}
+    leave_too = Counter(hit.manager for one in items if (hit := known.get(one.anchor)) is not None)
     if items and items[0].action in (Action.DISABLE, Action.DELETE):
-        staying = {manager: len(set(people) - leaving) for manager, people in led.items()}
+        staying = {manager: many - leave_too[manager] for manager, many in led.items()}
         managers = {manager: many for manager, many in staying.items() if many}
         if managers:
             some, more = named([known[one].name if one in known else one for one in sorted(managers)], len(managers))

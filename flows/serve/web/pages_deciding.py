@@ -35,7 +35,6 @@ from tasks.pages.held_page import (
 )
 from tasks.pages.sentences import named
 
-_MANY = 2_000
 _DECIDED_SHOWN = 8
 
 
@@ -44,6 +43,8 @@ class Asked:
     """A question with everything that its page needs."""
 
     question: Question
+    questions: list[Question]
+    """All that wait in the job."""
     known: dict[str, Hit]
     cycles: list[Cycle]
 
@@ -123,9 +124,8 @@ def _asked(visit: Visit, job: str, id_: str) -> Asked | None:
     if question is None:
         return None
     anchors, kind = [one.anchor for one in question.items], question.first.kind
-    directory = visit.ledger.directory
-    known = directory.everybody(job, kind) if len(anchors) > _MANY else directory.entries(job, kind, anchors)
-    return Asked(question, known, visit.ledger.cycles(job, limit=30))
+    known = visit.ledger.directory.entries(job, kind, anchors)
+    return Asked(question, questions, known, visit.ledger.cycles(job, limit=30))
 
 
 def _show(
@@ -139,8 +139,8 @@ def _show(
     said: str = "",
     status: int = 200,
 ) -> Response:
-    questions = questions_of(job, undecided(visit.ledger, job, visit.now))
     if asked is None:
+        questions = questions_of(job, undecided(visit.ledger, job, visit.now))
         return visit.page("nothing_waits.html.j2", job=job, questions=questions, said=said, headline=headline_of)
     question, known = asked.question, asked.known
     found = sorted(matching(question.items, text, known), key=lambda one: one.anchor)
@@ -158,7 +158,7 @@ def _show(
         job=job,
         said=said,
         question=question,
-        questions=questions,
+        questions=asked.questions,
         headline=headline_of,
         title=headline_of(question, asked.total),
         names=names,
