@@ -11,7 +11,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from connectors.errors import RetryableError, UnknownOutcomeError, UnreachableError
+from connectors.errors import RetryableError, UnreachableError
 from connectors.ldap import names
 from connectors.ldap.controls import Oid, modify_password, read_entry
 from connectors.ldap.entries import decode_key, encode_key
@@ -47,6 +47,13 @@ class Write:
     """Of a change of members: the group's key; its name is looked up before it is sent."""
     password: bytes | None = field(default=None, repr=False)
     """Of a new entry, where the directory takes passwords by an operation of their own: set after it is made."""
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """Writes that do not depend on each other, on their way at the same time over one connection."""
+
+    writes: tuple[Write, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -171,8 +178,34 @@ class Lines:
 
     # -- writing -------------------------------------------------------------------------------------------------------
 
-    def carry_out(self, write: Write) -> Written:
-        """One write and its answer. Raises: RetryableError where it was not sent, UnknownOutcomeError, FatalError."""
+    def carry_out(self, batch: Batch) -> tuple[Written, ...]:
+        """Writes and their answers, in their order; a fault stands in the answer of each. Raises: FatalError.
+
+        Raises RetryableError where nothing was sent: names could not be looked up.
+        """
+        ready = [self._ready(write) for write in batch.writes]
+        if all(isinstance(one, Written) for one in ready):
+            return tuple(one for one in ready if isinstance(one, Written))
+        with self.connection() as connection:
+            sent = [None if isinstance(one, Written) else connection.send(one[1]) for one in ready]
+            self.requests += sum(one is not None for one in sent)
+            replies = [None if one is None else connection.result(one) for one in sent]
+            return tuple(
+                one
+                if isinstance(one, Written)
+                else self._answered(connection, *one, reply or Reply(Answer(0, fault=Fault.NOT_SENT)))
+                for one, reply in zip(ready, replies, strict=True)
+            )
+
+    def _answered(
+        self, connection: Connection, write: Write, request: Request, unresolved: tuple[str, ...], reply: Reply
+    ) -> Written:
+        if reply.answer.fine and isinstance(request, Add):
+            return self._made(connection, write, request, reply)
+        return Written(reply.answer, unresolved=unresolved)
+
+    def _ready(self, write: Write) -> tuple[Write, Request, tuple[str, ...]] | Written:
+        """A write as it is sent, and keys of nobody; an answer where nothing is to be sent."""
         if write.target:
             addressed = self._addressed(write)
             if isinstance(addressed, Written):
@@ -181,19 +214,7 @@ class Lines:
         request, unresolved = self._resolved(write)
         if request is None:
             return Written(Answer(Code.NO_SUCH_OBJECT), unresolved=unresolved)
-        with self.connection() as connection:
-            self.requests += 1
-            reply = connection.ask(request)
-            answer = reply.answer
-            if answer.fault is Fault.NOT_SENT:
-                raise RetryableError(
-                    f"The connection to {self.address} ended before the request was sent.", retry_after_s=0
-                )
-            if answer.fault is not None:
-                raise UnknownOutcomeError(f"{self.address} ended the connection, or did not answer in time.")
-            if not answer.fine or not isinstance(request, Add):
-                return Written(answer, unresolved=unresolved)
-            return self._made(connection, write, request, reply)
+        return write, request, unresolved
 
     def _made(self, connection: Connection, write: Write, request: Add, reply: Reply) -> Written:
         """The key of a new entry, from its answer or by a look at its name; then its password."""

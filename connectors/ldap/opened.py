@@ -9,7 +9,7 @@ from connectors.ldap import names
 from connectors.ldap.controls import Oid
 from connectors.ldap.entries import decode_key
 from connectors.ldap.facts import Facts
-from connectors.ldap.lines import Lines, Write, Written
+from connectors.ldap.lines import Batch, Lines, Written
 from connectors.ldap.requests import Extended, Scope, Search
 from connectors.ldap.settings import Flavour, GroupEntries, LdapSettings, UserEntries
 
@@ -42,9 +42,9 @@ class Directory:
         """The server, for people."""
         return self.lines.address
 
-    async def send(self, request: Write) -> Written:
+    async def send(self, request: Batch) -> tuple[Written, ...]:
         """See :class:`connectors.kit.Wire`."""
-        answer: Written = await self._blocking.send(request)
+        answer: tuple[Written, ...] = await self._blocking.send(request)
         return answer
 
     async def run(self, work: Callable[..., Any], *args: Any) -> Any:

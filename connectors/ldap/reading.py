@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Any
 
-from connectors.contract import ACTIVE, ADDRESS, Kind, Write
+from connectors.contract import ACTIVE, ADDRESS, Kind
 from connectors.errors import RetryableError, SettingsError
 from connectors.kit import KEY, Asked, Edge, Known, Page
 from connectors.ldap import changes, names
@@ -108,8 +108,8 @@ class Reader:
             return (
                 "It does not show userAccountControl, so nobody knows whether the account is active. Grant the right."
             )
-        for path, attribute in self.decoder.attributes.items():
-            if attribute.required and attribute.write is Write.ALWAYS and row.get(path) is None:
+        for path in self.decoder.attributes:
+            if path.lower() in self.known.facts["mandatory"][self.kind] and row.get(path) is None:
                 return f"It does not show {path}, which every such entry has: the right to read it is missing."
         return ""
 
@@ -258,7 +258,7 @@ def reader_of(directory: Directory, known: Known, kind: Kind, paths: Sequence[st
         attributes=spelled(known.attributes(kind), paths),
         active_directory=facts.is_active_directory,
         switch_by=known.facts["switch_by"],
-        expired_is_inactive=bool(known.facts["expired_is_inactive"]),
+        expired_is_inactive=bool(known.facts["is_source"]),
     )
     return Reader(directory, known, kind, section, decoder, members)
 
@@ -306,7 +306,7 @@ async def pages(directory: Directory, known: Known, asked: Asked) -> AsyncIterat
     finally:
         await directory.run(entered.__exit__, None, None, None)
     nobody = ""
-    if count == 0 and asked.kind is Kind.USER:
+    if count == 0 and asked.kind is Kind.USER and known.facts["is_source"]:  # an app may well begin empty
         where = " and ".join(directory.bases(reader.section))
         nobody = f"No user was found below {where}: the right to read them may be missing, so absence proves nothing."
     yield Page(doubt=nobody, watermark=changes.end(how, mark, seen))

@@ -7,6 +7,7 @@ from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
+from connectors.http_settings import is_loopback
 from connectors.ldap import names
 from connectors.settings import Name, Secret, Settings
 
@@ -186,15 +187,17 @@ class LdapSettings(Settings):
         for address in self.url:
             if self.start_tls and not address.startswith("ldap://") and "${" not in address:
                 raise ValueError("start_tls belongs to addresses that begin with ldap://")
-            if self.auth.simple is not None and not _is_safe(address, start_tls=self.start_tls):
+            if "${" not in address and not self.keeps_secrets(address):
                 raise ValueError(
                     f"{address} would send the password unencrypted: use ldaps://, or ldap:// with start_tls: true"
                 )
         return self
 
-
-def _is_safe(address: str, *, start_tls: bool) -> bool:
-    return start_tls or "${" in address or address.startswith(("ldaps://", "ldapi://"))
+    def keeps_secrets(self, address: str) -> bool:
+        """Whether no password goes over a network unencrypted; this machine's own addresses are no network."""
+        if self.auth.simple is None or self.start_tls or address.startswith(("ldaps://", "ldapi://")):
+            return True
+        return is_loopback(urlsplit(address).hostname or "")
 
 
 class DirectorySettings(LdapSettings):

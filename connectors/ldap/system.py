@@ -24,8 +24,10 @@ from connectors.ldap.settings import (
     SwitchedBy,
     TargetSettings,
 )
-from connectors.ldap.writing import NEEDS_ROW, steps, verdict
+from connectors.ldap.writing import NEEDS_ROW, pack, steps, unpack, verdict
 
+_PACK = 32
+"""Writes on their way over one connection at the same time."""
 _FILTERS = {
     (True, Kind.USER): "(&(objectCategory=person)(objectClass=user))",
     (True, Kind.GROUP): "(objectClass=group)",
@@ -68,11 +70,12 @@ def _traits(directory: Directory, settings: LdapSettings) -> Known:
     rdn = _rdn(facts, target)
     by = _switched_by(facts, target, definitions)
     member = settings.groups.members.attribute if settings.groups is not None else "member"
+    must = {kind: _mandatory(facts, kind, classes) for kind in Kind}
     users, groups = (
         attributes_of(
             kind,
             definitions,
-            required=_required(facts, kind, classes, rdn[kind]),
+            required=must[kind] | {rdn[kind].lower()},
             rdn=rdn[kind],
             active_directory=facts.is_active_directory,
             member=member,
@@ -86,13 +89,14 @@ def _traits(directory: Directory, settings: LdapSettings) -> Known:
         groups=groups,
         switch=Switch.steps() if by is not SwitchedBy.NONE else None,
         families=_families(facts, settings),
-        limits=Limits(find=200, fetch=500, page=settings.limits.page, settles_in_s=2.0),
+        limits=Limits(find=200, fetch=500, page=settings.limits.page, pack=_PACK, settles_in_s=2.0),
         signed_in=_signed_in(directory, facts) if target is not None else None,
         settings=settings,
         facts={
             "directory": facts,
             "switch_by": by,
-            "expired_is_inactive": target is None,
+            "is_source": target is None,
+            "mandatory": must,
             "changes": facts.best_changes(settings.changes),
             "filters": {kind: _FILTERS[facts.is_active_directory, kind] for kind in Kind},
             "rdn": rdn,
@@ -128,11 +132,12 @@ def _rdn(facts: Facts, target: TargetSettings | None) -> dict[Kind, str]:
     return {Kind.USER: users or ("cn" if facts.is_active_directory else "uid"), Kind.GROUP: groups or "cn"}
 
 
-def _required(facts: Facts, kind: Kind, classes: list[str], rdn: str) -> frozenset[str]:
+def _mandatory(facts: Facts, kind: Kind, classes: list[str]) -> frozenset[str]:
+    """Attributes in lower case without which no such entry can be; one that does not show them is hidden in part."""
     if facts.is_active_directory:
         return frozenset({"cn", "samaccountname"})
     first = "inetOrgPerson" if kind is Kind.USER else "groupOfNames"
-    return mandatory([first], classes) - {"member", "userpassword"} | {rdn.lower()}
+    return mandatory([first], classes) - {"member", "userpassword"}
 
 
 def _switched_by(facts: Facts, target: TargetSettings | None, definitions: list[str]) -> SwitchedBy:
@@ -251,7 +256,14 @@ def source_system(name: str, settings: type[LdapSettings], open_: Any) -> System
 def target_system(name: str, settings: type[TargetSettings], open_: Any) -> System:
     """A directory that is kept in step."""
     return replace(
-        source_system(name, settings, open_), look=look, steps=steps, verdict=verdict, needs_row=NEEDS_ROW, in_flight=8
+        source_system(name, settings, open_),
+        look=look,
+        steps=steps,
+        verdict=verdict,
+        pack=pack,
+        unpack=unpack,
+        needs_row=NEEDS_ROW,
+        in_flight=4,
     )
 
 

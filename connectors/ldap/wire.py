@@ -234,6 +234,10 @@ def connect(settings: LdapSettings, address: str, *, folder: Path) -> Connection
     """A connection to one address: encrypted, then signed in. Raises: FatalError."""
     ldap = library()
     url = reveal(address, folder=folder)
+    if not settings.keeps_secrets(url):
+        raise SettingsError(
+            f"{url} would send the password unencrypted, so nothing was sent: use ldaps://, or start_tls: true."
+        )
     try:
         handle = ldap.initialize(url)
         _configure(ldap, handle, settings, url, folder)

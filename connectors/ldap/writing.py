@@ -28,7 +28,7 @@ from connectors.ldap import names, values
 from connectors.ldap.controls import Control, Oid, assert_equal, permissive_modify, post_read
 from connectors.ldap.entries import encode_value
 from connectors.ldap.facts import Facts
-from connectors.ldap.lines import ByKey, Write, Written
+from connectors.ldap.lines import Batch, ByKey, Write, Written
 from connectors.ldap.requests import Add, Delete, Modify, Op, Rename
 from connectors.ldap.results import Code, Doing, Win32, error_of
 from connectors.ldap.schema import PARENT, spelled
@@ -51,6 +51,8 @@ _GROUP_TYPES = {
 }
 _LOCKED_FOR_GOOD = b"000001010000Z"
 _SYMBOLS = "!#$%&()*+,-./:;=?@[]^_{|}~"
+_LANE = "writes"
+"""All writes of one server may be on their way over one connection at the same time."""
 NEEDS_ROW = frozenset({Action.UPDATE, Action.ENABLE, Action.DISABLE, Action.DELETE, Action.MOVE, Action.RENAME})
 
 
@@ -109,13 +111,17 @@ def steps(known: Known, change: Change, held: Held | None) -> Sequence[Step] | D
             case Action.CREATE:
                 return _create(at)
             case Action.DELETE:
-                return [Step(Write(Delete(_name(at, held), at.guard)), frozenset({ENTRY}))]
+                return [_step(Write(Delete(_name(at, held), at.guard)), frozenset({ENTRY}))]
             case Action.ADD_MEMBERS | Action.REMOVE_MEMBERS:
                 return _members(at)
             case _:
                 return _update(at, held)
     except ValueError as error:
         return Refused(ErrorCode.UNPROCESSABLE_ENTITY, text=str(error))
+
+
+def _step(write: Write, does: frozenset[str], effect: Effect = Effect.REPEATABLE, *, serial: str | None = None) -> Step:
+    return Step(write, does, effect, serial=serial, lane=_LANE)
 
 
 def protected(row: Mapping[str, Any]) -> str:
@@ -170,7 +176,7 @@ def _create(at: _At) -> Sequence[Step] | Refused:
         references["member"] = [ByKey(key) for key in change.members]
     controls = (post_read(at.facts.user_key),) if at.facts.has(Oid.POST_READ) else ()
     write = Write(Add(dn, attributes, controls), references, key_attribute=at.facts.user_key, password=password)
-    return [Step(write, frozenset({ENTRY}), Effect.ONCE)]
+    return [_step(write, frozenset({ENTRY}), Effect.ONCE)]
 
 
 def _split(listed: Sequence[Any]) -> tuple[list[bytes], list[ByKey]]:
@@ -263,7 +269,7 @@ def _update(at: _At, held: Held | None) -> Sequence[Step] | Done | Refused:
     found = []
     if changes:
         write = Write(Modify(name, changes, at.guard), references)
-        found.append(Step(write, frozenset(paths)))
+        found.append(_step(write, frozenset(paths)))
     moved = _move(at, held, name, rdn_path, parent_path)
     if isinstance(moved, Refused):
         return moved
@@ -346,7 +352,7 @@ def _move(at: _At, held: Held | None, name: str, rdn_path: str | None, parent_pa
         return refusal
     does = frozenset(path for path in (rdn_path, parent_path) if path is not None) or frozenset({ENTRY})
     # Not guarded by an assertion: OpenLDAP answers that it is false for every new name.
-    return [Step(Write(Rename(name, rdn, target)), does)]
+    return [_step(Write(Rename(name, rdn, target)), does)]
 
 
 def _leavers(at: _At, parent: str, wanted: Any) -> Any:
@@ -377,7 +383,22 @@ def _members(at: _At) -> Sequence[Step]:
     keys = [ByKey(key) for key in change.members]
     controls = (permissive_modify(),) if at.facts.has(Oid.PERMISSIVE_MODIFY) else ()
     write = Write(Modify("", [(op, attribute, ())], (*at.guard, *controls)), {0: keys}, target=change.target_id)
-    return [Step(write, frozenset({MEMBERS}), serial=change.target_id)]
+    return [_step(write, frozenset({MEMBERS}), serial=change.target_id)]
+
+
+# Batches
+
+
+def pack(known: Known, made: Sequence[Step]) -> Batch:
+    """See :class:`connectors.kit.System`."""
+    del known
+    return Batch(tuple(one.request for one in made))
+
+
+def unpack(known: Known, made: Sequence[Step], answer: tuple[Written, ...]) -> Sequence[Written]:
+    """See :class:`connectors.kit.System`."""
+    del known, made
+    return answer
 
 
 # Answers
@@ -399,6 +420,8 @@ def verdict(known: Known, step: Step, answer: Written) -> Verdict:
     """See :class:`connectors.kit.System`."""
     del known
     doing = doing_of(step.request)
+    if answer.answer.fault is not None:
+        return _failed(answer, doing)
     if answer.protected:
         return Refused(ErrorCode.NOT_PERMITTED, text=answer.protected)
     if doing is Doing.MEMBERS:

@@ -32,8 +32,11 @@ def test_every_example_loads(file: Path) -> None:
 def test_the_examples_are_all_there() -> None:
     """A glob that finds nothing would pass every other test."""
     assert [file.stem for file in FILES] == [
+        "ad-to-scim",
         "entra-to-scim",
+        "hr-to-ad",
         "hr-to-entra",
+        "hr-to-openldap",
         "hr-to-scim",
         "scim-to-scim",
         "sql-to-scim",
