@@ -9,6 +9,7 @@ from typing import Any
 
 from connectors import registry
 from connectors.contract import ACTIVE, STATE, Action, Change, Kind, Outcome, Pace, Source, Target, Wanted
+from connectors.ldap import names
 from tests.servers.directories import Directory
 
 NUMBERS = itertools.count(1)
@@ -30,6 +31,11 @@ class Place:
     @property
     def is_ad(self) -> bool:
         return self.directory.kind == "samba"
+
+    @property
+    def tag(self) -> str:
+        """Something that is in no other test's names."""
+        return names.split(self.unit)[0].partition("=")[2]
 
     @property
     def people(self) -> str:
@@ -105,7 +111,7 @@ class Place:
             "employeeNumber": str(number),
         }
         found[ACTIVE] = True
-        login = f"u{number}{self.unit[2:9].lower().replace(',', '')}"
+        login = f"u{number}-{self.tag}"
         found |= {"sAMAccountName": login} if self.is_ad else {"uid": login}
         return found | more
 
