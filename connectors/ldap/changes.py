@@ -163,7 +163,10 @@ def _since(before: UsnMark, now: UsnMark) -> str:
 def _watch(directory: Directory, before: UsnMark, now: UsnMark) -> _Watched:
     """Raises: Reread where the domain cannot be watched, or a container changed."""
     root = directory.lines.facts().contexts[0]
-    condition = names.all_of([_WATCHED_CLASSES, _since(before, now)])
+    own = [
+        one.filter for one in (directory.settings.users, directory.settings.groups) if one is not None and one.filter
+    ]
+    condition = names.all_of([names.any_of([_WATCHED_CLASSES, *own]), _since(before, now)])
     changed: set[str] = set()
     for dn, held in _all_keys(directory, root, condition, ("objectClass", "uSNCreated")):
         classes = {one.decode().lower() for one in held.get("objectclass", [])}
@@ -236,7 +239,7 @@ def _primary_groups(directory: Directory, reader: "Reader", found: list[Page]) -
 
 
 def _context_number(directory: Directory) -> str:
-    for context in directory.lines.facts().contexts:
+    for context in directory.lines.contexts():
         reply = directory.lines.ask(Search(context, attributes=("contextCSN",), scope=Scope.BASE))
         for _, held in reply.entries:
             for stamps in held.values():

@@ -306,7 +306,7 @@ class Lines:
         for start in range(0, len(asked), _LOOKED_UP_AT_ONCE):
             some = asked[start : start + _LOOKED_UP_AT_ONCE]
             wanted = names.any_of(names.equals(facts.user_key, encode_key(facts.user_key, key)) for key in some)
-            for base in self.bases():
+            for base in self.contexts():
                 reply = self.ask(Search(base, wanted, (facts.user_key,)))
                 for dn, held in reply.entries:
                     key = decode_key(facts.user_key, next(iter(held.values()), []))
@@ -315,13 +315,13 @@ class Lines:
         self._names.update(found)
         return found
 
-    def bases(self) -> tuple[str, ...]:
-        """Where entries that others refer to may lie: the server's main context, or those of the job."""
+    def contexts(self) -> tuple[str, ...]:
+        """The server's contexts that the job's bases lie in; entries that others refer to may lie anywhere in them."""
         facts = self.facts()
-        if facts.contexts:
-            return facts.contexts[:1]
         groups = self._settings.groups.base if self._settings.groups is not None else ()
-        return tuple(dict.fromkeys((*self._settings.users.base, *groups)))
+        bases = tuple(dict.fromkeys((*self._settings.users.base, *groups)))
+        found = tuple(one for one in facts.contexts if any(names.lies_below(base, one) for base in bases))
+        return found or facts.contexts[:1] or bases
 
     def name_of(self, key: str) -> str | None:
         """The name that an entry was last seen with."""

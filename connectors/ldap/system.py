@@ -28,6 +28,8 @@ from connectors.ldap.writing import NEEDS_ROW, pack, steps, unpack, verdict
 
 _PACK = 32
 """Writes on their way over one connection at the same time."""
+_PACK_AD = 8
+"""Domain controllers work on one request of a connection at a time, so that more connections help more."""
 _FILTERS = {
     (True, Kind.USER): "(&(objectCategory=person)(objectClass=user))",
     (True, Kind.GROUP): "(objectClass=group)",
@@ -65,6 +67,7 @@ async def traits(directory: Directory, settings: LdapSettings) -> Known:
 
 def _traits(directory: Directory, settings: LdapSettings) -> Known:
     facts = directory.lines.facts()
+    _check_keys(facts, settings)
     definitions, classes = _schema(directory, facts)
     target = settings if isinstance(settings, TargetSettings) else None
     rdn = _rdn(facts, target)
@@ -89,7 +92,13 @@ def _traits(directory: Directory, settings: LdapSettings) -> Known:
         groups=groups,
         switch=Switch.steps() if by is not SwitchedBy.NONE else None,
         families=_families(facts, settings),
-        limits=Limits(find=200, fetch=500, page=settings.limits.page, pack=_PACK, settles_in_s=2.0),
+        limits=Limits(
+            find=200,
+            fetch=500,
+            page=settings.limits.page,
+            pack=_PACK_AD if facts.is_active_directory else _PACK,
+            settles_in_s=2.0,
+        ),
         signed_in=_signed_in(directory, facts) if target is not None else None,
         settings=settings,
         facts={
@@ -105,6 +114,18 @@ def _traits(directory: Directory, settings: LdapSettings) -> Known:
             "placeholder": _placeholder(facts, settings),
         },
     )
+
+
+def _check_keys(facts: Facts, settings: LdapSettings) -> None:
+    """Raises: SettingsError where entries would be known by one key and written by another."""
+    sections = [settings.users, *([settings.groups] if settings.groups is not None else [])]
+    chosen = next((one.key for one in sections if one.key is not None), None)
+    if chosen is None or chosen.lower() == facts.user_key.lower():
+        return
+    if facts.is_active_directory or isinstance(settings, TargetSettings):
+        raise SettingsError(
+            f"The key is {facts.user_key} here, because entries are written and referred to by it: leave out key."
+        )
 
 
 def _schema(directory: Directory, facts: Facts) -> tuple[list[str], list[str]]:
