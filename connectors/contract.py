@@ -117,6 +117,8 @@ class Snapshot:
     cannot be used. Columns as the frame of the kind; keys may repeat. They can show that somebody has left, and nothing
     else. Of the copies of a row, those that say so themselves are left out unless all do.
     """
+    remarks: tuple[str, ...] = ()
+    """What the connector has put right by itself, one sentence each: copies of a row that count once."""
     disabled: frozenset[str] = frozenset()
     """Keys of users that the source itself marks as disabled or soft-deleted."""
     assignments: pd.DataFrame | None = None

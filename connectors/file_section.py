@@ -1,10 +1,11 @@
 """Which file holds rows, and how it is written: settings alone, so that a job file is checked without reading files."""
 
+import re
 from enum import StrEnum
 from pathlib import PurePosixPath
 from typing import Annotated, Self
 
-from pydantic import AfterValidator, BeforeValidator, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
 from connectors.settings import Name, Settings
 
@@ -16,6 +17,7 @@ class Format(StrEnum):
     TSV = "tsv"
     JSON_LINES = "jsonl"
     PARQUET = "parquet"
+    EXCEL = "xlsx"
 
 
 _ENDINGS = {
@@ -25,6 +27,11 @@ _ENDINGS = {
     ".jsonl": Format.JSON_LINES,
     ".ndjson": Format.JSON_LINES,
     ".parquet": Format.PARQUET,
+    ".xlsx": Format.EXCEL,
+    ".xlsm": Format.EXCEL,
+    ".xlsb": Format.EXCEL,
+    ".xls": Format.EXCEL,
+    ".ods": Format.EXCEL,
 }
 
 
@@ -47,17 +54,33 @@ def _known_encoding(name: str) -> str:
     return name
 
 
+def _pattern(text: str) -> str:
+    try:
+        re.compile(text)
+    except re.error as error:
+        raise ValueError(f"{text!r} is not a regular expression: {error}") from None
+    return text
+
+
 class FileSection(Settings):
     """Which file, and what is in it."""
 
     path: Name
     """File name, from the job file's folder on, or an address like ``s3://bucket/people.csv``; may hold references."""
     format: Format | None = None
-    """csv, tsv, jsonl or parquet; left out, the ending of the name says it. Each text format may be gzipped."""
+    """csv, tsv, jsonl, parquet or xlsx (any workbook: xlsx, xlsb, xls, ods; needs the extra ``excel``); left out, the
+    ending of the name says it. Each text format may be gzipped."""
     delimiter: Annotated[str, BeforeValidator(_delimiter), AfterValidator(_one_character)] | None = None
-    """What separates cells; left out, a comma, or in TSV a tab."""
+    """What separates cells; left out, it is recognised: a comma, a semicolon, a tab or a bar."""
     encoding: Annotated[str, AfterValidator(_known_encoding)] | None = None
     """Encoding of a text file; left out, UTF-8, or what the byte order mark says."""
+    header: Annotated[int, Field(ge=1, le=1_000, strict=True)] = 1
+    """Line or row that names the columns, where a title stands above it; of CSV, TSV and workbooks."""
+    sheet: Name | None = None
+    """Sheet of a workbook; left out, the only one that is not hidden."""
+    skip: tuple[Annotated[str, AfterValidator(_pattern)], ...] = ()
+    """Patterns of rows that are nobody's, like ``^Total``: a row is left out when its first cell that is not empty, or
+    in JSON Lines the line, contains one of them. Of every format but Parquet."""
 
     @model_validator(mode="after")
     def _format_is_known(self) -> Self:
@@ -73,4 +96,4 @@ def format_of_name(path: str) -> Format | None:
 
 
 def unknown_format(label: str) -> str:
-    return f"the name {label} does not tell the format: add format: csv, tsv, jsonl or parquet"
+    return f"the name {label} does not tell the format: add format: csv, tsv, jsonl, parquet or xlsx"

@@ -8,7 +8,7 @@ decide which of them can be used and say why the others cannot. A row is left ou
 import base64
 import difflib
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, date, datetime, time
 from decimal import Decimal
 from enum import IntEnum
@@ -21,15 +21,14 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from pydantic import BeforeValidator, Field
 
+from connectors.cells import TEXT as TEXT
+from connectors.cells import UNREADABLE_CELL, is_error, spoilt_keys, tidy, unusable
 from connectors.contract import Kind, Unreadable
 from connectors.errors import SettingsError
 from connectors.settings import Name as Name
 from connectors.settings import Settings
 
 Mask = npt.NDArray[np.bool_]
-
-TEXT = pd.StringDtype("pyarrow", na_value=np.nan)
-"""The dtype of text columns; the same as ``str``."""
 
 ENABLED_WORDS = frozenset({"true", "1", "yes", "y", "active", "enabled"})
 DISABLED_WORDS = frozenset({"false", "0", "no", "n", "inactive", "disabled"})
@@ -66,6 +65,9 @@ class EntrySection(Settings):
     """Column that identifies an entry for ever."""
     keep_empty: Annotated[bool, Field(strict=True)] = False
     """Whether an empty cell is empty text; otherwise it is null."""
+    verbatim: Annotated[bool, Field(strict=True)] = False
+    """Whether cells are taken exactly as they stand. Otherwise blanks and zero bytes around a value and characters that
+    show nothing are dropped, and letters are composed (NFC), so that values that look the same are the same."""
 
     @property
     def required(self) -> tuple[str, ...]:
@@ -92,6 +94,8 @@ class EdgeSection(Settings):
     """Column with the key of the group."""
     member: Name
     """Column with the key of the user, or of the group inside the group."""
+    verbatim: Annotated[bool, Field(strict=True)] = False
+    """Whether keys are taken exactly as they stand, as in the entries' own section."""
 
     @property
     def required(self) -> tuple[str, ...]:
@@ -268,6 +272,10 @@ class Rows:
     bad: list[BadRow] = field(default_factory=list)
     incomplete: list[str] = field(default_factory=list)
     """Why a row that is not here may exist all the same."""
+    are_blank: Callable[[Sequence[int]], Sequence[bool]] = lambda rows: [True] * len(rows)
+    """Whether rows without a value in any column that was read, given by their numbers, hold nothing else either."""
+    layout: str = ""
+    """What was recognised although nobody said it: ``separated by semicolons``."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -278,6 +286,12 @@ class Checked:
     unreadable: tuple[Unreadable, ...]
     incomplete: tuple[str, ...]
     disabled: frozenset[str] = frozenset()
+    set_aside: pd.DataFrame | None = None
+    """Rows that cannot be used but may show that somebody has left, as ``Snapshot.set_aside``."""
+    remarks: tuple[str, ...] = ()
+    """What was put right by itself, one sentence each."""
+    layout: str = ""
+    """As ``Rows.layout``."""
 
 
 class _State(IntEnum):
@@ -289,40 +303,146 @@ class _State(IntEnum):
 def check_entries(rows: Rows, section: EntrySection, kind: Kind, *, wanted: Iterable[str], where: str) -> Checked:
     """Entries by key. ``wanted`` are the columns of the frame, in this order, as far as they exist.
 
-    Raises: SettingsError when the key column holds lists.
+    Rows that hold nothing are nobody. Copies of a row that are alike in everything that is read count once. Whoever all
+    rows of a key call disabled is disabled, whatever else these rows hold. Raises: SettingsError when the key column
+    holds lists.
     """
-    frame = rows.frame
+    frame = _tidied(rows.frame, section)
+    blank = _blank(rows, frame)
     keys = _key_texts(frame[section.key], section.key, where)
     missing = _missing(keys)
-    copies = _copies(keys)
-    reasons: dict[int, tuple[str | None, str]] = {}
     enabled = section.enabled if isinstance(section, PersonSection) else None
     states = _states(frame, enabled)
+    reasons: dict[int, tuple[str | None, str]] = {}
     if enabled is not None:
         for number in np.flatnonzero(states == _State.UNKNOWN).tolist():
             reasons[number] = (keys[number].as_py(), _unknown_state(enabled.column, frame[enabled.column].iloc[number]))
+    unsound = _unsound(frame)
+    for number, why in unsound.reasons.items():
+        reasons.setdefault(number, (keys[number].as_py(), why))
+    spare = _copies_that_are_alike(frame, keys, missing | blank)
+    copies = _copies(keys, leave_out=spare | missing | blank)
     for number in np.flatnonzero(copies > 1).tolist():
-        reason = f"{copies[number]} rows have this {section.key}; none is used, for nobody can say which is right."
+        reason = (
+            f"{copies[number]} rows have this {section.key} and differ; none is used: nobody can say which is right."
+        )
         reasons[number] = (keys[number].as_py(), reason)
     # Last, for rows without a key are not each other's copies.
+    for mask, why in spoilt_keys(keys):
+        for number in np.flatnonzero(mask).tolist():
+            reasons[number] = (None, f"Its {section.key} {why}.")
     for number in np.flatnonzero(missing).tolist():
         reasons[number] = (None, f"The row has no {section.key}, so nobody knows whose it is.")
+    for number in unsound.rows_of(section.key):
+        reasons[number] = (None, unsound.reasons[number])
+    for number in np.flatnonzero(blank | spare).tolist():
+        reasons.pop(number, None)
     unreadable, lost = _unreadable(rows, kind, reasons)
 
-    disabled = states == _State.DISABLED
-    if reasons:
-        good = np.ones(len(frame), dtype=bool)
-        good[list(reasons)] = False
-        frame, keys, disabled = frame[good], keys.filter(pa.array(good)), disabled[good]
+    owned = ~blank & ~spare & ~missing
+    owned[[number for number, (key, _) in reasons.items() if key is None]] = False
+    active = pa.array(owned & (states != _State.DISABLED))
+    disabled = frozenset(keys.filter(pa.array(owned & (states == _State.DISABLED))).to_pylist())
+    if (copies > 1).any():
+        disabled -= frozenset(keys.filter(active).to_pylist())
     columns = [name for name in dict.fromkeys(wanted) if name in frame]
-    frame = frame[columns]
-    frame.index = pd.Index(text_series(keys, keep_empty=True), name="key", copy=False)
+    aside = np.array([n for n, (key, _) in reasons.items() if key is not None and active[n].as_py()], dtype=np.int64)
+    set_aside = _by_key(unsound.masked(frame)[columns].iloc[aside], keys.take(pa.array(aside))) if len(aside) else None
+    good = ~blank & ~spare
+    good[list(reasons)] = False
     return Checked(
-        frame=frame,
+        frame=_by_key(frame[columns], keys)
+        if good.all()
+        else _by_key(frame.loc[good, columns], keys.filter(pa.array(good))),
         unreadable=unreadable,
         incomplete=(*rows.incomplete, *_lost_rows(where, lost)),
-        disabled=frozenset(keys.filter(pa.array(disabled)).to_pylist()),
+        disabled=disabled,
+        set_aside=set_aside,
+        remarks=_alike_remark(rows, spare, where),
+        layout=rows.layout,
     )
+
+
+def _tidied(frame: pd.DataFrame, section: EntrySection | EdgeSection) -> pd.DataFrame:
+    if section.verbatim:
+        return frame
+    keep_empty = isinstance(section, EntrySection) and section.keep_empty
+    return frame_of({str(name): tidy(column, keep_empty=keep_empty) for name, column in frame.items()}, rows=len(frame))
+
+
+def _by_key(frame: pd.DataFrame, keys: pa.Array) -> pd.DataFrame:
+    return frame.set_axis(pd.Index(text_series(keys, keep_empty=True), name="key", copy=False))
+
+
+def _blank(rows: Rows, frame: pd.DataFrame) -> Mask:
+    """Rows that hold nothing at all: nobody."""
+    blank = np.ones(len(frame), dtype=bool)
+    for name in frame.columns:
+        column = frame[name]
+        if not blank.any():
+            return blank
+        empty = column.isna().to_numpy(dtype=bool)
+        if isinstance(column.dtype, pd.StringDtype) and not empty.all():
+            empty = empty | (column == "").to_numpy(dtype=bool, na_value=False)
+        blank &= empty
+    numbers = np.flatnonzero(blank)
+    if len(numbers):
+        blank[numbers] = np.asarray(rows.are_blank(numbers.tolist()), dtype=bool)
+    return blank
+
+
+@dataclass(slots=True)
+class _Unsound:
+    """Cells that hold no value."""
+
+    reasons: dict[int, str] = field(default_factory=dict)
+    """The first reason of each row."""
+    cells: dict[str, Mask] = field(default_factory=dict)
+    """By column."""
+
+    def rows_of(self, column: str) -> list[int]:
+        return np.flatnonzero(self.cells[column]).tolist() if column in self.cells else []
+
+    def masked(self, frame: pd.DataFrame) -> pd.DataFrame:
+        """The frame with a mark that no filter can be judged by in place of these cells."""
+        texts = {name: mask for name, mask in self.cells.items() if isinstance(frame[name].dtype, pd.StringDtype)}
+        return frame.assign(**{name: frame[name].mask(mask, UNREADABLE_CELL) for name, mask in texts.items()})
+
+
+def _unsound(frame: pd.DataFrame) -> _Unsound:
+    found = _Unsound()
+    for name, column in frame.items():
+        for mask, why in unusable(column):
+            found.cells[str(name)] = found.cells.get(str(name), np.zeros(len(frame), dtype=bool)) | mask
+            for number in np.flatnonzero(mask).tolist():
+                found.reasons.setdefault(number, f"Its {name} {why}.")
+    return found
+
+
+def _copies_that_are_alike(frame: pd.DataFrame, keys: pa.Array, without: Mask) -> Mask:
+    """Rows that are there before, alike in every column that is read."""
+    spare = np.zeros(len(frame), dtype=bool)
+    at = np.flatnonzero(_copies(keys, leave_out=without) > 1)
+    if len(at):
+        some = frame.iloc[at]
+        plain = {n: some[name].map(repr) if some[name].dtype == object else some[name] for n, name in enumerate(some)}
+        spare[at] = pd.DataFrame(plain).duplicated().to_numpy(dtype=bool)
+    return spare
+
+
+def _alike_remark(rows: Rows, spare: Mask, where: str) -> tuple[str, ...]:
+    numbers = np.flatnonzero(spare)
+    if not len(numbers):
+        return ()
+    count = "One row" if len(numbers) == 1 else f"{len(numbers):,} rows"
+    verb = "is a copy" if len(numbers) == 1 else "are copies"
+    return (f"{count} of {where} {verb} of another one and counted once (first: {rows.places([int(numbers[0])])[0]}).",)
+
+
+def aside_of(parts: Sequence[Checked]) -> dict[Kind, pd.DataFrame]:
+    """Rows set aside of users and groups, given in this order, as ``Snapshot.set_aside``."""
+    kinds = zip((Kind.USER, Kind.GROUP), parts, strict=False)
+    return {kind: part.set_aside for kind, part in kinds if part.set_aside is not None}
 
 
 def all_keys(column: "pd.Series[Any]", name: str, where: str) -> pd.Index | None:
@@ -331,7 +451,7 @@ def all_keys(column: "pd.Series[Any]", name: str, where: str) -> pd.Index | None
     Raises: SettingsError when the column holds lists.
     """
     keys = _key_texts(column, name, where)
-    if _missing(keys).any() or (_copies(keys) > 1).any():
+    if _missing(keys).any() or (_copies(keys) > 1).any() or any(mask.any() for mask, _ in spoilt_keys(keys)):
         return None
     index: pd.Index = pd.Index(text_series(keys, keep_empty=True), name="key", copy=False)
     return index
@@ -342,14 +462,28 @@ def check_edges(rows: Rows, section: EdgeSection, *, where: str) -> Checked:
 
     Raises: SettingsError when a column holds lists.
     """
-    groups = _key_texts(rows.frame[section.group], section.group, where)
-    members = _key_texts(rows.frame[section.member], section.member, where)
+    frame = _tidied(rows.frame, section)
+    blank = _blank(rows, frame)
+    if blank.any():
+        kept = np.flatnonzero(~blank)
+        places = rows.places
+        rows = replace(rows, places=lambda numbers: places(kept[list(numbers)].tolist()))
+        frame = frame.loc[~blank].reset_index(drop=True)
+    groups = _key_texts(frame[section.group], section.group, where)
+    members = _key_texts(frame[section.member], section.member, where)
     without_group, without_member = _missing(groups), _missing(members)
     reasons: dict[int, tuple[str | None, str]] = {}
+    for column, keys, without in ((section.group, groups, without_group), (section.member, members, without_member)):
+        for mask, why in (*spoilt_keys(keys), *unusable(frame[column])):
+            without |= mask
+            for number in np.flatnonzero(mask).tolist():
+                reasons[number] = (None, f"Its {column} {why}.")
     for number in np.flatnonzero(without_member).tolist():
-        reasons[number] = (None, f"The row has no {section.member}, so nobody knows who belongs to the group.")
+        missing = (None, f"The row has no {section.member}, so nobody knows who belongs to the group.")
+        reasons.setdefault(number, missing)
     for number in np.flatnonzero(without_group).tolist():
-        reasons[number] = (None, f"The row has no {section.group}, so nobody knows which group it is about.")
+        missing = (None, f"The row has no {section.group}, so nobody knows which group it is about.")
+        reasons.setdefault(number, missing)
     unreadable, lost = _unreadable(rows, Kind.GROUP, reasons)
 
     group_codes, member_codes = _codes(groups), _codes(members)
@@ -361,7 +495,8 @@ def check_edges(rows: Rows, section: EdgeSection, *, where: str) -> Checked:
         {"group": text_series(groups, keep_empty=True), "member": text_series(members, keep_empty=True)},
         rows=len(groups),
     )
-    return Checked(frame=frame, unreadable=unreadable, incomplete=(*rows.incomplete, *_lost_rows(where, lost)))
+    incomplete = (*rows.incomplete, *_lost_rows(where, lost))
+    return Checked(frame=frame, unreadable=unreadable, incomplete=incomplete, layout=rows.layout)
 
 
 def _key_texts(column: "pd.Series[Any]", name: str, where: str) -> pa.Array:
@@ -381,10 +516,14 @@ def _codes(keys: pa.Array) -> npt.NDArray[np.int64]:
     return np.asarray(indices) + 1
 
 
-def _copies(keys: pa.Array) -> npt.NDArray[np.int64]:
-    """For each row how many rows have its key; rows without one count as having the same."""
+def _copies(keys: pa.Array, *, leave_out: Mask | None = None) -> npt.NDArray[np.int64]:
+    """For each row how many rows have its key; rows without one count as having the same. 0 for those left out."""
     codes = _codes(keys)
-    copies: npt.NDArray[np.int64] = np.bincount(codes, minlength=1)[codes]
+    if leave_out is None or not leave_out.any():
+        copies: npt.NDArray[np.int64] = np.bincount(codes, minlength=1)[codes]
+        return copies
+    copies = np.bincount(codes[~leave_out], minlength=int(codes.max(initial=0)) + 1)[codes]
+    copies[leave_out] = 0
     return copies
 
 
@@ -404,6 +543,8 @@ def _states(frame: pd.DataFrame, enabled: Enabled | None) -> npt.NDArray[np.int8
 
 
 def _state_of(word: str, active: set[str]) -> _State:
+    if is_error(word.upper()):
+        return _State.UNKNOWN
     if active:
         return _State.ENABLED if word in active else _State.DISABLED if word else _State.UNKNOWN
     if word in ENABLED_WORDS:
@@ -438,4 +579,7 @@ def _lost_rows(where: str, places: Sequence[str]) -> tuple[str, ...]:
     if not places:
         return ()
     count = "One row" if len(places) == 1 else f"{len(places):,} rows"
-    return (f"{count} of {where} could not be attributed to anybody (first: {places[0]}).",)
+    return (
+        f"{count} of {where} could not be attributed to anybody (first: {places[0]}). Correct the export; if such rows "
+        "are nobody's, like a line of totals, name them in skip.",
+    )

@@ -11,6 +11,7 @@ from decimal import Decimal
 from enum import StrEnum
 from types import MappingProxyType
 
+from connectors.cells import UNREADABLE_CELL, is_error
 from tasks.expressions import EvaluationError
 from tasks.expressions.date_formats import Styles, read_exact
 from tasks.expressions.moments import readings_of
@@ -30,6 +31,7 @@ class CellKind(StrEnum):
     DATE = "date (2027-12-31, 31.12.2027, 12/31/2027)"
     UNSURE_DATE = "date that can be read in several ways (05/12/2027, 31.12.27)"
     WORD = "yes or no (true, no, WAHR)"
+    NO_VALUE = "no value (a spreadsheet's #N/A, a cell that could not be read)"
     TEXT = "other text"
 
 
@@ -64,8 +66,10 @@ _FALSE, _COMPARED, _EACH = Ruling.FALSE, Ruling.COMPARED, Ruling.EACH_WAY
 
 VERDICTS: Mapping[Question, Mapping[CellKind, Ruling]] = MappingProxyType(
     {
-        Question.PRESENCE: MappingProxyType(dict.fromkeys(CellKind, _COMPARED)),
-        Question.TEXT: MappingProxyType({**dict.fromkeys(CellKind, _COMPARED), CellKind.NOTHING: _FALSE}),
+        Question.PRESENCE: MappingProxyType({**dict.fromkeys(CellKind, _COMPARED), CellKind.NO_VALUE: Ruling.HELD}),
+        Question.TEXT: MappingProxyType(
+            {**dict.fromkeys(CellKind, _COMPARED), CellKind.NOTHING: _FALSE, CellKind.NO_VALUE: Ruling.HELD}
+        ),
         Question.TRUTH: _row(NOTHING=_FALSE, BIT=_COMPARED, WORD=_COMPARED),
         Question.ORDER: _row(
             NOTHING=_FALSE,
@@ -142,6 +146,8 @@ def kind_of(text: str | None) -> CellKind:
     plain = (text or "").strip()
     if not text:
         return CellKind.NOTHING
+    if is_no_value(text):
+        return CellKind.NO_VALUE
     if _BIT.fullmatch(plain):
         return CellKind.BIT
     if _WHOLE.fullmatch(plain):
@@ -153,6 +159,11 @@ def kind_of(text: str | None) -> CellKind:
     if dates := readings_of(plain):
         return CellKind.DATE if len(dates) == 1 else CellKind.UNSURE_DATE
     return CellKind.WORD if plain.casefold() in YES | NO else CellKind.TEXT
+
+
+def is_no_value(text: str) -> bool:
+    """Whether a cell says only that there is no value to be had."""
+    return UNREADABLE_CELL in text or is_error(text.strip())
 
 
 def numbers_in(text: str) -> tuple[Decimal, ...]:
@@ -218,6 +229,8 @@ _WANTED = {
 def doubt_about(operator: Operator, text: str, form: str | None = None) -> str:
     """Why a cell cannot be judged, as the end of a sentence that begins with its attribute and its value."""
     question, kind = QUESTION_OF[operator], kind_of(text)
+    if kind is CellKind.NO_VALUE:
+        return "is no value"
     if question is Question.MOMENT and form is not None:
         return f"is not a date in the format {form}"
     if question is Question.MOMENT and kind is CellKind.UNSURE_DATE:

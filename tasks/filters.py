@@ -22,7 +22,7 @@ import pyarrow.compute as pc
 
 from connectors.contract import Kind, Snapshot, Value
 from connectors.errors import SettingsError
-from tasks.cells import NO, QUESTION_OF, YES, Question, doubt_about, moments_in, numbers_in
+from tasks.cells import NO, QUESTION_OF, YES, Question, doubt_about, is_no_value, moments_in, numbers_in
 from tasks.expressions import RegexTimeoutError, compile_pattern
 from tasks.job import Case, Clause, MultiValued, Operator
 from tasks.job.values import moment_of
@@ -177,6 +177,19 @@ def texts_of(cell: Value) -> list[str]:
 def _judge(clause: Clause, text: pa.Array, now: datetime) -> Judged:
     """The clause on text, null and empty text being nothing. Exhaustive over the questions that look at one value."""
     text = pc.if_else(pc.equal(text, ""), pa.scalar(None, _TEXT), text)
+    none = _true(pc.match_substring_regex(text, _MAY_BE_NO_VALUE))
+    if none.any():
+        at = np.flatnonzero(none)
+        none[at] = [is_no_value(cell) for cell in text.take(pa.array(at)).to_pylist()]
+        judged = _ask(clause, text, now)
+        return Judged(judged.true & ~none, judged.held | none)
+    return _ask(clause, text, now)
+
+
+_MAY_BE_NO_VALUE = r"^\s*#|\x00"
+
+
+def _ask(clause: Clause, text: pa.Array, now: datetime) -> Judged:
     match QUESTION_OF[clause.operator]:
         case Question.PRESENCE:
             there = np.asarray(text.is_valid(), dtype=bool)

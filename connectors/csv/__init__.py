@@ -1,4 +1,4 @@
-"""Reads entries from files: CSV, TSV, JSON Lines and Parquet, plain or gzipped, here or at any fsspec address.
+"""Reads entries from files: CSV, TSV, JSON Lines, Parquet and workbooks, here or at any fsspec address.
 
 ``users``, ``groups`` and ``members`` are one file each. A row that cannot be used is reported with its line and leaves
 the others alone; a file that cannot be what the job says stops the cycle.
@@ -21,6 +21,7 @@ from connectors.rows import (
     EdgeSection,
     EntrySection,
     PersonSection,
+    aside_of,
     check_edges,
     check_entries,
     require_columns,
@@ -93,12 +94,12 @@ class CsvSource:
         settings, read_at = self._settings, datetime.now(UTC)
         counter = _Counter(progress)
         users = self._entries(settings.users, Kind.USER, wanted.users, counter)
-        parts, files = [users], [File(settings.users, self._folder).label]
+        parts, files = [users], [_named(settings.users, users, self._folder)]
         groups, members = no_entries(), no_members()
         if wanted.groups is not None and settings.groups is not None:
             parts.append(self._entries(settings.groups, Kind.GROUP, wanted.groups, counter))
             groups = parts[-1].frame
-            files.append(File(settings.groups, self._folder).label)
+            files.append(_named(settings.groups, parts[-1], self._folder))
             if settings.members is not None:
                 parts.append(self._edges(settings.members, counter))
                 members = parts[-1].frame
@@ -112,6 +113,8 @@ class CsvSource:
             incomplete=tuple(sentence for part in parts for sentence in part.incomplete),
             unreadable=tuple(unreadable),
             disabled=users.disabled,
+            set_aside=aside_of(parts),
+            remarks=tuple(remark for part in parts for remark in part.remarks),
             requests=len(parts),
         )
 
@@ -133,6 +136,12 @@ class CsvSource:
         checked = check_edges(rows, section, where=file.label)
         counter.add(0)
         return checked
+
+
+def _named(section: FileSection, checked: Checked, folder: Path) -> str:
+    """What people call the file, with what was recognised of its layout."""
+    label = File(section, folder).label
+    return f"{label} ({checked.layout})" if checked.layout else label
 
 
 class _Counter:
@@ -158,7 +167,7 @@ def _open_source(settings: CsvSettings, *, folder: Path) -> CsvSource:
 
 CONNECTOR = Connector(
     name="csv",
-    title="Files: CSV, TSV, JSON Lines, Parquet; local or at any fsspec address",
+    title="Files: CSV, TSV, JSON Lines, Parquet, Excel; local or at any fsspec address",
     source_settings=CsvSettings,
     open_source=_open_source,
 )

@@ -8,6 +8,7 @@ Both give the same cells for every well-formed row.
 
 import csv
 import io
+import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -22,8 +23,8 @@ import pyarrow.csv as pa_csv
 
 from connectors.contract import Attribute
 from connectors.csv.files import File
+from connectors.csv.layout import recognise
 from connectors.errors import SettingsError
-from connectors.file_section import Format
 from connectors.rows import BadRow, Rows, frame_of, require_columns, text_series, wanted_columns
 
 Lines = npt.NDArray[np.int64]
@@ -42,7 +43,7 @@ _NEVER_CLOSES = "A quote opens here and never closes."
 
 def attributes(file: File) -> dict[str, Attribute]:
     """Columns of the header. Raises: FatalError."""
-    return {name: Attribute() for name in _header(file.text(limit=_HEAD).data, file)}
+    return {name: Attribute() for name in _header(_opened(file, file.text(limit=_HEAD).data, file.required))}
 
 
 def read(
@@ -50,46 +51,69 @@ def read(
 ) -> Rows:
     """The rows with these columns. Raises: FatalError."""
     text = file.text()
-    names = _header(text.data, file)
+    table = _opened(file, text.data, required)
+    names = _header(table)
     require_columns(required, names, where=file.label)
     columns = wanted_columns(required, wanted, names)
-    rows = _read_fast(file, text.data, len(names), columns, keep_empty=keep_empty)
+    rows = None if table.skip else _read_fast(table, len(names), columns, keep_empty=keep_empty)
     if rows is None:
-        rows = _read_exact(file, text.data, names, columns, keep_empty=keep_empty, progress=progress)
+        rows = _read_exact(table, names, columns, keep_empty=keep_empty, progress=progress)
     if text.cut:
-        last = text.data.count(b"\n")
+        last = text.data.count(b"\n") + table.above
         rows.incomplete.append(f"{file.label} is cut off: {text.cut}. What comes after line {last:,} is missing.")
+    rows.layout = table.layout
     progress(len(rows.frame))
     return rows
 
 
-def _delimiter(file: File) -> str:
-    return file.section.delimiter or ("\t" if file.format is Format.TSV else ",")
+@dataclass(frozen=True, slots=True)
+class _Table:
+    """The text of one file from its header on, and how it is laid out."""
+
+    label: str
+    data: bytearray
+    delimiter: str
+    above: int
+    """Lines of the file before the header."""
+    layout: str
+    skip: tuple[re.Pattern[str], ...]
+
+    def is_nobody(self, cells: list[str]) -> bool:
+        """Whether a row is blank, or one of those that the job leaves out."""
+        first = next((cell for cell in cells if cell and not cell.isspace()), None)
+        return first is None or any(pattern.search(first) for pattern in self.skip)
 
 
-def _header(data: bytearray, file: File) -> list[str]:
+def _opened(file: File, data: bytearray, required: Sequence[str]) -> _Table:
+    """Raises: SettingsError for what is not the export."""
+    found = recognise(file, data, required)
+    skip = tuple(map(re.compile, file.section.skip))
+    return _Table(file.label, data, found.delimiter, found.lines_above, found.recognised, skip)
+
+
+def _header(table: _Table) -> list[str]:
     """Names of the columns, exactly as they stand there; unnamed ones are empty text.
 
     Raises: SettingsError when there is no header, or a name is there twice.
     """
-    for row in _exact_rows(data, _delimiter(file)):
+    for row in _exact_rows(table):
         if isinstance(row.cells, str):
-            raise SettingsError(f"The header of {file.label} cannot be read: {row.cells}")
+            raise SettingsError(f"The header of {table.label} cannot be read: {row.cells}")
         seen: set[str] = set()
         for name in filter(None, row.cells):
             if name in seen:
-                raise SettingsError(f"The header of {file.label} has two columns named {name!r}. Rename one of them.")
+                raise SettingsError(f"The header of {table.label} has two columns named {name!r}. Rename one of them.")
             seen.add(name)
         return row.cells
-    raise SettingsError(f"The file {file.label} has no header: its first line must name the columns.")
+    raise SettingsError(f"The file {table.label} has no header: its first line must name the columns.")
 
 
 # The fast way
 
 
-def _read_fast(file: File, data: bytearray, width: int, columns: list[str], *, keep_empty: bool) -> Rows | None:
+def _read_fast(table: _Table, width: int, columns: list[str], *, keep_empty: bool) -> Rows | None:
     """The rows by way of Arrow, or None where it cannot be trusted with this file."""
-    delimiter, quotes = _delimiter(file), _QUOTE in data
+    data, delimiter, quotes = table.data, table.delimiter, _QUOTE in table.data
     if quotes and not _quotes_well_placed(data, ord(delimiter)):
         return None
     ragged: list[None] = []
@@ -99,7 +123,7 @@ def _read_fast(file: File, data: bytearray, width: int, columns: list[str], *, k
         return "skip"
 
     try:
-        table = pa_csv.read_csv(
+        found = pa_csv.read_csv(
             pa.BufferReader(pa.py_buffer(data)),
             read_options=pa_csv.ReadOptions(block_size=_BLOCK),
             parse_options=pa_csv.ParseOptions(
@@ -118,15 +142,16 @@ def _read_fast(file: File, data: bytearray, width: int, columns: list[str], *, k
     except pa.ArrowInvalid:
         # A row longer than a block.
         return None
-    size, arrays = len(table), dict(zip(table.column_names, table.columns, strict=True))
-    del table
+    size, arrays = len(found), dict(zip(found.column_names, found.columns, strict=True))
+    del found
     if not ragged:
-        return Rows(_frame(arrays, rows=size), _Places(file.label, data, delimiter, size))
+        places = _Places(table, size)
+        return Rows(_frame(arrays, rows=size), places, are_blank=places.are_blank)
     bad: list[BadRow] = []
-    lines = np.fromiter((line for line, _ in _good_rows(file, data, width, bad, [])), dtype=np.int64)
+    lines = np.fromiter((line for line, _ in _good_rows(table, width, bad, [])), dtype=np.int64)
     if len(lines) != size:
         return None
-    return Rows(_frame(arrays, rows=size), partial(_places_of, file.label, lines), bad)
+    return Rows(_frame(arrays, rows=size), partial(_places_of, table.label, lines), bad)
 
 
 def _places_of(label: str, lines: Lines, rows: Sequence[int]) -> list[str]:
@@ -176,12 +201,13 @@ class _ExactRow(NamedTuple):
     """A sentence where it cannot be taken apart."""
 
 
-def _exact_rows(data: bytearray, delimiter: str) -> Iterator[_ExactRow]:
+def _exact_rows(table: _Table) -> Iterator[_ExactRow]:
     """All rows but blank lines, with their lines; after a row that cannot be taken apart comes the next line."""
+    above = table.above
     # The limit is the process's; it is only ever raised.
     csv.field_size_limit(max(_LONGEST_CELL, csv.field_size_limit()))
-    lines = io.TextIOWrapper(pa.BufferReader(pa.py_buffer(data)), encoding="utf-8", newline="")
-    reader = csv.reader(lines, delimiter=delimiter, strict=True)
+    lines = io.TextIOWrapper(pa.BufferReader(pa.py_buffer(table.data)), encoding="utf-8", newline="")
+    reader = csv.reader(lines, delimiter=table.delimiter, strict=True)
     while True:
         first = reader.line_num + 1
         try:
@@ -190,20 +216,19 @@ def _exact_rows(data: bytearray, delimiter: str) -> Iterator[_ExactRow]:
             return
         except csv.Error as error:
             if str(error) == "unexpected end of data":
-                yield _ExactRow(first, reader.line_num, _NEVER_CLOSES)
+                yield _ExactRow(first + above, reader.line_num + above, _NEVER_CLOSES)
                 return
             reason = "A quote is out of place: text stands between the end of a quoted cell and the next separator."
             if "field larger" in str(error):
                 reason = f"A cell is longer than {_LONGEST_CELL:,} characters; a quote may be missing."
-            yield _ExactRow(first, reader.line_num, reason)
+            yield _ExactRow(first + above, reader.line_num + above, reason)
         else:
             if cells:
-                yield _ExactRow(first, reader.line_num, cells)
+                yield _ExactRow(first + above, reader.line_num + above, cells)
 
 
 def _read_exact(
-    file: File,
-    data: bytearray,
+    table: _Table,
     names: list[str],
     columns: list[str],
     *,
@@ -215,7 +240,7 @@ def _read_exact(
     incomplete: list[str] = []
     lines: list[Lines] = []
     chunks: list[list[pa.Array]] = []
-    good = _good_rows(file, data, len(names), bad, incomplete)
+    good = _good_rows(table, len(names), bad, incomplete)
     picks = [names.index(name) for name in columns]
     count = 0
     while batch := list(islice(good, _CHUNK)):
@@ -229,25 +254,25 @@ def _read_exact(
         for k, name in enumerate(columns)
     }
     line_of = np.concatenate(lines) if lines else np.zeros(0, dtype=np.int64)
-    return Rows(frame_of(whole, rows=count), partial(_places_of, file.label, line_of), bad, incomplete)
+    return Rows(frame_of(whole, rows=count), partial(_places_of, table.label, line_of), bad, incomplete)
 
 
-def _good_rows(
-    file: File, data: bytearray, width: int, bad: list[BadRow], incomplete: list[str]
-) -> Iterator[tuple[int, list[str]]]:
-    """Line and cells of every row that can be taken apart and has the header's length."""
-    for row in islice(_exact_rows(data, _delimiter(file)), 1, None):
+def _good_rows(table: _Table, width: int, bad: list[BadRow], incomplete: list[str]) -> Iterator[tuple[int, list[str]]]:
+    """Line and cells of every row that can be taken apart and has the header's length; blank ones are nobody."""
+    for row in islice(_exact_rows(table), 1, None):
+        if not isinstance(row.cells, str) and table.is_nobody(row.cells):
+            continue
         if len(row.cells) == width and not isinstance(row.cells, str):
             yield row.first_line, row.cells
             continue
-        place = f"{file.label}, line {row.first_line}"
+        place = f"{table.label}, line {row.first_line}"
         if isinstance(row.cells, str):
             if row.last_line > row.first_line:
-                place = f"{file.label}, lines {row.first_line} to {row.last_line}"
+                place = f"{table.label}, lines {row.first_line} to {row.last_line}"
             bad.append(BadRow(place, row.cells))
             if row.cells is _NEVER_CLOSES:
                 incomplete.append(
-                    f"{file.label} ends inside a quoted cell that begins on line {row.first_line}: "
+                    f"{table.label} ends inside a quoted cell that begins on line {row.first_line}: "
                     "the export was cut off, or a quote is missing."
                 )
         else:
@@ -259,23 +284,29 @@ def _good_rows(
 class _Places:
     """Lines of the rows of a well-formed file, looked up only when asked for."""
 
-    label: str
-    data: bytearray
-    delimiter: str
+    table: _Table
     rows: int
 
     def __call__(self, rows: Sequence[int]) -> list[str]:
         """One place for each row; row numbers ascend."""
         if self._one_line_each():
-            return [f"{self.label}, line {row + 2}" for row in rows]
+            return [f"{self.table.label}, line {row + 2 + self.table.above}" for row in rows]
+        return [f"{self.table.label}, line {row.first_line}" for row in self._at(rows)]
+
+    def are_blank(self, rows: Sequence[int]) -> list[bool]:
+        """Whether the rows hold nothing in any column."""
+        return [not isinstance(row.cells, str) and self.table.is_nobody(row.cells) for row in self._at(rows)]
+
+    def _at(self, rows: Sequence[int]) -> Iterator[_ExactRow]:
         asked = set(rows)
-        found = enumerate(islice(_exact_rows(self.data, self.delimiter), 1, None))
-        return [f"{self.label}, line {row.first_line}" for number, row in found if number in asked]
+        found = enumerate(islice(_exact_rows(self.table), 1, None))
+        return (row for number, row in found if number in asked)
 
     def _one_line_each(self) -> bool:
         """No line ends inside cells, no blank lines: the header and every row are one line each."""
-        feeds, returns = self.data.count(b"\n"), self.data.count(b"\r")
+        data = self.table.data
+        feeds, returns = data.count(b"\n"), data.count(b"\r")
         if feeds and returns not in (0, feeds):
             return False
         ends = feeds or returns
-        return ends + (not self.data.endswith((b"\n", b"\r"))) == self.rows + 1
+        return ends + (not data.endswith((b"\n", b"\r"))) == self.rows + 1

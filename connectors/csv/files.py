@@ -61,6 +61,11 @@ class File:
             raise SettingsError(f"Cannot read it: {unknown_format(self.label)}.")
         return found
 
+    @property
+    def required(self) -> tuple[str, ...]:
+        """Columns without which it is not the file that the job means, as far as its section says."""
+        return tuple(getattr(self.section, "required", ()))
+
     @contextmanager
     def open(self) -> Iterator[IO[bytes]]:
         """The bytes as they lie there.
@@ -107,11 +112,14 @@ class File:
         with self.open() as stream:
             for piece in unpacked.pieces(stream):
                 if decoder is None:
+                    refuse_binary(piece, self.label)
                     decoder = _Decoder(self.section.encoding, piece, self.label)
                 text.data += decoder.decode(piece, before=text.data)
                 if limit is not None and len(text.data) >= limit:
                     del text.data[text.data.rfind(b"\n") + 1 or limit :]
                     break
+        if limit is None or len(text.data) < limit:
+            _drop_end_mark(text.data)
         text.cut = unpacked.cut or (decoder.finish(text.data) if decoder is not None else None)
         if text.cut:
             del text.data[text.data.rfind(b"\n") + 1 :]
@@ -119,6 +127,29 @@ class File:
             why = f" ({text.cut})" if text.cut else ""
             raise SettingsError(f"The file {self.label} is empty{why}. Was the export finished?")
         return text
+
+
+_BINARY = (
+    (b"PK\x03\x04", "a workbook (or another ZIP file)", "If it is the export, set format: xlsx."),
+    (b"\xd0\xcf\x11\xe0", "an old Excel workbook", "If it is the export, set format: xlsx."),
+    (b"%PDF", "a PDF file", "Export the table itself."),
+    (b"PAR1", "a Parquet file", "If it is the export, set format: parquet."),
+)
+
+
+def refuse_binary(first: bytes, label: str) -> None:
+    """Passes for text. Raises: SettingsError for what is another kind of file, with what to do."""
+    for mark, what, remedy in _BINARY:
+        if first.startswith(mark):
+            raise SettingsError(f"{label} is {what}, not text. {remedy}")
+
+
+def _drop_end_mark(data: bytearray) -> None:
+    """Takes away what some systems write behind the last line: Ctrl-Z, zero bytes."""
+    end = len(data)
+    while end and data[end - 1] in b"\x1a\0":
+        end -= 1
+    del data[end:]
 
 
 def _hint(system: Any, path: str) -> str:
@@ -192,7 +223,7 @@ class _Decoder:
         self._label = label
         self._declared = declared is not None
         self.encoding = declared or _encoding_of(first)
-        if not declared and self.encoding == "utf-8" and b"\0" in first[:64]:
+        if not declared and self.encoding == "utf-8" and first[:64].count(0) * 3 > len(first[:64]):
             raise SettingsError(
                 f"The file {label} holds zero bytes: it is not UTF-8 text. "
                 "If it is UTF-16 without a byte order mark, set encoding: utf-16-le."

@@ -90,7 +90,10 @@ def _good_objects(
     file: File, data: bytearray, names: dict[str, None], bad: list[BadRow]
 ) -> Iterator[tuple[int, dict[str, Any]]]:
     """Line and flat object; tells ``names`` every name that occurs and ``bad`` every line that is not an object."""
-    for line, _, entry in _objects(data):
+    skip = [re.compile(pattern.encode()) for pattern in file.section.skip]
+    for line, text, entry in _objects(data):
+        if any(pattern.search(text) for pattern in skip):
+            continue
         if isinstance(entry, str):
             bad.append(BadRow(f"{file.label}, line {line}", entry))
         else:
@@ -132,6 +135,8 @@ def _flat(entry: dict[str, Any], prefix: str) -> Iterator[tuple[str, Any]]:
 
 
 def _nothing(file: File, data: bytearray) -> str:
+    if data.lstrip().startswith(b"<"):
+        return f"{file.label} is a web page or XML, not the export. Has a session or a link expired? Fetch it again."
     if data.lstrip().startswith(b"["):
         return f"{file.label} holds one JSON array. JSON Lines has one object a line, with nothing around them."
     return f"No line of {file.label} holds a JSON object. Is it another format? Then set format."

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping, Sequence
 
 from connectors.contract import Attribute
-from connectors.csv import delimited, json_lines, parquet
+from connectors.csv import delimited, json_lines, parquet, workbook
 from connectors.csv.files import File
 from connectors.file_section import Format
 from connectors.rows import Rows
@@ -18,6 +18,8 @@ def columns_of(file: File) -> Mapping[str, Attribute]:
             return json_lines.attributes(file)
         case Format.PARQUET:
             return parquet.attributes(file)
+        case Format.EXCEL:
+            return workbook.attributes(file)
 
 
 def read_rows(
@@ -36,3 +38,5 @@ def read_rows(
             return json_lines.read(file, required, wanted, keep_empty=keep_empty, progress=progress)
         case Format.PARQUET:
             return parquet.read(file, required, wanted, keep_empty=keep_empty, progress=progress)
+        case Format.EXCEL:
+            return workbook.read(file, required, wanted, keep_empty=keep_empty, progress=progress)

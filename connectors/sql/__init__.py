@@ -16,6 +16,7 @@ from pydantic import AfterValidator, ConfigDict, Field, model_validator
 from sqlalchemy.engine import Connection, Engine, Row
 from sqlalchemy.exc import NoSuchTableError
 
+from connectors.cells import tidy
 from connectors.contract import Attribute, Count, Form, Kind, Pace, Snapshot, Target, Wanted, no_entries, no_members
 from connectors.errors import SettingsError
 from connectors.registry import Connector
@@ -28,6 +29,7 @@ from connectors.rows import (
     PersonSection,
     Rows,
     all_keys,
+    aside_of,
     check_edges,
     check_entries,
     frame_of,
@@ -193,6 +195,8 @@ class SqlSource:
             incomplete=tuple(sentence for part in parts for sentence in part.incomplete),
             unreadable=tuple(row for part in parts for row in part.unreadable),
             disabled=users.disabled,
+            set_aside=aside_of(parts),
+            remarks=tuple(remark for part in parts for remark in part.remarks),
             watermark=watermark.encode(session.seen),
             requests=session.statements,
             everybody=session.everybody,
@@ -410,7 +414,8 @@ def _read_keys(session: _Session, section: PersonTable | GroupTable, name: str) 
             column.add(chunk)
     finally:
         result.close()
-    return all_keys(column.finish(keep_empty=True), section.key, _where(section, name))
+    keys = column.finish(keep_empty=True)
+    return all_keys(keys if section.verbatim else tidy(keys, keep_empty=True), section.key, _where(section, name))
 
 
 def _read_edges(session: _Session, section: EdgeTable) -> Checked:

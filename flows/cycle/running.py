@@ -179,6 +179,8 @@ class Running:
         self.marks[f"read {side}"] = self.clock()
         users, groups = len(snapshot.users), len(snapshot.groups)
         story().info("Read %s: %s, %s users and %s groups.", side, snapshot.system, f"{users:,}", f"{groups:,}")
+        for remark in snapshot.remarks:
+            story().info("%s", remark)
         for reason in snapshot.incomplete:
             story().warning("The %s is not complete: %s", side, reason)
         if (watcher := WATCHER.get()) is not None:

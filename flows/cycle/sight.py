@@ -5,6 +5,7 @@ target as last known and looks at single entries where it may be wrong. Should t
 the target is listed. ``Sight.how`` says which it was, and why.
 """
 
+import re
 from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
@@ -14,7 +15,7 @@ from enum import StrEnum
 import pandas as pd
 
 from connectors.contract import Kind, Snapshot, Wanted, no_entries
-from connectors.errors import SchemaMismatchError
+from connectors.errors import SchemaMismatchError, SettingsError
 from flows.cycle.home import home
 from flows.cycle.systems import CLOCK, EVALUATING, FINISHED, Systems
 from tasks.assignment import with_assignments
@@ -119,9 +120,29 @@ def see_source(
             kept = None
     known = kept.snapshot if kept is not None else None
     source = read_source(job, systems.source, facts, known=known, progress=progress)
+    refuse_another_layout(ledger, job, source)
     if cycle is not None and (known is None or known.watermark != source.watermark):
         _keep_source(job, cycle, source, whole_at=kept.listed_at if kept is not None else cycle.began)
     return with_dates(job, with_assignments(job, source), context)
+
+
+_LAYOUT = re.compile(r" \([^()]*\)")
+
+
+def refuse_another_layout(ledger: Ledger, job: Job, source: Snapshot) -> None:
+    """Stops a cycle whose files are laid out in another way than before: numbers and dates may be other ones too.
+
+    Raises: SettingsError.
+    """
+    last = ledger.last_cycle(job.name, states=FINISHED, kinds=EVALUATING)
+    if last is None or not last.source or last.source == source.system or last.fingerprint != job.fingerprint():
+        return
+    if _LAYOUT.sub("", last.source) == _LAYOUT.sub("", source.system):
+        raise SettingsError(
+            f"The source is laid out in another way than in the last cycle: it was {last.source}, and is "
+            f"{source.system}. Whoever saved it may have changed numbers and dates as well. Export it as before; if it "
+            "stays so, set delimiter in the job. Nothing was written."
+        )
 
 
 def see_target(

@@ -67,7 +67,12 @@ def put(url: str, table: str, columns: tuple[str, ...], rows) -> None:
 
 
 def source(url: str, users: dict | None = None, folder: Path = FOLDER, **sections: dict) -> Source:
-    users = {"key": "id", **({"table": "people"} if "query" not in (users or {}) else {}), **(users or {})}
+    users = {
+        "key": "id",
+        "verbatim": True,
+        **({"table": "people"} if "query" not in (users or {}) else {}),
+        **(users or {}),
+    }
     return open_source(
         "sql", CONNECTOR.source_settings.model_validate({"url": url, "users": users, **sections}), folder=folder
     )
