@@ -13,6 +13,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from connectors.cells import LONGEST_KEY
 from connectors.contract import Attribute, Form, Kind, Value
 from connectors.errors import ErrorCode, SettingsError
 from tasks.expressions import Column, Context, EvaluationError, Expression, compile_expression
@@ -126,6 +127,8 @@ def map_entries(
             series = convert(series, schema[path], path, evaluation.failures)
         values[path] = series
     keys = [evaluation.key(rule.source, rule.target) for rule in rules.matching]
+    for rule, key in zip(rules.matching, keys, strict=True):
+        _refuse_long(key, rule.target, evaluation.failures)
     redacted = redacted_paths(rules)
     labels = _labels(rules, keys, redacted, source.index)
     skipped = evaluation.skipped
@@ -234,8 +237,20 @@ def _labels(
     labels = pd.Series(index, index=index, dtype="str")
     for rule, key in zip(rules.matching, keys, strict=True):
         if rule.target not in redacted and rule.source not in hidden and not compile_expression(rule.source).redacted:
-            return key.where(key.notna(), labels)
+            return key.where(key.notna() & ~_is_long(key), labels)
     return labels
+
+
+def _is_long(key: "pd.Series[str]") -> Mask:
+    lengths = pc.fill_null(pc.utf8_length(pa.array(key.array, type=pa.large_string(), from_pandas=True)), 0)
+    return np.asarray(pc.greater(lengths, LONGEST_KEY), dtype=bool)
+
+
+def _refuse_long(key: "pd.Series[str]", path: str, failures: dict[str, str]) -> None:
+    """A value that is longer than any name holds its entry alone; no index of a database would take it."""
+    for anchor in key.index[_is_long(key)]:
+        why = f"a value by which accounts are matched has at most {LONGEST_KEY:,} characters"
+        failures.setdefault(str(anchor), f"{path}: {why}, and this one {len(str(key[anchor])):,}.")
 
 
 # --- defaults ------------------------------------------------------------------------------------------------------

@@ -97,6 +97,7 @@ def match_entries(
                 rule, keys, first, matches, desired, existing, links, link_of_row, present, over, same_person, exact
             )
     _refuse_doubles(matches, desired, existing)
+    _refuse_look_alikes(rules, matches, desired, existing, exact)
     if elsewhere is not None and len(elsewhere):
         _refuse_others(matches, desired, existing, elsewhere)
     matches.held.sort(key=lambda entry: entry.anchor)
@@ -232,6 +233,54 @@ def _refuse_others(matches: Matches, desired: Desired, existing: pd.DataFrame, e
         reason = f"The account that matches belongs to the job {elsewhere.iloc[at]}, which provisions the same target."
         anchor, label = str(desired.frame.index[position]), str(desired.labels.iloc[position])
         matches.held.append(Held(desired.kind, anchor, ErrorCode.DUPLICATE_TARGET_ENTRIES, reason, label=label))
+
+
+_PLAIN = r"[^\x21-\x7E]"
+"""Texts without it look like nothing but themselves."""
+_UNSEEN = r"[\s\p{Z}\p{Cf}]+"
+
+
+def _refuse_look_alikes(
+    rules: tuple[MatchingRule, ...], matches: Matches, desired: Desired, existing: pd.DataFrame, exact: frozenset[str]
+) -> None:
+    """Joiners for whom an account is there whose name looks the same: a second one would not be told from it."""
+    for rule, keys in zip(rules, desired.keys, strict=True):
+        joining = (matches.row < 0) & (matches.link < 0) & ~matches.blocked & ~desired.disabled
+        rows = np.flatnonzero(joining & keys.notna().to_numpy())
+        if not len(rows) or rule.target not in existing or existing[rule.target].dtype == object:
+            continue
+        offered = texts(existing[rule.target].astype("str"))
+        wanted = texts(keys).take(pa.array(rows))
+        found = find(_as_seen(wanted, rule.target, exact), _as_seen(offered, rule.target, exact))
+        for position in np.flatnonzero(found >= 0):
+            at = int(rows[position])
+            shown = (
+                ""
+                if rule.target in desired.redacted
+                else _spelled(offered[int(found[position])], wanted[int(position)])
+            )
+            reason = (
+                f"The target has an account whose {rule.target} looks the same, but differs in characters that nobody "
+                f"sees{shown}. No second one is created: correct one of the two values."
+            )
+            matches.blocked[at] = True
+            anchor, label = str(desired.frame.index[at]), str(desired.labels.iloc[at])
+            matches.held.append(Held(desired.kind, anchor, ErrorCode.DUPLICATE_TARGET_ENTRIES, reason, label=label))
+
+
+def _as_seen(values: pa.Array, path: str, exact: frozenset[str]) -> pa.Array:
+    """Values without what cannot be seen, letters composed."""
+    odd = np.flatnonzero(np.asarray(pc.fill_null(pc.match_substring_regex(values, _PLAIN), False)))
+    if len(odd):
+        mask = np.zeros(len(values), dtype=bool)
+        mask[odd] = True
+        seen = pc.replace_substring_regex(pc.utf8_normalize(values.take(pa.array(odd)), form="NFKC"), _UNSEEN, "")
+        values = pc.replace_with_mask(values, pa.array(mask), seen)
+    return _key(values, path, exact)
+
+
+def _spelled(there: pa.Scalar, wanted: pa.Scalar) -> str:
+    return f": {there.as_py()!a} there, {wanted.as_py()!a} here"
 
 
 def _inverse(positions: Rows, size: int) -> Rows:

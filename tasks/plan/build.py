@@ -11,6 +11,7 @@ import pandas as pd
 from connectors.contract import Action, Attribute, Kind, Snapshot, no_members
 from connectors.errors import ErrorCode
 from tasks.assignment import strangers
+from tasks.doubts import not_among, spoilt_keys, spoilt_members
 from tasks.expressions import Context, compile_expression
 from tasks.extract import Facts
 from tasks.job import EntryRules, Job, Nested
@@ -102,10 +103,12 @@ def build_plan(
     entries: dict[Kind, EntryPlan] = {}
     people: EntryPlan | None = None
     left: dict[Kind, frozenset[str]] = {}
+    doubts: tuple[str, ...] = ()
     for kind, rules in job.rules.items():
         situation = _situation(job, rules, kind, source, target, remembered, facts, context, mapper)
         entries[kind] = plan_entries(situation, people=people)
         people = entries[kind]
+        doubts += _spoilt(situation, kind)
         left[kind] = frozenset(situation.unreadable) & frozenset(situation.scoped.out.index)
     blocks = [block for plan in entries.values() for block in plan.blocks]
     wanted_members: Later[pd.DataFrame] = Later(no_members)
@@ -116,6 +119,7 @@ def build_plan(
     if job.groups is not None:
         edges = flattened(source) if job.groups.nested is Nested.FLATTEN else source.members
         wanted_members = Later(partial(_wanted_members, edges, entries))
+        doubts += spoilt_members(edges, _ever_known(source, remembered))
         added, missing = plan_memberships(
             job.groups,
             edges,
@@ -142,8 +146,23 @@ def build_plan(
         target_count={kind: len(target.entries(kind)) for kind in Kind},
         group_sizes=target.members["group"].value_counts(),
         source_members=len(source.members),
-        incomplete=source.incomplete,
+        incomplete=(*source.incomplete, *doubts),
         wanted_members=wanted_members,
+    )
+
+
+def _spoilt(situation: Situation, kind: Kind) -> tuple[str, ...]:
+    """Why keys that have changed prove nobody's absence; whose account goes over is not missed."""
+    links, present = situation.links.index, situation.scoped.present.append(situation.unreadable)
+    gone = not_among(not_among(links, present), pd.Index(situation.matches.released, dtype="str"))
+    return spoilt_keys(gone, not_among(present, links), str(kind)) if len(gone) else ()
+
+
+def _ever_known(source: Snapshot, remembered: Remembered) -> pd.Index:
+    """Keys of everybody who is in the source, readable or not, or has been linked."""
+    unread = pd.Index([row.key for row in source.unreadable if row.key is not None], dtype="str")
+    return source.users.index.append(
+        [source.groups.index, unread, *(links.index for links in remembered.links.values())]
     )
 
 

@@ -290,3 +290,11 @@ def test_roles_of_any_mode():
     assert desired.frame["some"].iloc[1] is None
     assert desired.frame["all"].iloc[1] == []
     assert desired.add_only == {"some"}
+
+
+def test_a_value_longer_than_any_name_holds_its_entry_alone():
+    """No index of a database would take it, and it must not stop the others; its label is its anchor."""
+    found = mapped(rules(userName="[mail]"), mail=["a" * 12_000, "b@x"])
+    assert values(found, "userName") == ["b@x"]
+    assert ["12,000" in one.reason for one in found.held] == [True]
+    assert [one.label for one in found.held] == [one.anchor for one in found.held]

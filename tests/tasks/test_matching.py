@@ -182,3 +182,34 @@ def test_order_of_inputs_does_not_matter(seed):
             result(shuffled(people), shuffled(accounts), shuffled(known))[0].items(), key=lambda item: int(item[0][1:])
         )
     )
+
+
+# --- what looks the same -------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("there", "here"),
+    [
+        ("j\u00f6rg@x", "jo\u0308rg@x"),
+        ("ann@x", "ann@x\u00a0"),
+        ("ann@x", "a\u200bnn@x"),
+        ("ann@x ", "Ann@x"),
+        ("Ａnn@x", "Ann@x"),
+    ],
+)
+@pytest.mark.parametrize("swapped", [False, True])
+def test_no_second_account_beside_one_that_looks_the_same(there, here, swapped):
+    """Nobody could tell the two apart: the joiner is held, and the reason spells what cannot be seen."""
+    there, here = (here, there) if swapped else (there, here)
+    people = desired(p1=(here, "1"), p2=("bob@x", "2"))
+    matches = match(people, existing(a=(there, "9"), b=("eve@x", "8")), links())
+    assert [(one.anchor, one.code) for one in matches.held] == [("p1", ErrorCode.DUPLICATE_TARGET_ENTRIES)]
+    assert ascii(there) in matches.held[0].reason
+    assert matches.blocked.tolist() == [True, False]
+
+
+def test_names_that_differ_to_the_eye_are_two():
+    """Accents and letters of other alphabets are other names."""
+    people = desired(p1=("jorg@x", "1"), p2=("аnn@x", "2"))
+    matches = match(people, existing(a=("j\u00f6rg@x", "9"), b=("ann@x", "8")), links())
+    assert matches.held == []
