@@ -355,7 +355,7 @@ def check_entries(rows: Rows, section: EntrySection, kind: Kind, *, wanted: Iter
         if good.all()
         else _by_key(frame.loc[good, columns], keys.filter(pa.array(good))),
         unreadable=unreadable,
-        incomplete=(*rows.incomplete, *_lost_rows(where, lost)),
+        incomplete=(*rows.incomplete, *_lost_rows(where, lost, section)),
         disabled=disabled,
         set_aside=set_aside,
         remarks=_alike_remark(rows, spare, where),
@@ -495,7 +495,7 @@ def check_edges(rows: Rows, section: EdgeSection, *, where: str) -> Checked:
         {"group": text_series(groups, keep_empty=True), "member": text_series(members, keep_empty=True)},
         rows=len(groups),
     )
-    incomplete = (*rows.incomplete, *_lost_rows(where, lost))
+    incomplete = (*rows.incomplete, *_lost_rows(where, lost, section))
     return Checked(frame=frame, unreadable=unreadable, incomplete=incomplete, layout=rows.layout)
 
 
@@ -575,11 +575,11 @@ def _unreadable(
     return tuple(unreadable), [row.place for row in unreadable if row.key is None]
 
 
-def _lost_rows(where: str, places: Sequence[str]) -> tuple[str, ...]:
+def _lost_rows(where: str, places: Sequence[str], section: Settings) -> tuple[str, ...]:
     if not places:
         return ()
     count = "One row" if len(places) == 1 else f"{len(places):,} rows"
-    return (
-        f"{count} of {where} could not be attributed to anybody (first: {places[0]}). Correct the export; if such rows "
-        "are nobody's, like a line of totals, name them in skip.",
-    )
+    told = f"{count} of {where} could not be attributed to anybody (first: {places[0]})."
+    if hasattr(section, "skip"):
+        told += " Correct the export; if such rows are nobody's, like a line of totals, name them in skip."
+    return (told,)
