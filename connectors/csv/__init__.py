@@ -11,9 +11,10 @@ from typing import Self
 
 from pydantic import model_validator
 
-from connectors.contract import Attribute, Kind, Snapshot, Unreadable, Wanted, no_entries, no_members
+from connectors.contract import Attribute, Kind, Pace, Snapshot, Target, Unreadable, Wanted, no_entries, no_members
 from connectors.csv.files import File
 from connectors.csv.tables import columns_of, read_rows
+from connectors.csv.target import SYSTEM, FileTargetSettings
 from connectors.file_section import FileSection
 from connectors.registry import Connector
 from connectors.rows import (
@@ -165,9 +166,17 @@ def _open_source(settings: CsvSettings, *, folder: Path) -> CsvSource:
     return CsvSource(settings, folder)
 
 
+def _open_target(settings: FileTargetSettings, *, folder: Path, pace: Pace) -> Target:
+    from connectors.kit import KitTarget
+
+    return KitTarget(SYSTEM, settings, folder=folder, pace=pace)
+
+
 CONNECTOR = Connector(
     name="csv",
-    title="Files: CSV, TSV, JSON Lines, Parquet, Excel; local or at any fsspec address",
+    title="Files: CSV, TSV, JSON, JSON Lines, Parquet, Excel; sources also at any fsspec address",
     source_settings=CsvSettings,
     open_source=_open_source,
+    target_settings=FileTargetSettings,
+    open_target=_open_target,
 )

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from typing import Any
 
-from connectors.contract import Action, Change, Kind, Made, Outcome, Status
+from connectors.contract import Action, Change, Kind, Made, Outcome, Status, Write
 from connectors.errors import (
     ErrorCode,
     FatalError,
@@ -196,6 +196,10 @@ class Load:
             return Refused(
                 ErrorCode.NOT_PERMITTED, text=f"{self._s.system.name} does not {change.action} {change.kind}s."
             )
+        for path in change.attributes:
+            write = known.attribute(change.kind, path).write
+            if write is Write.NEVER or (write is Write.ON_CREATE and change.action is not Action.CREATE):
+                return Refused(ErrorCode.NOT_PERMITTED, path, f"{self._s.system.name} does not let anybody write it.")
         takes_away = change.action in (Action.DISABLE, Action.DELETE) and change.kind is Kind.USER
         if takes_away and known.signed_in is not None and change.target_id == known.signed_in:
             return Refused(ErrorCode.NOT_PERMITTED, text="Provisor signs in with this account.")

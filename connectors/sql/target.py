@@ -482,7 +482,9 @@ def steps(known: Known, change: Change, held: Held | None) -> list[Step] | Done 
 def _is_compared(known: Known, change: Change, path: str) -> bool:
     """Whether what was there before can be compared word for word in the statement."""
     attribute = known.attribute(change.kind, path)
-    plain = attribute.form in (Form.TEXT, Form.INTEGER, Form.REFERENCE, Form.BOOLEAN) and not attribute.several
+    plain = (
+        attribute.form in (Form.TEXT, Form.INTEGER, Form.BOOLEAN) and not attribute.several
+    )  # references are anchors
     switch = known.switch is not None and change.kind is Kind.USER and path == known.switch.path
     return path in change.before and plain and not switch and attribute.write is not Write.BLIND
 

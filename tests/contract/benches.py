@@ -5,6 +5,7 @@ from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 
 from tests.contract.bench import Bench, MemoryBench
+from tests.contract.file_bench import file_bench
 from tests.contract.sql_bench import sqlite_bench
 
 
@@ -18,6 +19,7 @@ def _memory(folder: Path) -> Iterator[Bench]:
 
 
 BENCHES: dict[str, Callable[[Path], AbstractContextManager[Bench]]] = {
+    "csv": file_bench,
     "memory": _memory,
     "sql": sqlite_bench,
 }

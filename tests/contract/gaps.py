@@ -32,3 +32,38 @@ GAPS["sql", "each_change_of_a_pack_has_its_own_verdict"] = "Its answers have no 
 GAPS["sql", "wrong_credentials_stop"] = "Credentials are asked for with each connection; shown in its own tests."
 GAPS["sql", "a_lost_answer_means_one_effect"] = "Shown in its own tests, with a backend that is ended in mid-commit."
 GAPS["sql", "what_is_never_shown_is_not_missed"] = "Tables show everything."
+
+_NO_FAULTS = "A file is read and written as a whole: there is nothing in between that could go wrong."
+for _name in (
+    "a_cut_listing_proves_nothing",
+    "a_circle_is_stopped",
+    "counts_must_agree",
+    "an_empty_page_is_not_the_end",
+    "an_entry_that_comes_twice_is_a_doubt",
+    "a_bad_row_has_a_place_and_a_reason",
+    "an_empty_answer_is_not_an_empty_system",
+    "a_dropped_condition_stops",
+    "a_late_look_sees_what_shows_late",
+    "what_is_never_shown_is_not_missed",
+    "what_was_done_of_several_steps_is_told",
+    "a_lost_answer_means_one_effect",
+    "each_change_of_a_pack_has_its_own_verdict",
+    "a_job_is_waited_for",
+    "a_system_that_asks_for_peace_gets_it",
+    "wrong_credentials_stop",
+    "halted_means_nothing_more",
+):
+    GAPS["csv", _name] = _NO_FAULTS
+for _name in (
+    "a_delta_says_who_came_and_who_went",
+    "a_strange_watermark_means_reading_all",
+    "a_forgotten_watermark_means_reading_all",
+):
+    GAPS["csv", _name] = "Files do not know what changed."
+for _name in ("null_clears", "a_conflict_names_its_attribute", "a_refusal_has_no_value_in_it"):
+    GAPS["csv", _name] = "A cell takes any text; nothing but a key is refused, which its own tests show."
+GAPS["csv", "lists_keep_all_their_values"] = "A cell holds one value."
+GAPS["csv", "empty_text_is_not_null"] = "An empty cell is null in CSV; the other formats tell them apart."
+GAPS["csv", "finding_compares_as_the_system_does"] = "Text in files is compared word for word."
+GAPS["csv", "deleting_twice_is_fine"] = "The key is the person's own: a new row with it is the same entry."
+GAPS["csv", "a_rename_keeps_the_entry"] = "The login is the key here, and keys never change."

@@ -38,6 +38,7 @@ def test_the_examples_are_all_there() -> None:
         "hr-to-entra",
         "hr-to-openldap",
         "hr-to-scim",
+        "hr-to-sql",
         "scim-to-scim",
         "sql-to-scim",
     ]

@@ -1,0 +1,414 @@
+"""Files as a target: an app's import drop, kept as the whole state, and written as changes where the app wants those.
+
+Each load writes whole files beside the old ones and puts them in their place, so that a reader sees the old state or
+the new one and never a half. A file that is not there yet begins with the columns that the job names.
+"""
+
+import csv
+import json
+import os
+import secrets
+import threading
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Self
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+from pydantic import model_validator
+
+from connectors.contract import Action, Attribute, Change, Family, Kind, Reach, Sameness, Write
+from connectors.errors import ErrorCode, SettingsError
+from connectors.kit.system import (
+    ENTRY,
+    KEY,
+    MEMBERS,
+    Asked,
+    Done,
+    Edge,
+    Effect,
+    Held,
+    Known,
+    Limits,
+    Look,
+    Opening,
+    Page,
+    Partly,
+    Refused,
+    Sought,
+    Step,
+    Switch,
+    System,
+    Verdict,
+    table,
+)
+from connectors.kit.values import text_key
+from connectors.kit.wires import BlockingWire
+from connectors.rows import nearest, text_of
+from connectors.settings import Name, Settings
+
+PACK = 10_000
+"""Changes that are written at once."""
+FORMATS = (".csv", ".jsonl", ".json", ".parquet")
+
+Entry = dict[str, str | None]
+
+
+class SwitchWords(Settings):
+    """Which column says whether an account is active, and with which words."""
+
+    column: Name
+    """Name of the column."""
+    on: str | None = "true"
+    """Its word for an active account; null for an empty cell."""
+    off: str | None = "false"
+    """Its word for an account that is switched off."""
+
+
+class EntryDrop(Settings):
+    """A file with one entry a row."""
+
+    path: Path
+    """The file: .csv, .jsonl, .json or .parquet, in a folder that is there."""
+    key: Name
+    """Column that identifies an entry for ever; a mapping gives it when the entry is created."""
+    columns: tuple[Name, ...] = ()
+    """Columns of a file that is not there yet."""
+
+    @model_validator(mode="after")
+    def _known_format(self) -> Self:
+        if self.path.suffix not in FORMATS:
+            raise ValueError(f"{self.path.name} must end with {', '.join(FORMATS)}")
+        return self
+
+
+class PersonDrop(EntryDrop):
+    """The same for people."""
+
+    enabled: SwitchWords | None = None
+    """Column that switches an account off; without it accounts cannot be disabled."""
+
+
+class EdgeDrop(Settings):
+    """A file with one membership a row."""
+
+    path: Path
+    """The file, as for entries."""
+    group: Name
+    """Column with the key of the group."""
+    member: Name
+    """Column with the key of the user."""
+
+
+class FileTargetSettings(Settings):
+    """The files of an app."""
+
+    users: PersonDrop
+    """One person a row."""
+    groups: EntryDrop | None = None
+    """One group a row."""
+    members: EdgeDrop | None = None
+    """One membership a row."""
+    changes: Path | None = None
+    """Folder for files with the changes only: one JSON Lines file for each load, never changed after it is there."""
+
+    @model_validator(mode="after")
+    def _members_need_groups(self) -> Self:
+        if (self.members is None) != (self.groups is None):
+            raise ValueError("groups and members belong together: give both or neither")
+        return self
+
+    def drop(self, kind: Kind) -> EntryDrop | None:
+        """The section of one kind."""
+        return self.users if kind is Kind.USER else self.groups
+
+
+# Files
+
+
+@dataclass(slots=True)
+class State:
+    """Everything that the files hold."""
+
+    entries: dict[Kind, dict[str, Entry]] = field(default_factory=lambda: {kind: {} for kind in Kind})
+    columns: dict[Kind, list[str]] = field(default_factory=lambda: {kind: [] for kind in Kind})
+    edges: dict[tuple[str, str], None] = field(default_factory=dict)
+
+
+class Drop(BlockingWire):
+    """The wire to the files: one request is one state that is put in the place of the one before."""
+
+    def __init__(self, settings: FileTargetSettings, opening: Opening) -> None:
+        super().__init__(self._write, pace=opening.pace, clock=opening.clock)
+        self.address = settings.users.path.name
+        self._settings, self._folder = settings, opening.folder
+        self._lock = threading.Lock()
+
+    def read(self) -> State:
+        """The files as they are now. Raises: SettingsError."""
+        state, settings = State(), self._settings
+        for kind in Kind:
+            drop = settings.drop(kind)
+            if drop is None:
+                continue
+            names, rows = read_rows(self._folder / drop.path, drop.columns)
+            if drop.key not in names:
+                near = nearest(drop.key, names)
+                hint = f"Did you mean {near!r}?" if near else "Name its columns: a file that is not there yet has none."
+                raise SettingsError(f"{drop.path} has no column {drop.key!r}. {hint}")
+            state.columns[kind] = names
+            for row in rows:
+                key = row.get(drop.key)
+                if key is None or key in state.entries[kind]:
+                    raise SettingsError(f"{drop.path} has a row without {drop.key}, or two with the same; correct it.")
+                state.entries[kind][key] = row
+        if settings.members is not None:
+            members = settings.members
+            _, rows = read_rows(self._folder / members.path, (members.group, members.member))
+            state.edges = {(str(row.get(members.group)), str(row.get(members.member))): None for row in rows}
+        return state
+
+    def _write(self, steps: Sequence[tuple[Any, ...]]) -> list[Any]:
+        """Carries out steps on the state and writes it. Raises: SettingsError where it cannot be written."""
+        with self._lock:
+            state = self.read()
+            answers = [_carry_out(self._settings, state, step) for step in steps]
+            done = [step for step, answer in zip(steps, answers, strict=True) if answer[0] in ("made", "done")]
+            try:
+                if done and self._settings.changes is not None:
+                    self._tell_changes(self._folder / self._settings.changes, done)
+                self._put(state, {(step[0], step[1]) for step in done})
+            except OSError as error:
+                raise SettingsError(f"The files cannot be written: {error.strerror}.") from error
+            return answers
+
+    def _put(self, state: State, done: set[tuple[str, Any]]) -> None:
+        settings, touched = self._settings, {about for _, about in done}
+        for kind in Kind:
+            drop = settings.drop(kind)
+            if drop is not None and kind in touched:
+                rows = list(state.entries[kind].values())
+                write_rows(self._folder / drop.path, state.columns[kind], rows)
+        if settings.members is not None and ("members" in touched or any(verb == "delete" for verb, _ in done)):
+            names = [settings.members.group, settings.members.member]
+            rows = [dict(zip(names, edge, strict=True)) for edge in state.edges]
+            write_rows(self._folder / settings.members.path, names, rows)
+
+    @staticmethod
+    def _tell_changes(folder: Path, done: Sequence[tuple[Any, ...]]) -> None:
+        folder.mkdir(parents=True, exist_ok=True)
+        last = max((int(path.stem) for path in folder.glob("*.jsonl") if path.stem.isdigit()), default=0)
+        rows = [{"action": step[0], "kind": str(step[1]), "key": step[2], "values": step[3]} for step in done]
+        _replace_file(folder / f"{last + 1:06d}.jsonl", b"".join(json.dumps(row).encode() + b"\n" for row in rows))
+
+
+def read_rows(path: Path, columns: Sequence[str]) -> tuple[list[str], list[Entry]]:
+    """Columns and rows of a file, cells as text; a file that is not there has none. Raises: SettingsError."""
+    if not path.exists():
+        return list(columns), []
+    try:
+        match path.suffix:
+            case ".csv":
+                with path.open(encoding="utf-8", newline="") as file:
+                    reader = csv.DictReader(file)
+                    rows: list[Any] = list(reader)
+                    names = list(reader.fieldnames or columns)
+            case ".parquet":
+                held = pq.read_table(path)
+                rows, names = held.to_pylist(), list(held.column_names)
+            case _:
+                text = path.read_text(encoding="utf-8")
+                rows = json.loads(text) if path.suffix == ".json" else [json.loads(line) for line in text.splitlines()]
+                names = list(dict.fromkeys([*columns, *(name for row in rows for name in row)]))
+    except (OSError, ValueError, pa.ArrowException) as error:
+        raise SettingsError(f"The file {path.name} cannot be read: {type(error).__name__}.") from error
+    empty = {"", None} if path.suffix == ".csv" else {None}
+    return names, [{name: None if row.get(name) in empty else text_of(row[name]) for name in names} for row in rows]
+
+
+def write_rows(path: Path, columns: Sequence[str], rows: Sequence[Entry]) -> None:
+    """A file with these rows, in the place of the one before at once or not at all. Raises: OSError."""
+    match path.suffix:
+        case ".csv":
+            from io import StringIO
+
+            text = StringIO(newline="")
+            writer = csv.DictWriter(text, fieldnames=list(columns), lineterminator="\r\n", extrasaction="ignore")
+            writer.writeheader()
+            writer.writerows({name: "" if row.get(name) is None else row[name] for name in columns} for row in rows)
+            content = text.getvalue().encode("utf-8")
+        case ".parquet":
+            sink = pa.BufferOutputStream()
+            schema = pa.schema([pa.field(name, pa.large_string()) for name in columns])
+            pq.write_table(pa.Table.from_pylist([dict(row) for row in rows], schema=schema), sink)
+            content = sink.getvalue().to_pybytes()
+        case ".json":
+            content = json.dumps(rows, ensure_ascii=False, indent=1).encode("utf-8")
+        case _:
+            content = b"".join(json.dumps(row, ensure_ascii=False).encode("utf-8") + b"\n" for row in rows)
+    _replace_file(path, content)
+
+
+def _replace_file(path: Path, content: bytes) -> None:
+    new = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
+    try:
+        with new.open("wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        new.replace(path)
+    finally:
+        new.unlink(missing_ok=True)
+
+
+def _carry_out(settings: FileTargetSettings, state: State, step: tuple[Any, ...]) -> tuple[Any, ...]:
+    verb, kind, key, values = step
+    if verb in ("join", "leave"):
+        return _fill(state, verb, key, values)
+    drop = settings.drop(kind)
+    assert drop is not None
+    entries = state.entries[kind]
+    if verb == "delete":
+        if entries.pop(key, None) is None:
+            return ("gone",)
+        state.edges = {edge: None for edge in state.edges if key != edge[0 if kind is Kind.GROUP else 1]}
+        return ("done",)
+    if verb == "create":
+        key = values.get(drop.key)
+        if key is None:
+            return ("no key", drop.key)
+        if key in entries:
+            return ("taken", drop.key)
+        entries[key] = {**dict.fromkeys(state.columns[kind]), **values}
+        return ("made", key)
+    if key not in entries:
+        return ("gone",)
+    entries[key] = {**entries[key], **values}
+    return ("done",)
+
+
+def _fill(state: State, verb: str, group: str, members: Sequence[str]) -> tuple[Any, ...]:
+    if group not in state.entries[Kind.GROUP]:
+        return ("gone",)
+    unknown = [member for member in members if verb == "join" and member not in state.entries[Kind.USER]]
+    for member in members:
+        if verb == "leave":
+            state.edges.pop((group, member), None)
+        elif member not in unknown:
+            state.edges[group, member] = None
+    return ("done", unknown)
+
+
+# The system
+
+
+async def traits(wire: Drop, settings: FileTargetSettings) -> Known:
+    """Columns are the attributes, all of them text."""
+    state: State = await wire.run(wire.read)
+    switch = None
+    if (enabled := settings.users.enabled) is not None:
+        switch = Switch.words(enabled.column, on=enabled.on, off=enabled.off)
+    known: dict[Kind, dict[str, Attribute]] = {}
+    for kind in Kind:
+        drop = settings.drop(kind)
+        known[kind] = table(
+            *(
+                Attribute(
+                    name,
+                    same=Sameness.EXACT,
+                    unique=Reach.SYSTEM if drop is not None and name == drop.key else None,
+                    required=drop is not None and name == drop.key,
+                    write=Write.ON_CREATE if drop is not None and name == drop.key else Write.ALWAYS,
+                )
+                for name in state.columns[kind]
+            )
+        )
+    return Known(
+        users=known[Kind.USER],
+        groups=known[Kind.GROUP],
+        switch=switch,
+        families=(Family("group", per_call=10_000),) if settings.groups is not None else (),
+        limits=Limits(find=10_000, fetch=10_000, page=100_000, pack=PACK, settles_in_s=0.0),
+        settings=settings,
+    )
+
+
+async def check(wire: Drop, known: Known) -> str:
+    """Reads the files."""
+    state: State = await wire.run(wire.read)
+    return f"The files can be read: {len(state.entries[Kind.USER]):,} people in {wire.address}."
+
+
+async def pages(wire: Drop, known: Known, asked: Asked) -> AsyncIterator[Page]:
+    """Everything at once: a file is one moment."""
+    state: State = await wire.run(wire.read)
+    entries = state.entries[asked.kind]
+    edges = [Edge(*edge) for edge in state.edges] if asked.members else []
+    yield Page([{KEY: key, **entry} for key, entry in entries.items()], total=len(entries), edges=edges)
+
+
+async def look(wire: Drop, known: Known, sought: Sought) -> Page:
+    """Rows by key or by value."""
+    state: State = await wire.run(wire.read)
+    attribute = known.attribute(sought.kind, sought.path)
+    wanted = {text_key(attribute.same, str(value)) for value in sought.values}
+    rows = []
+    for key, entry in state.entries[sought.kind].items():
+        held = key if sought.path == KEY else entry.get(sought.path)
+        if held is not None and text_key(attribute.same, held) in wanted:
+            rows.append({KEY: key, **entry})
+    keys = {row[KEY] for row in rows}
+    edges = [Edge(*edge) for edge in state.edges if edge[0] in keys] if sought.kind is Kind.GROUP else []
+    return Page(rows, edges=edges)
+
+
+def steps(known: Known, change: Change, held: Held | None) -> list[Step] | Done | Refused:
+    """One step for each change; its request is a row of data."""
+    kind, key, values = change.kind, change.target_id, dict(change.attributes)
+    match change.action:
+        case Action.CREATE:
+            values = {path: value for path, value in values.items() if value is not None}
+            return [Step(("create", kind, None, values), {ENTRY}, Effect.ONCE, lane="write")]
+        case Action.DELETE:
+            return [Step(("delete", kind, key, {}), {ENTRY}, lane="write")]
+        case Action.ADD_MEMBERS | Action.REMOVE_MEMBERS:
+            verb = "join" if change.joins else "leave"
+            return [Step((verb, "members", key, list(change.members)), {MEMBERS}, lane="write")]
+        case _:
+            return [Step(("update", kind, key, values), set(values), lane="write")]
+
+
+def verdict(known: Known, step: Step, answer: Any) -> Verdict:
+    """What came of one step."""
+    match answer:
+        case ("made", key):
+            return Done(key)
+        case ("done", [*unknown]) if unknown:
+            return Partly({one: Refused(ErrorCode.INVALID_ANCHOR, one, "The user is not there.") for one in unknown})
+        case ("done", *_):
+            return Done()
+        case ("taken", path):
+            return Refused(ErrorCode.CONFLICT, path, "Another row has this key.")
+        case ("no key", path):
+            return Refused(ErrorCode.MISSING_VALUES, path, "A new row needs a key: map this column.")
+        case ("gone",) if step.request[0] == "delete":
+            return Look("The row is not there.")
+        case _:
+            return Refused(ErrorCode.INVALID_ANCHOR, text="The row is not there.")
+
+
+SYSTEM = System(
+    name="csv",
+    settings=FileTargetSettings,
+    open=Drop,
+    traits=traits,
+    check=check,
+    pages=pages,
+    look=look,
+    steps=steps,
+    verdict=verdict,
+    pack=lambda known, together: [step.request for step in together],
+    unpack=lambda known, together, answer: list(answer),
+    in_flight=1,
+)
