@@ -52,6 +52,10 @@ class ErrorCode(StrEnum):
     SKIPPED = "EntrySynchronizationSkipped"
     SCOPE_UNDECIDED = "ScopeUndecided"
     """Not of Entra, where a filter that cannot be judged is false."""
+    DECIDED = "LeftAloneAsDecided"
+    """Not of Entra: somebody has rejected the change."""
+    HANDED_OVER = "AccountHandedOver"
+    """Not of Entra: an account goes from an entry that has ended to a new one that matches it."""
 
 
 class ProvisorError(Exception):

@@ -13,19 +13,22 @@ The decision table, by status or fault and by what sending twice would do:
     403                             stop            reject                  reject
     408, 5xx but 501 and 505        retry           retry                   unknown
     425, 429                        retry           retry                   retry
+    any other that is a rate limit  retry           retry                   retry
     other 4xx, 501, 505             reject          reject                  reject
     401, tokens that can be renewed retry once      retry once              retry once
     not trusted (TLS)               stop            stop                    stop
     not sent, nothing answered yet  stop            stop                    stop
     not sent, answered before       retry           retry                   retry
     answer lost or late             retry           retry                   unknown
+
+What is a rate limit is said by ``connectors.rate_limits.is_rate_limit``: services use 403, 400 and 503 for it as well.
 """
 
 import random
 import re
 import time
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -48,7 +51,7 @@ from connectors.errors import (
     UnsupportedError,
 )
 from connectors.http_settings import HttpSettings, base_address
-from connectors.rate_limits import allowance, retry_after_s
+from connectors.rate_limits import allowance, is_rate_limit, wait_s_asked
 from connectors.settings import reveal
 from connectors.signing import Signature, Signer, Sleep, open_signer
 from connectors.throttle import OVERTAKEN, Clock, SystemClock, Throttle
@@ -58,7 +61,7 @@ from connectors.wire_log import WireLog, resource
 if TYPE_CHECKING:
     import httpx
 
-__all__ = ["Answer", "Fault", "HttpSession", "retry_after_s"]
+__all__ = ["Answer", "Fault", "HttpSession"]
 
 MAX_ATTEMPTS = 5
 """Requests sent for one call when the system fails or is out of reach."""
@@ -158,11 +161,11 @@ class Decision(StrEnum):
     UNKNOWN = "unknown"
 
 
-def decide(status: int, effect: Effect) -> Decision:
-    """The decision table for answers."""
+def decide(status: int, effect: Effect, *, limited: bool = False) -> Decision:
+    """The decision table for answers. ``limited``: the answer is a rate limit, whatever its status."""
     if 200 <= status < 300:
         return Decision.OK
-    if status in {425, 429}:
+    if limited or status in {425, 429}:
         return Decision.RETRY
     if status == 408 or (status >= 500 and status not in {501, 505}):
         return Decision.UNKNOWN if effect is Effect.ONCE else Decision.RETRY
@@ -256,9 +259,12 @@ class HttpSession:
         pace: Pace,
         media_type: str = "application/json",
         clock: Clock | None = None,
+        status_in: Callable[[bytes], int | None] | None = None,
     ) -> None:
+        """``status_in``: the status that a body states although the answer says 2xx; None where it states none."""
         self.requests = 0
         """Requests sent so far, repetitions included."""
+        self._status_in = status_in
         self._settings = settings
         self._folder = folder
         self._pace = pace
@@ -311,7 +317,8 @@ class HttpSession:
                 self._log.renewing(call.method, call.path)
                 continue
             else:
-                decision = decide(answer.status, call.effect)
+                limited = is_rate_limit(answer.status, answer.headers, answer.body)
+                decision = decide(answer.status, call.effect, limited=limited)
                 if decision is Decision.UNKNOWN:
                     raise UnknownOutcomeError(
                         f"The system failed while it was to {call.purpose} (HTTP {answer.status}).",
@@ -319,7 +326,7 @@ class HttpSession:
                     )
                 if decision is not Decision.RETRY or call.impatient:
                     return answer
-                wait_s = self._after_failure(answer, call)
+                wait_s = self._after_failure(answer, call, limited=limited)
             self._log.repeating(call.method, call.path, call.sent, wait_s)
             await self._throttle.sleep(wait_s)
 
@@ -343,9 +350,9 @@ class HttpSession:
             if 200 <= answer.status < 300:
                 self._throttle.note_latency(turn, _kind(call), (time.perf_counter() - began) / call.weight)
             allowed = allowance(answer.headers.raw, now=time.time())
-            pushed_back = answer.status in {429, 503}
+            pushed_back = answer.status in {429, 503} or is_rate_limit(answer.status, answer.headers, answer.body)
             if pushed_back:
-                quiet_s = min(self._asked_wait(answer) or 0.0, MAX_WAIT_S)
+                quiet_s = min(wait_s_asked(answer.headers, now=time.time()) or 0.0, MAX_WAIT_S)
             return line, signature, answer
         finally:
             self._throttle.leave(turn, pushed_back=pushed_back, quiet_s=quiet_s, allowed=allowed)
@@ -376,24 +383,25 @@ class HttpSession:
         began = time.perf_counter()
         try:
             answer = await line.exchange(call, signature)
+            stated = self._status_in(answer.body) if self._status_in and 200 <= answer.status < 300 else None
+            if stated is not None:
+                answer = replace(answer, status=stated)
             call.status = answer.status
         except NoAnswer as fault:
             if fault.fault not in {Fault.LOST, Fault.LATE}:
                 call.reached = before
             self._log.fault(call.method, call.path, call.body, fault.fault, began, self._throttle)
             raise
-        if 400 <= answer.status < 500 and answer.status != 408:
+        refused = 400 <= answer.status < 500 and answer.status != 408
+        if refused or is_rate_limit(answer.status, answer.headers, answer.body):
             call.reached = before
         self._log.answer(call.method, call.path, call.body, answer, began, self._throttle)
         return answer
 
-    def _asked_wait(self, answer: Answer) -> float | None:
-        return retry_after_s(answer.headers, now=time.time())
-
-    def _after_failure(self, answer: Answer, call: Call) -> float:
+    def _after_failure(self, answer: Answer, call: Call, *, limited: bool) -> float:
         """Seconds to wait before the next attempt. Raises: RetryableError or UnknownOutcomeError after the last one."""
-        asked_s = self._asked_wait(answer)
-        throttled = answer.status in {425, 429}
+        asked_s = wait_s_asked(answer.headers, now=time.time())
+        throttled = limited or answer.status == 425
         call.doubtful = call.doubtful or (not throttled and call.effect is not Effect.READ)
         last = call.sent >= (MAX_THROTTLED_ATTEMPTS if throttled else MAX_ATTEMPTS)
         if not last and (asked_s or 0.0) <= MAX_WAIT_S:

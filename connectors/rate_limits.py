@@ -40,6 +40,49 @@ def retry_after_s(headers: Mapping[str, str], *, now: float) -> float | None:
     return max(0.0, seconds) if seconds < float("inf") else None
 
 
+_SENTENCE = re.compile(
+    rb"rate.?limit(?:ed|ing)?\b.{0,20}\b(?:exceeded|reached|hit)\b"
+    rb"|\bexceeded\b.{0,60}\b(?:rate.?limit|quota|request limit)"
+    rb"|too many requests|being rate.?limited|\bratelimited\b|rate_limit_exceeded|requestlimitexceeded"
+    rb"|\bthrottl(?:ed|ing)|abuse detection",
+    re.IGNORECASE | re.DOTALL,
+)
+"""What services write when requests come too fast, in their own words or as the name of an error."""
+_SPEAKS_FOR_ITSELF = frozenset({401, 404, 407, 408, 409, 410, 412})
+"""Statuses that mean what they say, whatever the rest of the answer says."""
+
+
+def is_rate_limit(status: int, headers: Mapping[str, str], body: bytes) -> bool:
+    """True for an answer that asks for patience: nothing was done, and the same request is welcome later.
+
+    Services use 403, 400 and 503 for it as well as 429; then the headers or the words of the body say so.
+    Source: GitHub REST API, "Rate limits" (403 with retry-after, or x-ratelimit-remaining: 0); AWS, "Common errors"
+    (400 ThrottlingException).
+    """
+    if status == 429:
+        return True
+    if status < 400 or status in _SPEAKS_FOR_ITSELF:
+        return False
+    if _SENTENCE.search(body[:2048]):
+        return True
+    if status >= 500:  # a system that fails may ask to be left alone for a while; nobody knows what it has done
+        return False
+    return "retry-after" in headers or (status == 403 and _used_up(headers, now=0.0) is not None)
+
+
+def wait_s_asked(headers: Mapping[str, str], *, now: float) -> float | None:
+    """Seconds to wait by ``Retry-After``, else until a used-up allowance is renewed; None where nothing is said."""
+    after_s = retry_after_s(headers, now=now)
+    return _used_up(headers, now=now) if after_s is None else after_s
+
+
+def _used_up(headers: Mapping[str, str], *, now: float) -> float | None:
+    """Seconds until there are requests again, where none is left; None where some are, or nothing is said."""
+    raw = [(name.encode("latin-1"), value.encode("latin-1", "replace")) for name, value in headers.items()]
+    found = allowance(raw, now=now)
+    return found.reset_s if found is not None and found.left == 0 else None
+
+
 def allowance(headers: Iterable[tuple[bytes, bytes]], *, now: float) -> Allowance | None:
     """What the rate limit fields say, the tightest policy where there are several; None where there are none.
 

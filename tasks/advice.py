@@ -133,6 +133,15 @@ ADVICE: Mapping[ErrorCode, Advice] = {
         "Correct the value that the message names in the source, or say in the clause how it is written (format). "
         "Nothing is given or taken away meanwhile.",
     ),
+    ErrorCode.DECIDED: Advice(
+        Category.NONE,
+        "Nothing: somebody has rejected the change; the message says who, when and why.",
+    ),
+    ErrorCode.HANDED_OVER: Advice(
+        Category.DATA,
+        "Make sure that both entries are one person. If they are not, somebody has got another person's account: give "
+        "the new one another login in the source, and look at what the account can see.",
+    ),
     ErrorCode.SKIPPED: Advice(
         Category.NONE,
         "Nothing, if that is meant. Else look at assignment and scope in the job; provisor why names the clause.",

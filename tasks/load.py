@@ -34,6 +34,8 @@ from tasks.quarantine import Tally
 
 Clock = Callable[[], datetime]
 
+_TOOK_EFFECT = frozenset({Status.DONE, Status.PARTLY})
+
 
 @dataclass(slots=True)
 class Batch:
@@ -341,7 +343,8 @@ def _record(
     if "state" in block.table:
         states = dict(zip(block.table["anchor"], block.table["state"], strict=True))
     by_id = {change.id: change for change in changes}
-    links, log = [], []
+    links: list[Link] = []
+    log: list[LogEntry] = []
     for outcome in outcomes:
         change = by_id[outcome.change_id]
         reason = reasons[change.anchor]
@@ -350,8 +353,7 @@ def _record(
             log.append(replace(line, counted=_counted(change, None if counted is None else counted[rows[change.id]])))
         if outcome.status is Status.PARTLY:  # the next cycle compares it again
             digests.pop(change.anchor, None)
-        settled = outcome.status in (Status.DONE, Status.PARTLY)
-        link = _link(change, outcome, states, digests) if settled else None
+        link = _link(change, outcome, states, digests) if outcome.status in _TOOK_EFFECT else None
         if link is not None:
             links.append(link)
     log += [_unresolved_entry(block, anchor, why, reasons.get(anchor, "")) for anchor, why in unresolved.items()]
@@ -364,6 +366,16 @@ def _counted(change: Change, said: int | None) -> int | None:
     if change.action not in REMOVALS:
         return None
     return said if said is not None else len(change.members) or 1
+
+
+def _action_of_the_rest(change: Change) -> Action:
+    """What is left of an action whose main part was done: an account that exists is updated."""
+    return change.action if change.members else Action.UPDATE
+
+
+def _why_refused(outcome: Outcome) -> str:
+    """The sentences about what was refused, each once."""
+    return " ".join(dict.fromkeys(outcome.refused.values())) or outcome.message
 
 
 def _link(change: Change, outcome: Outcome, states: Mapping[str, str], digests: Mapping[str, int]) -> Link | None:
@@ -404,26 +416,31 @@ def _summary(
     loaded = Loaded(batch=batch.number, undone={batch.block.kind: set(unresolved)})
     by_id = {change.id: change for change in changes}
     clashing = {clash.anchor: clash for clash in clashes}
-    references_done = references_failed = 0
+    references_done = references_failed = partly = 0
     for outcome in outcomes:
         change = by_id[outcome.change_id]
         reference = is_reference(change, batch.block.references)
         clash = clashing.get(change.anchor)
-        if outcome.status is Status.DONE and clash is None:
-            weight = len(change.members) or 1
+        action, code, message = change.action, outcome.code, outcome.message
+        if outcome.status in _TOOK_EFFECT and clash is None:
+            weight = len([one for one in change.members if one not in outcome.refused]) or 1
             loaded.done[change.action] = loaded.done.get(change.action, 0) + weight
             references_done += reference
+            if outcome.status is Status.DONE:
+                continue
+            partly += 1
+            action, message = _action_of_the_rest(change), _why_refused(outcome)
+            loaded.failures.append(Failed(change.kind, change.anchor, change.label, action, code, message))
             continue
         references_failed += reference
-        code, message = outcome.code, outcome.message
-        if outcome.status is Status.DONE and clash is not None:
+        if outcome.status in _TOOK_EFFECT and clash is not None:
             code = ErrorCode.DUPLICATE_TARGET_ENTRIES
             message = f"The target answered with {clash.target_id}, which is linked to {clash.owner} already."
-        loaded.failures.append(Failed(change.kind, change.anchor, change.label, change.action, code, message))
+        loaded.failures.append(Failed(change.kind, change.anchor, change.label, action, code, message))
     loaded.undone[batch.block.kind] |= {failure.anchor for failure in loaded.failures}
     loaded.tally = Tally(
-        done=len(outcomes) - len(loaded.failures) - references_done,
-        failed=len(loaded.failures) - references_failed,
+        done=len(outcomes) - (len(loaded.failures) - partly) - references_done,
+        failed=len(loaded.failures) - partly - references_failed,
         references_done=references_done,
         references_failed=references_failed,
     )

@@ -41,6 +41,9 @@ class Matches:
     released: list[str] = field(default_factory=list)
     """Anchors whose linked account a new anchor that matches it takes over: gone from the source, or ended there."""
 
+    taken: dict[str, str] = field(default_factory=dict)
+    """Per anchor in ``desired.frame`` that takes an account over: the anchor it was linked to until now."""
+
     @property
     def vanished(self) -> npt.NDArray[np.bool_]:
         """Desired entries whose linked account is no longer in the target."""
@@ -175,7 +178,8 @@ def _match_by(
             )
             hold(int(position), ErrorCode.DUPLICATE_SOURCE_ENTRIES, reason)
         else:
-            matches.released.append(str(links.index[link]))
+            matches.released.append(old)
+            matches.taken[str(desired.frame.index[new])] = old
             _take_from(matches, link)
     adopted = single & ~matches.blocked[open_rows]
     matches.row[open_rows[adopted]] = found[adopted]

@@ -9,6 +9,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from connectors.contract import Action
+from connectors.errors import ErrorCode
 from tasks.checks import Verdict
 from tasks.drift import DriftReport
 from tasks.escrow import Failed
@@ -105,6 +106,9 @@ class CycleReport:
     def _ending(self) -> str:
         done = ", ".join(f"{count:,} {spoken(name)}" for name, count in self.counts.items() if count and name in _DONE)
         what = f"{done}." if done else "nothing to do."
+        decided = sum(held.code is ErrorCode.DECIDED for held in self.held)
+        if decided:
+            what += f" {decided:,} left alone as decided."
         match self.state:
             case CycleState.DONE:
                 return f"Done: {what}"

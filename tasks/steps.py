@@ -66,6 +66,8 @@ def _of_skip(line: LogLine) -> list[Step]:
             return [*_IN_SCOPE, Step(StepName.PROCESSING, LogStatus.FAILURE, line.message)]
         case ErrorCode.DUPLICATE_SOURCE_ENTRIES | ErrorCode.DUPLICATE_TARGET_ENTRIES:
             return [*_IN_SCOPE, Step(StepName.MATCHING, LogStatus.FAILURE, line.message)]
+        case ErrorCode.HANDED_OVER:
+            return [*_IN_SCOPE, Step(StepName.MATCHING, status, line.message)]
         case ErrorCode.UNRESOLVED_REFERENCE:
             return [Step(StepName.REFERENCES, status, line.message)]
         case _:

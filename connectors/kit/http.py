@@ -7,8 +7,9 @@ from typing import Any
 import orjson
 
 from connectors.errors import CredentialsError, ErrorCode, ProvisorError
-from connectors.http import Answer, Call, HttpSession, Problem, refusal, retry_after_s
+from connectors.http import Answer, Call, HttpSession, Problem, refusal
 from connectors.kit.system import Again, Done, Lost, Opening, Refused, Step, Stop, Verdict
+from connectors.rate_limits import retry_after_s
 
 
 def open_http(settings: Any, opening: Opening) -> HttpSession:

@@ -1,6 +1,7 @@
 """One change carried out, whatever happens on the way."""
 
-from collections.abc import Mapping, Sequence
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from connectors.contract import Action, Change, Kind, Outcome, Status
@@ -21,8 +22,8 @@ from connectors.http import Answer, Effect
 from connectors.scim.bulk import BulkSession
 from connectors.scim.codec import Codec
 from connectors.scim.columns import member_ids
-from connectors.scim.errors import explain_conflict, explain_hidden_conflict, taken_in
-from connectors.scim.forms import with_truth
+from connectors.scim.errors import explain_conflict, explain_hidden_conflict, named_in, taken_in
+from connectors.scim.forms import containers, with_truth
 from connectors.scim.habits import Deed, Habits, Shape
 from connectors.scim.listing import page_of
 from connectors.scim.members import MemberUpdater
@@ -32,6 +33,10 @@ from connectors.scim.requests import dump, equals
 from connectors.scim.sending import LAG_S, LOOKS_S, MAX_ROUNDS, QUICK_LOOKS, Sender, Work, entry_in, may_be_the_form
 from connectors.scim.updating import Updater, readable
 
+LATE_IN_VAIN = 2
+"""Entries on which nothing comes of writing what a create has ignored, before that is left to later cycles."""
+_TELLING = frozenset({"externalId", "displayName", "name"})
+"""Attributes that tell who an account belongs to."""
 _NAMING_ATTRIBUTE = {Kind.USER: "userName", Kind.GROUP: "displayName"}
 
 
@@ -44,6 +49,7 @@ class Applier:
         self._bulk = bulk
         self._updater = Updater(sender, habits)
         self._members = MemberUpdater(sender, habits)
+        self._in_vain_late: Counter[tuple[Kind, str]] = Counter()
 
     async def carry_out(self, change: Change) -> Outcome:
         """The change's outcome. Raises: FatalError; then the change was not sent, or its outcome is unknown."""
@@ -53,7 +59,9 @@ class Applier:
         status, target_id, code, message = Status.DONE, change.target_id, None, ""
         try:
             target_id = await self._perform_and_look(work)
-            message = " ".join(work.notes)
+            message = " ".join(dict.fromkeys([*work.notes, *map(str, work.left.values())]))
+            if work.left:
+                status, code = Status.PARTLY, next(iter(work.left.values())).code
         except UnknownOutcomeError as error:
             status, code = Status.UNKNOWN, ErrorCode.UNKNOWN_OUTCOME
             message = f"{error} It could not be found out whether it took effect; the next cycle looks again."
@@ -66,9 +74,10 @@ class Applier:
         return Outcome(
             change.id,
             status,
-            target_id=target_id if status is Status.DONE else None,
+            target_id=target_id if status in {Status.DONE, Status.PARTLY} else None,
             code=code,
             message=message,
+            refused={text: str(error) for text, error in work.left.items()},
             attempts=work.requests,
             duration_ms=round(1000 * (clock.now() - started)),
         )
@@ -117,16 +126,22 @@ class Applier:
         match change.action:
             case Action.CREATE:
                 return await self._create(work)
-            case Action.UPDATE:
-                await self._updater.update(work, change.attributes)
-            case Action.ENABLE | Action.DISABLE:
-                attributes = change.attributes or {"active": change.action is Action.ENABLE}
-                await self._updater.update(work, attributes)
+            case Action.UPDATE | Action.ENABLE | Action.DISABLE:
+                switch = {} if change.action is Action.UPDATE else {"active": change.action is Action.ENABLE}
+                await self._update(work, change.attributes or switch)
             case Action.DELETE:
                 await self._delete(work)
             case Action.ADD_MEMBERS | Action.REMOVE_MEMBERS:
                 await self._members.change(work)
         return change.target_id or ""
+
+    async def _update(self, work: Work, attributes: Mapping[str, Any]) -> None:
+        """Raises: as ``Updater.update``, and the first refusal where nothing at all was written."""
+        left = await self._updater.update(work, attributes)
+        wanted = {Action.ENABLE: "active", Action.DISABLE: "active"}.get(work.change.action)
+        if left and (len(left) == len(attributes) or wanted in left):
+            raise left.get(wanted or "") or next(iter(left.values()))
+        work.left |= left
 
     # -- create --------------------------------------------------------------------------------------------------
 
@@ -144,7 +159,10 @@ class Applier:
                 if not self._habits.proven(shapes.values()):  # nor by another meanwhile
                     entry_id = await self._try_to_create(work, shapes)
         if entry_id is None:
-            entry_id, _ = await self._created(work)
+            entry_id, _ = await self._created_in_some_form(work)
+        if kind is Kind.GROUP:
+            self._habits.members.note_made(entry_id)
+        await self._write_rest(work.about(target_id=entry_id, before={}))
         await self._write_late(work, entry_id, [text for text in given if text in self._habits.late[kind]])
         return entry_id
 
@@ -172,7 +190,8 @@ class Applier:
             shown = (await self._sender.hold(work)).entry
         held = codec.values(shown, codec.differing(shown, given))
         hopeless = self._habits.unchangeable(work.change.kind, held)
-        return [text for text, value in held.items() if value in (None, []) and text not in hopeless]
+        empty = [text for text, value in held.items() if value in (None, [])]
+        return [text for text in empty if text not in hopeless and text not in work.later]
 
     def _readable(self, work: Work) -> dict[str, Any]:
         codec = self._sender.codecs[work.change.kind]
@@ -182,29 +201,84 @@ class Applier:
     async def _write_late(self, work: Work, entry_id: str, late: list[str]) -> None:
         """Write what a create ignores. The account is there whatever comes of it, so a failure is only noted."""
         kind = work.change.kind
-        attributes = {text: work.change.attributes[text] for text in late}
+        attributes = {text: work.change.attributes[text] for text in late if text not in work.later}
         if not attributes:
             return
         try:
-            await self._updater.update(work.about(target_id=entry_id, before={}), attributes)
+            left = await self._updater.update(work.about(target_id=entry_id, before={}), attributes)
         except (RejectedError, RetryableError, UnknownOutcomeError, HaltedError) as error:
-            work.notes.append(str(error))
-        self._habits.late[kind] -= self._habits.unchangeable(kind, late).keys()
+            work.left |= dict.fromkeys(attributes, error)
+        else:
+            work.left |= left
+            for text in left:
+                self._in_vain_late[kind, text] += 1
+        self._habits.late[kind] -= {
+            text for text in late if self._in_vain_late[kind, text] >= LATE_IN_VAIN
+        } | self._habits.unchangeable(kind, attributes).keys()
 
     async def _created_in_some_form(self, work: Work) -> tuple[str, Resource | None]:
-        """As ``_created``; where the service refuses ``active`` as it is sent, the other way of saying it is tried."""
+        """As ``_created``; where a value is refused, ``active`` is said the other way, and then less is said.
+
+        Nobody goes without an account for the sake of a title: what the service refuses of it is left, with a reason.
+        """
         try:
             return await self._created(work)
         except InvalidValueError as error:
-            if not isinstance(work.change.attributes.get("active"), bool) or not may_be_the_form(error):
+            if not may_be_the_form(error):
                 raise
+            refused = error
+        if isinstance(work.change.attributes.get("active"), bool) and not self._habits.has_created:
             usual = self._habits.truth
             self._habits.learn_truth(Truth.TEXT if usual is Truth.BOOLEAN else Truth.BOOLEAN)
             try:
                 return await self._created(work)
             except (RejectedError, RetryableError):
                 self._habits.truth = usual
-                raise error from None
+        return await self._created_with_less(work, refused)
+
+    async def _created_with_less(self, work: Work, refused: InvalidValueError) -> tuple[str, Resource | None]:
+        """As ``_created``, without what an account can do without; that is written afterwards, each by itself.
+
+        Raises: ``refused`` where it is not that either.
+        """
+        given = {text: value for text, value in work.change.attributes.items() if value is not None}
+        for kept in self._smaller(work.change.kind, given, refused):
+            less = work.about(attributes={text: given[text] for text in given if text in kept})
+            try:
+                entry_id, shown = await self._created(less)
+            except InvalidValueError:
+                continue
+            except ConflictError:
+                raise refused from None
+            work.later |= {text: refused for text in given if text not in kept}
+            return entry_id, shown
+        raise refused
+
+    async def _write_rest(self, work: Work) -> None:
+        """Write, attribute by attribute, what an account was created without; what is refused again is left."""
+        given, later = work.change.attributes, work.later
+        for texts in containers(self._codec(work.change), later).values():
+            try:
+                work.left |= await self._updater.update(work, {text: given[text] for text in texts})
+            except (RejectedError, RetryableError, UnknownOutcomeError, HaltedError) as error:
+                work.left |= dict.fromkeys(texts, error)
+        if later and not work.left:
+            refused = next(iter(later.values()))
+            work.notes.append(f"It was created in two steps, because the service refused the first: {refused}")
+
+    def _smaller(self, kind: Kind, given: Mapping[str, Any], refused: InvalidValueError) -> Iterator[set[str]]:
+        """What to send of a create that was refused: without what the service names, then the least there can be."""
+        codec, naming = self._sender.codecs[kind], _NAMING_ATTRIBUTE[kind]
+
+        def is_required(text: str) -> bool:
+            infos = (codec.slot(text).info, codec.schema.info(codec.slot(text).path.container))
+            return text in {naming, "active"} or any(info is not None and info.required for info in infos)
+
+        least = {text for text in given if is_required(text)}
+        blamed = named_in(str(refused), given) - least
+        steps = [set(given) - blamed] if blamed else []
+        usual = {text for text in given if codec.slot(text).path.attribute in _TELLING}
+        yield from (step for step in (*steps, least | usual, least) if step != set(given))
 
     async def _created(self, work: Work) -> tuple[str, Resource | None]:
         """The new entry's id, and the entry as the answer shows it."""
@@ -227,6 +301,7 @@ class Applier:
                 if 200 <= answer.status < 300:
                     entry = entry_in(answer)
                     if entry is not None:
+                        self._habits.has_created = True
                         return str(entry["id"]), entry
                     lost = UnknownOutcomeError(
                         f"The answer to create the {work.noun} does not name its id (HTTP {answer.status}).",
@@ -353,27 +428,17 @@ class Applier:
     # -- delete --------------------------------------------------------------------------------------------------
 
     async def _delete(self, work: Work) -> None:
-        """Delete the entry; the first time it is made sure that it is gone.
+        """Delete the entry, and make sure that it is gone: what takes access away is not believed unseen.
 
         An entry that can still be read by its id, but is switched off or no longer found, is softly deleted.
         Raises: RejectedError, RetryableError, UnknownOutcomeError, FatalError.
         """
-        kind = work.change.kind
-        shape = (kind, "id", Deed.REMOVE)
-        if (reason := self._habits.hopeless(kind, "id")) is not None:
-            raise UnsupportedError(reason)
         await self._sender.delete(work)
-        if self._habits.profile.soft_delete or self._habits.proven([shape]):
-            return
-        async with self._habits.turn(kind):
-            if not self._habits.proven([shape]) and not await self._is_gone(work):
-                reason = (
-                    f"The service answers that it has deleted the {work.noun}, but it is still there. Set deprovision "
-                    "to disable, or ask the service's maker."
-                )
-                self._habits.give_up(kind, "id", reason)
-                raise UnsupportedError(reason)
-            self._habits.prove([shape])
+        if not self._habits.profile.soft_delete and not await self._is_gone(work):
+            raise UnsupportedError(
+                f"The service answers that it has deleted the {work.noun}, but it is still there. Set deprovision "
+                "to disable, or ask the service's maker."
+            )
 
     async def _is_gone(self, work: Work) -> bool:
         for wait_s in (0.0, LAG_S):

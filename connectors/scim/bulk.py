@@ -22,6 +22,8 @@ import orjson
 from connectors.contract import Action, Kind
 from connectors.errors import ErrorCode, SchemaMismatchError, UnknownOutcomeError
 from connectors.http import Answer, Call, Decision, Effect, decide
+from connectors.rate_limits import is_rate_limit
+from connectors.scim.errors import status_in
 from connectors.throttle import Clock
 
 BULK = "/Bulk"
@@ -305,7 +307,8 @@ class BulkSession:
         again: list[_Waiting] = []
         for number, one in enumerate(some):
             answer = results.get(number)
-            decision = Decision.UNKNOWN if answer is None else decide(answer.status, one.call.effect)
+            limited = answer is not None and is_rate_limit(answer.status, answer.headers, answer.body)
+            decision = Decision.UNKNOWN if answer is None else decide(answer.status, one.call.effect, limited=limited)
             if answer is not None and decision in {Decision.OK, Decision.REJECT}:
                 one.call.status = answer.status
                 one.answer.set_result(answer)
@@ -318,7 +321,7 @@ class BulkSession:
                     )
                 )
             else:
-                one.call.doubtful = one.call.doubtful or (answer is not None and answer.status not in {425, 429})
+                one.call.doubtful = one.call.doubtful or not (limited or (answer is not None and answer.status == 425))
                 again.append(one)
         await self._send_singly(again)
 
@@ -399,4 +402,5 @@ def _answer(operation: Mapping[str, Any], status: int, whole: Answer) -> Answer:
         response = {"id": unquote(urlsplit(location).path.rpartition("/")[2])}
     body = b"" if response is None else orjson.dumps(response)
     headers = type(whole.headers)({"location": location} if isinstance(location, str) and location.isascii() else {})
-    return Answer(status, headers, body)
+    stated = status_in(body) if status < 300 else None
+    return Answer(stated or status, headers, body)

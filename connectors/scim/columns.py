@@ -3,10 +3,11 @@
 A million users of twelve attributes fit into a gigabyte that way; as Python objects they would not.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import chain
 from typing import Any
+from urllib.parse import unquote
 
 import numpy as np
 import pandas as pd
@@ -91,6 +92,10 @@ class Collector:
         self._edge_groups: list[Any] = []
         self._edge_members: list[Any] = []
         self.groups_with_members = 0
+        self.longest_list = 0
+        """Members of the group that shows most."""
+        self.referred: dict[str, str] = {}
+        """Of members whose ``$ref`` names another id than their value: that id."""
 
     def add(self, page: Sequence[Any]) -> None:
         """One more page of entries, in the order of the list."""
@@ -113,10 +118,12 @@ class Collector:
         edge_groups: list[str] = []
         edge_members: list[str] = []
         for group_id, group in zip(ids, groups, strict=True):
-            members = member_ids(group)
+            members = members_of(group)
             if members:
                 self.groups_with_members += 1
-                edge_members += members
+                self.longest_list = max(self.longest_list, len(members))
+                edge_members += [member.value for member in members]
+                self.referred.update({one.value: one.referred for one in members if one.value != one.referred})
                 edge_groups += [str(group_id)] * len(members)
         self._edge_groups.append(pa.array(edge_groups, _TEXT))
         self._edge_members.append(pa.array(edge_members, _TEXT))
@@ -152,13 +159,62 @@ class Collector:
         return edges.drop_duplicates(ignore_index=True)
 
 
-def member_ids(group: Resource) -> list[str]:
-    """Ids of a group's members; nested groups are members like any other."""
+@dataclass(frozen=True, slots=True)
+class Member:
+    """One member as a group lists it; nested groups are members like any other."""
+
+    value: str
+    """What stands for it: its id, in most services."""
+    referred: str
+    """The id that its ``$ref`` ends with; the value where there is none."""
+
+
+def members_of(group: Resource) -> list[Member]:
+    """Whom a group lists."""
     members = group.get("members")
     if not isinstance(members, list):
         return []
-    values = [member.get("value") if isinstance(member, dict) else member for member in members]
-    return [str(value) for value in values if value]
+    found = []
+    for member in members:
+        value, address = (member.get("value"), member.get("$ref")) if isinstance(member, dict) else (member, None)
+        referred = unquote(address.rstrip("/").rpartition("/")[2]) if isinstance(address, str) else ""
+        if value or referred:
+            found.append(Member(str(value or referred), referred or str(value)))
+    return found
+
+
+def member_ids(group: Resource) -> list[str]:
+    """What stands for a group's members: their ids, unless the service lists something else."""
+    return [member.value for member in members_of(group)]
+
+
+def explained(
+    edges: pd.DataFrame, *, referred: Mapping[str, str], users: pd.DataFrame, known: pd.Index
+) -> pd.DataFrame:
+    """Edges whose members are ids, as far as an account explains what stands there; the rest stays as it is.
+
+    ``referred``: by what stands there, the id in the member's ``$ref``. ``users``: with ``userName`` where it was read.
+    ``known``: ids of all users and groups.
+    """
+    members = edges["member"]
+    strange = ~members.isin(known)
+    if not strange.any():
+        return edges
+    by_name: dict[str, str] = {}
+    if "userName" in users:
+        names = users["userName"].dropna()
+        lowered = names.str.lower()
+        unique = ~lowered.duplicated(keep=False)
+        by_name = dict(zip(lowered[unique], names.index[unique], strict=True))
+    ids = {}
+    for value in members[strange].unique():
+        found = referred.get(value) or by_name.get(value.lower())
+        if found in known:
+            ids[value] = found
+    found_ids = members.map(ids)
+    return edges.assign(member=members.where(found_ids.isna(), found_ids).astype("str")).drop_duplicates(
+        ignore_index=True
+    )
 
 
 def _as_text(ids: Sequence[Any]) -> Any:

@@ -302,6 +302,7 @@ class ScimTarget:
                 self._bulk = BulkSession(
                     service.session, service.bulk, width=self._pace.concurrency, clock=service.clock
                 )
+            self._habits.members.note_list(service.longest_list)
             applier = Applier(Sender(self._bulk, codecs, clock=service.clock), self._habits, self._bulk)
 
             async def carry_out(change: Change) -> None:

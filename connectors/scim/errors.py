@@ -3,6 +3,7 @@
 Source: RFC 7644 section 3.12 (error responses and scimType).
 """
 
+import re
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -70,6 +71,32 @@ def _words_of(body: bytes, values: Iterable[Any]) -> str:
     return redact(body[:2048].decode("utf-8", "replace"), values)
 
 
+_ERROR_SCHEMA = "urn:ietf:params:scim:api:messages:2.0:Error"
+_LONGEST_ERROR = 8192
+_SIGNS = (b"rror", b'"ok"', b'"success"')
+
+
+def status_in(body: bytes) -> int | None:
+    """The status of an error that came with 2xx: a SCIM error, or an object that says that it failed.
+
+    None for an entry, a list and everything else that is no error.
+    """
+    if len(body) > _LONGEST_ERROR or not any(sign in body for sign in _SIGNS):
+        return None
+    try:
+        found = orjson.loads(body)
+    except orjson.JSONDecodeError:
+        return None
+    if not isinstance(found, dict) or "id" in found or "Resources" in found or "Operations" in found:
+        return None
+    schemas = found.get("schemas")
+    failed = found.get("ok") is False or found.get("success") is False or found.get("error") or found.get("errors")
+    if not failed and not (isinstance(schemas, list) and _ERROR_SCHEMA in schemas):
+        return None
+    stated = str(found.get("status", ""))
+    return int(stated) if stated.isdecimal() and 400 <= int(stated) < 600 else 400
+
+
 def error_of(answer: Answer, call: Call, *, address: str, values: Iterable[Any] = ()) -> ProvisorError:
     """The error for an answer that is not 2xx, scimType considered."""
     problem = problem_of(answer, values)
@@ -90,6 +117,23 @@ def taken_in(answer: Answer, attributes: Mapping[str, Any], *, default: str) -> 
     detail = problem_of(answer, attributes.values()).detail.lower()
     named = [path for path in attributes if path.rpartition(":")[2].split("[")[0].lower() in detail]
     return named[0] if named else default
+
+
+def named_in(sentence: str, attributes: Iterable[str]) -> set[str]:
+    """Those attributes, by path, whose name is a word of the sentence: the longest names it can be read as."""
+    lowered = sentence.lower()
+
+    def is_named(name: str) -> bool:
+        return re.search(rf"(?<![\w.]){re.escape(name.lower())}(?![\w])", lowered) is not None
+
+    found: dict[str, str] = {}
+    for path in attributes:
+        name = path.rpartition(":")[2]
+        plain = re.sub(r"\[[^]]*]", "", name)
+        known = next((one for one in (name, plain, plain.split(".")[0]) if is_named(one)), None)
+        if known is not None:
+            found[path] = known
+    return set(found)
 
 
 def explain_conflict(taken: str) -> str:

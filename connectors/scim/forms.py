@@ -240,28 +240,43 @@ def _with_sub(held: Any, sub: str, value: Any) -> Any:
 # Members
 
 
-def add_members(form: MemberForm, members: Sequence[str], held: Sequence[str]) -> list[Operation]:
+def bare_member(value: str) -> Resource:
+    """A member as the standard has it."""
+    return {"value": value}
+
+
+def add_members(
+    form: MemberForm,
+    members: Sequence[str],
+    held: Sequence[str],
+    element: Callable[[str], Resource] = bare_member,
+) -> list[Operation]:
     """What a PATCH in this form says. ``held``: the members there are, for a form that sends all of them."""
     match form:
         case MemberForm.REPLACE:
-            return [_members("replace", [*held, *(one for one in members if one not in held)])]
+            return [_members("replace", map(element, [*held, *(one for one in members if one not in held)]))]
         case MemberForm.VALUES:
-            return [_members("Add", members)]
+            return [_members("Add", map(element, members))]
         case _:
-            return [_members("add", members)]
+            return [_members("add", map(element, members))]
 
 
-def remove_members(form: MemberForm, members: Sequence[str], held: Sequence[str]) -> list[Operation]:
+def remove_members(
+    form: MemberForm,
+    members: Sequence[str],
+    held: Sequence[str],
+    element: Callable[[str], Resource] = bare_member,
+) -> list[Operation]:
     """As :func:`add_members`, the other way."""
     match form:
         case MemberForm.REPLACE:
             gone = set(members)
-            return [_members("replace", [one for one in held if one not in gone])]
+            return [_members("replace", map(element, [one for one in held if one not in gone]))]
         case MemberForm.VALUES:
-            return [_members("Remove", members)]
+            return [_members("Remove", map(element, members))]
         case _:
             return [{"op": "remove", "path": quoted_member(member)} for member in members]
 
 
-def _members(op: str, members: Iterable[str]) -> Operation:
-    return {"op": op, "path": "members", "value": [{"value": member} for member in members]}
+def _members(op: str, elements: Iterable[Resource]) -> Operation:
+    return {"op": op, "path": "members", "value": list(elements)}

@@ -59,6 +59,27 @@ class MemberForm(StrEnum):
     """The group is read, changed and sent back whole."""
 
 
+class MembersShown(StrEnum):
+    """Which members a group shows."""
+
+    ALL = "all"
+    SOME = "some"
+    """The first hundred, say, or those that Provisor has added."""
+    NONE = "none"
+    """An empty list, whoever is in the group."""
+
+
+class MemberValue(StrEnum):
+    """What stands for a member in a group's list."""
+
+    ID = "id"
+    """The ``id`` of the user or group, as the standard has it."""
+    USER_NAME = "user_name"
+    """The ``userName`` of the user."""
+    REF = "ref"
+    """The ``id``, which is taken only with ``$ref``, the member's address, beside it."""
+
+
 class Truth(StrEnum):
     """How ``active`` is sent."""
 
@@ -122,6 +143,8 @@ class Profile(Settings):
     """How changes are sent first; a form that has no effect gives way to the next."""
     add_members: MemberForm = MemberForm.PATHS
     remove_members: MemberForm = MemberForm.PATHS
+    members_shown: MembersShown = MembersShown.ALL
+    member_value: MemberValue = MemberValue.ID
     active: Truth = Truth.BOOLEAN
     etag: bool = True
     """Whether an entry that is sent back whole goes with If-Match, where the service gives versions, so that nobody

@@ -52,6 +52,10 @@ class Work:
     """Sentences about what was done, but otherwise than asked."""
     sociable: bool = False
     """True where its writes may go with others in one request."""
+    left: dict[str, ProvisorError] = field(default_factory=dict)
+    """Attributes that were not written although the rest was, each with why."""
+    later: dict[str, ProvisorError] = field(default_factory=dict)
+    """Attributes that the entry was created without, each with the refusal; they are written afterwards."""
 
     @property
     def noun(self) -> str:
@@ -82,7 +86,7 @@ class Work:
 
     def about(self, **changed: Any) -> "Work":
         """The same work with a change that says something else; calls count for both."""
-        return Work(replace(self.change, **changed), self.calls, self.notes, self.sociable)
+        return Work(replace(self.change, **changed), self.calls, self.notes, self.sociable, self.left, self.later)
 
 
 Check: TypeAlias = Callable[[], Awaitable[bool]]

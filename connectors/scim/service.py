@@ -33,12 +33,12 @@ from connectors.http import Answer, Call, HttpSession
 from connectors.http_settings import is_loopback
 from connectors.scim.bulk import NO_OFFER, Offer, offer_in
 from connectors.scim.codec import Codec
-from connectors.scim.columns import Collector, member_ids
-from connectors.scim.errors import error_of
+from connectors.scim.columns import Collector, explained, members_of
+from connectors.scim.errors import error_of, status_in
 from connectors.scim.listing import Findings, Listing, page_of
 from connectors.scim.paths import PathError, Resource
 from connectors.scim.profile import STANDARD as STANDARD_PROFILE
-from connectors.scim.profile import EmailFilter, Profile, find_profile
+from connectors.scim.profile import EmailFilter, MemberValue, Profile, find_profile
 from connectors.scim.requests import entry_address, equals, equals_dotted
 from connectors.scim.schema import CORE, ENDPOINTS, STANDARD, EntrySchema, discovered, with_doubles, without
 from connectors.scim.settings import ScimTargetSettings
@@ -93,12 +93,16 @@ class ScimService:
         self.settings = settings
         self.pace = pace
         self.clock: Clock = clock or SystemClock()
-        self.session = HttpSession(settings, folder=folder, pace=pace, media_type=MEDIA_TYPE, clock=self.clock)
+        self.session = HttpSession(
+            settings, folder=folder, pace=pace, media_type=MEDIA_TYPE, clock=self.clock, status_in=status_in
+        )
         self._folder = folder
         self._profile: Profile | None = None
         self._schemas: dict[Kind, EntrySchema] | None = None
         self._resource_types: dict[Kind, list[str]] | None = None
         self._codecs: dict[Kind, Codec] = {}
+        self.longest_list = 0
+        """Members of the group that shows most, of those that were read."""
 
     def forget_profile(self) -> None:
         """Speak to the service as the standard has it, whatever lies beside the job."""
@@ -256,7 +260,9 @@ class ScimService:
         asked = filters or {}
         before, read_at = self.session.requests, datetime.now(UTC)
         codecs = await self.codecs()
-        users, findings = await self._list(codecs[Kind.USER], wanted.users, progress, expression=asked.get(Kind.USER))
+        paths = wanted.users if wanted.groups is None else (*wanted.users, "userName")
+        users, findings = await self._list(codecs[Kind.USER], paths, progress, expression=asked.get(Kind.USER))
+        people = users.frame()
         groups, edges = no_entries(), no_members()
         if wanted.groups is not None:
             told = users.count
@@ -268,11 +274,16 @@ class ScimService:
                 expression=asked.get(Kind.GROUP),
             )
             groups, edges = collector.frame(), collector.edges()
+            self.longest_list = max(self.longest_list, collector.longest_list)
+            referred = collector.referred
             if len(groups) and not collector.groups_with_members:
-                edges = await self._members_one_by_one(list(groups.index))
+                edges, referred = await self._members_one_by_one(list(groups.index))
+            known = people.index.append(groups.index)
+            edges = explained(edges, referred=referred, users=people, known=known)
             findings = Findings(findings.doubts + more.doubts, findings.unreadable + more.unreadable)
         requests = self.session.requests - before
-        return Content(read_at, users.frame(), groups, edges, findings.doubts, findings.unreadable, requests)
+        people = people[list(dict.fromkeys(wanted.users))]
+        return Content(read_at, people, groups, edges, findings.doubts, findings.unreadable, requests)
 
     async def count(self, kind: Kind) -> int | None:
         """How many entries of a kind the service says it has; None where it does not say.
@@ -310,23 +321,28 @@ class ScimService:
         )
         return collector, await listing.read_into(collector)
 
-    async def _members_one_by_one(self, group_ids: list[str]) -> pd.DataFrame:
+    async def _members_one_by_one(self, group_ids: list[str]) -> tuple[pd.DataFrame, dict[str, str]]:
         """Members of each group by itself: services may leave them out of lists, and then no group shows any.
 
-        Raises: FatalError, RetryableError.
+        With the ids that their ``$ref`` names, where these are others. Raises: FatalError, RetryableError.
         """
         found: dict[str, list[str]] = {}
+        referred: dict[str, str] = {}
 
         async def read_members(group_id: str) -> None:
             answer = await self._entry(Kind.GROUP, group_id)
             if answer is None:
                 return
             group = answer.json()
-            found[group_id] = member_ids(group) if isinstance(group, dict) else []
+            members = members_of(group) if isinstance(group, dict) else []
+            found[group_id] = [member.value for member in members]
+            referred.update({one.value: one.referred for one in members if one.value != one.referred})
+            self.longest_list = max(self.longest_list, len(members))
 
         await for_each(group_ids, read_members, width=self.pace.concurrency, go_on=lambda: True)
         pairs = [(group_id, member) for group_id in group_ids for member in dict.fromkeys(found.get(group_id, ()))]
-        return pd.DataFrame(pairs, columns=["group", "member"], dtype="str") if pairs else no_members()
+        edges = pd.DataFrame(pairs, columns=["group", "member"], dtype="str") if pairs else no_members()
+        return edges, referred
 
     async def find(
         self,
@@ -407,10 +423,21 @@ class ScimService:
 
         await for_each(dict.fromkeys(ids), look_at, width=self.pace.concurrency, go_on=lambda: True)
         collector.add([found[entry_id] for entry_id in sorted(found)])
+        self.longest_list = max(self.longest_list, collector.longest_list)
         frame, requests = collector.frame(), self.session.requests - before
         if kind is Kind.USER:
             return Content(read_at, frame, no_entries(), no_members(), [], [], requests)
-        return Content(read_at, no_entries(), frame, collector.edges(), [], [], requests)
+        edges = await self._by_id(collector)
+        return Content(read_at, no_entries(), frame, edges, [], [], self.session.requests - before)
+
+    async def _by_id(self, collector: Collector) -> pd.DataFrame:
+        """Edges of a few groups, members by their ids: by name where the profile says that names stand there."""
+        edges = collector.edges()
+        users = no_entries()
+        if len(edges) and (await self.profile()).member_value is MemberValue.USER_NAME:
+            users = await self.find(Kind.USER, "userName", list(edges["member"].unique()), ["userName"])
+        known = users.index.append(pd.Index(list(collector.referred.values()), dtype="str"))
+        return explained(edges, referred=collector.referred, users=users, known=known)
 
     async def _entry(self, kind: Kind, entry_id: str) -> Answer | None:
         """The answer about one entry by its id, None where it is gone. Raises: ProvisorError."""

@@ -5,13 +5,13 @@ way that may be the form's fault, is sent again by itself, one whole attribute a
 What takes effect in none is given up with a reason, and the other attributes of the change are written nevertheless.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeAlias
 
-from connectors.contract import Write
+from connectors.contract import Kind, Write
 from connectors.errors import (
-    ErrorCode,
+    GoneError,
     InvalidValueError,
     ProvisorError,
     RejectedError,
@@ -20,9 +20,11 @@ from connectors.errors import (
     UnsupportedError,
 )
 from connectors.http import Call, Effect
+from connectors.scim.climbing import Climb, Trace, Verdict
 from connectors.scim.codec import Codec
+from connectors.scim.columns import members_of
 from connectors.scim.forms import PUTS, READING, containers, merged, operations, rungs, to_put
-from connectors.scim.habits import Deed, Habits, Shape
+from connectors.scim.habits import Deed, Habits, Shape, switches_off
 from connectors.scim.paths import Path, Resource, find_element, parse_path
 from connectors.scim.profile import PatchForm, Truth
 from connectors.scim.requests import Operation, dump, patch, repeatable, uncertain_elements
@@ -38,6 +40,8 @@ from connectors.scim.sending import (
 )
 
 FAILURES = (RejectedError, RetryableError)
+MOST_NAMED = 4
+"""Attributes that a sentence names."""
 
 
 @dataclass(slots=True)
@@ -108,6 +112,10 @@ class Update:
         return found
 
 
+Left: TypeAlias = dict[str, ProvisorError]
+"""Attributes of a change that were not written, each with why; empty where all of it was."""
+
+
 class Updater:
     """Carries out updates on one service."""
 
@@ -115,35 +123,104 @@ class Updater:
         self._sender = sender
         self._habits = habits
 
-    async def update(self, work: Work, attributes: Mapping[str, Any]) -> None:
-        """Raises: RejectedError, RetryableError, UnknownOutcomeError, FatalError."""
+    async def update(self, work: Work, attributes: Mapping[str, Any]) -> Left:
+        """Writes what can be written; gives what the service refused, or did not do.
+
+        What switches an account off goes first and alone, so that no other attribute can stand in its way.
+        Raises: GoneError, RetryableError, UnknownOutcomeError, HaltedError, FatalError.
+        """
+        off = {text: value for text, value in attributes.items() if switches_off(text, value)}
+        if not off or len(off) == len(attributes):
+            return await self._update(work, attributes)
+        left = await self._update(work, off)
+        others = {text: value for text, value in attributes.items() if text not in off}
+        try:
+            return left | await self._update(work, others)
+        except RetryableError as error:
+            return left | dict.fromkeys(others, error)
+
+    async def _update(self, work: Work, attributes: Mapping[str, Any]) -> Left:
         kind, codec = work.change.kind, self._sender.codecs[work.change.kind]
         reasons = self._habits.unchangeable(kind, attributes)
+        left: Left = {text: UnsupportedError(reason) for text, reason in reasons.items()}
         update = Update(work, codec, {text: value for text, value in attributes.items() if text not in reasons})
-        if update.attributes:
-            doubtful = uncertain_elements(update.attributes, work.change.before)
-            if doubtful:
-                update.note_elements((await self._sender.hold(work)).entry)
-            await self._send_or_try(update)
-        for reason in reasons.values():
-            raise UnsupportedError(reason)
+        if update.attributes and uncertain_elements(update.attributes, work.change.before):
+            update.note_elements((await self._sender.hold(work)).entry)
+        for texts in self._apart(update):
+            left |= await self._send_or_try(update.part(texts))
+        return left
 
-    async def _send_or_try(self, update: Update) -> None:
+    def _apart(self, update: Update) -> list[list[str]]:
+        """Paths that are sent together: what others were refused goes by itself, after the rest."""
+        kind, together, apart = update.codec.kind, [], []
+        for container, texts in containers(update.codec, update.attributes).items():
+            if self._habits.is_suspect(kind, container):
+                apart.append(texts)
+            else:
+                together += texts
+        return [texts for texts in (together, *apart) if texts]
+
+    async def _send_or_try(self, update: Update) -> Left:
         shapes, kind = update.shapes(update.attributes), update.codec.kind
         if not self._habits.proven(shapes):
             async with self._habits.turn(kind):
                 given_up = self._habits.unchangeable(kind, update.attributes)
                 if not given_up and not self._habits.proven(shapes):
-                    await self._try(update)
-                    return
-            if given_up:  # by somebody else, while this one waited for its turn
-                await self.update(update.work, update.attributes)
-                return
-        await self._send(update)
+                    return await self._try(update)
+            if given_up:  # by another entry, while this one waited for its turn
+                return await self._update(update.work, update.attributes)
+        return await self._send_and_compare(update)
+
+    # -- in the form that is known -------------------------------------------------------------------------------
+
+    async def _send_and_compare(self, update: Update) -> Left:
+        """Send it, and hold the answer against it; one attribute at a time where they are refused together."""
+        whole = containers(update.codec, update.attributes)
+        try:
+            unmoved = await self._contradicted(update, await self._send(update))
+        except GoneError:
+            raise
+        except (RejectedError, StumblingError) as error:
+            if len(whole) == 1:
+                self._habits.note_refusal(update.codec.kind, next(iter(whole)))
+                return dict.fromkeys(update.attributes, error)
+            left: Left = {}
+            for texts in self._simple_first(update):
+                left |= await self._send_and_compare(update.part(texts))
+            return left
+        return self._compared(update, unmoved)
+
+    async def _contradicted(self, update: Update, shown: Resource | None) -> list[str]:
+        """Paths on which the service says one thing and shows another.
+
+        An answer that shows the entry as wanted is believed, and so is one that shows nothing, unless somebody is to
+        lose an account: then the entry is looked at.
+        """
+        if shown is None and not any(switches_off(*one) for one in update.attributes.items()):
+            return []
+        if shown is not None and not update.unmoved(shown):
+            return []
+        try:
+            return await self._unmoved(update, None, lag_s=LAG_S)
+        except FAILURES as error:
+            update.work.note_unseen(error)
+            return [] if shown is None else update.unmoved(shown)
+
+    def _compared(self, update: Update, unmoved: Collection[str]) -> Left:
+        """Why what has not moved is left; what has is noted as something that the service does."""
+        kind, whole = update.codec.kind, containers(update.codec, update.attributes)
+        moved = {name: texts for name, texts in whole.items() if not set(texts) & set(unmoved)}
+        self._habits.note_success(kind, moved)
+        noun, verb = update.work.noun, "stays as it was" if len(unmoved) == 1 else "stay as they were"
+        error = UnsupportedError(
+            f"The service answers that it has changed the {noun}, but {_listed(unmoved)} {verb}. It may protect this "
+            f"{noun}: look there."
+        )
+        return dict.fromkeys(unmoved, error)
 
     # -- the first time ------------------------------------------------------------------------------------------
 
-    async def _try(self, update: Update) -> None:
+    async def _try(self, update: Update) -> Left:
         """Send it as usual and look; then what has not taken effect by itself, in other forms."""
         shapes = update.shapes(update.attributes)
         new = [shape for shape in shapes if not self._habits.proven([shape])]
@@ -154,33 +231,53 @@ class Updater:
         first = self._form(update)
         try:
             shown = await self._send(update)
-        except FAILURES as error:
-            if not new or not may_be_the_form(error):
-                raise
+        except GoneError:
+            raise
+        except (RejectedError, StumblingError) as error:
             refused, unmoved = error, list(update.attributes)
         else:
             try:
                 unmoved = await self._unmoved(update, shown, lag_s=LAG_S)
             except FAILURES as error:
                 update.work.note_unseen(error)
-                return
-        self._habits.prove(set(new) - set(update.shapes(unmoved)))
+                return {}
         whole = containers(update.codec, update.attributes)
-        failures: list[ProvisorError] = []
+        if refused is None:
+            moved = {name: texts for name, texts in whole.items() if not set(texts) & set(unmoved)}
+            self._habits.note_success(update.codec.kind, moved)
+        self._habits.prove(set(new) - set(update.shapes(unmoved)))
+        left: Left = {}
         for texts in self._simple_first(update.part(unmoved)):
             part = update.part(texts)
-            if refused is None and self._habits.proven(part.shapes(texts)):
-                continue
-            given_up = self._habits.unchangeable(update.codec.kind, texts)
-            if given_up:
-                failures += map(UnsupportedError, given_up.values())
-                continue
-            try:
-                await self._climb(part, refused, first=first, tried=len(whole) == 1)
-            except FAILURES as error:
-                failures.append(error)
-        if failures:
-            raise failures[0]
+            left |= await self._one_attribute(part, first, refused, alone=len(whole) == 1)
+        return left
+
+    async def _one_attribute(
+        self, part: Update, first: PatchForm, refused: ProvisorError | None, *, alone: bool
+    ) -> Left:
+        """What is left of one whole attribute that was not taken as it was sent first. ``alone``: and by itself."""
+        kind, texts = part.codec.kind, list(part.attributes)
+        given_up = self._habits.unchangeable(kind, part.attributes)
+        if given_up:
+            return {text: UnsupportedError(given_up.get(text) or next(iter(given_up.values()))) for text in texts}
+        if refused is None and self._habits.proven(part.shapes(texts)):
+            return self._compared(part, texts)
+        if alone and refused is not None and not may_be_the_form(refused):
+            return dict.fromkeys(texts, refused)
+        climb = self._climb_of(part)
+        if refused is not None and not alone:
+            climb.hear(first, refused)
+        elif alone:
+            climb.note(first, refused)
+        try:
+            await self._climb(part, climb)
+        except GoneError:
+            raise
+        except (RejectedError, StumblingError) as error:
+            self._habits.note_refusal(kind, next(iter(containers(part.codec, texts))))
+            return dict.fromkeys(texts, error)
+        self._habits.note_success(kind, containers(part.codec, texts))
+        return {}
 
     def _simple_first(self, update: Update) -> list[list[str]]:
         """Paths by whole attribute. What services understand best comes first: it shows how they are to be asked."""
@@ -192,52 +289,84 @@ class Updater:
 
         return sorted(containers(update.codec, update.attributes).values(), key=rank)
 
-    async def _climb(self, update: Update, refused: ProvisorError | None, *, first: PatchForm, tried: bool) -> None:
+    # -- one form after the other --------------------------------------------------------------------------------
+
+    @staticmethod
+    def _climb_of(update: Update) -> Climb:
+        paths = [update.codec.slot(text).path for text in update.attributes]
+        return Climb(
+            cleared=any(value is None for value in update.attributes.values()),
+            plain=not any(path.clauses or path.sub for path in paths),
+            listed=any(path.clauses for path in paths),
+            switch=[*update.attributes] == ["active"],
+        )
+
+    async def _climb(self, update: Update, climb: Climb) -> None:
         """One whole attribute in one form after the other, until it has taken effect.
 
-        ``first``: the form in which it was sent, with other attributes or, where it was ``tried``, by itself; by what
-        others have found out meanwhile, another may be usual. Raises: as ``update``.
+        Raises: RejectedError or StumblingError when it has in none; and as ``update``.
         """
-        shapes = update.shapes(update.attributes)
-        usual = self._form(update)
-        silent = refused is None
-        lag_s = 0.0 if silent else LAG_S
-        never = not tried or cannot(refused, whole=first in PUTS)
-        closed = {first in PUTS} if _closes(refused, first) else set()
-        if await self._taken_otherwise(update, refused):
+        if climb.may_be_spelled_otherwise and await self._taken_otherwise(update):
             return
-        unnamed = await self._is_unnamed(update, refused)
-        for form in (usual,) if self._habits.proven(shapes) else rungs(usual):
-            if (tried and form is first) or (form in PUTS) in closed:
-                continue
-            if not (unnamed and form is PatchForm.PUT) and not self._worth_trying(form, update, refused, silent=silent):
-                continue
+        shapes, usual = update.shapes(update.attributes), self._form(update)
+        insists = await self._is_unnamed(update, climb.refused)
+        known = self._habits.proven(shapes)
+        for form in climb.forms(usual, insists_on_put=insists):
+            if known and form is not usual:
+                break
             try:
                 shown = await self._send(update, form)
             except FAILURES as error:
                 if not may_be_the_form(error):
                     raise
-                never = never and cannot(error, whole=form in PUTS)
-                if _closes(error, form):
-                    closed.add(form in PUTS)
-                refused = refused or error
+                climb.note(form, error)
                 continue
-            if not await self._unmoved(update, shown, lag_s=lag_s):
+            taken = not await self._unmoved(
+                update, shown, lag_s=0.0 if Trace.SILENT in climb.traces.values() else LAG_S
+            )
+            climb.note(form, taken=taken)
+            if taken:
                 for shape in shapes:
                     self._habits.learn(shape, form, usual=self._is_simple(update))
+                if form in PUTS and Trace.SILENT in climb.traces.values():
+                    self._habits.members.patch_is_ignored = True
                 return
-            silent, lag_s = True, 0.0
-        if refused is None:
-            raise self._given_up(update)
-        if never and not silent:
-            raise self._closed(update, refused)
-        self._habits.fail(shapes)
-        raise refused
+        raise await self._failure(update, climb)
 
-    async def _taken_otherwise(self, update: Update, refused: ProvisorError | None) -> bool:
-        """True once ``active`` is taken as text instead of as a boolean, or the other way, in the usual form."""
-        if [*update.attributes] != ["active"] or not isinstance(refused, InvalidValueError):
+    async def _failure(self, update: Update, climb: Climb) -> ProvisorError:
+        """What to say of an attribute that has taken effect in no form; what it says of the service is remembered."""
+        match climb.verdict:
+            case Verdict.NOT_KEPT:
+                return self._given_up(update)
+            case Verdict.UNABLE if await self._is_beyond_change(update):
+                return self._closed(update, climb.refused)
+        self._habits.fail(update.shapes(update.attributes))
+        assert climb.refused is not None
+        return climb.refused
+
+    async def _is_beyond_change(self, update: Update) -> bool:
+        """True where the service refuses the entry as it is, by PATCH and by PUT: no value can be the reason.
+
+        Raises: as ``update``.
+        """
+        held = (await self._sender.hold(update.work)).entry
+        naming = "userName" if update.codec.kind is Kind.USER else "displayName"
+        same = update.codec.values(held, [naming])
+        if same[naming] is None:
             return False
+        unchanged = Update(update.work, update.codec, same, update.present, update.old)
+        for form in (self._form(unchanged), PatchForm.PUT):
+            try:
+                await self._send(unchanged, form)
+            except FAILURES as error:
+                if not cannot(error, whole=form in PUTS):
+                    return False
+            else:
+                return False
+        return True
+
+    async def _taken_otherwise(self, update: Update) -> bool:
+        """True once ``active`` is taken as text instead of as a boolean, or the other way, in the usual form."""
         usual = self._habits.truth
         self._habits.learn_truth(Truth.TEXT if usual is Truth.BOOLEAN else Truth.BOOLEAN)
         try:
@@ -261,23 +390,18 @@ class Updater:
         named = (await self._sender.hold(update.work)).entry.get("schemas")
         return isinstance(named, list) and urn.lower() not in (str(name).lower() for name in named)
 
-    def _closed(self, update: Update, refused: ProvisorError) -> ProvisorError:
-        """That nothing can be changed, learnt from a plain attribute; from another only that this one cannot."""
+    def _closed(self, update: Update, refused: ProvisorError | None) -> ProvisorError:
+        """That nothing can be changed on this entry, whatever is sent."""
         kind, noun = update.codec.kind, update.work.noun
         reason = (
             f"{refused} It does so in every form, by PATCH and by PUT. Ask the service's maker, or let the job only "
             f"create and delete {noun}s."
         )
-        if self._is_simple(update):
-            self._habits.give_up_changing(kind, reason)
-        else:
-            for text in update.attributes:
-                self._habits.give_up(kind, text, reason)
+        self._habits.give_up_changing(kind, reason)
         return UnsupportedError(reason)
 
     def _given_up(self, update: Update) -> ProvisorError:
-        noun = update.work.noun
-        names = ", ".join(update.attributes)
+        noun, names = update.work.noun, _listed(update.attributes)
         reason = (
             f"The service answers that it has changed the {noun}, but {names} stays as it was, in whatever form it is "
             f"sent: it does not keep it, or does not show it. Take it out of the {noun}s' mappings, or ask the "
@@ -293,28 +417,6 @@ class Updater:
             value is not None and not (path.clauses or path.sub or path.urn)
             for path, value in ((update.codec.slot(text).path, value) for text, value in update.attributes.items())
         )
-
-    @staticmethod
-    def _worth_trying(form: PatchForm, update: Update, refused: ProvisorError | None, *, silent: bool) -> bool:
-        """False for a form that says the same as another, or that a refused value is no reason for."""
-        cleared = any(value is None for value in update.attributes.values())
-        paths = [update.codec.slot(text).path for text in update.attributes]
-        plain = not any(path.clauses or path.sub for path in paths)
-        match form:
-            case PatchForm.CAPITALS:
-                return not silent
-            case PatchForm.ENTRA:
-                return not silent or not plain or "active" in update.attributes
-            case PatchForm.ATTRIBUTES if plain and not cleared:
-                return False
-            case PatchForm.BLANK | PatchForm.PUT_NULLS:
-                return cleared and not any(path.clauses for path in paths)
-            case PatchForm.DOTTED:
-                return not plain and not any(path.clauses for path in paths)
-            case PatchForm.PUT:
-                return silent or isinstance(refused, UnsupportedError | StumblingError)
-            case _:
-                return True
 
     async def _unmoved(self, update: Update, shown: Resource | None, *, lag_s: float) -> list[str]:
         """Paths on which a write has had no effect, or a harmful one; asks again where the answer does not show it."""
@@ -354,12 +456,14 @@ class Updater:
     async def _send(self, update: Update, form: PatchForm | None = None) -> Resource | None:
         """Gives the entry as the answer shows it. Raises: as ``Sender.until_applied``."""
         work, forms = update.work, self._forms(update, form)
-        purpose = f"change the {work.noun}"
+        method = "PUT" if PUTS & forms.keys() else "PATCH"
+        purpose = f"change {_listed(update.attributes)} of the {work.noun} by {method} (form {', '.join(forms)})"
 
         async def call() -> Call:
             held = await self._sender.hold(work) if READING & forms.keys() else Held({}, None)
             base = {**held.entry, **self._lists_before(update)}
             for form in PUTS & forms.keys():
+                self._demand_whole(work, held)
                 whole = merged(update.codec, base, update.attributes, truth=self._habits.truth)
                 body = dump(to_put(form, update.codec, whole, update.attributes))
                 headers = self._habits.condition(held.etag)
@@ -391,6 +495,16 @@ class Updater:
 
         return await self._sender.until_applied(work, call, applied, trial=form is not None)
 
+    def _demand_whole(self, work: Work, held: Held) -> None:
+        """Raises: UnsupportedError for a group whose members may not all be shown: sent back whole, it loses them."""
+        if work.change.kind is Kind.GROUP:
+            shown = len(members_of(held.entry))
+            if not self._habits.members.is_whole(work.change.target_id or "", shown):
+                raise UnsupportedError(
+                    f"The group cannot be sent back whole: it shows {shown} members and may have more, who would be "
+                    "lost. Run `provisor probe`: it finds out how this service is to be asked."
+                )
+
     @staticmethod
     def _lists_before(update: Update) -> Resource:
         """Lists as they were before anything was tried: what a service has thrown away is put back."""
@@ -398,11 +512,10 @@ class Updater:
         return {name: update.old[name] for name in names if name in update.old}
 
 
-def _closes(refused: ProvisorError | None, form: PatchForm) -> bool:
-    """True for a refusal after which the same method, PATCH or PUT, need not be tried in another form."""
-    if form in PUTS:
-        return cannot(refused, whole=True)
-    return refused is not None and refused.code is ErrorCode.METHOD_NOT_ALLOWED
+def _listed(texts: Iterable[str]) -> str:
+    """Attribute paths for a sentence: the first few."""
+    some = list(texts)
+    return ", ".join(some[:MOST_NAMED]) + (f" and {len(some) - MOST_NAMED} more" if len(some) > MOST_NAMED else "")
 
 
 def has_element(codec: Codec, entry: Resource, path: Path) -> bool:

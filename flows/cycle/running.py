@@ -250,7 +250,7 @@ class Running:
         entries += [_waiting_entry(item, _STAGED_AS[item.action], item.guard) for item in books.announced]
         entries += [_waiting_entry(item, LogAction.LAPSE, "nothing of it is left to do") for item in books.lapsed]
         passed_over = (entry for plan in checked.plan.entries.values() for entry in self._passed_over(plan))
-        self.counts["held"] += len(checked.plan.held)
+        self.counts["held"] += sum(held.code is not ErrorCode.DECIDED for held in checked.plan.held)
         self.counts["staged"] += checked.held_back
         self.ledger.log_entries(self.cycle, chain(entries, passed_over), now=moment)
         self.ledger.put_staged(self.job.name, books.put, under=self.cycle)

@@ -13,6 +13,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from connectors.contract import Action, Value, short_path
+from connectors.errors import ErrorCode
 from flows.cycle.preview import Decision
 from flows.show.console import Terminal, Text
 from flows.show.plan_json import changes_of
@@ -54,7 +55,7 @@ def show_plan(out: Terminal, decision: Decision, *, limit: int | None) -> None:
         for blocks in _alike(checked.staged):
             _show_blocks(out, blocks, limit)
     _show_held(out, "Left alone", plan.held, limit)
-    _show_held(out, "Not complete yet", plan.notes, None if limit is None else min(limit, 3))
+    _show_notes(out, plan.notes, limit)
     for finding in decision.findings:
         out.print(f"[yellow]![/] {escape(finding.sentence)}")
     for sentence in coming_sentences(decision.source.coming):
@@ -147,6 +148,14 @@ def shown(value: Value) -> str:
             return escape(orjson.dumps(value, default=str).decode())
 
 
+def _show_notes(out: Terminal, notes: list[Held], limit: int | None) -> None:
+    """Entries that are changed: accounts that change hands, all that may be shown; of what is incomplete the first."""
+    handed_over = [note for note in notes if note.code is ErrorCode.HANDED_OVER]
+    others = [note for note in notes if note.code is not ErrorCode.HANDED_OVER]
+    _show_held(out, "Accounts that change hands", handed_over, limit)
+    _show_held(out, "Not complete yet", others, None if limit is None else min(limit, 3))
+
+
 def _show_held(out: Terminal, title: str, held: list[Held], limit: int | None) -> None:
     if not held:
         return
@@ -170,7 +179,7 @@ def show_report(out: Terminal, report: CycleReport, *, listed: int) -> None:
     if len(report.failures) > listed:
         out.print(f"    [dim]… and {len(report.failures) - listed:,} more failures[/]")
     _show_held(out, "Left alone", list(report.held), listed)
-    _show_held(out, "Not complete yet", list(report.notes), min(listed, 3))
+    _show_notes(out, list(report.notes), listed)
     for sentence in report.guards:
         out.print(f"  [red]●[/] {escape(sentence)}")
     if report.standing:

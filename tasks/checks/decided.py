@@ -338,4 +338,4 @@ def _held(item: Staged) -> Held:
         case _:
             what = f"{item.action} "
     reason = f"{what}{decision_text(item)}"
-    return Held(item.kind, item.anchor, ErrorCode.NOT_PERMITTED, reason, label=item.label)
+    return Held(item.kind, item.anchor, ErrorCode.DECIDED, reason, label=item.label)

@@ -47,7 +47,7 @@ def plan_entries(s: Situation, *, people: EntryPlan | None = None) -> EntryPlan:
         kind=s.desired.kind,
         blocks=[block for block in blocks if len(block)],
         held=sorted(held, key=_order),
-        notes=sorted(notes, key=_order),
+        notes=sorted([*notes, *_handed_over(s)], key=_order),
         unchanged=len(unchanged),
         settling=Later(partial(_settle, s, rows, unchanged, leavers)),
         dropped=sorted({*leavers.vanished, *s.matches.released}),
@@ -109,6 +109,22 @@ def _deserted(s: Situation, deserted: Mask) -> list[Held]:
         Held(s.desired.kind, str(anchor), ErrorCode.INVALID_ANCHOR, why, label=str(label))
         for anchor, label in zip(s.desired.frame.index[deserted], s.desired.labels[deserted], strict=True)
     ]
+
+
+def _handed_over(s: Situation) -> list[Held]:
+    """Accounts that go from an entry that has ended to a new one: said of both, since they may be two people."""
+    notes: list[Held] = []
+    for new, old in s.matches.taken.items():
+        if new not in s.desired.frame.index or old not in s.links.index:
+            continue
+        label, before = str(s.desired.labels[new]), str(s.links["label"][old])
+        row = int(np.flatnonzero(s.desired.frame.index == new)[0])
+        how = s.matches.how[row] or "matched"
+        to_new = f"It takes over the account of {old} ({before}), who has ended, {how}. Are both one person?"
+        to_old = f"Its account now belongs to {new} ({label}), {how}. Are both one person?"
+        notes.append(Held(s.desired.kind, new, ErrorCode.HANDED_OVER, to_new, label=label))
+        notes.append(Held(s.desired.kind, old, ErrorCode.HANDED_OVER, to_old, label=before))
+    return notes
 
 
 def _vanished(s: Situation, recreated: Mask) -> list[Drifted]:

@@ -308,13 +308,18 @@ def _update_blocks(
         off = (desired[switch] == False).fillna(False).to_numpy(dtype=bool)  # noqa: E712 (a column, not a truth value)
         disabling, enabling = touched[switch] & off, touched[switch] & ~off
     deleting = _is_to_be_deleted(s, rows)
-    kinds = (
-        (Wave.UPDATE_USERS, Action.UPDATE, changed & ~disabling & ~enabling & ~deleting),
-        (Wave.UPDATE_USERS, Action.ENABLE, enabling & ~deleting),
-        (Wave.DISABLE, Action.DISABLE, disabling & ~deleting),
-    )
     paths = [path for path in desired.columns if path in touched]
     matrix = pd.DataFrame({path: touched[path] for path in paths}, index=table.index)
+    others = [path for path in paths if path != switch]
+    more = disabling & matrix[others].to_numpy(dtype=bool).any(axis=1)
+    # What switches somebody off goes by itself: no other attribute of the request can be refused in its place.
+    kinds = (
+        (Wave.UPDATE_USERS, Action.UPDATE, changed & ~disabling & ~enabling & ~deleting),
+        (Wave.UPDATE_USERS, Action.UPDATE, more & ~deleting),
+        (Wave.UPDATE_USERS, Action.ENABLE, enabling & ~deleting),
+        (Wave.DISABLE, Action.DISABLE, disabling & ~deleting & ~more),
+        (Wave.DISABLE, Action.DISABLE, more & ~deleting),
+    )
     blocks = []
     for wave, action, mask in kinds:
         at = np.flatnonzero(mask)
@@ -324,19 +329,24 @@ def _update_blocks(
         part = table.iloc[at].reset_index(drop=True)
         part["reason"] = _update_reasons(s, rows[at], action)
         part["state"] = _states(s, rows[at], action)
+        chosen = paths
         if action is Action.DISABLE:
             part["cause"] = Cause.DISABLED
+            chosen = [path for path in paths if path == switch]
+        elif action is Action.UPDATE:
+            chosen = others
+        in_part = bool(more[at[0]])  # neither half alone is the desired state: the next cycle compares it
         blocks.append(
             Block(
                 wave=Wave.GROUPS if s.desired.kind is Kind.GROUP else wave,
                 kind=s.desired.kind,
                 action=action,
                 table=part,
-                after=desired[paths].iloc[at].reset_index(drop=True),
-                desired=s.as_written(rows[at]).reset_index(drop=True),
-                before=pd.DataFrame({path: before[path].iloc[at].array for path in paths}),
-                touched=matrix.iloc[at].reset_index(drop=True),
-                references=referenced_paths(s.rules) & frozenset(paths),
+                after=desired[chosen].iloc[at].reset_index(drop=True),
+                desired=None if in_part else s.as_written(rows[at]).reset_index(drop=True),
+                before=pd.DataFrame({path: before[path].iloc[at].array for path in chosen}),
+                touched=matrix[chosen].iloc[at].reset_index(drop=True),
+                references=referenced_paths(s.rules) & frozenset(chosen),
                 redacted=s.desired.redacted,
             )
         )
@@ -371,7 +381,12 @@ def _update_reasons(s: Situation, rows: Rows, action: Action) -> "pd.Series[str]
             changed = "changed in the source"
     reasons = pd.Series(changed, index=range(len(rows)), dtype="str")
     reasons[s.written_as_desired(rows)] = "changed in the target by others"
-    return reasons.where(how == LINKED, "adopted, " + how)
+    reasons = reasons.where(how == LINKED, "adopted, " + how)
+    taken = s.matches.taken
+    if taken:
+        anchors = s.desired.frame.index[rows]
+        reasons += [f"; until now the account of {taken[one]}" if one in taken else "" for one in anchors]
+    return reasons
 
 
 def _disabled_since(s: Situation, anchors: Iterable[str]) -> "pd.Series[str]":

@@ -53,9 +53,9 @@ from connectors.http import (
     decide_fault,
     redact,
     refusal,
-    retry_after_s,
 )
 from connectors.http_settings import HttpSettings
+from connectors.rate_limits import retry_after_s
 from connectors.wire_log import following, shape
 from tests.connectors.clocks import FakeClock
 from tests.servers.scim_service import ScimService

@@ -9,6 +9,7 @@ import time
 import uuid
 from collections import deque
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import UTC, datetime
 from functools import lru_cache
 from hashlib import blake2b
@@ -293,6 +294,8 @@ class Application:
         before = orjson.loads(entry.body)
         patch = Patch(orjson.loads(entry.body), shelf.kind, self.quirks)
         patch.run(_document(request))
+        if (protest := self._protest(shelf, entry, before, patch.resource, request)) is not None:
+            return protest
         changed = self._commit(shelf, entry, before, patch.resource, patch.member_changes)
         answer = self.quirks["patch_answer"]
         silent = answer == "no_content" or (answer == "no_content_when_unchanged" and not changed)
@@ -318,8 +321,26 @@ class Application:
         ignored = self.quirks["put"] == "ignores_members" or (self.quirks["put"] == "keeps" and "members" not in after)
         if shelf.kind is GROUP_TYPE and not ignored:
             changes = [MemberChange("replace", _members_of(after))]
+        if (protest := self._protest(shelf, entry, before, after, request)) is not None:
+            return protest
         self._commit(shelf, entry, before, after, changes)
         return self._show(entry, shelf, request)
+
+    def _protest(
+        self, shelf: Shelf, entry: Entry, before: dict[str, Any], after: dict[str, Any], request: Request
+    ) -> Response | None:
+        """The answer to switching off an account that the service keeps on; None where it is done."""
+        owner = shelf.kind is USER_TYPE and str(before.get("userName", "")).startswith("owner")
+        if not owner or after.get("active", True) or not before.get("active", True):
+            return None
+        match self.quirks["owner"]:
+            case "shown_active":
+                return self._show(entry, shelf, request)
+            case "error_in_200":
+                return replace(ScimError(403, "The owner cannot be switched off").response(), status=200)
+            case "silent":
+                return Response(204)
+        return None
 
     def _commit(
         self,
@@ -384,7 +405,11 @@ class Application:
             projection = self.projection(shelf, parameters)
             if projection:
                 return Response(status, self.projected(entry, projection), headers=headers)
-        return Response(status, entry.document(), headers=headers)
+        return Response(status, entry.document(self.most_members()), headers=headers)
+
+    def most_members(self) -> int | None:
+        """Members that a group shows at most; None for all."""
+        return {"none": 0, "first_two": 2}.get(self.quirks["members_shown"])
 
     def page_sizes(self) -> tuple[int, int]:
         """How many entries a page has where nobody says, and at most."""
@@ -401,7 +426,7 @@ class Application:
         """An entry's JSON with the attributes that are sent."""
         if projection.only_without_members:
             return entry.body
-        resource = entry.resource() if projection.needs_members else orjson.loads(entry.body)
+        resource = entry.resource(self.most_members()) if projection.needs_members else orjson.loads(entry.body)
         return orjson.dumps(projection.apply(resource))
 
     # -- rules -----------------------------------------------------------------------------------------------------
@@ -425,7 +450,10 @@ class Application:
                 raise ScimError(409, "The externalId is taken", "uniqueness")
 
     def _known_ids(self, change: MemberChange) -> list[str]:
-        ids = [str(get(member, "value")) for member in change.members or ()]
+        demanded = self.quirks["member_value"] == "ref_demanded" and change.operation != "remove"
+        if demanded and not all(get(member, "$ref") for member in change.members or ()):
+            raise ScimError(400, "A member needs its $ref", "invalidValue")
+        ids = [self._id_of(str(get(member, "value"))) for member in change.members or ()]
         return ids if change.operation == "remove" else self._known_members(ids)
 
     def _known_members(self, ids: list[str]) -> list[str]:
@@ -458,7 +486,17 @@ class Application:
                 changed = True
         return changed
 
+    def _id_of(self, value: str) -> str:
+        """The id of a member, whichever way the service lists it."""
+        if self.quirks["member_value"] != "user_name":
+            return value
+        named = self.store.users.indexes["username"].look_up(value)
+        return named[0].id if named else value
+
     def _member_piece(self, id: str) -> bytes:
+        user = self.store.users.entries.get(id)
+        if user is not None and self.quirks["member_value"] == "user_name":
+            return orjson.dumps({"value": orjson.loads(user.body)["userName"], "type": "User"})
         kind = "Group" if id in self.store.groups.entries and id not in self.store.users.entries else "User"
         location = f"{self.url}/{kind}s/{quote(id, safe='')}"
         return orjson.dumps({"value": id, "$ref": location, "type": kind})

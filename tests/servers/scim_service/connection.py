@@ -181,8 +181,10 @@ class Engine:
             if self.in_flight > IN_FLIGHT:
                 verdict.ending, verdict.end, verdict.delay_s = _OVERLAP, End.RESET, 0.0
         elif self.requests.total() % REQUESTS_AT_A_TIME == 0:
-            headers = ((b"Retry-After", b"60"),)
-            verdict.ending, verdict.response = _OVERLAP, ScimError(429, "Too many requests", headers=headers).response()
+            forbidden = self.application.quirks["rate_limit"] == "forbidden_403"
+            headers = ((b"Retry-After", b"1" if forbidden else b"60"),)
+            error = ScimError(403 if forbidden else 429, "Too many requests", headers=headers)
+            verdict.ending, verdict.response = _OVERLAP, error.response()
 
     def _written(self, request: Request, path: str) -> None:
         key = self._subject(request, path)

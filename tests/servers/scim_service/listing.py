@@ -72,7 +72,8 @@ class Listing:
         if projection:
             pieces = [self.application.projected(entry, projection) for entry in page]
         else:
-            pieces = [entry.document() if entry.members else entry.body for entry in page]
+            most = self.application.most_members()
+            pieces = [entry.document(most) if entry.members else entry.body for entry in page]
         return Response(
             200,
             b'{"schemas":["%b"],%b%b,"Resources":[%b]}'

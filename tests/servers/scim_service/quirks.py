@@ -114,6 +114,8 @@ QUIRKS: dict[str, Quirk] = {
     "replace_members": _quirk("replace members", "honoured", "adds", "not_implemented"),
     "remove_all_members": _quirk("remove members, nothing more", "honoured", "silent", "refused"),
     "unknown_member": _quirk("a member nobody knows", "stored", "refused", "error_500", "dropped"),
+    "members_shown": _quirk("which members a group shows", "all", "none", "first_two"),
+    "member_value": _quirk("what stands for a member", "id", "user_name", "ref_demanded"),
     "deleted_member": _quirk("a deleted user's memberships", "removed", "kept"),
     # creating
     "enterprise": _quirk("the enterprise extension", "stored", "must_be_named", "dropped", "refused"),
@@ -123,8 +125,11 @@ QUIRKS: dict[str, Quirk] = {
     "id_form": _quirk("what an id looks like", "uuid", "hex", "integer", "random", "user_name"),
     "location": _quirk("where the new resource's address is", "full", "missing", "path"),
     # the rest
+    "owner": _quirk(
+        "an account whose userName begins with owner is switched off", "done", "shown_active", "error_in_200", "silent"
+    ),
     "delete_twice": _quirk("DELETE of something deleted", "not_found", "error_500", "soft", "deactivated"),
-    "rate_limit": _quirk("too many requests", "none", "retry_after_60", "resets_above_four"),
+    "rate_limit": _quirk("too many requests", "none", "retry_after_60", "resets_above_four", "forbidden_403"),
     "bulk": _quirk(
         "/Bulk", "not_implemented", "honoured", "refused_403", "not_found", "too_large", "no_effect", "sparse_answers"
     ),

@@ -33,17 +33,19 @@ class Entry:
         self.removed = False
         """Softly deleted."""
 
-    def document(self) -> bytes:
-        """The whole resource as JSON."""
+    def document(self, most: int | None = None) -> bytes:
+        """The whole resource as JSON. ``most``: members that are shown at most; None for all."""
         if not self.members:
             return self.body
-        pieces = list(self.members.values())
+        if most == 0:
+            return b'%b,"members":[]}' % self.body[:-1]
+        pieces = list(self.members.values())[:most]
         pieces += [self.members[id] for id in self.doubles if id in self.members]
         return b'%b,"members":[%b]}' % (self.body[:-1], b",".join(pieces))
 
-    def resource(self) -> dict[str, Any]:
-        """The whole resource as a new dict."""
-        found: dict[str, Any] = orjson.loads(self.document())
+    def resource(self, most: int | None = None) -> dict[str, Any]:
+        """The whole resource as a new dict. ``most``: as ``document``."""
+        found: dict[str, Any] = orjson.loads(self.document(most))
         return found
 
 
