@@ -482,9 +482,10 @@ class Target(Source, Protocol):
         """
         ...
 
-    def fetch(self, kind: Kind, ids: Sequence[str], wanted: Wanted) -> Snapshot:
+    def fetch(self, kind: Kind, ids: Sequence[str], wanted: Wanted, *, late: bool = False) -> Snapshot:
         """The entries with these ids, groups with their members; whoever is no longer there is left out.
 
+        ``late``: they may have been made a moment ago; those that are not there are asked for again for some seconds.
         Raises: FatalError.
         """
         ...

@@ -77,7 +77,7 @@ def carry_out(running: Running, asked: Asked, decision: Decision, page: Page) ->
     plan, key = decision.checked.plan, (asked.entry.kind, asked.entry.anchor)
     ledger, cycle, job = running.ledger, running.cycle, running.job
     running.have_planned(decision)
-    running.settle(decision, about=key)
+    running.settle(decision)
     running.stage(decision)
     load(running, decision)
     waiting = [one for one in ledger.escrows(job.name) if (one.kind, one.anchor) == key]

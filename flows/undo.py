@@ -10,7 +10,7 @@ from prefect.task_runners import ThreadPoolTaskRunner
 
 from flows.cycle.running import Running, ended, running_cycle, stopped
 from flows.cycle.sight import CycleChoice
-from flows.cycle.undo import UndoRefusedError, Wishes, decide_undo
+from flows.cycle.undo import UndoRefusedError, Wishes, decide_undo, find_out_first
 from flows.decisions.own_job import ForeignJobError, own_job
 from flows.decisions.staged import login_name
 from flows.provision import BATCHES_AT_ONCE, STOPS, load
@@ -46,6 +46,8 @@ def undo(
     try:
         own_job(job)
         with running_cycle(job, CycleChoice.AUTO, flow_run_id=flow_run.id, kind=CycleKind.UNDO) as running:
+            moment = running.marks["began"]
+            find_out_first(running.job, running.systems, running.ledger, running.cycle, now=moment)
             decision = decide_undo(
                 running.job, running.systems, running.ledger, cycle, wishes, now=running.marks["began"]
             )

@@ -19,10 +19,12 @@ from connectors.errors import SchemaMismatchError
 from tasks.keys import find, pick, texts
 from tasks.ledger import Cycle
 from tasks.membership import is_among
-from tasks.plan import Block, EntryPlan, Plan
+from tasks.plan import Block, EntryPlan, Plan, Remembered
 from tasks.plan.references import unowned_id
 from tasks.snapshots import Kept
 
+ASKED_FOR_AT_MOST = 1_000
+"""Accounts missing from a complete listing that are asked for one by one, unless something was sent to them lately."""
 WITNESSES = 3
 """Accounts that may have changed meanwhile before a target's answers are believed without one."""
 
@@ -33,16 +35,49 @@ Ids = Mapping[Kind, "pd.Series[str]"]
 # --- before the plan: what has to be looked at ------------------------------------------------------------------------
 
 
-def refresh(kept: Kept, doubtful: Mapping[Kind, Collection[str]], target: Target, wanted: Wanted) -> Snapshot:
-    """The target as known, with the doubtful entries (ids) as they are now; who is gone is not in it.
+def look_at(
+    snapshot: Snapshot,
+    ids: Mapping[Kind, Collection[str]],
+    target: Target,
+    wanted: Wanted,
+    *,
+    late: Mapping[Kind, Collection[str]] | None = None,
+) -> Snapshot:
+    """The target as known or listed, with some entries (ids) as they are now; an entry that is gone is not in it.
 
-    Raises: FatalError.
+    ``late``: those among them that may have been made a moment ago. Raises: FatalError.
     """
-    snapshot = kept.snapshot
-    for kind, ids in doubtful.items():
-        if ids:
-            snapshot = _replaced(snapshot, kind, sorted(ids), target.fetch(kind, sorted(ids), wanted))
+    for kind, some in ids.items():
+        fresh = set((late or {}).get(kind, ())) & set(some)
+        for chosen, patient in ((sorted(set(some) - fresh), False), (sorted(fresh), True)):
+            if chosen:
+                snapshot = _replaced(snapshot, kind, chosen, target.fetch(kind, chosen, wanted, late=patient))
     return snapshot
+
+
+def to_be_sure_of(
+    plan: Plan, target: Snapshot, remembered: Remembered, recent: Mapping[Kind, Collection[str]]
+) -> dict[Kind, set[str]]:
+    """Ids of entries that have to be read one by one before a plan made from a listing is believed.
+
+    ``recent``: ids of entries to which something was sent a moment ago. A listing may be late about these: it may show
+    them as they were before, or not yet, or still. And an account that a listing lacks is not gone before it has been
+    asked for: whoever believes otherwise creates a second one.
+    """
+    found: dict[Kind, set[str]] = {}
+    for kind, entries in plan.entries.items():
+        links = remembered.links[kind]["target_id"]
+        created = created_anchors(plan.blocks, kind)
+        missing = set(links.reindex(pd.Index(created, dtype="str")).dropna()) if created else set[str]()
+        blocks = (block for block in plan.blocks if block.kind is kind)
+        acted_on = {str(id_) for block in blocks for id_ in block.table["target_id"].dropna()}
+        drifted = [one.anchor for one in entries.drifted]
+        acted_on |= set(links.reindex(pd.Index(drifted, dtype="str")).dropna())
+        lately = set(recent.get(kind, ()))
+        nobodys = {id_ for id_ in lately - set(links) if id_ in target.entries(kind).index}
+        sure = missing if len(missing) <= ASKED_FOR_AT_MOST else missing & lately
+        found[kind] = sure | (acted_on & lately) | nobodys
+    return found
 
 
 def _replaced(snapshot: Snapshot, kind: Kind, ids: Sequence[str], fetched: Snapshot) -> Snapshot:

@@ -30,6 +30,7 @@ from tasks.ledger import (
 from tasks.plan import Block, Plan
 from tasks.plan.compare import fingerprints
 from tasks.plan.references import unowned_id
+from tasks.plan.written import packed
 from tasks.quarantine import Tally
 
 Clock = Callable[[], datetime]
@@ -334,11 +335,7 @@ def _record(
     reasons = dict(zip(block.table["anchor"], block.table["reason"], strict=True))
     rows = batch.rows_of(changes)
     counted = _column(block.table["counted"]) if "counted" in block.table else None
-    digests: dict[str, int] = {}
-    if block.desired is not None:
-        digests = dict(zip(block.table["anchor"], fingerprints(block.desired).tolist(), strict=True))
-        for anchor in unresolved:  # written in part: the next cycle compares it again
-            digests.pop(anchor, None)
+    digests, written = _remembered(block, unresolved)
     states: dict[str, str] = {}
     if "state" in block.table:
         states = dict(zip(block.table["anchor"], block.table["state"], strict=True))
@@ -353,7 +350,8 @@ def _record(
             log.append(replace(line, counted=_counted(change, None if counted is None else counted[rows[change.id]])))
         if outcome.status is Status.PARTLY:  # the next cycle compares it again
             digests.pop(change.anchor, None)
-        link = _link(change, outcome, states, digests) if outcome.status in _TOOK_EFFECT else None
+            written[change.anchor] = _written_in_part(block, change.anchor, outcome)
+        link = _link(change, outcome, states, digests, written) if outcome.status in _TOOK_EFFECT else None
         if link is not None:
             links.append(link)
     log += [_unresolved_entry(block, anchor, why, reasons.get(anchor, "")) for anchor, why in unresolved.items()]
@@ -378,7 +376,41 @@ def _why_refused(outcome: Outcome) -> str:
     return " ".join(dict.fromkeys(outcome.refused.values())) or outcome.message
 
 
-def _link(change: Change, outcome: Outcome, states: Mapping[str, str], digests: Mapping[str, int]) -> Link | None:
+def _remembered(block: Block, unresolved: Collection[str]) -> tuple[dict[str, int], dict[str, bytes]]:
+    """By anchor, what is remembered of a block's entries once they are written: fingerprint, and every attribute's.
+
+    What is written in part has no fingerprint: the next cycle compares it again, and knows what was written.
+    """
+    if block.desired is None:
+        return {}, {}
+    anchors = _column(block.table["anchor"])
+    digests = dict(zip(anchors, fingerprints(block.desired, block.rules).tolist(), strict=True))
+    left_out = block.redacted | block.withheld
+    written = dict(zip(anchors, packed(block.desired, block.rules, without=left_out), strict=True))
+    if unresolved:
+        part = packed(block.desired, block.rules, without=left_out | block.references)
+        written |= {anchor: some for anchor, some in zip(anchors, part, strict=True) if anchor in unresolved}
+    for anchor in anchors if block.withheld else unresolved:
+        digests.pop(anchor, None)
+    return digests, written
+
+
+def _written_in_part(block: Block, anchor: str, outcome: Outcome) -> bytes:
+    """What is remembered of an entry of which some attributes were refused."""
+    if block.desired is None:
+        return b""
+    row = block.desired.loc[(block.table["anchor"] == anchor).to_numpy(dtype=bool)]
+    [known] = packed(row, block.rules, without=block.redacted | block.withheld | set(outcome.refused))
+    return known
+
+
+def _link(
+    change: Change,
+    outcome: Outcome,
+    states: Mapping[str, str],
+    digests: Mapping[str, int],
+    written: Mapping[str, bytes],
+) -> Link | None:
     """What to remember about the entry; None where the change does not concern the link."""
     target_id = outcome.target_id or change.target_id
     if target_id is None or change.action in (Action.ADD_MEMBERS, Action.REMOVE_MEMBERS, Action.DELETE):
@@ -391,6 +423,7 @@ def _link(change: Change, outcome: Outcome, states: Mapping[str, str], digests: 
         fingerprint=digests.get(change.anchor),
         state=LinkState(states.get(change.anchor, LinkState.ACTIVE)),
         how="created" if change.action is Action.CREATE else None,
+        written=written.get(change.anchor),
     )
 
 

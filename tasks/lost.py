@@ -1,11 +1,12 @@
 """Requests whose answers were lost: what the target shows of them, before anything else is sent.
 
-A create is the only request after which an account may exist that nobody knows of. It is therefore journalled with the
-values by which its account can be found again, and looked for by these: by the time of the next run its owner may have
-another name, or be gone, and still it is the owner's account.
+What a change of an entry has done, the entry itself says: see ``tasks.effects``. A create is the only request after
+which an account may exist that nobody knows of. It is therefore journalled with the values by which its account can be
+found again, and looked for by these: by the time of the next run its owner may have another name, or be gone, and still
+it is the owner's account.
 """
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
@@ -14,10 +15,23 @@ import pandas as pd
 
 from connectors.contract import Action, Attribute, Change, Kind, Outcome, Snapshot, Status
 from connectors.errors import ErrorCode
+from tasks.effects import Effect, Looked, effect_of
 from tasks.job import Job
 from tasks.knowledge import Question
-from tasks.ledger import READ_BACK, Attempt, AttemptStatus, Cycle, Ledger, Link, LinkState, LogEntry, log_outcome
-from tasks.plan import Plan, Remembered, exact_paths
+from tasks.ledger import (
+    READ_BACK,
+    Attempt,
+    AttemptStatus,
+    Cycle,
+    Ledger,
+    Link,
+    LinkState,
+    LogEntry,
+    log_outcome,
+    orphan_line,
+)
+from tasks.mapping import Mask
+from tasks.plan import Remembered, exact_paths
 
 LOOKED_FOR = timedelta(hours=1)
 """How long the account of a lost create is looked for, where nobody needs it: lists may show it late."""
@@ -31,15 +45,17 @@ class Regained:
     target_id: str
 
 
-def lost_creates(ledger: Ledger, job: str) -> list[Attempt]:
+def lost_creates(attempts: Iterable[Attempt]) -> list[Attempt]:
     """Creates of which nobody knows whether there is an account now, and that can be looked for; oldest first."""
-    return [one for one in ledger.open_attempts(job) if one.action is Action.CREATE and one.known_by]
+    return [one for one in attempts if one.action is Action.CREATE and (one.known_by or one.target_id is not None)]
 
 
 def whereabouts(lost: Collection[Attempt]) -> list[Question]:
     """What the target has to be asked for, where it is not listed: each account by the first of its values."""
     values: dict[tuple[Kind, str], set[str]] = {}
     for attempt in lost:
+        if attempt.target_id is not None:
+            continue  # its answer came too late to be believed, but it named the account
         attribute, value = next(iter(attempt.known_by.items()))
         values.setdefault((attempt.kind, attribute), set()).add(value)
     return [
@@ -76,9 +92,7 @@ def regain(
         linked = links["target_id"].get(attempt.anchor)
         if linked is not None and linked in target.entries(attempt.kind).index:
             continue
-        elsewhere = remembered.elsewhere.get(attempt.kind)
-        owned = ids.isin(links["target_id"]) | (ids.isin(elsewhere.index) if elsewhere is not None else False)
-        if len(free := ids[~owned]) == 1:
+        if len(free := ids[~_owned(ids, attempt.kind, remembered)]) == 1:
             found[attempt.kind, attempt.anchor] = Regained(attempt, str(free[0]))
     return list(found.values())
 
@@ -93,7 +107,10 @@ def _shown(
     for kind in Kind:
         frame, rules = target.entries(kind), job.rules.get(kind)
         exact = exact_paths(rules, schemas.get(kind)) if rules is not None else frozenset[str]()
-        mine = [(one, next((path for path in one.known_by if path in frame), None)) for one in lost if one.kind is kind]
+        named = [one for one in lost if one.kind is kind and one.target_id is not None]
+        yield from ((one, frame.index[frame.index == one.target_id]) for one in named)
+        sought = [one for one in lost if one.kind is kind and one.target_id is None]
+        mine = [(one, next((path for path in one.known_by if path in frame), None)) for one in sought]
         rows: dict[tuple[str, str], list[int]] = {}  # a column is gone through once for all attempts
         for shown in {path for _, path in mine if path is not None}:
             lowered = frame[shown].astype("str").str.lower()
@@ -141,75 +158,138 @@ def with_regained(remembered: Remembered, regained: Collection[Regained]) -> Rem
     return replace(remembered, links=links)
 
 
+def without_deleted(
+    remembered: Remembered, attempts: Iterable[Attempt], target: Snapshot, looked: Looked
+) -> Remembered:
+    """What is remembered, without the links of accounts that lost deletes have taken away.
+
+    Else they would count as deleted by somebody else, and stay away where the job leaves that so.
+    """
+    gone: dict[Kind, set[str]] = {}
+    for one in attempts:
+        if one.action is Action.DELETE and effect_of(one, target, looked) is Effect.DONE:
+            gone.setdefault(one.kind, set()).add(str(one.target_id))
+    if not gone:
+        return remembered
+    links = dict(remembered.links)
+    for kind, ids in gone.items():
+        links[kind] = links[kind].loc[~links[kind]["target_id"].isin(ids)]
+    return replace(remembered, links=links)
+
+
+def with_unsettled(remembered: Remembered, attempts: Iterable[Attempt]) -> Remembered:
+    """What is remembered, without what lost requests may have written since: that is ours, and no drift."""
+    unsettled: dict[Kind, dict[str, set[str]]] = {}
+    for one in attempts:
+        if one.target_id is not None and one.after:
+            unsettled.setdefault(one.kind, {}).setdefault(one.target_id, set()).update(one.after)
+    return replace(remembered, unsettled=unsettled) if unsettled else remembered
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """How an attempt ends."""
+
+    attempt: Attempt
+    effect: Effect
+    target_id: str | None = None
+    """The account that it is about, where that is known now."""
+    orphan_of: str | None = None
+    """Of a create: the account that the entry has instead of the one that was made."""
+
+
+def judge_attempts(
+    attempts: Sequence[Attempt],
+    job: Job,
+    remembered: Remembered,
+    target: Snapshot,
+    schemas: Mapping[Kind, Mapping[str, Attribute] | None],
+    *,
+    looked: Looked,
+    regained: Collection[Regained],
+    wanted: Collection[tuple[Kind, str]],
+    adopted: Mapping[tuple[Kind, str], str],
+    now: datetime,
+) -> list[Verdict]:
+    """How attempts end whose answers were lost, by what the target shows now about each of them.
+
+    ``wanted``: kind and anchor of those who get an account now; ``adopted``: ids of the accounts that matching has just
+    found. An attempt about which the target says nothing yet has no verdict: it stays open.
+    """
+    verdicts = {}
+    for attempt in attempts:
+        if attempt.action is not Action.CREATE and (effect := effect_of(attempt, target, looked)) is not Effect.UNSEEN:
+            verdicts[attempt.change_id] = Verdict(attempt, effect, attempt.target_id)
+    made = {one.attempt.change_id: one.target_id for one in regained}
+    owners = {(one.attempt.kind, one.attempt.anchor) for one in regained}
+    creates = [one for one in attempts if one.action is Action.CREATE]
+    for attempt, ids in _shown(creates, job, target, schemas):
+        links, entry = remembered.links[attempt.kind], (attempt.kind, attempt.anchor)
+        if attempt.change_id in made:
+            verdicts[attempt.change_id] = Verdict(attempt, Effect.DONE, made[attempt.change_id])
+            continue
+        if not attempt.known_by and attempt.target_id is None and entry in adopted:  # values that are never kept
+            verdicts[attempt.change_id] = Verdict(attempt, Effect.DONE, adopted[entry])
+            continue
+        linked = links["target_id"].get(attempt.anchor)
+        has_account = linked is not None and linked in target.entries(attempt.kind).index
+        free = ids[~_owned(ids, attempt.kind, remembered)]
+        if has_account and entry not in owners and len(free) == 1:
+            verdicts[attempt.change_id] = Verdict(attempt, Effect.DONE, str(free[0]), orphan_of=str(linked))
+        elif has_account or entry in owners or entry in wanted or now - attempt.sent_at >= LOOKED_FOR:
+            verdicts[attempt.change_id] = Verdict(attempt, Effect.NOT_DONE)
+    return [verdicts[one.change_id] for one in attempts if one.change_id in verdicts]
+
+
+def _owned(ids: pd.Index, kind: Kind, remembered: Remembered) -> Mask:
+    """Which accounts belong to an entry, of this job or of another one."""
+    owned: Mask = ids.isin(remembered.links[kind]["target_id"])
+    elsewhere = remembered.elsewhere.get(kind)
+    return owned if elsewhere is None else owned | ids.isin(elsewhere.index)
+
+
 _LOST = {
-    AttemptStatus.SENT: "The run died before the answer came",
+    AttemptStatus.SENT: "The run ended before the answer came",
     AttemptStatus.UNKNOWN: "The answer was lost",
 }
 
 
-def settle_attempts(
-    ledger: Ledger,
-    cycle: Cycle,
-    plan: Plan,
-    regained: Collection[Regained] = (),
-    *,
-    now: datetime,
-    about: tuple[Kind, str] | None = None,
-) -> int:
-    """Closes attempts whose answers were lost by what the target shows now; gives how many were closed.
-
-    To be called before anything is sent, with a plan made from what the target shows. An account that was ``regained``
-    is linked. A create that is neither wanted again nor found is looked for again until ``LOOKED_FOR`` has passed; any
-    other request that is not wanted again has taken effect. About an entry that is held the plan says nothing: its
-    attempts stay open. ``about``: kind and anchor of the only entry that the plan is about.
-    """
-    ids = {one.attempt.change_id: one.target_id for one in regained}
-    mine = {(one.attempt.kind, one.attempt.anchor) for one in regained}
-    held = {(one.kind, one.anchor) for one in plan.held} - mine
-    attempts = [one for one in ledger.open_attempts(cycle.job) if (one.kind, one.anchor) not in held]
-    attempts = [one for one in attempts if one.kind in plan.entries and about in (None, (one.kind, one.anchor))]
-    if not attempts:
-        return 0
-    wanted = {(block.kind, block.action, anchor) for block in plan.blocks for anchor in block.table["anchor"]}
-    owners = {kind: frozenset(entries.known) for kind, entries in plan.entries.items()}
+def settle_attempts(ledger: Ledger, cycle: Cycle, verdicts: Sequence[Verdict], *, now: datetime) -> int:
+    """Closes attempts with a line in the log each; gives how many. To be called before anything else is sent."""
     changes, outcomes, links = [], [], []
     log: list[LogEntry] = []
-    for attempt in attempts:
-        again = (attempt.kind, attempt.action, attempt.anchor) in wanted
-        target_id = ids.get(attempt.change_id, attempt.target_id)
-        if attempt.action is not Action.CREATE:
-            done = not again
-        elif (attempt.kind, attempt.anchor) in mine:
-            done = attempt.change_id in ids
-        else:
-            done = not again and attempt.anchor in owners[attempt.kind]
-            if not done and not again and now - attempt.sent_at < LOOKED_FOR:
-                continue
+    for verdict in verdicts:
+        attempt, done = verdict.attempt, verdict.effect is Effect.DONE
         change = Change(
             id=attempt.change_id,
             kind=attempt.kind,
             action=attempt.action,
             anchor=attempt.anchor,
-            target_id=target_id,
+            target_id=verdict.target_id or attempt.target_id,
+            attributes=attempt.after,
+            before=attempt.before,
+            members=tuple(attempt.members),
             label=attempt.label,
         )
         outcome = Outcome(
             change_id=attempt.change_id,
             status=Status.DONE if done else Status.REJECTED,
-            target_id=target_id,
+            target_id=change.target_id,
             code=None if done else ErrorCode.UNKNOWN_OUTCOME,
-            message=f"{_LOST[attempt.status]}; the target shows that {_found(done, again)}.",
+            message=f"{_LOST[attempt.status]}; the target shows {_shows(verdict)}.",
         )
-        if done and attempt.change_id in ids:
-            links.append(Link(attempt.kind, attempt.anchor, ids[attempt.change_id], attempt.label, how="created"))
+        line = log_outcome(change, outcome, reason=READ_BACK)
+        if verdict.orphan_of is not None:
+            line = orphan_line(line, str(verdict.target_id), verdict.orphan_of)
+        elif done and attempt.action is Action.CREATE:
+            links.append(Link(attempt.kind, attempt.anchor, str(verdict.target_id), attempt.label, how="created"))
         changes.append(change)
         outcomes.append(outcome)
-        log.append(log_outcome(change, outcome, reason=READ_BACK))
-    ledger.record(cycle, changes, outcomes, now=now, links=links, log=log)
+        log.append(line)
+    if changes:
+        ledger.record(cycle, changes, outcomes, now=now, links=links, log=log)
     return len(changes)
 
 
-def _found(done: bool, again: bool) -> str:
-    if done:
-        return "it had taken effect"
-    return "it had not taken effect, and is done again" if again else "it had not taken effect, and is not needed now"
+def _shows(verdict: Verdict) -> str:
+    return str(verdict.effect) if verdict.effect is Effect.UNCLEAR else f"that {verdict.effect}"

@@ -13,7 +13,7 @@ from connectors.http import redact
 from connectors.kit.reading import RULES, Rules
 from connectors.kit.settling import Looking, looks, settle
 from connectors.kit.system import Done, Effect, Held, Known, Refused, Step, System
-from connectors.throttle import Clock
+from connectors.throttle import INTERRUPTED, OVERTAKEN, Clock
 
 BACKOFF_S, LONGEST_BACKOFF_S = 0.5, 30.0
 
@@ -89,20 +89,29 @@ KIT = Kit()
 
 
 class Halt:
-    """Whether nothing more may be sent; waiting ends with it."""
+    """Whether nothing more may be sent; waiting ends with it. ``permit``: as ``connectors.contract.Pace`` has it."""
 
-    def __init__(self, clock: Clock) -> None:
+    def __init__(self, clock: Clock, permit: Callable[[], bool] | None = None) -> None:
         self.clock = clock
         self.event = asyncio.Event()
+        self._permit = permit
+        self._why = INTERRUPTED
 
     @property
     def halted(self) -> bool:
+        if not self.event.is_set() and self._permit is not None and not self._permit():
+            self._why = OVERTAKEN
+            self.event.set()
         return self.event.is_set()
+
+    def refuse(self) -> None:
+        """Passes while something may be sent. Raises: HaltedError."""
+        if self.halted:
+            raise HaltedError(f"Nothing more may be sent: {self._why}.")
 
     async def pause(self, seconds: float) -> None:
         """Let that much time pass. Raises: HaltedError."""
-        if self.halted:
-            raise HaltedError("Nothing more may be sent: the run was interrupted.")
+        self.refuse()
         if seconds <= 0:
             return
         sleep = asyncio.ensure_future(self.clock.sleep(seconds))
@@ -112,8 +121,7 @@ class Halt:
         finally:
             sleep.cancel()
             news.cancel()
-        if self.halted:
-            raise HaltedError("Nothing more may be sent: the run was interrupted.")
+        self.refuse()
 
 
 @dataclass(slots=True)

@@ -220,9 +220,9 @@ class KitTarget(KitSource):
         """See :class:`connectors.contract.Target`."""
         return self._run(self._find, kind, attribute, values, wanted, late)
 
-    def fetch(self, kind: Kind, ids: Sequence[str], wanted: Wanted) -> Snapshot:
+    def fetch(self, kind: Kind, ids: Sequence[str], wanted: Wanted, *, late: bool = False) -> Snapshot:
         """See :class:`connectors.contract.Target`."""
-        return self._run(self._fetch, kind, ids, wanted)
+        return self._run(self._fetch, kind, ids, wanted, late)
 
     def apply(self, changes: Sequence[Change], done: Callable[[Outcome], None]) -> None:
         """See :class:`connectors.contract.Target`.
@@ -265,7 +265,12 @@ class KitTarget(KitSource):
         known = await self._traits()
         if self._shared is None:
             self._shared = Shared(
-                self._system, self._wire, known, Halt(self._clock), self._pace.concurrency, kit=self._kit
+                self._system,
+                self._wire,
+                known,
+                Halt(self._clock, self._pace.permit),
+                self._pace.concurrency,
+                kit=self._kit,
             )
         return self._shared
 
@@ -297,12 +302,22 @@ class KitTarget(KitSource):
             missing = tuple(value for value in missing if text_key(attribute.same, str(value)) not in there)
         return self._kit.rules.frame_of(known, found, dict.fromkeys((*wanted.of(kind), path)))
 
-    async def _fetch(self, kind: Kind, ids: Sequence[str], wanted: Wanted) -> Snapshot:
+    async def _fetch(self, kind: Kind, ids: Sequence[str], wanted: Wanted, late: bool) -> Snapshot:
         from datetime import UTC, datetime
 
         known, began, before = await self._traits(), datetime.now(UTC), self._wire.requests
         paths = asked_paths(known, kind, wanted.of(kind))
-        found = await self._look_up(known, Sought(kind, KEY, tuple(dict.fromkeys(ids)), paths))
+        found = Listing(kind)
+        for number, wait_s in enumerate(self._kit.late(known.limits.settles_in_s) if late else (0.0,)):
+            missing = tuple(id_ for id_ in dict.fromkeys(ids) if id_ not in found.rows)
+            if number and not missing:
+                break
+            if wait_s:
+                await self._clock.sleep(wait_s)
+            look = await self._look_up(known, Sought(kind, KEY, missing, paths))
+            found.rows |= look.rows
+            found.edges |= look.edges
+            found.doubts += look.doubts
         frame = self._kit.rules.frame_of(known, found, wanted.of(kind))
         return Snapshot(
             system=self._label(),

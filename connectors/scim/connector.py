@@ -253,10 +253,10 @@ class ScimTarget:
         paths = wanted.users if kind is Kind.USER else wanted.groups or ()
         return self._reader.run(self._reader.service.find, kind, attribute, values, paths, LOOKS_S if late else (0.0,))
 
-    def fetch(self, kind: Kind, ids: Sequence[str], wanted: Wanted) -> Snapshot:
+    def fetch(self, kind: Kind, ids: Sequence[str], wanted: Wanted, *, late: bool = False) -> Snapshot:
         """See :class:`connectors.contract.Target`."""
-        paths = wanted.users if kind is Kind.USER else wanted.groups or ()
-        return self._snapshot(self._reader.run(self._reader.service.fetch, kind, ids, paths))
+        looks_s = LOOKS_S if late else (0.0,)
+        return self._snapshot(self._reader.run(self._reader.service.fetch, kind, ids, wanted.of(kind), looks_s))
 
     def apply(self, changes: Sequence[Change], done: Callable[[Outcome], None]) -> None:
         """See :class:`connectors.contract.Target`.

@@ -401,9 +401,12 @@ class ScimService:
         collector.add([found[entry_id] for entry_id in sorted(found)])
         return collector.frame()
 
-    async def fetch(self, kind: Kind, ids: Sequence[str], paths: Sequence[str]) -> Content:
+    async def fetch(
+        self, kind: Kind, ids: Sequence[str], paths: Sequence[str], looks_s: Sequence[float] = (0.0,)
+    ) -> Content:
         """The entries with these ids, groups with their members; whoever is gone is left out.
 
+        ``looks_s``: seconds before each look for those that were not there in the looks before.
         Raises: FatalError, RetryableError.
         """
         before, read_at = self.session.requests, datetime.now(UTC)
@@ -421,7 +424,13 @@ class ScimService:
                 raise SchemaMismatchError(f"Asked for one {kind} by its id, the service gave something else.")
             found[entry_id] = entry
 
-        await for_each(dict.fromkeys(ids), look_at, width=self.pace.concurrency, go_on=lambda: True)
+        for wait_s in looks_s:
+            missing = [entry_id for entry_id in dict.fromkeys(ids) if entry_id not in found]
+            if not missing:
+                break
+            if wait_s:
+                await self.clock.sleep(wait_s)
+            await for_each(missing, look_at, width=self.pace.concurrency, go_on=lambda: True)
         collector.add([found[entry_id] for entry_id in sorted(found)])
         self.longest_list = max(self.longest_list, collector.longest_list)
         frame, requests = collector.frame(), self.session.requests - before

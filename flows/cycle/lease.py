@@ -108,6 +108,8 @@ class HeldLease:
         self._ended = threading.Event()
         self.permit = Permit(clocks)
         """What is asked before every request."""
+        self.on_lost: Callable[[], None] | None = None
+        """Called once, from another thread, when the permit has ended: requests under way need not be waited for."""
         since = self.permit.moment()
         self.lease = take_lease(ledger, job, clock(), duration=duration)
         """As it was last renewed."""
@@ -153,10 +155,22 @@ class HeldLease:
                 self._extend(since)
             except LeaseLostError as lost:
                 self.permit.lose(lost)
+                self._tell()
                 return
             except Exception as error:  # whatever it is: there is time to try again, and the permit ends by itself
                 said = error if isinstance(error, ProvisorError) else type(error).__name__
                 _LOG.warning("The lease of job %s could not be renewed: %s", self.job, said)
+                if not self.permit():
+                    self._tell()
+
+    def _tell(self) -> None:
+        tell, self.on_lost = self.on_lost, None
+        if tell is None:
+            return
+        try:
+            tell()
+        except Exception as error:  # the permit has ended all the same
+            _LOG.warning("What was under way for job %s could not be ended: %s", self.job, type(error).__name__)
 
 
 @contextmanager

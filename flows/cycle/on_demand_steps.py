@@ -21,7 +21,7 @@ import pandas as pd
 from connectors.contract import Attribute, Form, Kind, Snapshot, Traits, Unreadable, Value
 from connectors.errors import FatalError, ProvisorError
 from connectors.registry import open_source
-from flows.cycle.preview import Decision, judge
+from flows.cycle.preview import Decision, find_out, judge
 from flows.cycle.sight import Hits, Sight, make_sure, see_entry
 from flows.cycle.systems import Recalled, Systems, recall
 from flows.show.explain_entry import shown_row, with_matching_value
@@ -38,7 +38,7 @@ from tasks.history import plain
 from tasks.job import BuiltinChecks, Job
 from tasks.knowledge import Question
 from tasks.ledger import REDACTED, Ledger, LogLine, LogStatus, Staged
-from tasks.lost import Regained, regain, whereabouts, with_regained
+from tasks.lost import Regained, regain, whereabouts, with_regained, with_unsettled, without_deleted
 from tasks.mapping import convert, redacted_paths
 from tasks.plan import Plan, build_plan
 from tasks.plan.narrow import only
@@ -346,7 +346,9 @@ def decide_entry(job: Job, systems: Systems, ledger: Ledger, asked: Asked, page:
     _scope(job, asked, page, now=context.now)
     recalled = recall(ledger, job, context.now)
     linked = _linked(recalled, entry)
-    lost = [one for one in recalled.lost if (one.kind, one.anchor) == (entry.kind, entry.anchor)]
+    mine = tuple(one for one in recalled.attempts if (one.kind, one.anchor) == (entry.kind, entry.anchor))
+    recalled = replace(recalled, attempts=mine)
+    lost = recalled.lost
     also = [(question.attribute, value) for question in whereabouts(lost) for value in question.values]
     with page.doing(StepName.MATCH):
         sight, hits = see_entry(
@@ -359,13 +361,17 @@ def decide_entry(job: Job, systems: Systems, ledger: Ledger, asked: Asked, page:
             sought=list(dict.fromkeys([*_sought(job, asked, context), *also])),
             late=also,
             links=recalled.links.links,
+            attempts=mine,
         )
         regained = regain(lost, job, recalled.links, sight.snapshot, facts.target)
-        recalled = replace(recalled, links=with_regained(recalled.links, regained))
+        links = without_deleted(recalled.links, mine, sight.snapshot, sight.looked)
+        known, recalled = recalled, replace(recalled, links=with_unsettled(with_regained(links, regained), mine))
         linked = _linked(recalled, entry)
     _match(job, asked, linked, hits, sight, page)
     with page.doing(StepName.ACTION):
         decision = _decide(job, systems, asked, facts, recalled, sight, hits, regained, context)
+        plan = decision.checked.plan
+        decision.verdicts = find_out(job, plan, known, facts, decision.sight, regained, now=context.now)
     page.label = str(decision.checked.plan.entries[entry.kind].labels.get(entry.anchor, entry.anchor))
     return decision
 
@@ -390,13 +396,13 @@ def _decide(
     written_alone = job.model_copy(update={"checks": job.checks.model_copy(update={"builtin": BuiltinChecks.none()})})
     source, results = check_source(written_alone, asked.source, context, {}, {})
 
-    def make_plan(target: Snapshot) -> Plan:
-        plan = build_plan(job, source, target, recalled.links, facts, context)
+    def make_plan(sight: Sight) -> Plan:
+        plan = build_plan(job, source, sight.snapshot, recalled.links, facts, context)
         return only(plan, entry.kind, [entry.anchor])
 
     known = [Question(entry.kind, one.attribute, (one.value,)) for one in hits if one.value is not None]
     refused = {(entry.kind, entry.anchor)}
-    plan, sight = make_sure(job, systems, facts, sight, make_plan, refused=refused, lost=recalled.lost, asked=known)
+    plan, sight = make_sure(job, systems, facts, sight, make_plan, refused=refused, recalled=recalled, asked=known)
     return judge(
         job,
         systems,

@@ -5,8 +5,9 @@ Nothing is written anywhere, and no orchestrator is needed: this is ``provisor p
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
 
-from connectors.contract import REMOVALS, KnowsItself, Snapshot, Target
+from connectors.contract import REMOVALS, Kind, KnowsItself, Snapshot, Target
 from flows.cycle.forecast import NOTHING, Forecast, forecast
 from flows.cycle.sight import CycleChoice, Sight, kind_of_cycle, make_sure, see_source, see_target
 from flows.cycle.systems import Recalled, Systems, recall
@@ -34,9 +35,11 @@ from tasks.expressions import Context
 from tasks.extract import Facts, survey
 from tasks.job import Checked as Frame
 from tasks.job import Job
+from tasks.knowledge import created_anchors
 from tasks.ledger import Ledger
-from tasks.lost import Regained, regain, with_regained
+from tasks.lost import Regained, Verdict, judge_attempts, regain, with_regained, with_unsettled, without_deleted
 from tasks.mapping import Mapper, map_entries
+from tasks.matching import LINKED
 from tasks.plan import Plan, build_plan
 
 Progress = Callable[[str, int], None]
@@ -59,6 +62,8 @@ class Decision:
     """The source as it was read."""
     regained: list[Regained] = field(default_factory=list)
     """Accounts that creates have made whose answers were lost; the plan takes them as linked."""
+    verdicts: list[Verdict] = field(default_factory=list)
+    """How requests whose answers were lost have ended."""
     forecast: Forecast = NOTHING
     """What carrying it out needs."""
     figures: Figures = field(default_factory=dict)
@@ -156,15 +161,18 @@ def decide(
     of_target: list[CheckResult] = []
     regained: list[Regained] = []
 
-    def make_plan(target: Snapshot) -> Plan:
+    def make_plan(sight: Sight) -> Plan:
+        target = sight.snapshot
         checked_target, of_target[:] = check_target(job, target)
         regained[:] = regain(recalled.lost, job, recalled.links, target, facts.target)
-        links = with_regained(recalled.links, regained)
+        links = without_deleted(recalled.links, recalled.attempts, target, sight.looked)
+        links = with_unsettled(with_regained(links, regained), recalled.attempts)
         plan = build_plan(job, checked_source, checked_target, links, facts, context, mapper=mapper)
         return withhold(plan, recalled.escrows, job, now=context.now, at_once=recalled.at_once)
 
     refused = {(one.kind, one.anchor) for one in recalled.escrows}
-    plan, sight = make_sure(job, systems, facts, sight, make_plan, refused=refused, lost=recalled.lost)
+    plan, sight = make_sure(job, systems, facts, sight, make_plan, refused=refused, recalled=recalled)
+    verdicts = find_out(job, plan, recalled, facts, sight, regained, now=context.now)
     results += of_target
     if sight.listing is not None:
         listed = figures_of(job, sight.listing, "target")
@@ -184,10 +192,44 @@ def decide(
         regained=regained,
         pace=recalled.pace,
     )
+    decision.verdicts = verdicts
     decision.figures = figures
     decision.known = Known(digest, of_source, marks_of(decision.findings))
     decision.told = recalled.known.told
     return decision
+
+
+def find_out(
+    job: Job,
+    plan: Plan,
+    recalled: Recalled,
+    facts: Facts,
+    sight: Sight,
+    regained: Sequence[Regained],
+    *,
+    now: datetime,
+) -> list[Verdict]:
+    """How requests whose answers were lost have ended, by what the target shows now."""
+    if not recalled.attempts:
+        return []
+    adopted = {
+        (kind, str(anchor)): str(row.target_id)
+        for kind, entries in plan.entries.items()
+        for anchor, row in entries.settled.iterrows()
+        if row.how != LINKED
+    }
+    return judge_attempts(
+        recalled.attempts,
+        job,
+        recalled.links,
+        sight.snapshot,
+        facts.target,
+        looked=sight.looked,
+        regained=regained,
+        wanted={(kind, anchor) for kind in Kind for anchor in created_anchors(plan.blocks, kind)},
+        adopted=adopted,
+        now=now,
+    )
 
 
 def judge(

@@ -23,10 +23,10 @@ from prefect.runtime import flow_run
 from prefect.states import Failed as FailedState
 from pyarrow import ArrowException
 
-from connectors.contract import Action, Kind, Snapshot
+from connectors.contract import Action, Haltable, Kind, Snapshot
 from connectors.errors import ErrorCode, ProvisorError
 from flows.cycle.aftermath import STOPS, Ending, conclude, count_stops, let_begin, tell
-from flows.cycle.batches import Batches
+from flows.cycle.batches import GRACE_S, Batches
 from flows.cycle.forecast import FEWEST
 from flows.cycle.lease import HeldLease, holding
 from flows.cycle.pace import sharing
@@ -154,13 +154,10 @@ class Running:
         self.ledger.begin_plan(self.cycle, self.approved.id)
         forget_key(self.approved.id)
 
-    def settle(self, decision: Decision, *, about: tuple[Kind, str] | None = None) -> None:
-        """Writes down what the target shows of requests whose answers were lost, and what matching found.
-
-        ``about``: kind and anchor of the only entry that the plan is about.
-        """
+    def settle(self, decision: Decision) -> None:
+        """Writes down what the target shows of requests whose answers were lost, and what matching found."""
         plan, moment = decision.checked.plan, self.clock()
-        settle_attempts(self.ledger, self.cycle, plan, decision.regained, now=moment, about=about)
+        settle_attempts(self.ledger, self.cycle, decision.verdicts, now=moment)
         write_links(self.ledger, self.cycle, plan, now=moment)
         self.marks["settle"] = self.clock()
 
@@ -309,6 +306,13 @@ class Running:
             self.halt_others()
         self.batches.stop(self.systems.target)
 
+    def let_go(self) -> None:
+        """Another run may have the job: nothing more is sent, and answers are waited for a moment only."""
+        if self.halt_others is not None:
+            self.halt_others()
+        if isinstance(self.systems.target, Haltable):
+            self.systems.target.halt(grace_s=GRACE_S)
+
     def _find_drift(self, decision: Decision) -> DriftReport | None:
         """What others did to the target, where it was listed; tells it."""
         sight = decision.sight
@@ -408,6 +412,7 @@ def running_cycle(
             running = Running(
                 job, systems, ledger, cycle, lease, clock=clock, at_once=frozenset(at_once), marks={"began": began}
             )
+            lease.on_lost = running.let_go
             yield running
         except BaseException as error:
             _close(job, ledger, cycle, running, error)

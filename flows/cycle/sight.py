@@ -8,23 +8,24 @@ the target is listed. ``Sight.how`` says which it was, and why.
 import re
 from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from enum import StrEnum
 
 import pandas as pd
 
-from connectors.contract import Kind, Snapshot, Wanted, no_entries
+from connectors.contract import Action, Kind, Snapshot, Wanted, no_entries
 from connectors.errors import SchemaMismatchError, SettingsError
 from flows.cycle.home import home
-from flows.cycle.systems import CLOCK, EVALUATING, FINISHED, Systems
+from flows.cycle.systems import CLOCK, EVALUATING, FINISHED, Recalled, Systems
 from tasks.assignment import with_assignments
+from tasks.effects import to_look_at
 from tasks.employment import with_dates
 from tasks.expressions import Context
 from tasks.extract import Facts, needs_of, read_source, read_target
 from tasks.job import Job, Reconcile
 from tasks.keys import find, texts
-from tasks.knowledge import WITNESSES, Question, answer, look_up, questions, refresh
+from tasks.knowledge import WITNESSES, Question, answer, look_at, look_up, questions, to_be_sure_of
 from tasks.ledger import Attempt, Cycle, CycleKind, Ledger
 from tasks.lost import lost_creates, unseen, whereabouts
 from tasks.mapping import redacted_paths
@@ -62,6 +63,8 @@ class Sight:
     """What was known before; None where nothing was, or where one entry alone is seen."""
     looked_at: int = 0
     """Entries that were looked at one by one."""
+    looked: Mapping[Kind, frozenset[str]] = field(default_factory=dict)
+    """Ids of the entries that were read by their id, whether they are there or not."""
 
     @property
     def listed(self) -> bool:
@@ -152,53 +155,60 @@ def see_target(
 
     Raises: FatalError.
     """
-    kept, lost = _believed(job, ledger, Side.TARGET), lost_creates(ledger, job.name)
+    kept, attempts = _believed(job, ledger, Side.TARGET), ledger.open_attempts(job.name)
+    lost = lost_creates(attempts)
     if kind is not CycleKind.INCREMENTAL:
         return list_target(
-            job, systems, facts, lost, why=f"this is the {kind} cycle's part", kept=kept, progress=progress
+            job, systems, facts, attempts, why=f"this is the {kind} cycle's part", kept=kept, progress=progress
         )
     if _matches_by_redacted(job):
         why = "accounts are matched by an attribute whose values are never kept"
-        return list_target(job, systems, facts, lost, why=why, kept=None, progress=progress)
+        return list_target(job, systems, facts, attempts, why=why, kept=None, progress=progress)
     if kept is None:
         why = "nothing is known of it from earlier cycles"
-        return list_target(job, systems, facts, lost, why=why, kept=None, progress=progress)
-    doubtful = _doubtful(job, ledger, kept)
+        return list_target(job, systems, facts, attempts, why=why, kept=None, progress=progress)
+    doubtful = _doubtful(job, ledger, kept, attempts)
     asked = whereabouts(lost)
     count = sum(map(len, doubtful.values())) + sum(len(question.values) for question in asked)
     if count > kept.listing_requests:
         why = f"looking at {count:,} doubtful entries one by one would take more requests"
-        return list_target(job, systems, facts, lost, why=why, kept=kept, progress=progress)
+        return list_target(job, systems, facts, attempts, why=why, kept=kept, progress=progress)
     wanted = needs_of(job, facts.traits).target
     try:
-        snapshot, _ = answer(refresh(kept, doubtful, systems.target, wanted), asked, systems.target, wanted)
+        fresh = _may_be_late(job, ledger, doubtful, attempts)
+        known = look_at(kept.snapshot, doubtful, systems.target, wanted, late=fresh)
+        snapshot, _ = answer(known, asked, systems.target, wanted)
     except SchemaMismatchError as error:
         why = f"it cannot be asked for single accounts ({error})"
-        return list_target(job, systems, facts, lost, why=why, kept=kept, progress=progress)
+        return list_target(job, systems, facts, attempts, why=why, kept=kept, progress=progress)
     how = f"The target was not listed: it is as known from {kept.listed_at:%Y-%m-%d %H:%M} UTC and what was done since"
     how += f", {count:,} doubtful entries were looked at." if count else "."
-    return Sight(snapshot, how, kept=kept, looked_at=count)
+    return Sight(snapshot, how, kept=kept, looked_at=count, looked=_frozen(doubtful))
 
 
 def list_target(
     job: Job,
     systems: Systems,
     facts: Facts,
-    lost: Sequence[Attempt],
+    attempts: Sequence[Attempt],
     *,
     why: str,
     kept: Kept | None,
     progress: Progress | None = None,
 ) -> Sight:
-    """The target's complete listing, and accounts of lost creates that it does not show yet. Raises: FatalError."""
+    """The target's complete listing; what attempts whose answers were lost are about is read one by one besides.
+
+    Raises: FatalError.
+    """
     listing = read_target(job, systems.target, facts, progress=progress)
     how = f"The target was listed ({listing.requests:,} requests): {why}."
-    if asked := whereabouts(unseen(lost, job, listing, facts.target)):
+    wanted, ids = needs_of(job, facts.traits).target, to_look_at(attempts)
+    listing = look_at(listing, ids, systems.target, wanted)
+    if asked := whereabouts(unseen(lost_creates(attempts), job, listing, facts.target)):
         with suppress(SchemaMismatchError):  # it cannot be asked: then the listing is all there is
-            wanted = needs_of(job, facts.traits).target
             listing, found = answer(listing, asked, systems.target, wanted)
             how += f" Accounts that it lacks and lost creates may have made were looked up: {found:,} found."
-    return Sight(listing, how, listing=listing, kept=kept)
+    return Sight(listing, how, listing=listing, kept=kept, looked=_frozen(ids))
 
 
 def make_sure(
@@ -206,21 +216,21 @@ def make_sure(
     systems: Systems,
     facts: Facts,
     sight: Sight,
-    make_plan: Callable[[Snapshot], Plan],
+    make_plan: Callable[[Sight], Plan],
     *,
     refused: Collection[tuple[Kind, str]],
-    lost: Sequence[Attempt],
+    recalled: Recalled,
     asked: Sequence[Question] = (),
 ) -> tuple[Plan, Sight]:
     """A plan whose joiners have been looked up in the target, and the sight it was made from. Raises: FatalError.
 
     An account that turns up is taken into the sight and the plan made again, which may ask for other values. A target
     that cannot be asked, or only with more requests than a listing takes, is listed; never where one entry alone is
-    seen. ``refused``: kind and anchor of entries that the target refused before; ``lost``: creates whose accounts a
-    listing may not show; ``asked``: what has been asked.
+    seen. What a listing may be late about is read one by one. ``refused``: kind and anchor of entries that the target
+    refused before; ``asked``: what has been asked.
     """
     wanted = needs_of(job, facts.traits).target
-    plan, known = make_plan(sight.snapshot), list(asked)
+    plan, known = make_plan(sight), list(asked)
     while not sight.listed and (new := questions(plan, facts.target, refused=refused, asked=known)):
         known += new
         count = sum(len(question.values) for question in new)
@@ -238,11 +248,37 @@ def make_sure(
                     sight.how += f" Joiners were looked up: {count:,} values, {found:,} unknown accounts found."
                 if not found:
                     break
-                plan = make_plan(sight.snapshot)
+                plan = make_plan(sight)
                 continue
-        sight = list_target(job, systems, facts, lost, why=why, kept=sight.kept)
-        plan = make_plan(sight.snapshot)
+        sight = list_target(job, systems, facts, recalled.attempts, why=why, kept=sight.kept)
+        plan = make_plan(sight)
+    while sight.listed and (ids := _to_be_sure_of(plan, sight, recalled)):
+        snapshot = look_at(sight.snapshot, ids, systems.target, wanted, late=recalled.recent)
+        looked = {kind: sight.looked.get(kind, frozenset()) | ids.get(kind, set()) for kind in Kind}
+        count = sum(map(len, ids.values()))
+        how = f"{sight.how} A listing may be late: {count:,} entries were read one by one."
+        sight = replace(sight, snapshot=snapshot, listing=snapshot, how=how, looked=looked)
+        plan = make_plan(sight)
     return plan, sight
+
+
+def _to_be_sure_of(plan: Plan, sight: Sight, recalled: Recalled) -> dict[Kind, set[str]]:
+    """What has to be read one by one and was not yet; empty where there is nothing."""
+    ids = to_be_sure_of(plan, sight.snapshot, recalled.links, recalled.recent)
+    new = {kind: some - sight.looked.get(kind, frozenset()) for kind, some in ids.items()}
+    return {kind: some for kind, some in new.items() if some}
+
+
+def _may_be_late(
+    job: Job, ledger: Ledger, ids: Mapping[Kind, Collection[str]], attempts: Sequence[Attempt]
+) -> dict[Kind, set[str]]:
+    """Those that are linked, so that they should be there; but for those that may have been deleted just now."""
+    deleted = {one.target_id for one in attempts if one.action is Action.DELETE}
+    return {kind: set(ledger.anchors(job.name, kind, sorted(some))) - deleted for kind, some in ids.items()}
+
+
+def _frozen(ids: Mapping[Kind, Collection[str]]) -> dict[Kind, frozenset[str]]:
+    return {kind: frozenset(some) for kind, some in ids.items()}
 
 
 def base_of(job: Job, cycle: Cycle, sight: Sight) -> Kept:
@@ -273,9 +309,9 @@ def _believed(job: Job, ledger: Ledger, side: Side) -> Kept | None:
     return kept if cycle is not None and cycle.began == kept.cycle_began else None
 
 
-def _doubtful(job: Job, ledger: Ledger, kept: Kept) -> Mapping[Kind, set[str]]:
-    touched = ledger.touched_since(job.name, kept.cycle_id)
-    return {kind: touched[kind] | set(kept.doubtful.get(kind, ())) for kind in Kind}
+def _doubtful(job: Job, ledger: Ledger, kept: Kept, attempts: Sequence[Attempt]) -> Mapping[Kind, set[str]]:
+    touched, unanswered = ledger.touched_since(job.name, kept.cycle_id), to_look_at(attempts)
+    return {kind: touched[kind] | unanswered[kind] | set(kept.doubtful.get(kind, ())) for kind in Kind}
 
 
 def _redacts(job: Job) -> bool:
@@ -319,11 +355,13 @@ def see_entry(
     sought: Sequence[tuple[str, str | None]],
     late: Collection[tuple[str, str]],
     links: Mapping[Kind, pd.DataFrame],
+    attempts: Sequence[Attempt] = (),
 ) -> tuple[Sight, list[Hits]]:
     """The target as known, with one entry of it as it is now; never a listing.
 
     ``linked``: id of the entry's account, where it has one. ``sought``: attributes and values by which an account of
     it would be recognised; ``late``: those by which it may be shown only in a while. ``links``: the ledger's, by kind.
+    ``attempts``: those of the entry whose answers were lost.
     Of others, what is not known is null: nothing can be planned for them. Raises: FatalError.
     """
     target, wanted = systems.target, needs_of(job, facts.traits).target
@@ -346,15 +384,16 @@ def see_entry(
     base = kept if kept is not None else _blank(job, systems, wanted)
     # Who had such a value when the target was last seen may have it no more.
     ids = {linked} if linked is not None else set()
+    ids |= to_look_at(attempts)[kind]
     for one in hits:
         ids |= {*one.accounts.index, *_holders(base.snapshot.entries(kind), one)}
     asked = {one: set[str]() for one in Kind} | {kind: ids}
     if kept is None and kind is Kind.USER and linked is not None:
         asked[Kind.GROUP] = _guarded_groups(job, systems, wanted, links)
-    snapshot = refresh(base, asked, target, wanted)
+    snapshot = look_at(base.snapshot, asked, target, wanted)
     snapshot = _with_linked(snapshot, links, asked)
     how = f"The target was asked about this {kind} alone."
-    return Sight(snapshot, how, looked_at=sum(map(len, asked.values())) + len(hits)), hits
+    return Sight(snapshot, how, looked_at=sum(map(len, asked.values())) + len(hits), looked=_frozen(asked)), hits
 
 
 def _blank(job: Job, systems: Systems, wanted: Wanted) -> Kept:

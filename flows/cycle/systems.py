@@ -1,11 +1,12 @@
 """Opens what a cycle works with: the job's two systems and the ledger. No orchestrator is needed for any of it."""
 
 import os
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import closing, contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
 
 import pandas as pd
@@ -22,7 +23,7 @@ from tasks.escrow import given_up
 from tasks.expectations import NOTHING_KNOWN, Known, Record, read_figures, read_known
 from tasks.job import Job
 from tasks.ledger import Attempt, CycleKind, CycleState, Escrow, Ledger
-from tasks.lost import lost_creates
+from tasks.lost import LOOKED_FOR, lost_creates
 from tasks.plan import Remembered
 from tasks.private import kept_secret, own_folder
 
@@ -118,14 +119,21 @@ class Recalled:
     at_once: frozenset[str] = frozenset()
     """Anchors of entries in escrow that are tried now, however long they would have to wait."""
     history: History = NOTHING_BEFORE
-    lost: tuple[Attempt, ...] = ()
-    """Creates whose answers were lost: there may be an account that nobody knows of."""
+    attempts: tuple[Attempt, ...] = ()
+    """Changes whose answers were lost."""
+    recent: Mapping[Kind, Collection[str]] = field(default_factory=dict)
+    """Ids of entries of the target to which something was sent lately: a listing may be late about them."""
     pace: float | None = None
     """Requests a second in the latest loads."""
     figures: Record = field(default_factory=dict)
     """Of the last snapshots."""
     known: Known = NOTHING_KNOWN
     """Of the data checks of the last cycle."""
+
+    @property
+    def lost(self) -> list[Attempt]:
+        """Creates whose answers were lost: there may be an account that nobody knows of."""
+        return lost_creates(self.attempts)
 
 
 def recall(
@@ -146,6 +154,8 @@ def recall(
         links=Remembered(
             links={kind: ledger.links(job.name, kind) for kind in Kind},
             elsewhere=_elsewhere(ledger.links_elsewhere(job.name, target_of(job))),
+            written=partial(ledger.written, job.name),
+            former=pd.Series(ledger.former_ids(job.name, Kind.USER), dtype="str"),
         ),
         escrows=escrows,
         at_once=frozenset(at_once),
@@ -162,7 +172,8 @@ def recall(
             reviewed=reviewed,
             secret=kept_secret(own_folder(home()) / "approvals.key"),
         ),
-        lost=tuple(lost_creates(ledger, job.name)),
+        attempts=tuple(ledger.open_attempts(job.name)),
+        recent=ledger.sent_since(job.name, moment - LOOKED_FOR),
         pace=known_pace(ledger.cycles(job.name, limit=COUNTED_CYCLES)),
         figures=read_figures(figures_folder(job.name)),
         known=read_known(figures_folder(job.name)),

@@ -18,9 +18,11 @@ from connectors.errors import ErrorCode, ProvisorError
 from flows.cycle.preview import Decision, judge
 from flows.cycle.sight import Sight
 from flows.cycle.systems import Systems, recall
+from tasks.effects import to_look_at
 from tasks.extract import Facts, needs_of, survey
 from tasks.job import Job
 from tasks.ledger import REDACTED, Cycle, CycleState, Ledger, LinkState, LogStatus
+from tasks.lost import judge_attempts, settle_attempts
 from tasks.mapping import Held, redacted_paths, referenced_paths
 from tasks.plan import Block, Cause, EntryPlan, Plan, Wave
 from tasks.plan.blocks import Later
@@ -126,6 +128,31 @@ def decide_undo(job: Job, systems: Systems, ledger: Ledger, number: int, wishes:
     nobody = Snapshot(plan.source, no_entries(), no_entries(), no_members(), read_at=now)
     how = f"Of the target, the {sum(map(len, undo.ids.values())):,} entries that cycle {number} changed were looked at."
     return judge(job, systems, plan, facts, history, sight=Sight(current, how), source=nobody)
+
+
+def find_out_first(job: Job, systems: Systems, ledger: Ledger, cycle: Cycle, *, now: datetime) -> None:
+    """Closes what other cycles left unanswered, by what the target shows, before anything is sent on top of it.
+
+    Creates stay open for the next cycle: they have to be looked for. Raises: FatalError.
+    """
+    attempts = [one for one in ledger.open_attempts(job.name) if one.action is not Action.CREATE]
+    if not attempts:
+        return
+    facts, recalled, ids = survey(systems.source, systems.target), recall(ledger, job, now), to_look_at(attempts)
+    current = _look(job, systems, facts, {kind: sorted(some) for kind, some in ids.items()})
+    verdicts = judge_attempts(
+        attempts,
+        job,
+        recalled.links,
+        current,
+        facts.target,
+        looked=ids,
+        regained=(),
+        wanted=(),
+        adopted={},
+        now=now,
+    )
+    settle_attempts(ledger, cycle, verdicts, now=now)
 
 
 def _finished(ledger: Ledger, job: Job, number: int) -> Cycle:

@@ -398,7 +398,8 @@ def in_cells(block: Block) -> bool:
 def cut(block: Block, cells: Cells, wanted: Cells) -> list[Block]:
     """The block with no more than these cells of what it wanted, in one or two parts.
 
-    An entry of which something is left out gets no fingerprint: it is not yet what it should be.
+    An entry of which something is left out gets no fingerprint, and nothing is remembered of what is left out: it is
+    not yet what it should be.
     """
     some = cells.any(axis=1)
     whole = some & (cells == wanted).all(axis=1)
@@ -408,7 +409,8 @@ def cut(block: Block, cells: Cells, wanted: Cells) -> list[Block]:
     rows = np.flatnonzero(some & ~whole)
     if len(rows) and block.touched is not None:
         touched = pd.DataFrame(cells[rows], columns=block.touched.columns)
-        parts.append(replace(block.take(some & ~whole), touched=touched, desired=None))
+        held = touched.columns[(cells[rows] != wanted[rows]).any(axis=0)]
+        parts.append(replace(block.take(some & ~whole), touched=touched, withheld=block.withheld | frozenset(held)))
     return parts
 
 

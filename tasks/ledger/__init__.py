@@ -50,6 +50,7 @@ from tasks.ledger.records import (
     StagedState,
     log_outcome,
     modified_properties,
+    orphan_line,
 )
 from tasks.ledger.signins import LocalUser, Session, SignIn, SignInOutcome, digest_of_ticket
 from tasks.ledger.store import Ledger
@@ -107,4 +108,5 @@ __all__ = [
     "fold",
     "log_outcome",
     "modified_properties",
+    "orphan_line",
 ]

@@ -90,6 +90,10 @@ class Bulk(Protocol):
         """Anchor and target id of the links whose column ``by`` is one of the keys."""
         ...
 
+    def written(self, connection: Connection, job: str, kind: str, ids: Sequence[str]) -> list[tuple[str, bytes]]:
+        """Target id and what was last written, of the links of these accounts of which that is known."""
+        ...
+
     def delete(self, connection: Connection, table: Table, where: dict[str, str], by: str, keys: Sequence[str]) -> None:
         """Delete rows whose column ``by`` is one of the keys and whose other columns are as ``where`` says."""
         ...
@@ -193,6 +197,18 @@ class SqliteBulk:
         )
         return pairs
 
+    def written(self, connection: Connection, job: str, kind: str, ids: Sequence[str]) -> list[tuple[str, bytes]]:
+        found: list[tuple[str, bytes]] = (
+            _driver(connection)
+            .execute(
+                "SELECT target_id, written FROM link WHERE job = ? AND kind = ? AND written IS NOT NULL "
+                "AND target_id IN (SELECT value FROM json_each(?))",
+                (job, kind, _json_list(ids)),
+            )
+            .fetchall()
+        )
+        return found
+
     def delete(self, connection: Connection, table: Table, where: dict[str, str], by: str, keys: Sequence[str]) -> None:
         terms = "".join(f"{name} = ? AND " for name in where)
         _driver(connection).execute(
@@ -263,6 +279,18 @@ class PostgresBulk:
             .fetchall()
         )
         return pairs
+
+    def written(self, connection: Connection, job: str, kind: str, ids: Sequence[str]) -> list[tuple[str, bytes]]:
+        found: list[tuple[str, bytes]] = (
+            _driver(connection)
+            .execute(
+                f"SELECT target_id, written FROM {SCHEMA}.{LINK.name} WHERE job = %s AND kind = %s "
+                "AND written IS NOT NULL AND target_id = ANY(%s)",
+                (job, kind, list(ids)),
+            )
+            .fetchall()
+        )
+        return found
 
     def delete(self, connection: Connection, table: Table, where: dict[str, str], by: str, keys: Sequence[str]) -> None:
         terms = "".join(f"{name} = %s AND " for name in where)

@@ -73,6 +73,14 @@ class Links:
         connection.execute(LINK.update().where(mine, LINK.c.target != target).values(target=None))
         connection.execute(LINK.update().where(mine, LINK.c.target.is_(None), ~taken).values(target=target))
 
+    def written(self, connection: Connection, job: str, kind: Kind, target_ids: Sequence[str]) -> dict[str, bytes]:
+        """What was last written to accounts, by target id."""
+        found: dict[str, bytes] = {}
+        for start in range(0, len(target_ids), _ASKED_AT_ONCE):
+            some = target_ids[start : start + _ASKED_AT_ONCE]
+            found.update(self._bulk.written(connection, job, kind.value, some))
+        return found
+
     def elsewhere(self, connection: Connection, job: str, target: str) -> pd.DataFrame:
         """Accounts that other jobs own at the same address; columns kind, target_id, job."""
         others = select(JOB.c.name).where(JOB.c.target == target, JOB.c.name != job)

@@ -13,8 +13,7 @@ from typing import Any
 from sqlalchemy import Connection, select
 
 from connectors.contract import Action, Change, Outcome, Status
-from connectors.errors import ErrorCode
-from tasks.ledger.records import AttemptStatus, Cycle, LogEntry, LogStatus
+from tasks.ledger.records import AttemptStatus, Cycle, LogEntry, orphan_line
 from tasks.ledger.tables import ATTEMPT, LINK
 
 _OPEN = frozenset({AttemptStatus.SENT.value, AttemptStatus.UNKNOWN.value})
@@ -58,14 +57,3 @@ def _account_since(connection: Connection, cycle: Cycle, change: Change, outcome
     if row is None or row.cycle_id <= cycle.id or row.target_id == outcome.target_id:
         return None
     return str(row.target_id)
-
-
-def orphan_line(line: LogEntry, target_id: str, owned: str) -> LogEntry:
-    """The line about a create whose account is an orphan. ``owned``: the account that its entry has instead."""
-    message = (
-        f"This created the {line.kind} {target_id} in the target, but the entry already has the {line.kind} {owned}. "
-        f"{target_id} is an orphan: Provisor does not manage it. Look at it in the target; delete or disable it there."
-    )
-    return replace(
-        line, status=LogStatus.WARNING, target_id=target_id, code=ErrorCode.DUPLICATE_TARGET_ENTRIES, message=message
-    )

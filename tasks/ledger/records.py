@@ -532,3 +532,14 @@ def log_outcome(
         duration_ms=outcome.duration_ms,
         change_id=change.id,
     )
+
+
+def orphan_line(line: LogEntry, target_id: str, owned: str) -> LogEntry:
+    """The line about a create whose account is an orphan. ``owned``: the account that its entry has instead."""
+    message = (
+        f"This created the {line.kind} {target_id} in the target, but the entry already has the {line.kind} {owned}. "
+        f"{target_id} is an orphan: Provisor does not manage it. Look at it in the target; delete or disable it there."
+    )
+    return replace(
+        line, status=LogStatus.WARNING, target_id=target_id, code=ErrorCode.DUPLICATE_TARGET_ENTRIES, message=message
+    )

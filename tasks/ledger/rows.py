@@ -208,7 +208,7 @@ class FrameRows:
             repeat(self.moment, size),
             repeat(self.moment, size),
             repeat(self.cycle_id, size),
-            self.frame["written"] if "written" in self.frame else repeat(None, size),
+            self._written(),
             repeat(None, size),
             strict=True,
         )
@@ -217,6 +217,11 @@ class FrameRows:
         if name not in self.frame:
             return [default] * len(self.frame)
         return self._texts(self.frame[name].fillna(default))
+
+    def _written(self) -> list[bytes | None]:
+        if "written" not in self.frame:
+            return [None] * len(self.frame)
+        return [known if isinstance(known, bytes) else None for known in self.frame["written"]]
 
     def _fingerprints(self) -> list[int | None]:
         if "fingerprint" not in self.frame:

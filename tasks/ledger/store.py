@@ -68,6 +68,8 @@ from tasks.ledger.tables import (
 _LOGGED = tuple(column.name for column in LOG.columns if column.name != "id")
 _JOURNALED = tuple(column.name for column in ATTEMPT.columns)
 
+_A_DAY = timedelta(days=1)
+
 
 class Ledger:
     """What Provisor remembers: links, attempts, the provisioning log, cycles, watermarks, and what waits."""
@@ -270,6 +272,22 @@ class Ledger:
             pairs = self._links.pairs(connection, job, kind, "target_id", target_ids)
         return {target_id: anchor for anchor, target_id in pairs.items()}
 
+    def written(self, job: str, kind: Kind, target_ids: Sequence[str]) -> dict[str, bytes]:
+        """What was last written to accounts, attribute by attribute (see ``tasks.plan.written``), by target id.
+
+        Accounts of which nothing is known are left out.
+        """
+        with self._database.reading() as connection:
+            return self._links.written(connection, job, kind, target_ids)
+
+    def former_ids(self, job: str, kind: Kind) -> dict[str, str]:
+        """Ids of the accounts that linked entries had before their present ones, each with the entry's anchor."""
+        query = select(LINK.c.former_id, LINK.c.anchor).where(
+            LINK.c.job == job, LINK.c.kind == kind.value, LINK.c.former_id.is_not(None)
+        )
+        with self._database.reading() as connection:
+            return {row.former_id: row.anchor for row in connection.execute(query)}
+
     def links_elsewhere(self, job: str, target: str) -> pd.DataFrame:
         """Accounts that other jobs own at the same address of a target; columns kind, target_id, job."""
         with self._database.reading() as connection:
@@ -450,6 +468,13 @@ class Ledger:
                 for kind, target_id in connection.execute(linked):
                     touched[Kind(kind)].add(target_id)
         return touched
+
+    def sent_since(self, job: str, moment: datetime) -> dict[Kind, set[str]]:
+        """Ids of entries of the target to which something was sent by a cycle that began or ended since then."""
+        late = (CYCLE.c.ended.is_(None) | (CYCLE.c.ended >= moment)) & (CYCLE.c.job == job)
+        with self._database.reading() as connection:
+            first = connection.scalar(select(func.min(CYCLE.c.id)).where(late & (CYCLE.c.began >= moment - _A_DAY)))
+        return {kind: set() for kind in Kind} if first is None else self.touched_since(job, first - 1)
 
     # -- the provisioning log -------------------------------------------------------------------------------------
 

@@ -4,7 +4,7 @@ Changes come as blocks: one action on one kind of entry, as frames, so that a mi
 ordered by wave and level; changes inside one block do not depend on each other.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from enum import IntEnum, StrEnum
@@ -21,6 +21,7 @@ from tasks.mapping import Desired, Held, Mask, referenced_paths
 from tasks.matching import Matches
 from tasks.membership import is_among
 from tasks.plan.compare import fingerprints
+from tasks.plan.written import Recall, among, digests_of, rules_of
 from tasks.scope import Scoped
 
 ResultT = TypeVar("ResultT")
@@ -87,6 +88,10 @@ class Block:
     """Rows as ``table``, boolean: which attributes change; None: every attribute that is not null (create)."""
     desired: pd.DataFrame | None = None
     """Rows as ``table``; the entry's whole desired state, whose fingerprint is remembered when the change is done."""
+    rules: Mapping[str, str] = field(default_factory=dict)
+    """What the rules of the columns of ``desired`` say: see ``tasks.plan.written``."""
+    withheld: frozenset[str] = frozenset()
+    """Columns of ``desired`` that are not written with everything else: nothing is remembered of them."""
     references: frozenset[str] = frozenset()
     """Columns of ``after`` that hold anchors."""
     redacted: frozenset[str] = frozenset()
@@ -224,6 +229,14 @@ class Situation:
     """Index: id of an account that belongs to another job of the same target; value: that job."""
     reachable: pd.Index | None = None
     """Anchors that references may point to; None until that is known."""
+    recall: Recall | None = None
+    """Gives what was last written, attribute by attribute; None where nothing is known of that."""
+    former: "pd.Series[str]" = field(default_factory=lambda: pd.Series(dtype="str"))
+    """Index: id of an account that a user had before the present one; value: the user's anchor."""
+    unsettled: Mapping[str, Collection[str]] = field(default_factory=dict)
+    """By target id, attributes of which nobody knows what was written last."""
+    people_there: pd.Index | None = None
+    """Ids of all users of the target; None where an id that is not among them proves nothing."""
 
     def as_written(self, rows: Rows) -> pd.DataFrame:
         """Rows of the desired frame as they can be written now: without references to entries without an account.
@@ -258,7 +271,7 @@ class Situation:
 
     def written_as_desired(self, rows: Rows) -> Mask:
         """Rows of the desired frame whose state is the one last written, by the ledger's fingerprint."""
-        wanted = pd.Series(fingerprints(self.as_written(rows)), dtype="Int64")
+        wanted = pd.Series(fingerprints(self.as_written(rows), self.said), dtype="Int64")
         return (self.written(rows) == wanted).fillna(False).to_numpy(dtype=bool)
 
     def grace_is_over(self, states: pd.Series, since: pd.Series) -> Mask:
@@ -270,6 +283,38 @@ class Situation:
         expired = (moments <= pd.Timestamp(self.now - grace)).to_numpy(dtype=bool)
         over: Mask = (states == "disabled").fillna(False).to_numpy(dtype=bool) & expired
         return over
+
+    @property
+    def said(self) -> Mapping[str, str]:
+        """What the rules say, by path: see ``tasks.plan.written``."""
+        return rules_of(self.rules)
+
+    def written_attributes(self, rows: Rows, paths: Iterable[str]) -> dict[str, Mask]:
+        """By path, rows of the desired frame whose value is the one last written under the rule that it has now."""
+        whole = self.written_as_desired(rows)
+        known = {path: whole.copy() for path in paths}
+        if self.unsettled:
+            self._forget_unsettled(rows, known)
+        doubtful = np.flatnonzero(~whole & (self.matches.link[rows] >= 0))
+        if self.recall is None or not len(doubtful):
+            return known
+        ids = self.remembered("target_id", rows[doubtful]).tolist()
+        remembered = self.recall(self.desired.kind, ids)
+        last, said = [remembered.get(id_, b"") for id_ in ids], self.said
+        frame = self.as_written(rows[doubtful])
+        for path, mask in known.items():
+            if path in frame and path not in self.desired.redacted:
+                mask[doubtful] = among(digests_of(frame[path], path, said), last)
+        if self.unsettled:
+            self._forget_unsettled(rows, known)
+        return known
+
+    def _forget_unsettled(self, rows: Rows, known: Mapping[str, Mask]) -> None:
+        """Nothing is known of what requests were about whose answers were lost: what they did is no drift."""
+        for row, id_ in enumerate(self.remembered("target_id", rows)):
+            for path in self.unsettled.get(id_, ()) if isinstance(id_, str) else ():
+                if path in known:
+                    known[path][row] = False
 
     def active(self, rows: Rows) -> Mask:
         """Which accounts (rows of the target's frame) are active; where the target does not say, all of them."""

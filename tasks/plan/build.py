@@ -1,7 +1,7 @@
 """One plan out of two snapshots and what the ledger remembers: every pure stage, in order."""
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from functools import partial
@@ -22,7 +22,10 @@ from tasks.membership import flattened, is_among
 from tasks.plan.blocks import Block, EntryPlan, Later, Situation
 from tasks.plan.entries import plan_entries
 from tasks.plan.memberships import plan_memberships
+from tasks.plan.written import Recall
 from tasks.scope import DISABLED_IN_SOURCE, SOFT_DELETED, Scoped, select
+
+_NOWHERE: "pd.Series[str]" = pd.Series(dtype="str", index=pd.Index([], dtype="str"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,9 +35,12 @@ class Remembered:
     links: Mapping[Kind, pd.DataFrame]
     elsewhere: Mapping[Kind, "pd.Series[str]"] = field(default_factory=dict)
     """Accounts of other jobs in the same target. Index: target id; value: the job."""
-
-
-_NOWHERE: "pd.Series[str]" = pd.Series(dtype="str", index=pd.Index([], dtype="str"))
+    written: Recall | None = None
+    """Gives what was last written to accounts, attribute by attribute; None where nothing is known of that."""
+    former: "pd.Series[str]" = field(default_factory=lambda: _NOWHERE)
+    """Index: id of an account that a user had before the present one; value: the user's anchor."""
+    unsettled: Mapping[Kind, Mapping[str, Collection[str]]] = field(default_factory=dict)
+    """By target id, attributes that lost requests were to change: nobody knows what was written last."""
 
 
 @dataclass(slots=True)
@@ -232,6 +238,10 @@ def _situation(
         drift=job.drift,
         vanished=job.vanished,
         elsewhere=remembered.elsewhere.get(kind, _NOWHERE),
+        recall=remembered.written,
+        former=remembered.former,
+        unsettled=remembered.unsettled.get(kind, {}),
+        people_there=target.users.index if target.complete else None,
     )
 
 

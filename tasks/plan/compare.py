@@ -6,6 +6,7 @@ target that stores its own spelling is not written to for ever.
 """
 
 import hashlib
+from collections.abc import Mapping
 
 import numpy as np
 import numpy.typing as npt
@@ -17,20 +18,24 @@ from connectors.contract import Value
 
 Mask = npt.NDArray[np.bool_]
 
-_SEPARATOR, _NULL = "\x1f", "\x00"
+_SEPARATOR = "\x1f"
+NULL = "\x00"
+"""Stands for null where digests are made."""
 
 
-def fingerprints(frame: pd.DataFrame) -> npt.NDArray[np.int64]:
+def fingerprints(frame: pd.DataFrame, rules: Mapping[str, str] | None = None) -> npt.NDArray[np.int64]:
     """A signed 64-bit digest per row of the desired attributes: equal rows have equal digests in every run.
 
-    Columns take part in the order of their names, so the order of mappings does not matter.
+    Columns take part in the order of their names, so the order of mappings does not matter. ``rules``: by column, what
+    its rule says; another rule gives other digests.
     """
     if not len(frame) or not len(frame.columns):
         return np.zeros(len(frame), dtype=np.int64)
     names = sorted(map(str, frame.columns))
-    texts = [pc.fill_null(_texts(frame[name]), _NULL) for name in names]
+    texts = [pc.fill_null(texts_of(frame[name]), NULL) for name in names]
     rows = pc.binary_join_element_wise(*texts, pa.scalar(_SEPARATOR, pa.large_string()))
-    key = hashlib.blake2b(_SEPARATOR.join(names).encode(), digest_size=8).hexdigest()
+    named = names if rules is None else [*names, *(rules.get(name, "") for name in names)]
+    key = hashlib.blake2b(_SEPARATOR.join(named).encode(), digest_size=8).hexdigest()
     series = pd.Series(rows.to_numpy(zero_copy_only=False), dtype=object)
     return pd.util.hash_array(series.to_numpy(), hash_key=key, categorize=False).view(np.int64)
 
@@ -40,7 +45,7 @@ def differs(desired: pd.Series, existing: pd.Series) -> Mask:
     if desired.dtype == object or existing.dtype == object:
         pairs = zip(desired.array, existing.array, strict=True)
         return np.fromiter((canonical(a) != canonical(b) for a, b in pairs), dtype=bool, count=len(desired))
-    left, right = _texts(desired), _texts(existing)
+    left, right = texts_of(desired), texts_of(existing)
     return ~np.asarray(pc.or_(_equal(left, right), pc.and_(left.is_null(), right.is_null())))
 
 
@@ -51,7 +56,7 @@ def differs_without_case(desired: pd.Series, existing: pd.Series) -> Mask:
         return np.fromiter(
             (canonical(a, fold=True) != canonical(b, fold=True) for a, b in pairs), dtype=bool, count=len(desired)
         )
-    left, right = pc.utf8_lower(_texts(desired)), pc.utf8_lower(_texts(existing))
+    left, right = pc.utf8_lower(texts_of(desired)), pc.utf8_lower(texts_of(existing))
     return ~np.asarray(pc.or_(_equal(left, right), pc.and_(left.is_null(), right.is_null())))
 
 
@@ -74,7 +79,7 @@ def _equal(left: pa.Array, right: pa.Array) -> pa.Array:
     return pc.fill_null(pc.equal(left, right), False)
 
 
-def _texts(series: pd.Series) -> pa.Array:
+def texts_of(series: pd.Series) -> pa.Array:
     """The column as Arrow text, null where the value is; booleans as True and False."""
     if isinstance(series.dtype, pd.StringDtype):
         array = pa.array(series.array, type=pa.large_string(), from_pandas=True)

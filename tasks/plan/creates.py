@@ -45,6 +45,7 @@ def create_entries(s: Situation, rows: Rows) -> tuple[Block | None, list[Held]]:
         table=table,
         after=after.reset_index(drop=True),
         desired=desired.reset_index(drop=True),
+        rules=s.said,
         references=referenced_paths(s.rules),
         redacted=s.desired.redacted,
         known_by=_known_by(s),

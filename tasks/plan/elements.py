@@ -23,6 +23,11 @@ def same_elements(wanted: pd.Series, held_now: pd.Series, *, exact: bool) -> Mas
     return np.fromiter((_same(a, b, fold=not exact) for a, b in pairs), dtype=bool, count=len(wanted))
 
 
+def same_value(wanted: Value, held_now: Value, *, fold: bool) -> bool:
+    """As :func:`same_elements`, for one pair of values."""
+    return _same(wanted, held_now, fold=fold)
+
+
 def with_missing_elements(wanted: pd.Series, held_now: pd.Series, *, exact: bool) -> pd.Series:
     """The values there are, followed by the wanted ones that are missing; null where nothing is wanted."""
     merged = np.empty(len(wanted), dtype=object)

@@ -143,6 +143,7 @@ def _late_references(creates: Block, deferred: Mapping[str, Mask]) -> list[Block
         before=pd.DataFrame(dict.fromkeys(after.columns, nothing)),
         touched=after.notna(),
         desired=None if creates.desired is None else creates.desired.loc[late].reset_index(drop=True),
+        rules=creates.rules,
         references=frozenset(after.columns),
         redacted=creates.redacted,
     )

@@ -1,6 +1,6 @@
 """Which accounts differ from what they should be, and in which attributes. Pure."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 import numpy as np
 import pandas as pd
@@ -15,7 +15,15 @@ from tasks.plan.blocks import Block, Cause, Drifted, DriftKind, Situation, Wave
 from tasks.plan.compare import differs, differs_without_case, fingerprints
 from tasks.plan.elements import elements_of, same_elements, with_missing_elements
 from tasks.plan.leavers import deletes_of
-from tasks.plan.references import as_anchors, as_lists, leave_out_unresolved, lists_of_anchors, with_unowned
+from tasks.plan.references import (
+    as_anchors,
+    as_lists,
+    leave_out_unresolved,
+    lists_of_anchors,
+    unowned_id,
+    with_unowned,
+)
+from tasks.plan.written import packed
 
 
 def update_entries(
@@ -47,6 +55,7 @@ def update_entries(
     touched: dict[str, Mask] = {}
     before: dict[str, pd.Series] = {}
     spelling: dict[str, Mask] = {}
+    dangling: dict[str, Mask] = {}
     for path in desired.columns:
         if path in s.desired.redacted and path not in s.existing:
             _write_unseen(s, path, rows, desired, touched, before)
@@ -62,6 +71,7 @@ def update_entries(
                 desired = desired.assign(**{path: as_lists(desired[path])})
             else:
                 held_now = as_anchors(held_now, owners)
+            dangling[path] = _dangling(s, desired[path], held_now)
             referred = desired[path]
             desired = leave_out_unresolved(s.desired.kind, desired, path, table, reachable, notes)
             left_alone = left_alone | (referred.notna() & desired[path].isna()).to_numpy(dtype=bool)
@@ -81,47 +91,102 @@ def update_entries(
             spelling[path] = np.zeros(len(rows), dtype=bool)
             spelling[path][at[same]] = True
         touched[path], before[path] = different, held_now
-    _forget_old_spellings(s, rows, touched, spelling)
+    written = _written(s, rows, touched)
+    for path, mask in spelling.items():  # the wanted value in other words counts only where it was not written last
+        touched[path] &= ~(mask & written[path])
     _note_impossible(s, rows, table, notes)
-    drifted = _leave_drift(s, rows, table, desired, touched)
-    return *_update_blocks(s, rows, table, desired, before, touched), drifted
+    drift = _drift(s, rows, desired, touched, written, dangling)
+    drifted = _leave_drift(s, table, desired, touched, drift)
+    return *_update_blocks(s, rows, table, desired, before, touched, drift), drifted
+
+
+def _written(s: Situation, rows: Rows, touched: Mapping[str, Mask]) -> dict[str, Mask]:
+    """By path, the rows whose value is the one last written; only looked for where something is to be changed."""
+    at = np.flatnonzero(_anything(len(rows), touched) & (s.matches.how[rows] == LINKED))
+    written = {path: np.zeros(len(rows), dtype=bool) for path in touched}
+    if len(at):
+        for path, mask in s.written_attributes(rows[at], touched).items():
+            written[path][at] = mask
+    return written
+
+
+def _anything(count: int, touched: Mapping[str, Mask]) -> Mask:
+    """Rows in which at least one attribute is to be changed."""
+    changed: Mask = np.logical_or.reduce([np.zeros(count, dtype=bool), *touched.values()])
+    return changed
+
+
+def _dangling(s: Situation, wanted: pd.Series, held_now: pd.Series) -> Mask:
+    """References to an account that is gone from the target, or that the wanted person had before the present one.
+
+    Nobody has chosen that: it came about when the account was made again.
+    """
+    dangling = np.zeros(len(held_now), dtype=bool)
+    names = {name for cell in held_now.dropna() for name in (cell if isinstance(cell, list) else [cell])}
+    ids = {name: id_ for name in names if (id_ := unowned_id(name)) is not None}
+    if not ids:
+        return dangling
+    there = set(s.people_there) if s.people_there is not None else set(ids.values())
+    gone = {name for name, id_ in ids.items() if id_ not in there}
+    former = {name: str(s.former[id_]) for name, id_ in ids.items() if id_ in s.former.index}
+    for row, (cell, want) in enumerate(zip(held_now.array, wanted.array, strict=True)):
+        held = cell if isinstance(cell, list) else [cell]
+        owners = want if isinstance(want, list) else [want]
+        dangling[row] = any(name in gone or former.get(name, "") in owners for name in held if isinstance(name, str))
+    return dangling
+
+
+def _drift(
+    s: Situation,
+    rows: Rows,
+    desired: pd.DataFrame,
+    touched: Mapping[str, Mask],
+    written: Mapping[str, Mask],
+    dangling: Mapping[str, Mask],
+) -> dict[str, Mask]:
+    """By path, the rows whose value was changed outside Provisor: it differs, and is to be what was last written."""
+    nothing = np.zeros(len(rows), dtype=bool)
+    drift = {path: mask & written[path] & ~dangling.get(path, nothing) for path, mask in touched.items()}
+    switch = s.switch
+    if (
+        switch is not None and switch in drift and switch not in s.desired.frame
+    ):  # no rule says what it should be: what we did last does
+        states = s.remembered("state", rows)
+        off = (desired[switch] == False).fillna(False).to_numpy(dtype=bool)  # noqa: E712 (a column, not a truth value)
+        linked = s.matches.how[rows] == LINKED
+        drift[switch] = touched[switch] & linked & off & (states == "disabled").to_numpy(dtype=bool)
+    return drift
 
 
 def _leave_drift(
-    s: Situation, rows: Rows, table: pd.DataFrame, desired: pd.DataFrame, touched: dict[str, Mask]
+    s: Situation, table: pd.DataFrame, desired: pd.DataFrame, touched: dict[str, Mask], drift: Mapping[str, Mask]
 ) -> list[Drifted]:
-    """Finds the accounts that others have changed, and takes them out of what is written unless the job corrects them.
-
-    They are linked, and their desired state is the one that was written last. Whoever must not have access is switched
-    off again whatever the job says.
+    """The accounts that were changed outside Provisor; takes these changes out of what is written unless the job
+    corrects them. Whoever must not have access is switched off again whatever the job says.
     """
-    somewhere = np.logical_or.reduce([np.zeros(len(rows), dtype=bool), *touched.values()])
-    at = np.flatnonzero(somewhere & (s.matches.how[rows] == LINKED))
-    at = at[s.written_as_desired(rows[at])] if len(at) else at
+    at = np.flatnonzero(_anything(len(table), drift))
     if not len(at):
         return []
-    corrected = np.full(len(rows), s.drift is Drift.CORRECT)
+    corrected = np.full(len(table), s.drift is Drift.CORRECT)
     switch = s.switch
-    if switch in touched:
-        off = (desired[switch] == False).fillna(False).to_numpy(dtype=bool)  # noqa: E712 (a column, not a truth value)
-        corrected |= touched[switch] & off
-    names = {path: touched[path][at] for path in touched}
+    off = np.zeros(len(table), dtype=bool)
+    if switch is not None and switch in drift:
+        off = drift[switch] & (desired[switch] == False).fillna(False).to_numpy(dtype=bool)  # noqa: E712 (as above)
+        corrected |= off
     drifted = [
         Drifted(
             s.desired.kind,
             str(table["anchor"].iloc[row]),
             str(table["label"].iloc[row]),
             DriftKind.CHANGED,
-            tuple(path for path in names if names[path][number]),
+            tuple(path for path, mask in drift.items() if mask[row]),
             corrected=bool(corrected[row]),
         )
-        for number, row in enumerate(at)
+        for row in at
     ]
     if s.drift is Drift.REPORT:
-        left = np.zeros(len(rows), dtype=bool)
-        left[at] = True
-        for path in touched:
-            touched[path] = touched[path] & ~(left & ~corrected) if path == switch else touched[path] & ~left
+        for path, mask in drift.items():
+            touched[path] = touched[path] & ~(mask & ~off if path == switch else mask)
     return drifted
 
 
@@ -280,18 +345,6 @@ def _note_impossible(s: Situation, rows: Rows, table: pd.DataFrame, notes: list[
         notes.append(Held(s.desired.kind, anchor, ErrorCode.NOT_PERMITTED, why, label=label))
 
 
-def _forget_old_spellings(s: Situation, rows: Rows, touched: dict[str, Mask], spelling: dict[str, Mask]) -> None:
-    """The wanted value in other words counts only when the entry's desired state is not the one last written."""
-    if not spelling:
-        return
-    somewhere = np.logical_or.reduce(list(spelling.values()))
-    at = np.flatnonzero(somewhere)
-    known = np.zeros(len(rows), dtype=bool)
-    known[at] = s.written_as_desired(rows[at])
-    for path, mask in spelling.items():
-        touched[path] &= ~(mask & known)
-
-
 def _update_blocks(
     s: Situation,
     rows: Rows,
@@ -299,8 +352,10 @@ def _update_blocks(
     desired: pd.DataFrame,
     before: dict[str, pd.Series],
     touched: dict[str, Mask],
+    drift: Mapping[str, Mask],
 ) -> tuple[list[Block], Rows]:
-    changed = np.logical_or.reduce([np.zeros(len(rows), dtype=bool), *touched.values()])
+    changed = _anything(len(rows), touched)
+    ours = _anything(len(rows), {path: mask & ~drift[path] for path, mask in touched.items()})
     switch = s.switch
     disabling = np.zeros(len(rows), dtype=bool)
     enabling = np.zeros(len(rows), dtype=bool)
@@ -327,7 +382,7 @@ def _update_blocks(
             continue
         at = at[ascending(texts(table["anchor"].take(at)))]
         part = table.iloc[at].reset_index(drop=True)
-        part["reason"] = _update_reasons(s, rows[at], action)
+        part["reason"] = _update_reasons(s, rows[at], action, drifted=~ours[at])
         part["state"] = _states(s, rows[at], action)
         chosen = paths
         if action is Action.DISABLE:
@@ -344,6 +399,7 @@ def _update_blocks(
                 table=part,
                 after=desired[chosen].iloc[at].reset_index(drop=True),
                 desired=None if in_part else s.as_written(rows[at]).reset_index(drop=True),
+                rules=s.said,
                 before=pd.DataFrame({path: before[path].iloc[at].array for path in chosen}),
                 touched=matrix[chosen].iloc[at].reset_index(drop=True),
                 references=referenced_paths(s.rules) & frozenset(chosen),
@@ -370,7 +426,7 @@ def _states(s: Situation, rows: Rows, action: Action) -> "pd.Series[str]":
     return pd.Series(np.where(active, "active", "disabled"), dtype="str")
 
 
-def _update_reasons(s: Situation, rows: Rows, action: Action) -> "pd.Series[str]":
+def _update_reasons(s: Situation, rows: Rows, action: Action, *, drifted: Mask) -> "pd.Series[str]":
     how = pd.Series(s.matches.how[rows], dtype="str")
     match action:
         case Action.DISABLE:
@@ -380,7 +436,7 @@ def _update_reasons(s: Situation, rows: Rows, action: Action) -> "pd.Series[str]
         case _:
             changed = "changed in the source"
     reasons = pd.Series(changed, index=range(len(rows)), dtype="str")
-    reasons[s.written_as_desired(rows)] = "changed in the target by others"
+    reasons[drifted] = "changed in the target by others"
     reasons = reasons.where(how == LINKED, "adopted, " + how)
     taken = s.matches.taken
     if taken:
@@ -398,14 +454,19 @@ def _disabled_since(s: Situation, anchors: Iterable[str]) -> "pd.Series[str]":
 def settle_links(s: Situation, rows: Rows, unchanged: Rows) -> pd.DataFrame:
     """Links to write before loading: adopted accounts, and entries found equal whose fingerprint is not known yet.
 
-    Index: anchor; columns target_id, label, state, how, fingerprint (NA where changes are pending).
+    Index: anchor; columns target_id, label, state, how, fingerprint (NA where changes are pending), and written (None
+    where they are), see ``tasks.plan.written``.
     """
     digests = pd.Series(pd.NA, index=range(len(s.desired.frame)), dtype="Int64")
-    digests.iloc[unchanged] = fingerprints(s.as_written(unchanged))
+    digests.iloc[unchanged] = fingerprints(s.as_written(unchanged), s.said)
     news = np.zeros(len(digests), dtype=bool)
     news[rows] = s.matches.how[rows] != LINKED
     news[unchanged] |= ~(s.written(unchanged) == digests.take(unchanged).array).fillna(False).to_numpy(dtype=bool)
     chosen = np.flatnonzero(news)
+    known = digests.take(chosen).notna().to_numpy(dtype=bool)
+    written = pd.Series([None] * len(chosen), dtype=object)
+    if known.any():
+        written[known] = packed(s.as_written(chosen[known]), s.said, without=s.desired.redacted)
     anchors = s.desired.frame.index.take(chosen).rename("anchor")
     active = _standing(s, chosen)
     return pd.DataFrame(
@@ -415,6 +476,7 @@ def settle_links(s: Situation, rows: Rows, unchanged: Rows) -> pd.DataFrame:
             "state": pd.Series(np.where(active, "active", "disabled"), index=anchors, dtype="str"),
             "how": pd.Series(s.matches.how[chosen], index=anchors, dtype="str"),
             "fingerprint": pd.Series(digests.take(chosen).array, index=anchors),
+            "written": pd.Series(written.array, index=anchors),
         },
         index=anchors,
     )

@@ -3,8 +3,8 @@
 Loading the product takes longer than a cycle of a small company. What a run is, ``tests.model.driver`` says: the flow's
 own body without an orchestrator; it opens its own ledger, files and connections after the fork.
 
-Reads lines of JSON: ``{"folder": ..., "now": ..., "choice": ...}``. For each it writes the run's process id, and, when
-the run has ended, how: 0, or minus the signal that killed it.
+Reads lines of JSON: ``{"folder": ..., "now": ..., "choice": ...}``, and more as :meth:`Nursery.run` says. For each it
+writes the run's process id, and, when the run has ended, how: 0, or minus the signal that killed it.
 """
 
 import json
@@ -14,10 +14,10 @@ import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from datetime import datetime
+from datetime import datetime, timedelta
 from importlib import import_module
 from pathlib import Path
-from typing import IO, Self
+from typing import IO, Any, Self
 
 from tests.faults.company import JOB_FILE
 
@@ -55,9 +55,16 @@ class Nursery:
         self._process.stdout.close()
 
     @contextmanager
-    def run(self, folder: Path, now: datetime, choice: str) -> Iterator["Run"]:
-        """A run of the job in this folder, waited for at the end of the block."""
-        line = {"folder": str(folder), "now": now.isoformat(), "choice": choice}
+    def run(
+        self, folder: Path, now: datetime, choice: str, *, lease_s: float | None = None, database: str | None = None
+    ) -> Iterator["Run"]:
+        """A run of the job in this folder, waited for at the end of the block.
+
+        ``lease_s``: how long its lease lasts, in real seconds; ``database``: where the ledger is, if not in the folder.
+        """
+        line: dict[str, Any] = {"folder": str(folder), "now": now.isoformat(), "choice": choice}
+        line |= {"lease_s": lease_s} if lease_s is not None else {}
+        line |= {"database": database} if database is not None else {}
         assert self._process.stdin is not None
         assert self._process.stdout is not None
         print(json.dumps(line), file=self._process.stdin, flush=True)
@@ -90,6 +97,7 @@ class Run:
 
 def main() -> None:
     """Forks and waits, until nobody asks any more."""
+    import flows.cycle.lease
     from tests.model.driver import Driver
 
     for name in LOADED:
@@ -102,6 +110,10 @@ def main() -> None:
             status = 1
             try:
                 os.environ |= {"PROVISOR_HOME": f"{asked['folder']}/state", "SCIM_TOKEN": "a-token"}
+                if "database" in asked:
+                    os.environ["PROVISOR_DATABASE_URL"] = asked["database"]
+                if "lease_s" in asked:
+                    flows.cycle.lease.LEASE = timedelta(seconds=asked["lease_s"])
                 driver = Driver(Path(asked["folder"]) / JOB_FILE, datetime.fromisoformat(asked["now"]))
                 driver.cycle(asked["choice"])
                 driver.close()

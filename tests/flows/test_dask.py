@@ -63,8 +63,9 @@ def test_it_comes_to_the_same_as_without(
 ) -> None:
     """Accounts, memberships and every line of the log. Credentials are not among what the processes are given."""
     from flows.cycle.cluster import Loading
+    from flows.cycle.lease import LEASE
 
-    given = pickle.dumps(Loading(load_job(spread.job), "the target"))
+    given = pickle.dumps(Loading(load_job(spread.job), "the target", fence=1, lease=LEASE))
     assert (b"SCIM_TOKEN" in given, b"a-token" in given) == (True, False)
     wanted = desired_state(spread.export)
     done = spread.call("run", str(spread.job), PREFECT_API_URL=prefect_api)

@@ -104,6 +104,17 @@ def test_the_thread_ends_with_the_run(ledger: WatchedLedger, clock: Clock) -> No
     assert not held._thread.is_alive()
 
 
+def test_what_is_under_way_is_let_go_when_the_job_is_lost(ledger: WatchedLedger, clock: Clock, tmp_path: Path) -> None:
+    """Requests that hang would keep a run for minutes that has nothing more to do; it is told once."""
+    told = threading.Event()
+    with holding(ledger, "hr", clock=clock, every_s=OFTEN_S) as held:
+        held.on_lost = told.set
+        with Ledger.open(None, tmp_path) as other:
+            other.acquire_lease("hr", "other", now=clock.now + 2 * LEASE, duration=LEASE)
+        assert told.wait(PATIENCE_S)
+        assert held.on_lost is None
+
+
 # --- the permit: asked before every request, and no database ----------------------------------------------------------
 
 

@@ -31,7 +31,7 @@ from flows.cycle.sight import CycleChoice
 from flows.cycle.systems import CLOCK, open_ledger, open_systems
 from tasks.expressions import Context
 from tasks.job import load_job
-from tasks.ledger import Ledger
+from tasks.ledger import LeaseLostError, Ledger
 from tasks.plan import Plan
 from tasks.report import CycleReport
 from tasks.snapshots import SnapshotStore
@@ -110,6 +110,8 @@ class MortalLedger:
 
     def __getattr__(self, name: str) -> Any:
         method = getattr(self._ledger, name)
+        if not callable(method):
+            return method
 
         def call(*args: Any, **named: Any) -> Any:
             if name in _WRITES:
@@ -185,15 +187,18 @@ class Ended:
     """How a cycle ended."""
 
     report: CycleReport | None
-    """None where the process died."""
+    """None where the process died, or was overtaken."""
     plan: Plan | None
     """What was planned, as far as it came."""
     requests: int
     """Requests that were sent."""
 
+    overtaken: bool = False
+    """True where the run stopped because its lease had ended."""
+
     @property
     def killed(self) -> bool:
-        return self.report is None
+        return self.report is None and not self.overtaken
 
 
 @dataclass(slots=True)
@@ -248,17 +253,18 @@ class Driver:
         """One cycle, in a process that may die."""
         power = power or Power()
         self.now += timedelta(minutes=1)
-        onlooker = _Onlooker()
+        onlooker, overtaken = _Onlooker(), False
         try:
             with self._clock(), _orchestrated_by_nobody(self._opened(), power, onlooker):
                 state = flows.provision.carry_out(self.job, CycleChoice(choice), at_once=at_once)
-                assert onlooker.report is not None, f"a living process ended without a report: {state.message}"
+                overtaken = isinstance(state.data, LeaseLostError)
+                assert onlooker.report is not None or overtaken, f"a living process says nothing: {state.message}"
         except Killed:
             onlooker.report = None
-        assert power.dead == (onlooker.report is None), "a dead process went on"
+        assert power.dead == (onlooker.report is None and not overtaken), "a dead process went on"
         if power.dead:
             self.now += LEASE + timedelta(minutes=1)
-        return Ended(onlooker.report, onlooker.plan, power.requests)
+        return Ended(onlooker.report, onlooker.plan, power.requests, overtaken)
 
     def preview(self, choice: str) -> Plan:
         """What a cycle that starts now would do."""

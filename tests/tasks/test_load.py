@@ -1,17 +1,14 @@
 """What loading a batch tells about it, and what becomes of attempts whose answer nobody read."""
 
 from collections.abc import Callable, Iterator, Sequence
-from datetime import timedelta
 from pathlib import Path
 
 import pytest
 
 from connectors.contract import Action, Change, Kind, Outcome, Status
 from connectors.errors import ErrorCode
-from tasks.escrow import withhold
-from tasks.ledger import Cycle, CycleKind, Escrow, Ledger
+from tasks.ledger import Cycle, CycleKind, Ledger
 from tasks.load import BATCH_S, LARGEST_BATCH, SMALLEST_BATCH, BatchSizes, Loaded, is_reference, load_batch, waves
-from tasks.lost import LOOKED_FOR, settle_attempts
 from tasks.plan import Plan
 from tasks.quarantine import Tally
 from tests.tasks.plan.worlds import MANAGER, NOW, World, make_job
@@ -105,22 +102,6 @@ def test_what_is_a_reference(action: Action, attributes: list[str], expected: bo
     """Managers and memberships, and nothing that sets anything else as well."""
     change = Change("c", Kind.USER, action, "a", "t", attributes=dict.fromkeys(attributes, "x"))
     assert is_reference(change, {MANAGER}) is expected
-
-
-def test_attempts_of_who_waits_stay_open(ledger: Ledger, cycle: Cycle) -> None:
-    """The plan leaves out who waits, and who is gone: no sign that the lost request has taken effect."""
-    ledger.journal(
-        cycle, [Change(f"c-{name}", Kind.USER, Action.CREATE, name, None) for name in ("ann", "bob", "gone")], now=NOW
-    )
-    waits = Escrow(Kind.USER, "ann", NOW, NOW + timedelta(hours=1), 2, "no answer", ErrorCode.UNKNOWN_OUTCOME)
-    made = world()
-    plan = withhold(made.plan(), [waits], made.job, now=NOW)
-    assert settle_attempts(ledger, cycle, plan, now=NOW) == 1
-    assert [attempt.anchor for attempt in ledger.open_attempts("test")] == ["ann", "gone"]
-    settle_attempts(ledger, cycle, made.plan(), now=NOW)
-    assert [attempt.anchor for attempt in ledger.open_attempts("test")] == ["gone"]
-    settle_attempts(ledger, cycle, made.plan(), now=NOW + LOOKED_FOR)
-    assert ledger.open_attempts("test") == []
 
 
 class HaltedTarget:

@@ -205,7 +205,7 @@ class World:
                 return
         self._write(block, row, accounts[target_id])
         old = links.get(anchor, {})
-        digest = old.get("fingerprint") if block.desired is None else int(fingerprints(block.desired)[row])
+        digest = old.get("fingerprint") if block.desired is None else int(fingerprints(block.desired, block.rules)[row])
         state = block.table["state"].iloc[row] if "state" in block.table else "active"
         label = block.table["label"].iloc[row]
         self.link(anchor, target_id, block.kind, fingerprint=digest, state=state, label=label)

@@ -1,0 +1,83 @@
+"""Lists, and answers about new entries, that are late: nothing is created twice, and nothing taken for drift."""
+
+from collections.abc import Callable
+
+import orjson
+import pytest
+
+from flows.cycle.systems import open_ledger
+from tests.faults.changes import OPERATIONS
+from tests.faults.company import JOB, Company, group
+from tests.faults.conftest import Bench
+from tests.faults.findings import ids_about, strangers_of, wrong_in_the_app, wrong_in_the_ledger, wrong_in_the_log
+from tests.faults.lateness import lateness
+
+pytestmark = pytest.mark.xdist_group("faults")
+
+
+def with_a_new_group(company: Company) -> None:
+    company.groups[group(24)] = "Team 24"
+    company.members |= {(group(24), "p001"), (group(24), "p002")}
+
+
+CHANGES: dict[str, Callable[[Company], None]] = {
+    **{name: operation.change for name, operation in OPERATIONS.items()},
+    "a new group": with_a_new_group,
+}
+
+
+@pytest.mark.parametrize("drift", ["report", "correct"])
+@pytest.mark.parametrize("name", CHANGES)
+def test_a_listing_that_does_not_show_it_yet_changes_nothing(bench: Bench, name: str, drift: str) -> None:
+    """With ``reconcile: every_cycle`` what was done a moment ago is listed at once: neither sent again nor reported."""
+    bench.service.quirks["duplicate_user_name"] = "created"
+    document = orjson.loads(bench.driver.job.read_bytes())
+    bench.driver.job.write_bytes(orjson.dumps(document | {"drift": drift, "reconcile": "every_cycle"}))
+    strangers = strangers_of(bench.service)
+    with lateness(bench.service) as late:
+        assert bench.driver.cycle("reconcile").report is not None
+        CHANGES[name](bench.company)
+        bench.company.write(bench.folder)
+        late.begin(late=False)
+        bench.service.set_fault("delayed_lists", requests=10_000)
+        report = bench.driver.cycle("incremental").report
+        assert report is not None
+        assert report.state == "done", report.message
+        bench.service.reset_counts()
+        late.begin(late=True)
+        report = bench.driver.cycle("reconcile").report
+        assert late.late_lists
+        assert report is not None
+        assert report.state == "done", report.message
+        assert [line for line in bench.service.requests if not line.startswith("GET")] == []
+        assert report.drift is not None
+        assert report.drift.entries == []
+    assert wrong_in_the_app(bench.service, bench.company.expected(), strangers) == []
+    del bench.service.quirks["duplicate_user_name"]
+
+
+@pytest.mark.parametrize("commit", ["before", "after"])
+@pytest.mark.parametrize("name", ["create", "a new group"])
+def test_a_create_whose_answer_was_lost_is_made_once(bench: Bench, name: str, commit: str) -> None:
+    """Though neither lists nor filters show it for some time, and the service takes doubles: users and groups."""
+    bench.service.quirks["duplicate_user_name"] = "created"
+    strangers = strangers_of(bench.service)
+    operation = OPERATIONS["create"]
+    with open_ledger() as ledger:
+        lines_before = len(ledger.log(JOB, limit=None))
+        CHANGES[name](bench.company)
+        bench.company.write(bench.folder)
+        bench.service.set_fault("delayed_lists", requests=8)
+        bench.service.set_fault("hang", method="POST", times=3, commit=commit, seconds=30)
+        bench.driver.cycle("incremental")
+        bench.service.clear_fault("hang")
+        for _ in range(2):
+            report = bench.driver.cycle("reconcile", at_once=tuple(one.anchor for one in ledger.escrows(JOB))).report
+        assert report is not None
+        assert report.state == "done", report.message
+        log = ledger.log(JOB, limit=None)
+        touched = ids_about(bench.service, operation) | set(bench.service.groups)
+        assert wrong_in_the_app(bench.service, bench.company.expected(), strangers) == []
+        assert wrong_in_the_ledger(ledger, bench.service) == []
+        assert wrong_in_the_log(bench.service, log.head(len(log) - lines_before), touched) == []
+    del bench.service.quirks["duplicate_user_name"]
