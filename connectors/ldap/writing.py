@@ -471,6 +471,8 @@ def _about_members(write: Write, answer: Written) -> Verdict:
         return Done()
     if told.code in _MAYBE_SO or told.win32 in (Win32.MEMBER_IN_GROUP, Win32.MEMBER_NOT_IN_GROUP):
         return Look("Some members are so already.")
+    if removing and told.code == Code.UNWILLING:
+        return Look("Some of them may be no members.")  # Samba refuses this way; a look tells who is left
     if told.code == Code.ADMIN_LIMIT:
         return Refused(
             ErrorCode.UNPROCESSABLE_ENTITY, text="The change holds more members than the server takes at once."

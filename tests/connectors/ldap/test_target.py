@@ -88,7 +88,7 @@ def test_nothing_is_deleted_as_a_tree(place: Place) -> None:
     target = place.target()
     (made,) = apply(target, change(Action.CREATE, attributes=place.person(1)))
     dn, _ = the_one(place, "(employeeNumber=1)")
-    child = {"objectClass": "device"} if not place.is_ad else {"objectClass": "container"}
+    child = {"objectClass": "device"} if not place.is_ad else {"objectClass": "classStore"}
     place.directory.add({f"CN=phone,{dn}": child})
     (refused,) = apply(target, change(Action.DELETE, made.target_id))
     assert refused.status is Status.REJECTED
