@@ -5,6 +5,7 @@ nothing of the product and shares no code with the generators. A change of the j
 """
 
 import csv
+import unicodedata
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypeAlias
@@ -100,8 +101,10 @@ def desired_state(folder: Path, previous: State | None = None) -> State:
 
 
 def _rows(path: Path) -> list[dict[str, str]]:
+    """A file's rows; letters are composed, as the source reads them."""
     with path.open(encoding="utf-8", newline="") as file:
-        return list(csv.DictReader(file))
+        rows = list(csv.DictReader(file))
+    return [{name: unicodedata.normalize("NFC", value) for name, value in row.items()} for row in rows]
 
 
 def _in_scope(person: dict[str, str]) -> bool:
