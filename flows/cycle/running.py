@@ -60,6 +60,7 @@ from tasks.ledger import (
     LogStatus,
     Staged,
 )
+from tasks.ledger.noting import compare_notes
 from tasks.load import Loaded, write_links
 from tasks.lost import settle_attempts
 from tasks.mapping import Held
@@ -240,8 +241,10 @@ class Running:
             mine = {item.key for item in (*checked.waiting, *checked.approved, *checked.rejected)}
             known = [item for item in known if item.key in mine]
         books = keep_books(checked, known, cycle_id=self.cycle.id)
-        entries = [_held_entry(held, LogStatus.SKIPPED) for held in checked.plan.held]
-        entries += [_held_entry(note, LogStatus.WARNING) for note in checked.plan.notes]
+        notes = [_held_entry(held, LogStatus.SKIPPED) for held in checked.plan.held]
+        notes += [_held_entry(note, LogStatus.WARNING) for note in checked.plan.notes]
+        noted = compare_notes(notes, self.ledger.noted(self.job.name), partial=self.cycle.kind.partial)
+        entries = list(noted.lines)
         self.drift = self._find_drift(decision)
         entries += [_drift_entry(one) for one in self.drift.entries] if self.drift is not None else []
         entries += [_waiting_entry(item, _STAGED_AS[item.action], item.guard) for item in books.announced]
@@ -250,6 +253,7 @@ class Running:
         self.counts["held"] += sum(held.code is not ErrorCode.DECIDED for held in checked.plan.held)
         self.counts["staged"] += checked.held_back
         self.ledger.log_entries(self.cycle, chain(entries, passed_over), now=moment)
+        self.ledger.keep_noted(self.cycle, noted, now=moment)
         self.ledger.put_staged(self.job.name, books.put, under=self.cycle)
         self.ledger.drop_staged(self.job.name, books.drop, under=self.cycle)
 
@@ -503,8 +507,17 @@ def _close(job: Job, ledger: Ledger, cycle: Cycle, running: Running | None, erro
     if (watcher := WATCHER.get()) is not None:
         watcher.ended(report)
     tell(ledger, ending, report)
-    if finished and job.log.keep is not None:
-        ledger.forget_log(job.name, before=ending.now - job.log.keep, at_most=FORGOTTEN_AT_MOST)
+    if finished:
+        _forget(ledger, job, ending.now)
+
+
+def _forget(ledger: Ledger, job: Job, now: datetime) -> None:
+    """What is older than the job wants to keep goes, a part with each cycle."""
+    forgotten = ledger.forget_quiet(job.name, before=now - job.log.quiet_cycles)
+    if job.log.keep is not None:
+        forgotten += ledger.forget_log(job.name, before=now - job.log.keep, at_most=FORGOTTEN_AT_MOST)
+    if forgotten:
+        ledger.give_back()
 
 
 def _report(ending: Ending, running: Running | None) -> CycleReport:

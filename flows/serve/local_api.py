@@ -13,11 +13,13 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
 
 from connectors.errors import UnreachableError
-from flows.serve.prefect_database import put_database
+from flows.serve.keep_small import prune_history, rotate_log
+from flows.serve.prefect_database import NAME, put_database
 from flows.serve.prefect_home import answers, find_server, keys_of, prefect_folder
 
 START_S = 180.0
@@ -123,6 +125,8 @@ def serve(port: int, folder: Path, settings: Mapping[str, str]) -> "Iterator[sub
 
     It ends by itself when this process is killed. Its words go to ``server.log`` in the folder.
     """
+    rotate_log(folder / "server.log")
+    prune_history(folder / NAME, now=datetime.now(UTC))
     with (folder / "server.log").open("ab") as log:
         server = subprocess.Popen(
             _command(port),

@@ -20,6 +20,7 @@ from rich.markup import escape
 from connectors.errors import SettingsError
 from flows.cycle.home import home
 from flows.serve.jobs_of import refuse_wrong_files
+from flows.serve.keep_small import pruning, rotate_log
 from flows.serve.local_api import RECORDING, serve, wait_for
 from flows.serve.prefect_home import Address, Keys, announce, find_server, keys_file, keys_of, prefect_folder, withdraw
 from flows.show.console import Terminal, console
@@ -89,7 +90,7 @@ def run_up(folder: Path, port: int, pages_port: int) -> int:
     os.environ |= {**_QUIET, **client, "PROVISOR_HOME": str(state)}
     with _told_to_end() as told, _pages(state, folder, pages_port, keys, _page(url)) as pages:
         at = {"PREFECT_SERVER_API_PORT": str(port), "PREFECT_UI_URL": _page(url)}  # the latter is in its notices
-        settings = {**RECORDING, **_SERVER, **keys.settings, **at}
+        settings = {**RECORDING, **pruning(), **_SERVER, **keys.settings, **at}
         with out.status("starting the Prefect server …"), serve(port, prefect, settings) as server:
             wait_for(server, url, prefect)
             _end_orphans()
@@ -137,6 +138,7 @@ def _worker(folder: Path) -> "Iterator[subprocess.Popen[bytes]]":
 
     name = f"{socket.gethostname()}-{os.getpid()}"
     words = ["worker", "start", "--pool", POOL, "--type", "process", "--name", name, "--limit", str(RUNS_AT_ONCE)]
+    rotate_log(folder / "worker.log")
     with (folder / "worker.log").open("ab") as log:
         worker = subprocess.Popen(
             [sys.executable, "-c", _WORK, *words],
@@ -236,6 +238,7 @@ def _wait(out: Terminal, told: threading.Event, processes: "dict[str, subprocess
     try:
         while not told.wait(1):
             for name, process in processes.items():
+                rotate_log(folder / f"{name}.log")
                 if process.poll() is not None:
                     out.print(f"[red]The {name} has ended by itself; its words are in {folder / f'{name}.log'}.[/]")
                     return 4

@@ -193,7 +193,9 @@ def show_report(out: Terminal, report: CycleReport, *, listed: int) -> None:
     if report.page:
         out.print(f"[dim]Report: {escape(report.page)}[/]", soft_wrap=True)
     if report.exit_status in (1, 3):
-        out.print(f"[dim]Who and why: provisor log {report.job} --cycle {report.cycle}[/]")
+        news = bool(report.failures) or report.exit_status == 3  # who is held is in the log of the cycle that found it
+        only = f" --cycle {report.cycle}" if news else ""
+        out.print(f"[dim]Who and why: provisor log {report.job}{only}[/]")
 
 
 def table(*columns: str) -> Table:

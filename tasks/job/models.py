@@ -366,6 +366,8 @@ class LogRules(Section):
 
     keep: Duration | None = None
     """How long lines are kept, at least ``7d``; without it for ever, because the log is what proves who had access."""
+    quiet_cycles: Duration = timedelta(days=30)
+    """How long cycles are remembered that did nothing and of which nothing is in the log."""
 
     @model_validator(mode="after")
     def _guards_can_count(self) -> Self:

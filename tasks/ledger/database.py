@@ -26,6 +26,7 @@ FILE = "ledger.sqlite"
 
 SQLITE_PRAGMAS = (
     "PRAGMA busy_timeout = 60000",
+    "PRAGMA auto_vacuum = INCREMENTAL",  # of a new file; before anything is written into it
     "PRAGMA journal_mode = WAL",
     "PRAGMA synchronous = NORMAL",
     "PRAGMA cache_size = -65536",
@@ -129,6 +130,16 @@ class Database:
         """Where the ledger is, as it may be shown: the file, or the address without a password."""
         address = self.engine.url
         return str(Path(str(address.database)).absolute()) if self.sqlite else _shown(address)
+
+    def give_back(self) -> None:
+        """Gives free pages of an SQLite file back to the system, so many at a time that nobody waits for it.
+
+        A file that was made before this was done keeps them for what comes next.
+        """
+        if self.sqlite:
+            with self._said_plainly(), self._one_writer, self._writer.connect() as connection:
+                driver: Any = connection.connection.driver_connection
+                driver.executescript("PRAGMA incremental_vacuum(2000)")  # execute would free one page and stop
 
     def copies(self) -> list[Path]:
         """Copies that were made before the tables were changed; PostgreSQL has its own."""

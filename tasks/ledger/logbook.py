@@ -4,20 +4,25 @@ Lines are added by the ledger, in the transaction of what they tell about; here 
 """
 
 from collections.abc import Iterator
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any, TypedDict
 
-from sqlalchemy import Connection, Select, delete, select
+from sqlalchemy import Connection, Select, delete, exists, func, select
 
 from connectors.contract import Kind
 from connectors.errors import ErrorCode
 from tasks.ledger.bulk import clean
 from tasks.ledger.database import Database
-from tasks.ledger.records import AttemptStatus, LogAction, LogLine, LogStatus
+from tasks.ledger.records import COUNTS, AttemptStatus, CycleState, LogAction, LogLine, LogStatus
 from tasks.ledger.tables import ATTEMPT, CYCLE, LINK, LOG, PASSED_OVER
 
 READ_AT_ONCE = 2_000
 """Lines in one list: what a reader of a long log has in memory, old and new values included."""
+
+_CYCLES_KEPT = 100
+"""Cycles of a job that stay, however old they are."""
+_LOOKED_BACK = timedelta(days=7)
+"""How long before that moment quiet cycles are looked for: they are looked for with every cycle."""
 
 FORGOTTEN_AT_ONCE = 5_000
 """Rows deleted by one transaction, so that nobody waits long for the database."""
@@ -93,6 +98,28 @@ class Logbook:
             )
             forgotten += self._delete(ATTEMPT.c.change_id, old_attempts, at_most - forgotten)
         return forgotten
+
+    def forget_quiet(self, job: str, before: datetime) -> int:
+        """Deletes a job's cycles that did nothing and of which nothing is in the log, as far as they just grew too old.
+
+        The last hundred stay. Only a week is looked at, so that it costs the same after years.
+        """
+        last = select(func.max(CYCLE.c.number)).where(CYCLE.c.job == job).scalar_subquery()
+        old = select(CYCLE.c.id, CYCLE.c.counts).where(
+            CYCLE.c.job == job,
+            CYCLE.c.state == CycleState.DONE.value,
+            CYCLE.c.ended < before,
+            CYCLE.c.ended >= before - _LOOKED_BACK,
+            CYCLE.c.number <= last - _CYCLES_KEPT,
+            ~exists().where(LOG.c.cycle_id == CYCLE.c.id),
+        )
+        with self._database.reading() as connection:
+            found = connection.execute(old.order_by(CYCLE.c.id).limit(FORGOTTEN_AT_ONCE)).all()
+        quiet = [id_ for id_, counts in found if not any((counts or {}).get(name) for name in COUNTS)]
+        with self._database.writing() as connection:
+            for start in range(0, len(quiet), 500):
+                connection.execute(delete(CYCLE).where(CYCLE.c.id.in_(quiet[start : start + 500])))
+        return len(quiet)
 
     def _delete(self, key: Any, rows: Select[Any], at_most: int) -> int:
         deleted = 0

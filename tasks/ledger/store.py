@@ -16,7 +16,7 @@ import pandas as pd
 from sqlalchemy import ColumnElement, Connection, func, select
 
 from connectors.contract import Action, Change, Kind, Outcome, Status
-from tasks.ledger import cycles, leases, rows
+from tasks.ledger import cycles, leases, noting, rows
 from tasks.ledger.bulk import Bulk, PostgresBulk, SqliteBulk, clean, json_text
 from tasks.ledger.cycles import check_fence
 from tasks.ledger.database import Database
@@ -508,6 +508,28 @@ class Ledger:
     def passed_over(self, job: str, kind: Kind) -> set[str]:
         """Anchors of entries about which the log says already that they get no account."""
         return self._logbook.passed_over(job, kind)
+
+    def noted(self, job: str) -> dict[str, str]:
+        """What the log has said about entries that are held or not complete, and is still so; by topic."""
+        with self._database.reading() as connection:
+            return noting.read_noted(connection, job)
+
+    def keep_noted(self, cycle: Cycle, noted: noting.Noted, *, now: datetime) -> None:
+        """Writes down what is noted from now on; what appears in it goes to the log separately.
+
+        Raises: LeaseLostError.
+        """
+        with self._database.writing() as connection:
+            check_fence(connection, cycle)
+            noting.keep_noted(connection, self._bulk, cycle.job, noted, now)
+
+    def forget_quiet(self, job: str, *, before: datetime) -> int:
+        """Deletes cycles that ended before a moment and did nothing, but for the last hundred; gives how many."""
+        return self._logbook.forget_quiet(job, before)
+
+    def give_back(self) -> None:
+        """Gives room that is free in an SQLite file back, a part at a time."""
+        self._database.give_back()
 
     def forget_log(self, job: str, *, before: datetime, at_most: int) -> int:
         """Deletes lines of the log and ended attempts from before a moment, so many rows at most; gives how many."""

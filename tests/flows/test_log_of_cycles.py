@@ -14,7 +14,7 @@ from flows.cycle.systems import open_ledger
 from flows.decisions.initiator import started_by
 from tasks.ledger import LogLine
 from tests.data.expected import desired_state
-from tests.flows.workplace import Workplace, at
+from tests.flows.workplace import Workplace, at, staff
 
 JOB = "hr-to-scim"
 
@@ -87,3 +87,19 @@ def test_what_is_older_than_the_job_keeps_is_forgotten(small: Workplace) -> None
     with open_ledger() as ledger:
         assert set(ledger.links(JOB, Kind.USER).index) == set(desired_state(small.export).users)
         assert ledger.open_attempts(JOB) == []
+
+
+def test_quiet_cycles_add_nothing_to_the_log(small: Workplace, prefect_api: str) -> None:
+    """What is not complete yet is said when it appears, and when it is over, not in each cycle between."""
+    someone = staff(small)[0]["employeeId"]
+    small.change(someone, lambda row: row | {"manager": "nobody"})
+    for _ in range(3):
+        small.cycle()
+    noted = [line for line in lines() if line.anchor == someone and line.status == "warning"]
+    assert [line.cycle for line in noted] == [1]
+    assert [line.cycle for line in lines() if line.cycle in (2, 3)] == []
+    small.change(someone, lambda row: row | {"manager": ""})
+    small.cycle()
+    assert [(line.status, line.message) for line in lines(cycle=4) if line.action == "skip"] == [
+        ("success", f"No longer so: {noted[0].message}")
+    ]
