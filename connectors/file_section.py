@@ -81,6 +81,10 @@ class FileSection(Settings):
     skip: tuple[Annotated[str, AfterValidator(_pattern)], ...] = ()
     """Patterns of rows that are nobody's, like ``^Total``: a row is left out when its first cell that is not empty, or
     in JSON Lines the line, contains one of them. Of every format but Parquet."""
+    max_unpacked_mb: Annotated[int, Field(ge=1)] = 2048
+    """Megabytes that a packed file may hold once it is unpacked; a few packed megabytes could fill the memory."""
+    max_cell_kb: Annotated[int, Field(ge=1)] = 1024
+    """Kilobytes that one cell may hold: a quote that is never closed makes one cell of a whole file."""
 
     @model_validator(mode="after")
     def _format_is_known(self) -> Self:

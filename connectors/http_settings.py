@@ -170,6 +170,8 @@ class HttpSettings(Settings):
     """Seconds to wait for a connection."""
     client_certificate: ClientCertificate | None = None
     """Besides ``auth`` or alone."""
+    max_answer_mb: Annotated[int, Field(ge=1, le=4096)] = 256
+    """Megabytes that one answer may hold once it is unpacked; a few packed kilobytes could fill the memory."""
     insecure: bool = False
     """Lets credentials go over http:// to another machine, where everybody on the way can read them. Say so only where
     nobody else is on the way."""

@@ -131,6 +131,7 @@ class Wire:
         self._timeouts = {
             "timeout": {"connect": settings.connect_timeout_s, "read": settings.timeout_s, "pool": None, "write": None}
         }
+        self._most = settings.max_answer_mb << 20
         self._urls: dict[str, httpx.URL] = {}
         self._request = httpx.Request
         self._url = httpx.URL
@@ -167,7 +168,7 @@ class Wire:
         try:
             response = await self._transport.handle_async_request(request)
             try:
-                content = await response.aread()
+                content = await _read_within(response, self._most, self.url)
             finally:
                 await response.aclose()
         except (httpx.HTTPError, aiohttp.ClientError, OSError) as error:
@@ -176,6 +177,21 @@ class Wire:
             for secret in secrets():
                 content = content.replace(secret.encode(), "…".encode())
         return Answer(response.status_code, response.headers, content)
+
+
+async def _read_within(response: "httpx.Response", most: int, url: str) -> bytes:
+    """The unpacked body; reading ends where it is more than ``most`` bytes. Raises: SchemaMismatchError."""
+    pieces, size = [], 0
+    async for piece in response.aiter_bytes():
+        pieces.append(piece)
+        size += len(piece)
+        if size > most:
+            raise SchemaMismatchError(
+                f"An answer of {urlsplit(url).hostname} is larger than {most >> 20:,} MB once it is unpacked: nothing "
+                "more of it was read. If the system really gives so much at once, make page_size smaller, or raise "
+                "max_answer_mb."
+            )
+    return b"".join(pieces)
 
 
 def _transport(

@@ -11,6 +11,7 @@ import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path, PurePosixPath
 from typing import IO, Any
 
@@ -24,6 +25,8 @@ from connectors.settings import reveal
 
 _PIECE = 4 << 20
 """Bytes read at once."""
+_PACKED = 64 << 10
+"""Packed bytes that are unpacked at once."""
 _GZIP = b"\x1f\x8b"
 
 
@@ -101,6 +104,14 @@ class File:
                 reason = error.strerror or type(error).__name__
                 raise UnreachableError(f"Reading {self.label} failed half-way: {reason}.") from error
 
+    def refuse_large(self, size: int) -> None:
+        """Passes when what is unpacked of the file may be so large. Raises: SettingsError."""
+        if size > self.section.max_unpacked_mb << 20:
+            raise SettingsError(
+                f"The file {self.label} holds more than {self.section.max_unpacked_mb:,} MB once it is unpacked: "
+                "nothing more of it was read. If it is meant to be so large, raise max_unpacked_mb."
+            )
+
     def text(self, *, limit: int | None = None) -> Text:
         """The file as UTF-8; at least the first ``limit`` bytes where a limit is given.
 
@@ -115,6 +126,7 @@ class File:
                     refuse_binary(piece, self.label)
                     decoder = _Decoder(self.section.encoding, piece, self.label)
                 text.data += decoder.decode(piece, before=text.data)
+                self.refuse_large(len(text.data))
                 if limit is not None and len(text.data) >= limit:
                     del text.data[text.data.rfind(b"\n") + 1 or limit :]
                     break
@@ -174,7 +186,9 @@ class _Unpacked:
         raw = iter(lambda: stream.read(_PIECE), b"")
         first = next(raw, b"")
         if first.startswith(_GZIP):
-            yield from self._unzipped(first, raw)
+            # Small pieces, for each may become a thousand times as much before anybody can look at it.
+            packed = (piece[at : at + _PACKED] for piece in chain([first], raw) for at in range(0, len(piece), _PACKED))
+            yield from self._unzipped(next(packed), packed)
         elif first:
             yield first
             yield from raw

@@ -41,6 +41,8 @@ def read(
                 raise SettingsError(f"{file.label} has two columns named {name!r}. Rename one of them.")
         require_columns(required, names, where=file.label)
         columns = wanted_columns(required, wanted, names)
+        meta = parquet.metadata
+        file.refuse_large(sum(meta.row_group(number).total_byte_size for number in range(meta.num_row_groups)))
         table = parquet.read(columns=columns)
     size = len(table)
     arrays = {}

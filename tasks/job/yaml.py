@@ -12,6 +12,7 @@ from ruamel.yaml.error import MarkedYAMLError, ReusedAnchorWarning, YAMLError
 from ruamel.yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
 
 from tasks.job.problems import JobError, Problem
+from tasks.job.yaml_limits import refuse_bomb, refuse_repeated
 
 Key: TypeAlias = tuple[str | int, ...]
 """Where something lies in a document: keys of mappings and numbers of list items, from the outside in."""
@@ -242,7 +243,9 @@ def read_yaml(path: Path) -> Document:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", ReusedAnchorWarning)
+            refuse_bomb(path, text)
             root = YAML(typ="safe", pure=True).compose(text)
+            refuse_repeated(path, root)
     except MarkedYAMLError as error:
         problem = _syntax_problem(path, text, error)
     except YAMLError as error:

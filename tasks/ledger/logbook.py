@@ -116,6 +116,8 @@ class Logbook:
         with self._database.reading() as connection:
             found = connection.execute(old.order_by(CYCLE.c.id).limit(FORGOTTEN_AT_ONCE)).all()
         quiet = [id_ for id_, counts in found if not any((counts or {}).get(name) for name in COUNTS)]
+        if not quiet:
+            return 0
         with self._database.writing() as connection:
             for start in range(0, len(quiet), 500):
                 connection.execute(delete(CYCLE).where(CYCLE.c.id.in_(quiet[start : start + 500])))

@@ -519,6 +519,8 @@ class Ledger:
 
         Raises: LeaseLostError.
         """
+        if not noted.put and not noted.drop:
+            return
         with self._database.writing() as connection:
             check_fence(connection, cycle)
             noting.keep_noted(connection, self._bulk, cycle.job, noted, now)
