@@ -83,7 +83,7 @@ class FileSection(Settings):
     in JSON Lines the line, contains one of them. Of every format but Parquet."""
     max_unpacked_mb: Annotated[int, Field(ge=1)] = 2048
     """Megabytes that a packed file may hold once it is unpacked; a few packed megabytes could fill the memory."""
-    max_cell_kb: Annotated[int, Field(ge=1)] = 1024
+    max_cell_kb: Annotated[int, Field(ge=1)] = 16384
     """Kilobytes that one cell may hold: a quote that is never closed makes one cell of a whole file."""
 
     @model_validator(mode="after")

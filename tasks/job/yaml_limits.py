@@ -51,10 +51,10 @@ def refuse_repeated(path: Path, root: Node | None) -> None:
 
 
 def _size(node: Node, known: dict[int, int]) -> int:
-    """Values of a node, each alias counted as what it repeats; one that holds itself counts as endless."""
+    """Values of a node, each alias counted as what it repeats."""
     if id(node) in known:
         return known[id(node)]
-    known[id(node)] = _VALUES + 1  # until it is known: what holds itself never ends
+    known[id(node)] = 1  # until it is known; of what holds itself, the loader says so
     match node:
         case MappingNode():
             size = 1 + sum(_size(key, known) + _size(value, known) for key, value in node.value)

@@ -350,7 +350,7 @@ def test_nobody_at_home() -> None:
 
 def test_unknown_host() -> None:
     """A host name that does not exist is not a matter of patience."""
-    [error], session, _ = exchange(settings("http://no-such-host.invalid"), read())
+    [error], session, _ = exchange(settings("http://no-such-host.invalid", insecure=True), read())
     assert isinstance(error, UnreachableError)
     assert session.requests == 1
 
