@@ -118,8 +118,8 @@ def _traits(directory: Directory, settings: LdapSettings) -> Known:
 
 def _check_keys(facts: Facts, settings: LdapSettings) -> None:
     """Raises: SettingsError where entries would be known by one key and written by another."""
-    sections = [settings.users, *([settings.groups] if settings.groups is not None else [])]
-    chosen = next((one.key for one in sections if one.key is not None), None)
+    keys = [settings.users.key, settings.groups.key if settings.groups is not None else None]
+    chosen = next((key for key in keys if key is not None), None)
     if chosen is None or chosen.lower() == facts.user_key.lower():
         return
     if facts.is_active_directory or isinstance(settings, TargetSettings):
