@@ -164,7 +164,7 @@ def write_job(folder: Path, url: str, *, load: dict[str, Any] | None = None, tim
         },
         "deprovision": {"deleted": "delete"},
         "limits": {"removals": WIDE, "members": WIDE, "attribute": WIDE, "updates": WIDE, "source": WIDE}
-        | {"budget": {"per_day": WIDE, "per_week": WIDE}},
+        | {"budget": {"per_day": WIDE, "per_week": WIDE}, "memberships": WIDE | {"per_day": WIDE, "per_week": WIDE}},
         "load": {"batch_size": 8, "concurrency": 4} | (load or {}),
     }
     path = folder / JOB_FILE
