@@ -17,9 +17,9 @@ WANTED = Wanted(("userName",), ("displayName",))
 
 def staffed(service: ScimService, *, count: int = len(OTHERS)) -> tuple[str, list[str]]:
     """A group that others have filled, and the ids of its members."""
-    people = service.seed(users=[{"userName": f"other-{number}@example.com"} for number in range(count)])["users"]
+    people = service.seed(users=[{"userName": f"other-{number}@example.com"} for number in range(count)])[0]
     members = [{"value": id} for id in people]
-    group = service.seed(groups=[{"displayName": "Staff", "members": members}])["groups"][0]
+    group = service.seed(groups=[{"displayName": "Staff", "members": members}])[1][0]
     return group, people
 
 

@@ -450,6 +450,7 @@ def test_whoever_must_not_have_access_is_switched_off_again_whatever_the_job_say
     world = world_of("[a]", "x", "y", drift="report")
     world.disabled = {"ann"}
     world.apply(world.plan())
+    world.apply(world.plan())  # which finds both halves of the change done
     world.accounts[Kind.USER]["t1"] |= {"active": True, "title": "z"}
     plan = world.plan()
     assert changes(plan) == [(Action.DISABLE, Kind.USER, "ann", {"active": False})]
@@ -486,3 +487,18 @@ def test_unknown_attributes_compare_as_text():
     assert changes(world.plan(), Action.UPDATE) == []
     world.schema = {**SCHEMA, Kind.USER: {**SCHEMA[Kind.USER], "title": Attribute()}}
     assert changes(world.plan(), Action.UPDATE) == []
+
+
+def test_a_leaver_is_switched_off_by_a_change_of_its_own():
+    """A title or a login that the target may refuse travels in another request than what takes the account away."""
+    world = world_of("[a]", "x", "x")
+    world.apply(world.plan())
+    world.disabled = {"ann"}
+    world.users["ann"]["a"] = "new"
+    plan = world.plan()
+    assert sorted(changes(plan)) == [
+        (Action.DISABLE, Kind.USER, "ann", {"active": False}),
+        (Action.UPDATE, Kind.USER, "ann", {"title": "new"}),
+    ]
+    world.apply(plan)
+    assert changes(world.plan()) == []
