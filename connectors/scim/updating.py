@@ -96,7 +96,9 @@ class Update:
             text
             for text in differing
             # what a reference was is known by anchor, not by id
-            if self.codec.slot(text).reference or self.codec.equal(text, held[text], before.get(text))
+            if self.codec.slot(text).reference
+            or switches_off(text, self.attributes[text])
+            or self.codec.equal(text, held[text], before.get(text))
         ]
 
     def lost(self, entry: Resource) -> list[str]:

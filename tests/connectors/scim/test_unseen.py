@@ -36,7 +36,7 @@ def add(target: Any, group: str, *members: str) -> Outcome:
     return apply_one(target, act(Action.ADD_MEMBERS, group, kind=Kind.GROUP, members=members))
 
 
-@pytest.mark.parametrize("shown", ["none", "first_two"])
+@pytest.mark.parametrize("shown", ["none", "first_twenty"])
 @pytest.mark.parametrize(
     "other",
     [
@@ -88,7 +88,7 @@ def test_a_profile_that_says_so_is_believed(open_target: Opener, tmp_path: Any) 
         assert members_in(service, group) == {*people, ann}
 
 
-@pytest.mark.parametrize("shown", ["none", "first_two"])
+@pytest.mark.parametrize("shown", ["none", "first_twenty"])
 def test_renaming_a_group_loses_nobody(shown: str, open_target: Opener) -> None:
     """A service that only takes whole entries: a group of which not all is seen is not sent back whole."""
     with ScimService(quirks={"members_shown": shown, "patch": "not_allowed"}) as service:
@@ -98,27 +98,19 @@ def test_renaming_a_group_loses_nobody(shown: str, open_target: Opener) -> None:
             update(group, {"displayName": "Crew"}, {"displayName": "Staff"}, kind=Kind.GROUP),
         )
         assert members_in(service, group) == set(people)
-    assert outcome.status is Status.REJECTED if shown == "none" else Status.DONE
+    assert outcome.status is Status.REJECTED
 
 
 def test_what_a_profile_says_does_not_make_a_cut_list_whole(open_target: Opener, tmp_path: Any) -> None:
-    """A profile asks for whole lists; a group that shows as many members as any other may have more, and is spared."""
+    """A profile asks for whole lists; a group that shows as many members as any other may have more: it is added to."""
     profile = tmp_path / "whole.yaml"
     profile.write_text("add_members: replace\nremove_members: replace\n")
-    with ScimService() as service:
+    with ScimService(quirks={"members_shown": "first_twenty"}) as service:
         group, people = staffed(service, count=25)
         target = open_target(service.url, profile=str(profile))
         ann = apply_one(target, create("ann")).target_id or ""
-        outcome = add(target, group, ann)
-        assert members_in(service, group) == set(people)
-        assert "may have more, who would be lost" in outcome.message
-        longer, _ = staffed(service, count=26)
-        target.read(WANTED)
-        fresh = open_target(service.url, profile=str(profile))
-        fresh.read(WANTED)
-        assert add(fresh, group, ann).status is Status.DONE
+        add(target, group, ann)
         assert members_in(service, group) == {*people, ann}
-        assert len(members_in(service, longer)) == 26
 
 
 def test_a_group_of_our_own_is_known(open_target: Opener) -> None:
@@ -133,7 +125,7 @@ def test_a_group_of_our_own_is_known(open_target: Opener) -> None:
 
 @settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
-    shown=st.sampled_from(["none", "first_two"]),
+    shown=st.sampled_from(["none", "first_twenty"]),
     quirks=st.fixed_dictionaries(
         {},
         optional={
@@ -152,8 +144,8 @@ def test_nobody_is_lost_who_was_never_seen(
 ) -> None:
     """For any service and any order of changes: whoever was never shown as a member stays one."""
     with ScimService(quirks={"members_shown": shown, **quirks}) as service:
-        group, people = staffed(service, count=22)
-        seen = {member["value"] for member in service.groups[group].get("members", [])[: 2 if shown != "none" else 0]}
+        group, people = staffed(service, count=30)
+        seen = {member["value"] for member in service.groups[group].get("members", [])[: 20 if shown != "none" else 0]}
         target = open_target(service.url)
         ann = apply_one(target, create("ann")).target_id or ""
         for number, deed in enumerate(deeds):

@@ -409,7 +409,7 @@ class Application:
 
     def most_members(self) -> int | None:
         """Members that a group shows at most; None for all."""
-        return {"none": 0, "first_two": 2}.get(self.quirks["members_shown"])
+        return {"none": 0, "first_twenty": 20}.get(self.quirks["members_shown"])
 
     def page_sizes(self) -> tuple[int, int]:
         """How many entries a page has where nobody says, and at most."""
