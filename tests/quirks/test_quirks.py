@@ -30,6 +30,7 @@ REFUSALS = {
     ("enterprise", "dropped"): NOT_KEPT.format("urn:ietf:params:scim:schemas:extension:enterprise:2.0:User:department"),
     ("enterprise", "refused"): "There is no attribute urn:ietf:params:scim:schemas:extension:enterprise:2.0:User",
     ("delete_twice", "soft"): SOFT,
+    ("members_shown", "none"): "They may be in it all the same. Nothing else was tried",
     ("overlapping_creates", "any_overlap_error_500"): "The system fail",
     ("paging", "ignored"): "The service ignores paging: asked for users from number 5 on, it gave the first 4",
     ("total_results", "page_size"): "stays incomplete after 3 tries",
