@@ -118,7 +118,7 @@ def _traits(directory: Directory, settings: LdapSettings) -> Known:
 
 def _check_keys(facts: Facts, settings: LdapSettings) -> None:
     """Raises: SettingsError where entries would be known by one key and written by another."""
-    keys = [settings.users.key, settings.groups.key if settings.groups is not None else None]
+    keys = [settings.users.key, getattr(settings.groups, "key", None)]
     chosen = next((key for key in keys if key is not None), None)
     if chosen is None or chosen.lower() == facts.user_key.lower():
         return
