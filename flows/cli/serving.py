@@ -69,7 +69,7 @@ def users(
             said, right = put_user(login, name, role or [])
     if not right:
         complain(said, WRONG)
-    print(said)  # noqa: T201 (this is the command line)
+    say(said)
 
 
 def deploy(

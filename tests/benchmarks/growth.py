@@ -23,7 +23,7 @@ from connectors.contract import Kind
 from connectors.errors import ErrorCode
 from flows.serve.keep_small import prune_history
 from flows.serve.prefect_database import made_template
-from tasks.ledger import CycleKind, CycleState, Ledger, LogAction, LogEntry, LogStatus
+from tasks.ledger import CycleEnd, CycleKind, CycleState, Ledger, LogAction, LogEntry, LogStatus
 from tasks.ledger.noting import compare_notes
 from tests.flows.test_keep_small import insert
 
@@ -87,7 +87,8 @@ def _first(ledger: Ledger, moment: datetime) -> None:
     index = pd.Index([f"{number:06d}" for number in range(1_000)])
     frame = pd.DataFrame({"target_id": [f"t{number}" for number in range(1_000)]}, index=index)
     ledger.put_links("hr", Kind.USER, frame, cycle_id=cycle.id, now=moment)
-    ledger.end_cycle(cycle, CycleState.DONE, {"created": 1_000}, message="Done.", now=moment, target="scim here")
+    end = CycleEnd(CycleState.DONE, {"created": 1_000}, message="Done.", now=moment, target="scim here")
+    ledger.end_cycle(cycle, end)
 
 
 def _quiet(ledger: Ledger, moment: datetime) -> None:
@@ -114,8 +115,7 @@ def _write(ledger: Ledger, moment: datetime) -> None:
     noted = compare_notes(NOTES, ledger.noted("hr"), partial=False)
     ledger.log_entries(cycle, noted.lines, now=moment)
     ledger.keep_noted(cycle, noted, now=moment)
-    ledger.end_cycle(
-        cycle,
+    end = CycleEnd(
         CycleState.DONE,
         {},
         message="Done: nothing to do.",
@@ -124,6 +124,7 @@ def _write(ledger: Ledger, moment: datetime) -> None:
         source_count=1_000,
         target="scim here",
     )
+    ledger.end_cycle(cycle, end)
     ledger.cycles("hr", 30)
     if ledger.forget_quiet("hr", before=moment - timedelta(days=30)):
         ledger.give_back()

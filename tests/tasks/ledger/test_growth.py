@@ -10,7 +10,7 @@ import pytest
 
 from connectors.contract import Kind
 from connectors.errors import ErrorCode
-from tasks.ledger import Cycle, CycleKind, CycleState, Ledger, LogAction, LogEntry, LogStatus
+from tasks.ledger import Cycle, CycleEnd, CycleKind, CycleState, Ledger, LogAction, LogEntry, LogStatus
 from tasks.ledger.noting import compare_notes
 
 NOTE = LogEntry(
@@ -72,7 +72,7 @@ def run_cycle(ledger: Ledger, moment: datetime, counts: dict[str, int], *, line:
     cycle = ledger.begin_cycle("hr", CycleKind.INCREMENTAL, fingerprint="f", now=moment)
     if line:
         ledger.log_entries(cycle, [NOTE], now=moment)
-    ledger.end_cycle(cycle, CycleState.DONE, counts, message="", now=moment)
+    ledger.end_cycle(cycle, CycleEnd(CycleState.DONE, counts, message="", now=moment))
     return cycle.number
 
 
