@@ -67,7 +67,8 @@ def _checks(job: Job) -> str:
 def _where(section: SystemSection) -> Markdown:
     """What a person would call the system: its address, or the names of its files and tables."""
     settings = section.settings.model_dump(mode="json", exclude_none=True)
-    places = [settings["url"]] if "url" in settings else []
+    url = settings.get("url", [])
+    places = [url] if isinstance(url, str) else list(url)
     places += [part for key in ("users", "groups", "members") if (part := _origin(settings.get(key)))]
     return Markdown("<br>").join(map(code, places))
 
