@@ -60,8 +60,8 @@ class GroupFate(StrEnum):
 
     RENAMED = "renamed"
     NEW = "new"
-    EMPTIED = "emptied"
-    """Had a few members, has none now."""
+    SHRUNK = "shrunk"
+    """Had a few members, has one now. (A team that loses everybody at once waits for approval.)"""
     MEMBERS_CHANGED = "members_changed"
     """People were added and others removed, though nothing happened to these people otherwise."""
 
@@ -98,7 +98,7 @@ _CAST_FATES = {person.key: Fate(person.key) for person in CAST if person.key != 
     "mover": Fate.MOVER_DEPARTMENT
 }
 _RENAMED_TEAM, _CHANGED_TEAM = 2, 4
-"""Counted from the end of the groups; the last team is the one that is emptied."""
+"""Counted from the end of the groups; the last team is the one that shrinks."""
 
 
 @dataclass(slots=True)
@@ -316,10 +316,9 @@ def _regroup(
     by_department = first.groups["id"][first.groups["name"].isin([department_group(name) for name in DEPARTMENTS])]
     moved = fates[Fate.MOVER_DEPARTMENT]
     edges = edges[
-        ~_among(edges["member"], ended)
-        & (edges["group"] != last)
-        & ~(_among(edges["member"], moved) & _among(edges["group"], by_department))
+        ~_among(edges["member"], ended) & ~(_among(edges["member"], moved) & _among(edges["group"], by_department))
     ]
+    edges = edges.drop(index=edges.index[edges["group"] == last][1:])
     id_of = dict(zip(first.groups["name"], first.groups["id"], strict=True))
     people = following.set_index("employeeId")
     arrivals = people.loc[[*moved, *fates[Fate.JOINER]], "department"]
@@ -345,7 +344,7 @@ def _regroup(
         {
             GroupFate.RENAMED: [renamed],
             GroupFate.NEW: [new],
-            GroupFate.EMPTIED: [last],
+            GroupFate.SHRUNK: [last],
             GroupFate.MEMBERS_CHANGED: [changed],
         },
     )

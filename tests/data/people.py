@@ -41,7 +41,7 @@ Ints = npt.NDArray[np.int64]
 
 DEFAULT_SEED = 7
 SMALL_TEAM_SIZE = 12
-"""Members of the last team, whatever the size of the export: small enough to be emptied below a guard's minimum."""
+"""Members of the last team, whatever the size of the export: small enough to lose most of them below any minimum."""
 _ALL_DEPARTMENTS = (*DEPARTMENTS, "Executive Office")
 _FIRST_START_DATE = np.datetime64("2004-01-05")
 _DAYS_OF_HIRING = 8150

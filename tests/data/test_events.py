@@ -116,13 +116,16 @@ def test_every_manager_is_there_in_the_end(second: People) -> None:
 
 
 def test_groups_have_their_fates_too(events: dict[str, dict[str, list[str]]]) -> None:
-    """One group renamed, one new, one emptied, one with other members, and no other group's own row differs."""
+    """One group renamed, one new, one shrunk to one member, one with others, and no other group's own row differs."""
     (names, members), (new_names, new_members) = groups_of(FIRST), groups_of(SECOND)
     fates = events["groups"]
     assert [group for group in names if new_names.get(group) != names[group]] == fates["renamed"]
     assert sorted(new_names.keys() - names.keys()) == fates["new"]
     assert all(new_members[group] for group in fates["new"])
-    assert [group for group in new_names if not new_members[group]] == fates["emptied"]
+    [shrunk] = fates["shrunk"]
+    assert len(new_members[shrunk]) == 1
+    assert new_members[shrunk] < members[shrunk]
+    assert all(new_members.values()), "a group that loses everybody at once waits for approval"
     for group in fates["members_changed"]:
         assert members[group] - new_members[group]
         assert new_members[group] - members[group]
