@@ -10,7 +10,7 @@ import pytest
 from tests.data.expected import MANAGER, State, desired_state
 from tests.data.people import generate
 from tests.flows.reading_back import differences, found_in, read_back
-from tests.flows.workplace import EXPORT, Workplace
+from tests.flows.workplace import EXPORT, Command, Workplace
 from tests.servers.scim_service import ScimProcess, ScimService
 from tests.servers.starting import Server, scim2_server
 
@@ -25,7 +25,7 @@ def writes(requests: Counter[str]) -> dict[str, int]:
     return {name: count for name, count in requests.items() if name.startswith(WRITES)}
 
 
-def test_two_days_and_back(workplace: Workplace, service: ScimService) -> None:
+def test_two_days_and_back(workplace: Workplace, service: ScimService, provisor: Command) -> None:
     """Joiners, movers, leavers: after every cycle the target holds what the export says, and the counts say how."""
     first = desired_state(EXPORT)
     report = workplace.cycle()
@@ -59,15 +59,20 @@ def test_two_days_and_back(workplace: Workplace, service: ScimService) -> None:
     back = desired_state(EXPORT, second)
     back.edges = {edge for edge in back.edges if edge[1] in back.in_scope}  # who leaves the scope leaves the groups
     report = workplace.use(EXPORT).cycle()
-    assert report.exit_status == 0
-    found = read_back(service.url)
-    ended = found.groups.keys() - back.groups.keys()  # a group that the source no longer has is kept, and emptied
-    assert ended == second.groups.keys() - first.groups.keys()
-    for group in ended:
-        del found.groups[group]
-    assert differences(found, back) == []
     assert report.counts["enabled"] == len(back.enabled) == len(second.disabled)
     assert report.counts["disabled"] == len(back.disabled)
+    found = read_back(service.url)
+    [ended] = found.groups.keys() - back.groups.keys()  # a group that the source no longer has is kept, and emptied
+    assert {ended} == second.groups.keys() - first.groups.keys()
+    emptied = {edge for edge in second.edges if edge[0] == ended}
+    assert (report.exit_status, report.counts["staged"]) == (3, len(emptied))  # of which somebody has to approve
+    assert found.edges == back.edges | emptied
+    assert provisor("approve", workplace.job).status == 0
+    report = workplace.cycle()
+    assert (report.exit_status, report.counts["members_removed"]) == (0, len(emptied))
+    found = read_back(service.url)
+    del found.groups[ended]
+    assert differences(found, back) == []
 
 
 @pytest.fixture
