@@ -77,15 +77,18 @@ def test_looking_writes_nothing_to_the_target(small: Workplace, service: ScimSer
 
 
 def test_check_says_what_answered(small: Workplace, provisor: Command) -> None:
-    """Both systems introduce themselves; as JSON it is one document."""
+    """Both systems introduce themselves, and what leaving does is said; as JSON it is one document."""
     said = provisor("check", small.job)
     assert said.status == 0
     assert said.out.count("✓") == 4
     document = provisor("check", small.job, "--json").document
     assert document["ok"] is True
     assert document["job"] == "hr-to-scim"
-    assert set(document) == {"job", "ok", "source", "target", "warnings"}
+    assert set(document) == {"job", "ok", "source", "target", "warnings", "leaving"}
     assert document["warnings"] == []
+    assert document["leaving"]
+    told = " ".join(said.out.split())  # a long line is folded
+    assert all(sentence in told for sentence in document["leaving"])
 
 
 def test_check_warns_of_what_is_probably_not_meant(small: Workplace, provisor: Command) -> None:

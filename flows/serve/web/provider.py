@@ -5,7 +5,7 @@ Source: OpenID Connect Core 1.0, sections 3.1.2 and 3.1.3.7; RFC 7636.
 
 import secrets
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -72,20 +72,23 @@ class OpenIdProvider:
             )
         return str(url), state
 
-    def finish(self, address: str, state: str, *, now: datetime) -> tuple[Named, str]:
-        """Who has come back to this address, and where they wanted to go. Raises: ProviderError."""
+    def finish(self, brought: Mapping[str, str], *, now: datetime) -> tuple[Named, str]:
+        """Who has come back with these parameters, and where they wanted to go. Raises: ProviderError."""
+        state = brought.get("state", "")
         with self._lock:
             asked = self._asked.pop(state, None)
         if asked is None or asked.until <= now:
             raise ProviderError("This sign-in has taken too long, or was not begun here. Begin again.")
+        if "code" not in brought:
+            raise ProviderError(f"{self._provider.name} refused: {brought.get('error', 'no reason given')[:100]}.")
         about = self._describe()
         try:
             with self._client() as client:
                 token = client.fetch_token(
                     about["token_endpoint"],
-                    authorization_response=address,
+                    grant_type="authorization_code",
+                    code=brought["code"],
                     code_verifier=asked.verifier,
-                    state=state,
                     auth=(self._provider.client_id, self._settings.reveal_client_secret()),
                 )
             claims = self._claims(str(token["id_token"]), about, asked.nonce)

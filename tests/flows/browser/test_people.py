@@ -15,8 +15,9 @@ from playwright.sync_api import Browser, Page, expect, sync_playwright
 from connectors.contract import Kind
 from tasks.ledger import StagedState
 from tests.flows.web.conftest import PASSWORD, Served, changing, served
+from tests.flows.web.test_provider import Doors, doors, house
 
-__all__ = ["changing", "served"]
+__all__ = ["changing", "doors", "house", "served"]
 
 CHROMIUM = Path("/usr/bin/chromium")
 AXE = Path(__file__).parent / "axe" / "node_modules" / "axe-core" / "axe.min.js"
@@ -153,3 +154,16 @@ def test_an_operator_pauses_a_job(changing: Served, browser: Browser) -> None:
         expect(page.get_by_role("button", name="Resume")).to_have_count(0)
     assert changing.ledger.paused("hr-to-slack") is None
     assert changing.ledger.link("hr-to-slack", Kind.USER, "000004") is not None
+
+
+def test_a_browser_goes_to_the_provider_and_back(doors: Doors, browser: Browser) -> None:
+    """The page's own policy lets it go there, and its cookies come back with it."""
+    context = browser.new_context(base_url=doors.url)
+    page, complaints = context.new_page(), []
+    page.on("console", lambda said: complaints.append(said.text) if said.type in ("error", "warning") else None)
+    page.goto("/jobs/hr-to-slack")
+    page.get_by_role("button", name="Continue with Company sign-in").click()
+    page.wait_for_url("**/jobs/hr-to-slack", timeout=SLOW_MS)
+    expect(page.get_by_role("heading", level=1)).to_have_text("hr-to-slack")
+    context.close()
+    assert complaints == []
