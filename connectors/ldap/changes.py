@@ -40,6 +40,9 @@ _WATCHED_CLASSES = (
     "(|(objectCategory=person)(objectClass=group)(objectClass=organizationalUnit)(objectClass=container))"
 )
 
+_BEFORE_ALL = "19700101000000Z"
+"""The time stamp that a listing without entries begins from: whatever comes to lie there is later."""
+
 
 @dataclass(slots=True)
 class Seen:
@@ -68,7 +71,7 @@ def begin(directory: Directory, how: Changes) -> str | None:
 
 def end(how: Changes, mark: str | None, seen: Seen) -> str | None:
     """The watermark after a listing."""
-    return (seen.latest or None) if how is Changes.TIMESTAMP else mark
+    return (seen.latest or _BEFORE_ALL) if how is Changes.TIMESTAMP else mark
 
 
 async def pages(directory: Directory, reader: "Reader", how: Changes, since: str) -> AsyncIterator[Page]:
@@ -275,7 +278,7 @@ def _by_synchronisation(directory: Directory, reader: "Reader", since: str) -> l
                 directory.learn(_names_of(reader, changed))
                 found.append(replace(reply, entries=changed))
         rows = [reader.page(connection, one) for one in found]
-    if reader.kind is Kind.GROUP and rows:
+    if _needs_names(reader, rows):
         learn_everybody(directory)
         with _one(directory) as connection:
             rows = [reader.page(connection, one) for one in found]
@@ -322,6 +325,13 @@ def _sorted(reply: Reply) -> tuple[list[Any], set[str], set[str]]:
             info = sync_info(value)
             (gone if info.deletes else present).update(uuid_of(uuid) for uuid in info.uuids)
     return changed, present, gone
+
+
+def _needs_names(reader: "Reader", rows: list[Page]) -> bool:
+    """Whether changed entries refer to others that this process has not read."""
+    if reader.kind is Kind.GROUP:
+        return any(page.rows for page in rows)
+    return not all(reader.knows_names(page) for page in rows)
 
 
 def learn_everybody(directory: Directory) -> None:
@@ -386,7 +396,7 @@ def _by_time(directory: Directory, reader: "Reader", since: str) -> list[Page]:
                 raise Reread(page.doubt)
             seen.add(reply)
             found.append(page)
-    if reader.kind is Kind.GROUP and any(page.rows for page in found):
+    if _needs_names(reader, found):
         learn_everybody(directory)
         found = _rows(directory, reader, f"(modifyTimestamp>={since})")
     return [*found, Page(watermark=seen.latest, present=tuple(sorted(present)))]

@@ -6,7 +6,7 @@ believed only when every search ended well, the bases and the proof entry can be
 
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from connectors.contract import ACTIVE, ADDRESS, Kind
@@ -37,6 +37,8 @@ class Reader:
     section: UserEntries | GroupEntries
     decoder: Decoder
     members: bool
+    waiting: list[tuple[str, bytes]] = field(default_factory=list)
+    """Groups, and members of theirs that were not read before them."""
 
     @property
     def filter(self) -> str:
@@ -128,12 +130,32 @@ class Reader:
         held: Mapping[str, Sequence[bytes]],
     ) -> list[Edge]:
         group = str(row[KEY])
-        found = [self._member_key(value) for value in self._all_members(connection, group, attributes)]
-        keys = dict.fromkeys(key for key in found if key is not None)
+        keys: dict[str, None] = {}
+        for value in self._all_members(connection, group, attributes):
+            key = self._member_key(value)
+            if key is None:
+                self.waiting.append((group, value))
+            else:
+                keys[key] = None
         sid = held.get("objectsid")
         if sid and self._primary:
             keys |= dict.fromkeys(self.directory.primary.get(relative_id(sid_text(sid[0])), ()))
         return [Edge(group, key) for key in keys]
+
+    def late_edges(self) -> list[Edge]:
+        """Memberships of entries that were read after their groups: groups in groups."""
+        found = [(group, self._member_key(value)) for group, value in self.waiting]
+        return [Edge(group, key) for group, key in found if key is not None]
+
+    @property
+    def references(self) -> list[str]:
+        """Attributes whose values are other entries."""
+        return [path for path, attribute in self.decoder.attributes.items() if attribute.refers_to]
+
+    def knows_names(self, page: Page) -> bool:
+        """Whether every reference of a page is the key of an entry that was read, and none of them a mere name."""
+        held = [row.get(path) for row in page.rows for path in self.references]
+        return not any("=" in one for value in held for one in ([value] if isinstance(value, str) else value or ()))
 
     def _member_key(self, value: bytes) -> str | None:
         """The key of a member; None for one that is not among the entries that were read."""
@@ -289,7 +311,7 @@ async def pages(directory: Directory, known: Known, asked: Asked) -> AsyncIterat
         if doubt := await directory.run(_unproved, directory, reader):
             yield Page(doubt=doubt, next="proof")
         listing = reader.listing(connection)
-        late = reader.kind is Kind.USER and not reader.decoder.active_directory and _refers(reader)
+        late = reader.kind is Kind.USER and not reader.decoder.active_directory and bool(reader.references)
         kept: list[Page] = []
         number = 0
         while (one := await directory.run(next, listing, None)) is not None:
@@ -309,20 +331,15 @@ async def pages(directory: Directory, known: Known, asked: Asked) -> AsyncIterat
     if count == 0 and asked.kind is Kind.USER and known.facts["is_source"]:  # an app may well begin empty
         where = " and ".join(directory.bases(reader.section))
         nobody = f"No user was found below {where}: the right to read them may be missing, so absence proves nothing."
-    yield Page(doubt=nobody, watermark=changes.end(how, mark, seen))
-
-
-def _refers(reader: Reader) -> bool:
-    return any(attribute.refers_to for attribute in reader.decoder.attributes.values())
+    yield Page(edges=reader.late_edges(), doubt=nobody, watermark=changes.end(how, mark, seen))
 
 
 def _resolved(reader: Reader, page: Page) -> Page:
     """Names of entries that were read later, as keys."""
-    paths = [path for path, attribute in reader.decoder.attributes.items() if attribute.refers_to]
     rows = []
     for row in page.rows:
         fixed = dict(row)
-        for path in paths:
+        for path in reader.references:
             held = fixed.get(path)
             if isinstance(held, str):
                 fixed[path] = reader.directory.resolve(held) or held if "=" in held else held

@@ -32,7 +32,7 @@ TLSCertificateFile {home}/server.pem
 TLSCertificateKeyFile {home}/server.key
 TLSVerifyClient try
 TLSProtocolMin 3.3
-authz-regexp "gidNumber=0\\+uidNumber=0,cn=peercred,cn=external,cn=auth" "{admin}"
+authz-regexp "gidNumber=0[+]uidNumber=0,cn=peercred,cn=external,cn=auth" "{admin}"
 authz-regexp "cn=provisor-client" "{admin}"
 sizelimit 500
 database mdb
