@@ -4,12 +4,13 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from connectors.errors import SchemaMismatchError, SettingsError
+from connectors.errors import SchemaMismatchError, SettingsError, UnreachableError
 from connectors.ldap.controls import Oid
 from connectors.ldap.requests import Scope, Search
+from connectors.ldap.results import Code, meaning
 from connectors.ldap.settings import Changes, Flavour
 from connectors.ldap.values import sid_text
-from connectors.ldap.wire import Connection
+from connectors.ldap.wire import Connection, Reply
 
 _ATTRIBUTES = ("*", "+", "tokenGroups")
 
@@ -74,9 +75,19 @@ class Facts:
         return names[self.flavour] + (f" ({self.vendor})" if self.vendor else "")
 
 
+def answered(connection: Connection, search: Search) -> Reply:
+    """The answer to a question about the server itself. Raises: UnreachableError where it does not come."""
+    reply = connection.ask(search)
+    if reply.answer.fault is not None:
+        raise UnreachableError(f"{connection.address} ended the connection, or did not answer in time.")
+    if reply.answer.code in (Code.BUSY, Code.UNAVAILABLE):
+        raise UnreachableError(f"{connection.address} does not answer now: {meaning(reply.answer)}.")
+    return reply
+
+
 def read_facts(connection: Connection, asked: Flavour | None) -> Facts:
-    """Ask the root entry. Raises: SchemaMismatchError, SettingsError."""
-    reply = connection.ask(Search("", attributes=_ATTRIBUTES, scope=Scope.BASE))
+    """Ask the root entry. Raises: SchemaMismatchError, SettingsError, UnreachableError."""
+    reply = answered(connection, Search("", attributes=_ATTRIBUTES, scope=Scope.BASE))
     if not reply.answer.fine or not reply.entries:
         raise SchemaMismatchError(f"{connection.address} does not show its root entry, so it is no LDAP directory.")
     held = {name.lower(): values for name, values in reply.entries[0][1].items()}

@@ -15,7 +15,7 @@ from connectors.errors import RetryableError, UnreachableError
 from connectors.ldap import names
 from connectors.ldap.controls import Oid, modify_password, read_entry
 from connectors.ldap.entries import decode_key, encode_key
-from connectors.ldap.facts import Facts, read_facts
+from connectors.ldap.facts import Facts, answered, read_facts
 from connectors.ldap.requests import Add, Delete, Extended, Modify, Rename, Request, Scope, Search
 from connectors.ldap.results import Answer, Code, Fault
 from connectors.ldap.settings import Flavour, LdapSettings
@@ -329,9 +329,9 @@ class Lines:
 
 
 def _key_of_389(connection: Connection, facts: Facts) -> str:
-    """entryUUID where its plug-in runs, otherwise nsUniqueId, which is always there."""
+    """entryUUID where its plug-in runs, otherwise nsUniqueId, which is always there. Raises: UnreachableError."""
     for context in facts.contexts:
-        reply = connection.ask(Search(context, attributes=("entryUUID",), scope=Scope.BASE))
+        reply = answered(connection, Search(context, attributes=("entryUUID",), scope=Scope.BASE))
         if reply.entries and reply.entries[0][1]:
             return "entryUUID"
     return "nsUniqueId"
