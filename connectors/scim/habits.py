@@ -89,7 +89,7 @@ class MemberHabits:
     def learn_value(self, value: MemberValue) -> None:
         """A member's ``value`` is this."""
         if value is not self.value:
-            _log.warning("The service lists members by %s. `provisor probe` writes that down.", value)
+            _log.warning("The service lists members by %s. Set member_value: %s in the target's profile.", value, value)
         self.value = value
 
     def note_made(self, group_id: str) -> None:

@@ -210,14 +210,17 @@ class Listing:
                 await self._fill_gap(start + len(page.entries), wanted - len(page.entries), collector)
 
     async def _read_by_search(self, first: Page, total: int, collector: Collector) -> bool:
-        """Read the rest with the parameters in a body instead; False where that does not help either."""
+        """Read the rest with the parameters in a body instead; False where that does not help either.
+
+        A failure that may pass is no answer to that. Raises: FatalError, RetryableError.
+        """
         if self._paging is not Paging.AUTO:
             return False
         self._paging = Paging.SEARCH
         start = 1 + len(first.entries)
         try:
-            page = await self._page(start, self._page_size, impatient=True)
-        except (RejectedError, RetryableError, SchemaMismatchError, SettingsError):
+            page = await self._page(start, self._page_size)
+        except (RejectedError, SchemaMismatchError, SettingsError):
             return False
         if not page.entries or page.repeats(first):
             return False

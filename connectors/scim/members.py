@@ -117,8 +117,8 @@ class MemberUpdater:
         return UnsupportedError(
             f"The service answers that it has added the members, but the group, which shows {listed} members, does "
             f"not show {count} of them. They may be in it all the same. Nothing else was tried, because members that "
-            "are not shown would be lost. Look at the group there, and run `provisor probe`: where a service hides "
-            "members, its profile says members_shown: none or some."
+            "are not shown would be lost. Look at the group there. If the service hides members, set members_shown to "
+            "none or some in the target's profile."
         )
 
     # -- the first time ------------------------------------------------------------------------------------------

@@ -504,7 +504,7 @@ class Updater:
             if not self._habits.members.is_whole(work.change.target_id or "", shown):
                 raise UnsupportedError(
                     f"The group cannot be sent back whole: it shows {shown} members and may have more, who would be "
-                    "lost. Run `provisor probe`: it finds out how this service is to be asked."
+                    "lost. Make this change in the service itself."
                 )
 
     @staticmethod

@@ -74,6 +74,20 @@ def test_paging_that_is_ignored(service: ScimService, open_target: Opener) -> No
     assert service.requests["GET /Users"] < 10
 
 
+@pytest.mark.parametrize("fault", [{"kind": "error", "status": 503}, {"kind": "hang", "seconds": 2.0}], ids=str)
+def test_a_failure_that_passes_says_nothing_about_paging(
+    service: ScimService, open_target: Opener, fault: dict[str, Any]
+) -> None:
+    """Where GET ignores paging the list is searched instead: a busy service is asked again, and is not given up."""
+    service.application.default_page_size = 20
+    service.quirks["paging"] = "honoured_in_search"
+    service.seed(count=COUNT)
+    service.set_fault(**fault, path="/Users/.search", times=1)
+    snapshot = open_target(service.url, page_size=10, timeout_s=1).read(WANTED)
+    assert snapshot.complete, snapshot.incomplete
+    assert sorted(snapshot.users.index) == everybody(service)
+
+
 def test_a_list_that_moves(service: ScimService, open_target: Opener, monkeypatch: pytest.MonkeyPatch) -> None:
     """Somebody who leaves or joins while the pages are read makes the snapshot incomplete."""
     for change in ("leave", "join"):

@@ -72,7 +72,7 @@ def test_an_addition_that_is_not_seen_is_not_called_done(open_target: Opener) ->
         assert members_in(service, group) == {*people, ann}
     assert outcome.status is Status.REJECTED
     assert "does not show 1 of them" in outcome.message
-    assert "members_shown" in outcome.message
+    assert "set members_shown to none or some in the target's profile" in outcome.message
 
 
 def test_a_profile_that_says_so_is_believed(open_target: Opener, tmp_path: Any) -> None:
