@@ -19,7 +19,7 @@ from connectors.contract import Value
 Mask = npt.NDArray[np.bool_]
 
 _SEPARATOR = "\x1f"
-NULL = "\x00"
+_NULL = "\x00"
 """Stands for null where digests are made."""
 
 
@@ -32,7 +32,7 @@ def fingerprints(frame: pd.DataFrame, rules: Mapping[str, str] | None = None) ->
     if not len(frame) or not len(frame.columns):
         return np.zeros(len(frame), dtype=np.int64)
     names = sorted(map(str, frame.columns))
-    texts = [pc.fill_null(texts_of(frame[name]), NULL) for name in names]
+    texts = [distinct_texts(frame[name]) for name in names]
     rows = pc.binary_join_element_wise(*texts, pa.scalar(_SEPARATOR, pa.large_string()))
     named = names if rules is None else [*names, *(rules.get(name, "") for name in names)]
     key = hashlib.blake2b(_SEPARATOR.join(named).encode(), digest_size=8).hexdigest()
@@ -89,3 +89,14 @@ def texts_of(series: pd.Series) -> pa.Array:
     else:
         array = pa.array(series.astype("str").array, type=pa.large_string(), from_pandas=True)
     return array.combine_chunks() if isinstance(array, pa.ChunkedArray) else array
+
+
+def distinct_texts(series: pd.Series) -> pa.Array:
+    """The column as text without nulls, of which digests are made: no value looks like null, or like two values."""
+    array = texts_of(series)
+    data = array.buffers()[2]
+    letters = np.frombuffer(data if data is not None else b"", dtype=np.uint8)
+    if ((letters == ord(_NULL)) | (letters == ord(_SEPARATOR))).any():
+        array = pc.replace_substring(array, _NULL, _NULL + "\x01")
+        array = pc.replace_substring(array, _SEPARATOR, _NULL + "\x02")
+    return pc.fill_null(array, _NULL)

@@ -390,7 +390,7 @@ def _update_blocks(
             chosen = [path for path in paths if path == switch]
         elif action is Action.UPDATE:
             chosen = others
-        in_part = bool(more[at[0]])  # neither half alone is the desired state: the next cycle compares it
+        in_part = bool(more[at[0]])
         blocks.append(
             Block(
                 wave=Wave.GROUPS if s.desired.kind is Kind.GROUP else wave,
@@ -398,8 +398,9 @@ def _update_blocks(
                 action=action,
                 table=part,
                 after=desired[chosen].iloc[at].reset_index(drop=True),
-                desired=None if in_part else s.as_written(rows[at]).reset_index(drop=True),
+                desired=s.as_written(rows[at]).reset_index(drop=True),
                 rules=s.said,
+                withheld=_other_half(matrix.iloc[at], chosen) if in_part else frozenset(),
                 before=pd.DataFrame({path: before[path].iloc[at].array for path in chosen}),
                 touched=matrix[chosen].iloc[at].reset_index(drop=True),
                 references=referenced_paths(s.rules) & frozenset(chosen),
@@ -412,6 +413,11 @@ def _update_blocks(
         held_now = s.matches.row[rows[gone.index]]
         blocks.append(deletes_of(s, gone.reset_index(drop=True), held_now))
     return blocks, rows[~changed & ~deleting]
+
+
+def _other_half(touched: pd.DataFrame, chosen: list[str]) -> frozenset[str]:
+    """What the other half of a change writes: neither half alone is the desired state, the next cycle compares it."""
+    return frozenset(path for path in touched.columns if path not in chosen and touched[path].any())
 
 
 def _states(s: Situation, rows: Rows, action: Action) -> "pd.Series[str]":

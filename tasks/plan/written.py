@@ -15,11 +15,10 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
-import pyarrow.compute as pc
 
 from connectors.contract import Kind
 from tasks.job import EntryRules
-from tasks.plan.compare import NULL, Mask, texts_of
+from tasks.plan.compare import Mask, distinct_texts
 
 Digests = npt.NDArray[np.uint32]
 Rules = Mapping[str, str]
@@ -40,7 +39,7 @@ def digests_of(column: pd.Series, path: str, rules: Rules) -> Digests:
     """A digest of each value of one attribute."""
     name = f"{path}\x1f{rules.get(path, '')}"
     key = hashlib.blake2b(name.encode(), digest_size=8).hexdigest()
-    values = pc.fill_null(texts_of(column), NULL).to_numpy(zero_copy_only=False)
+    values = distinct_texts(column).to_numpy(zero_copy_only=False)
     return pd.util.hash_array(values, hash_key=key, categorize=False).astype(np.uint32)
 
 

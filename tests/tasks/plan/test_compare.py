@@ -2,6 +2,7 @@
 
 import numpy as np
 import pandas as pd
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -55,6 +56,18 @@ def test_fingerprints_follow_the_values_alone(rows, random):
     for first, one in enumerate(rows):
         for second, other in enumerate(rows):
             assert (digests[first] == digests[second]) == (one == other)
+
+
+@pytest.mark.parametrize(
+    ("row", "other"),
+    [((None, "x"), ("\x00", "x")), (("a\x1fb", "c"), ("a", "b\x1fc")), (("\x00\x02", "x"), ("\x1f", "x"))],
+    ids=["null", "two values", "as it is written"],
+)
+def test_values_with_control_characters_have_fingerprints_of_their_own(row, other):
+    """What stands for null, or between two values, may be in a value: it is never taken for one of these."""
+    frame = pd.DataFrame({"a": text(row[0], other[0]), "b": text(row[1], other[1])})
+    first, second = fingerprints(frame).tolist()
+    assert first != second
 
 
 def test_fingerprints_are_the_same_in_every_run():

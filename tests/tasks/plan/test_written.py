@@ -1,6 +1,7 @@
 """Drift is judged attribute by attribute, by what was last written under which rule."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -80,13 +81,17 @@ class Life:
     def _recall(self, kind: Kind, ids: Sequence[str]) -> dict[str, bytes]:
         return {id_: self.written[id_] for id_ in ids if id_ in self.written and kind is Kind.USER}
 
-    def carry_out(self) -> list[tuple[Any, ...]]:
+    def carry_out(self, plan: Plan | None = None) -> list[tuple[Any, ...]]:
         """One cycle; gives what it did."""
-        plan = self.plan()
+        plan = plan or self.plan()
         self.world.apply(plan)
         links = self.world.links[Kind.USER]
         for block in plan.blocks:
-            if block.desired is None or block.kind is not Kind.USER:
+            if block.kind is not Kind.USER:
+                continue
+            if block.desired is None:
+                for anchor in block.table["anchor"]:
+                    self.written.pop(links.get(anchor, {}).get("target_id"), None)
                 continue
             some = packed(block.desired, block.rules, without=block.redacted | block.withheld)
             for anchor, known in zip(block.table["anchor"], some, strict=True):
@@ -163,6 +168,37 @@ def test_a_changed_rule_is_carried_out_also_where_the_wanted_value_is_the_same(
     assert drifted(life.plan()) == []
     assert life.carry_out() == [("update", Kind.USER, "ann", {"title": becomes})]
     assert life.carry_out() == []
+
+
+def test_what_is_known_of_other_attributes_outlasts_a_leavers_two_requests() -> None:
+    """A new title and the disable go apart; what somebody changes right afterwards is theirs, and access is not."""
+    life = Life({**STANDING, "nickName": "[nick]"}, {"ann": {"title": "Clerk", "nick": "Annie"}})
+    life.world.disabled = {"ann"}
+    life.world.users["ann"]["title"] = "Boss"
+    assert [action for action, *_ in life.carry_out()] == ["update", "disable"]
+    life.account("ann")["nickName"] = "Other"
+    plan = life.plan()
+    assert changes(plan) == []
+    assert drifted(plan) == [("ann", ("nickName",))]
+    life.account("ann")["active"] = True
+    assert life.carry_out() == [("disable", Kind.USER, "ann", {"active": False})]
+    life.world.disabled = set()
+    assert life.carry_out() == [("enable", Kind.USER, "ann", {"active": True})]
+    assert life.account("ann")["nickName"] == "Other"
+
+
+@pytest.mark.parametrize("lost", ["update", "disable"])
+def test_one_of_a_leavers_two_requests_that_was_refused_is_made_again(lost: str) -> None:
+    """Whichever it is: what was not written is not taken for something that others have changed."""
+    life = Life({**STANDING, "nickName": "[nick]"}, {"ann": {"title": "Clerk", "nick": "Annie"}})
+    life.world.disabled = {"ann"}
+    life.world.users["ann"]["title"] = "Boss"
+    plan = life.plan()
+    life.carry_out(replace(plan, blocks=[block for block in plan.blocks if block.action != lost]))
+    assert [action for action, *_ in life.carry_out()] == [lost]
+    life.world.disabled = set()
+    assert life.carry_out() == [("enable", Kind.USER, "ann", {"active": True})]
+    assert life.account("ann") == {"userName": "ann@x", "title": "Boss", "nickName": "Annie", "active": True}
 
 
 def test_a_changed_rule_leaves_the_drift_of_other_attributes_alone() -> None:

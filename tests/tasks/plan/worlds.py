@@ -204,8 +204,8 @@ class World:
                 self.edges -= {(target_id, member) for member in members}
                 return
         self._write(block, row, accounts[target_id])
-        old = links.get(anchor, {})
-        digest = old.get("fingerprint") if block.desired is None else int(fingerprints(block.desired, block.rules)[row])
+        whole = block.desired is not None and not block.withheld
+        digest = int(fingerprints(block.desired, block.rules)[row]) if whole else None
         state = block.table["state"].iloc[row] if "state" in block.table else "active"
         label = block.table["label"].iloc[row]
         self.link(anchor, target_id, block.kind, fingerprint=digest, state=state, label=label)
