@@ -75,6 +75,7 @@ def bench(
     folder = tmp_path / "case"
     shutil.copytree(provisioned.folder, folder)
     service.clear_fault()
+    service.quirks.reset()
     service.drop_connections()
     service.clear()
     service.seed(users=provisioned.users, groups=provisioned.groups)

@@ -69,8 +69,8 @@ class Life:
     database: str | None
 
     @property
-    def ledger_file(self) -> Path:
-        return self.bench.folder / "state" / "ledger.sqlite"
+    def ledger(self) -> Path | str:
+        return self.database or self.bench.folder / "state" / "ledger.sqlite"
 
     def pass_by(self) -> None:
         """A cycle's time: something happens, and something goes wrong."""
@@ -114,7 +114,7 @@ class Life:
         after = self.chance.randrange(12)
         with (
             self.nursery.run(bench.folder, bench.driver.now, choice, lease_s=LEASE_S, database=self.database) as run,
-            stopped(run, bench.service, after=after, method="POST,PATCH,DELETE", ledger=self.ledger_file) as it,
+            stopped(run, bench.service, after=after, method="POST,PATCH,DELETE", ledger=self.ledger) as it,
         ):
             if it.stopped:
                 time.sleep(LEASE_S)
@@ -132,9 +132,7 @@ def happen(company: Company, chance: random.Random) -> None:
     for _ in range(chance.randint(3, 12)):
         number, one = chance.randrange(20, 46), chance.choice(staying)
         anchor, team = person(number), group(chance.randrange(26))
-        match chance.choice(
-            ["come or go", "come or go", "title", "mail", "manager", "status", "team", "member", "member"]
-        ):
+        match chance.choice(EVENTS):
             case "come or go":
                 if company.people.pop(anchor, None) is None:
                     company.people[anchor] = Person(manager=chance.choice(["", one]))

@@ -6,7 +6,7 @@ from collections.abc import Callable
 import pandas as pd
 import pytest
 
-from tests.flows.workplace import Row, Workplace, account, staff
+from tests.flows.workplace import Command, Row, Workplace, account, staff
 from tests.servers.scim_service import ScimService
 
 pytestmark = [pytest.mark.xdist_group("prefect"), pytest.mark.usefixtures("prefect_api")]
@@ -34,7 +34,8 @@ def with_values(**values: str) -> Callable[[Row], Row]:
 
 def test_one_change_is_one_request(settled: Workplace, service: ScimService) -> None:
     """A mover costs a PATCH, a leaver a PATCH, a joiner a POST; nobody is looked up and nothing is listed, since the
-    service itself says that it refuses a user name twice.
+    service itself says that it refuses a user name twice. Before somebody is disabled, the service is asked once which
+    account Provisor signs in with.
     """
     mover, leaver, model = staff(settled)[:3]
     settled.change(mover["employeeId"], with_values(jobTitle="Chief of Staff"))
@@ -44,7 +45,7 @@ def test_one_change_is_one_request(settled: Workplace, service: ScimService) -> 
     report = settled.cycle()
     assert report.exit_status == 0, report.message
     assert report.kind == "incremental"
-    assert asked(service) == {"PATCH /Users": 2, "POST /Users": 1}
+    assert asked(service) == {"GET /Me": 1, "PATCH /Users": 2, "POST /Users": 1}
     assert account(service, mover["employeeId"])["title"] == "Chief of Staff"
     assert account(service, leaver["employeeId"])["active"] is False
 
@@ -169,18 +170,23 @@ def test_drift_is_reported_and_put_right_only_where_the_job_says_so(settled: Wor
 
 
 def test_a_changed_mapping_evaluates_everybody_and_a_changed_limit_nobody(
-    settled: Workplace, service: ScimService
+    settled: Workplace, service: ScimService, provisor: Command
 ) -> None:
-    """Links survive: everybody's account is changed, none is created."""
+    """Links survive: everybody's account is changed as soon as somebody has approved that, none is created."""
     settled.document["limits"]["removals"]["count"] = 7
     assert settled.save().cycle().kind == "incremental"
     settled.document["users"]["attributes"]["nickName"] = "[givenName]"
     service.reset_counts()
     report = settled.save().cycle()
     assert report.kind == "initial"
-    assert report.counts["updated"] == sum(
-        bool(user.get("nickName")) for user in map(service.users.__getitem__, service.users)
-    )
+    assert report.exit_status == 3
+    assert report.counts["staged"] == len(service.users)
+    assert not [name for name in service.requests if not name.startswith("GET")]
+    assert provisor("approve", settled.job).status == 0
+    report = settled.cycle()
+    assert report.exit_status == 0, report.message
+    users = list(service.users.values())
+    assert report.counts["updated"] == len(users) == sum(bool(user.get("nickName")) for user in users)
     assert not report.counts.get("created")
     assert settled.cycle().kind == "incremental"
 
