@@ -81,9 +81,9 @@ def bench(
     service.seed(users=provisioned.users, groups=provisioned.groups)
     service.reset_counts()
     monkeypatch.setattr("connectors.scim.service.SystemClock", FakeClock)
-    driver = open_driver(folder, service, monkeypatch)
-    yield Bench(folder, driver, service, Company.make())
-    driver.close()
+    made = Bench(folder, open_driver(folder, service, monkeypatch), service, Company.make())
+    yield made
+    made.driver.close()
     service.clear_fault()
 
 

@@ -25,7 +25,7 @@ from tests.faults.stopping import stopped
 pytestmark = pytest.mark.xdist_group("faults")
 
 SEEDS = 50 if os.environ.get("PROVISOR_LONG") else 4
-LEASE_S = 1.5
+LEASE_S = 3.0
 counted: Counter[str] = Counter()
 
 
