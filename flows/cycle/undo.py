@@ -240,6 +240,8 @@ class _Undo:
             return
         moved = [path for path in deed.new if not self._is(deed, path, current[path], deed.new[path])]
         if Action.CREATE in deed.actions:
+            if self._is_unmade(deed, current):  # by an undo of which a part waits, say, or one that died
+                moved = [path for path in moved if path != self._switch(deed.kind)]
             if moved:
                 self._refuse(deed, f"{', '.join(moved)} changed in the target since.")
             elif self._unmake(deed, current):
@@ -313,6 +315,12 @@ class _Undo:
 
     def _leave(self, deed: Deed, why: str) -> None:
         self.left.append(Held(deed.kind, deed.anchor, ErrorCode.NOT_PERMITTED, why, label=deed.label))
+
+    def _is_unmade(self, deed: Deed, current: Mapping[str, Value]) -> bool:
+        """True for an account that was created switched on and is off now, where no more than that is wanted."""
+        switch = self._switch(deed.kind)
+        created_on = switch in deed.new and deed.new[switch] is not False
+        return not self._wishes.delete_created and created_on and current.get(switch or "") is False
 
     def _unmake(self, deed: Deed, current: Mapping[str, Value]) -> bool:
         """Disables or deletes what was created; True when nothing is left to be done about it."""

@@ -225,8 +225,14 @@ def test_guards_judge_an_undo(small: Workplace, service: ScimService, before: St
     assert {line for line in writes(service) if "Users" in line} == set()
     assert provisor("approve", JOB, "--only", "user").status == 0
     said = provisor("undo", small.job, "1")
-    assert said.status in (0, 1), said.out + said.err
+    assert said.status == 3, said.out + said.err  # everybody's memberships would end, and wait by themselves
     assert {user["active"] for user in service.users.values()} == {False}
+    assert any(group.get("members") for group in service.groups.values())
+    assert provisor("approve", JOB).status == 0
+    said = provisor("undo", small.job, "1")
+    assert said.status == 1, said.out + said.err  # groups cannot be disabled, and are left
+    assert "--delete-created deletes it" in said.out
+    assert not any(group.get("members") for group in service.groups.values())
 
 
 def test_an_undo_that_dies_leaves_the_job_paused(
