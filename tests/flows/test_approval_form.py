@@ -109,7 +109,11 @@ def test_a_selection_is_approved_and_the_rest_is_asked_anew(deployed: Workplace,
     choices = orjson.loads(schema)["properties"]["selection"]["items"]["enum"]
     assert len(choices) == 5
     assert answer(run, decision="Approve only the selection", selection=choices[:2]) is SetStateStatus.ACCEPT
-    assert work(run, deployed).type.value == "COMPLETED"  # the three that are left are within the limit
+    assert work(run, deployed).type.value == "PAUSED"  # the three left are within the limit, and wait all the same
+    assert active(service) == before - 2
+    assert staged(deployed, StagedState.STAGED) == 3
+    assert answer(run, decision="Approve everything") is SetStateStatus.ACCEPT
+    assert work(run, deployed).type.value == "COMPLETED"
     assert active(service) == before - 5
 
 
@@ -125,7 +129,7 @@ def test_what_is_rejected_is_left_alone(deployed: Workplace, service: ScimServic
     with open_ledger() as ledger:
         decided = ledger.staged(deployed.document["name"], state=StagedState.REJECTED)
     assert {(one.who, one.why, one.until) for one in decided} == {("eve", "not yet", datetime(2099, 2, 1, tzinfo=UTC))}
-    assert work(start(deployed), deployed).name == "Completed with failures"  # they are held, and nobody is asked
+    assert work(start(deployed), deployed).name == "Completed"  # nobody is asked again
 
 
 def test_a_plan_that_has_changed_is_asked_about_anew(deployed: Workplace) -> None:

@@ -91,7 +91,7 @@ def test_four_wait_and_go_when_they_are_approved(
 def test_what_is_rejected_stays_until_the_plan_changes(
     small: Workplace, service: ScimService, before: State, provisor: Command
 ) -> None:
-    """Held with the reason, announced once, exit 1; back in the export, the decision lapses."""
+    """Left alone with the reason, announced once, exit 0; back in the export, the decision lapses."""
     leavers = without_reports(small, before)[:4]
     everybody = without(small, leavers)
     assert small.cycle().exit_status == 3
@@ -99,7 +99,8 @@ def test_what_is_rejected_stays_until_the_plan_changes(
     assert said.status == 0
     assert {item["anchor"] for item in said.document["decided"]} == set(leavers)
     report = small.cycle()
-    assert report.exit_status == 1
+    assert report.exit_status == 0
+    assert report.message == "Done: nothing to do. 4 left alone as decided."
     assert active(service) == set(before.users)
     held = {entry.anchor: entry.reason for entry in report.held}
     assert set(held) == set(leavers)
@@ -124,7 +125,7 @@ def test_a_rejection_runs_out(small: Workplace, service: ScimService, before: St
     assert provisor("reject", JOB, "--until", "2200-01-31").status == 0
     rejected = waiting(StagedState.REJECTED)
     assert {item.until.isoformat() for item in rejected if item.until} == {"2200-02-01T00:00:00+00:00"}
-    assert small.cycle().exit_status == 1
+    assert small.cycle().exit_status == 0
     with open_ledger() as ledger:
         ledger.put_staged(JOB, [replace(item, until=now() - timedelta(seconds=1)) for item in rejected])
     assert small.cycle().exit_status == 3
@@ -148,7 +149,9 @@ def test_one_of_many_may_be_decided(small: Workplace, service: ScimService, befo
     states = {item.anchor: item.state for item in waiting()}
     assert states == {three: StagedState.REJECTED, **dict.fromkeys(others, StagedState.STAGED)}
     assert provisor("approve", JOB).status == 0
-    assert small.cycle().exit_status == 1
+    report = small.cycle()
+    assert report.exit_status == 0
+    assert report.message == "Done: 3 disabled. 1 left alone as decided."
     assert active(service) == set(before.users) - {one, two, *others}
 
 

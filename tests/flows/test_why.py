@@ -204,7 +204,7 @@ def test_an_unreadable_row_and_a_protected_account(small: Workplace) -> None:
     assert found.protected
     assert "The account is protected" in sentence(found)
     rows = small.rows()
-    small.write_rows([*rows, next(row for row in rows if row["employeeId"] == other["employeeId"])])
+    small.write_rows([*rows, other | {"jobTitle": "Somebody else"}])  # copies that are alike would count once
     assert sentence(ask(small, other["employeeId"])).startswith("Left alone: its row in the source could not be read")
 
 
