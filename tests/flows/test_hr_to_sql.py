@@ -3,8 +3,10 @@
 import os
 import signal
 import sqlite3
+import subprocess
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -151,13 +153,16 @@ def test_killed_in_the_middle(workplace: Workplace, url: str, prefect_api: str) 
     process = workplace.start("run", str(workplace.job), PREFECT_API_URL=prefect_api, APP_DATABASE=url)
     until = time.monotonic() + 120
     while time.monotonic() < until and process.poll() is None:
-        if run(url, "SELECT count(*) AS n FROM account")[0]["n"] > 100:
+        if run(url, "SELECT count(*) AS n FROM account")[0]["n"] > 20:
             break
+        with suppress(subprocess.TimeoutExpired):
+            process.wait(0.05)
     os.killpg(process.pid, signal.SIGKILL) if os.getpgid(process.pid) == process.pid else process.kill()
     process.communicate(timeout=30)
     there = run(url, "SELECT count(*) AS n FROM account")[0]["n"]
     assert 0 < there < len(wanted.users), "the kill came too late to be in the middle of anything"
-    report = workplace.cycle()
+    del workplace.document["load"]
+    report = workplace.save().cycle()
     assert report.exit_status == 0, report.message
     assert differences(read_tables(url), wanted) == []
 
@@ -169,7 +174,7 @@ def test_the_connection_is_lost_in_mid_commit(workplace: Workplace, url: str) ->
         url,
         "CREATE SEQUENCE commits",
         """CREATE FUNCTION cut() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
-             IF nextval('commits') % 251 = 0 THEN PERFORM pg_terminate_backend(pg_backend_pid()); END IF;
+             IF mod(nextval('commits'), 251) = 0 THEN PERFORM pg_terminate_backend(pg_backend_pid()); END IF;
              RETURN NULL; END $$""",
         """CREATE CONSTRAINT TRIGGER cut AFTER INSERT ON account DEFERRABLE INITIALLY DEFERRED
            FOR EACH ROW EXECUTE FUNCTION cut()""",
@@ -178,5 +183,5 @@ def test_the_connection_is_lost_in_mid_commit(workplace: Workplace, url: str) ->
     workplace.cycle()
     report = workplace.cycle()
     assert report.exit_status == 0, report.message
-    assert run(url, "SELECT last_value AS n FROM commits")[0]["n"] > 1000, "nothing was cut"
+    assert run(url, "SELECT last_value AS n FROM commits")[0]["n"] > len(wanted.users), "nothing was cut"
     assert differences(read_tables(url), wanted) == []
