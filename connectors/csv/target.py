@@ -84,7 +84,7 @@ class EntryDrop(Settings):
 
 
 class PersonDrop(EntryDrop):
-    """The same for people."""
+    """A file with one person a row."""
 
     enabled: SwitchWords | None = None
     """Column that switches an account off; without it accounts cannot be disabled."""
