@@ -26,6 +26,7 @@ moduleload back_mdb
 moduleload syncprov
 moduleload ppolicy
 moduleload memberof
+moduleload refint
 moduleload unique
 TLSCACertificateFile {home}/ca.pem
 TLSCertificateFile {home}/server.pem
@@ -43,7 +44,7 @@ directory {home}/data
 maxsize 1073741824
 dbnosync
 index objectClass,entryUUID,entryCSN eq
-index uid,cn,mail,employeeNumber,member eq
+index uid,cn,mail,employeeNumber,member,manager eq
 limits dn.exact="cn=reader,{base}" size=500
 limits dn.exact="cn=small,{base}" size.soft=20 size.hard=20 size.prtotal=20
 access to attrs=userPassword by anonymous auth by self write by * none
@@ -57,6 +58,8 @@ syncprov-checkpoint 100 10
 overlay ppolicy
 ppolicy_default "cn=policy,{base}"
 ppolicy_hash_cleartext
+overlay refint
+refint_attributes member manager
 overlay unique
 unique_uri ldap:///{base}?uid?sub?(objectClass=inetOrgPerson)
 """
