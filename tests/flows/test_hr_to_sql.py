@@ -1,7 +1,5 @@
 """flows/jobs/hr-to-sql.yaml: an HR export into the tables of an app, read back by plain SQL."""
 
-import os
-import signal
 import sqlite3
 import subprocess
 import time
@@ -146,42 +144,43 @@ def test_a_life_of_the_app(workplace: Workplace, url: str, provisor: Command) ->
     }.items() >= ids.items()
 
 
-def test_killed_in_the_middle(workplace: Workplace, url: str, prefect_api: str) -> None:
+def test_killed_in_the_middle(small: Workplace, url: str, prefect_api: str) -> None:
     """A process that is killed with no warning is caught up with: everybody once, nobody lost."""
-    wanted: State = desired_state(EXPORT)
-    workplace.save(load={"batch_size": 20, "concurrency": 1})
-    process = workplace.start("run", str(workplace.job), PREFECT_API_URL=prefect_api, APP_DATABASE=url)
+    wanted: State = desired_state(small.export)
+    small.save(load={"batch_size": 5, "concurrency": 1})
+    process = small.start("run", str(small.job), PREFECT_API_URL=prefect_api, APP_DATABASE=url)
     until = time.monotonic() + 120
     while time.monotonic() < until and process.poll() is None:
         if run(url, "SELECT count(*) AS n FROM account")[0]["n"] > 20:
             break
         with suppress(subprocess.TimeoutExpired):
             process.wait(0.05)
-    os.killpg(process.pid, signal.SIGKILL) if os.getpgid(process.pid) == process.pid else process.kill()
+    process.kill()
     process.communicate(timeout=30)
     there = run(url, "SELECT count(*) AS n FROM account")[0]["n"]
     assert 0 < there < len(wanted.users), "the kill came too late to be in the middle of anything"
-    del workplace.document["load"]
-    report = workplace.save().cycle()
+    del small.document["load"]
+    report = small.save().cycle()
     assert report.exit_status == 0, report.message
     assert differences(read_tables(url), wanted) == []
 
 
 @pytest.mark.parametrize("url", ["postgresql"], indirect=True)
-def test_the_connection_is_lost_in_mid_commit(workplace: Workplace, url: str) -> None:
+def test_the_connection_is_lost_in_mid_commit(small: Workplace, url: str) -> None:
     """The server ends the session's own backend while it commits, again and again: everybody is there once."""
     run(
         url,
         "CREATE SEQUENCE commits",
         """CREATE FUNCTION cut() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
-             IF mod(nextval('commits'), 251) = 0 THEN PERFORM pg_terminate_backend(pg_backend_pid()); END IF;
+             IF mod(nextval('commits'), 61) = 0 THEN PERFORM pg_terminate_backend(pg_backend_pid()); END IF;
              RETURN NULL; END $$""",
         """CREATE CONSTRAINT TRIGGER cut AFTER INSERT ON account DEFERRABLE INITIALLY DEFERRED
            FOR EACH ROW EXECUTE FUNCTION cut()""",
     )
-    wanted = desired_state(EXPORT)
-    workplace.cycle()
-    report = workplace.cycle()
+    wanted = desired_state(small.export)
+    small.save(load={"batch_size": 20})
+    small.cycle()
+    report = small.cycle()
     assert report.exit_status == 0, report.message
     assert run(url, "SELECT last_value AS n FROM commits")[0]["n"] > len(wanted.users), "nothing was cut"
     assert differences(read_tables(url), wanted) == []
