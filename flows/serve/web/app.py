@@ -62,10 +62,6 @@ def make_app(
     hosts = [f"127.0.0.1:{port}", f"localhost:{port}", *([at.netloc] if at.netloc else [])]
     base = settings.address or f"http://127.0.0.1:{port}"
     provider = OpenIdProvider(settings, f"{base}/sign-in/back") if settings.provider is not None else None
-    forms = []
-    if settings.provider is not None:
-        issuer = urlsplit(settings.provider.issuer)
-        forms.append(f"{issuer.scheme}://{issuer.netloc}")
     errands = Errands(state / "errands")
     site = Site(
         ledger=ledger,
@@ -86,7 +82,7 @@ def make_app(
 
     app = Starlette(routes=_routes(), exception_handlers=_handlers(), lifespan=lifespan)
     app.state.site = site
-    app.add_middleware(Shield, hosts=hosts, forms=forms)
+    app.add_middleware(Shield, hosts=hosts)
     return app
 
 

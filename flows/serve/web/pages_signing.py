@@ -52,15 +52,19 @@ def sign_in(visit: Visit) -> Response:
 
 
 def to_provider(visit: Visit) -> Response:
-    """On to the provider, who comes back to :func:`from_provider`."""
+    """On to the provider, who comes back to :func:`from_provider`.
+
+    By a page: browsers hold each stop of a redirect after a form against ``form-action``, and many providers lead on.
+    """
     _refuse_forged(visit)
-    if visit.site.provider is None:
+    settings = visit.site.settings.provider
+    if visit.site.provider is None or settings is None:
         raise HTTPException(404)
     try:
         address, state = visit.site.provider.begin(own_path(visit.field("to") or "/"), now=visit.now)
     except ProviderError as error:
         return sign_in_page(visit, str(error), 502)
-    answer = see_other(address)
+    answer = visit.page("to_provider.html.j2", address=address, provider=settings.name)
     _set(visit, answer, _STATE, state, _SHORT_S)
     return answer
 

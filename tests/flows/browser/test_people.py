@@ -1,7 +1,8 @@
 """People go their ways through the pages in a real browser: helpdesk, an approver, an auditor, an operator.
 
-Every page is looked through for barriers by axe-core, at 1400 and 390 pixels, light and dark; pictures of all are kept
-in the folder that ``PROVISOR_PICTURES`` names, else with the test's other files.
+Every page is looked through for barriers by axe-core: wide and light, narrow and dark; with ``make long`` also wide and
+dark, narrow and light. Pictures of all are kept in the folder that ``PROVISOR_PICTURES`` names, else with the test's
+other files.
 """
 
 import os
@@ -23,7 +24,9 @@ CHROMIUM = Path("/usr/bin/chromium")
 AXE = Path(__file__).parent / "axe" / "node_modules" / "axe-core" / "axe.min.js"
 RULES = "{runOnly: ['wcag2a', 'wcag2aa', 'wcag21aa', 'wcag22aa', 'best-practice']}"
 SLOW_MS = 60_000
-SIGHTS = (("light", 1400), ("dark", 1400), ("light", 390), ("dark", 390))
+SIGHTS = [("light", 1400), ("dark", 390)]
+if os.environ.get("PROVISOR_LONG"):
+    SIGHTS += [("dark", 1400), ("light", 390)]
 PAGES = {
     "vera": {
         "overview": "/",
