@@ -134,11 +134,12 @@ def overview_of(boards: Sequence[Board], jobs: Mapping[str, Job], *, now: dateti
         "running": sum(row.state is JobState.RUNNING for row in rows),
         "paused": sum(row.state is JobState.PAUSED for row in rows),
     }
-    return Overview(needs, rows, _headline(needing, len(rows)), counts)
+    headline = _headline(needing, len(rows), new=all(row.state is JobState.NEW for row in rows))
+    return Overview(needs, rows, headline, counts)
 
 
-def _headline(needing: int, total: int) -> str:
-    if not total:
+def _headline(needing: int, total: int, *, new: bool) -> str:
+    if new and not needing:
         return "No job has run yet"
     if not needing:
         return "The job is fine" if total == 1 else f"All {total:,} jobs are fine"

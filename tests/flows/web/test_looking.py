@@ -5,6 +5,9 @@ import io
 
 import pytest
 
+from flows.cycle.systems import now
+from tasks.ledger import Board
+from tasks.pages.board import overview_of
 from tests.flows.web.conftest import Served
 
 ALL_ROLES = ("vera", "hella", "maria", "otto")
@@ -20,6 +23,12 @@ def test_the_overview_says_who_needs_a_person(served: Served) -> None:
     assert "Disabling 4 of 8 users is more than the limit of 2" in page
     assert "The target refuses the token (401)." in page
     assert "paused by jonas.weber: domain move" in page
+
+
+def test_a_job_that_has_never_run_is_not_called_fine() -> None:
+    """Nothing is known about it yet."""
+    found = overview_of([Board("hr-to-scim", [])], {}, now=now())
+    assert (found.headline, len(found.rows)) == ("No job has run yet", 1)
 
 
 @pytest.mark.parametrize("text", ["osten", "ÖBERG ost", "osten.oberg@example.com", "000002", "id-hr-to-scim-000002"])
