@@ -158,6 +158,20 @@ def test_whoever_leaves_is_disabled(
     converged(settled, service)
 
 
+def test_what_is_taken_away_one_by_one_counts_by_the_day(
+    settled: Workplace, service: ScimService, on_demand: OnDemand
+) -> None:
+    """One removal is allowed in a day: the second person by name waits, and goes on being active."""
+    settled.document["limits"]["budget"] = {"per_day": {"count": 1, "fraction": 1.0}}
+    settled.save()
+    first, second = [row["employeeId"] for row in staff(settled)[:2]]
+    for anchor in (first, second):
+        settled.change(anchor, leaves)
+    assert on_demand(first)["result"] == "success"
+    assert on_demand(second, status=3)["result"] == "staged"
+    assert [accounts(service, anchor)[0]["active"] for anchor in (first, second)] == [False, True]
+
+
 def test_whoever_is_not_assigned_is_disabled_and_each_clause_has_its_answer(
     settled: Workplace, service: ScimService, on_demand: OnDemand
 ) -> None:
