@@ -342,7 +342,8 @@ class Load:
         for chain in pack:
             chain.reached, chain.requests = effect is not Effect.READ, chain.requests + 1
         try:
-            self._s.halt.refuse()
+            if self._halted:
+                self._s.halt.refuse()
             answer = await self._s.wire.send(_copy(request, effect))
         except RetryableError as error:
             for chain in pack:

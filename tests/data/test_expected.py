@@ -48,7 +48,7 @@ def test_second_export_brings_these_counts(second: State) -> None:
     assert len(second.disabled) == 28
     assert not second.enabled
     assert not second.unresolved
-    assert (len(second.edges_added), len(second.edges_removed)) == (102, 96)
+    assert (len(second.edges_added), len(second.edges_removed)) == (102, 95)
 
 
 def test_every_outcome_is_the_fate_of_somebody(first: State, second: State) -> None:
