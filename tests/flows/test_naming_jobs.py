@@ -6,8 +6,8 @@ import shutil
 from datetime import UTC, datetime
 
 import pytest
-from rich.console import Console
 
+from flows.show.console import Terminal
 from flows.show.log import show_log
 from flows.show.plan import show_table, table
 from tasks.ledger import LogLine
@@ -76,7 +76,7 @@ def test_a_row_of_a_piped_table_is_one_line() -> None:
     made.add_row("user ann@example.com", "x" * 300)
     made.add_row("[bold]user bob[/]", "short")
     out = io.StringIO()
-    show_table(Console(file=out, width=80, soft_wrap=True), made)
+    show_table(Terminal(file=out, width=80, soft_wrap=True), made)
     assert out.getvalue().splitlines() == ["entry\twhy", f"user ann@example.com\t{'x' * 300}", "user bob\tshort"]
 
 
@@ -88,12 +88,12 @@ def test_a_narrow_terminal_gets_records() -> None:
         message="Taken. " * 20, modified=None, duration_ms=3, change_id="7-1", initiator="", source="", target="",
     )  # fmt: skip
     out = io.StringIO()
-    show_log(Console(file=out, width=80, force_terminal=True, color_system=None), [[line]])
+    show_log(Terminal(file=out, width=80, force_terminal=True, color_system=None), [[line]])
     first, second, *_ = out.getvalue().splitlines()
     assert first.rstrip() == "2026-03-01 08:00:00 failure disable user ann@example.com cycle 7"
     assert second.startswith("    left · Conflict · Taken. Taken.")
     wide = io.StringIO()
-    show_log(Console(file=wide, width=160, force_terminal=True, color_system=None), [[line]])
+    show_log(Terminal(file=wide, width=160, force_terminal=True, color_system=None), [[line]])
     assert wide.getvalue().splitlines()[0].split() == ["time", "cycle", "action", "entry", "status", "why"]
 
 
