@@ -133,12 +133,14 @@ def happen(company: Company, chance: random.Random) -> None:
 
     What the app must hold in the end depends on nothing but the last export: who comes, or comes back, has a mail, as
     none leaves alone what is there; and is never terminated, as nobody gets an account who is terminated before the
-    first run that is let finish.
+    first run that is let finish. Each group has somebody who stays in it, also when it is made anew: a guard holds what
+    would take all members of a group at once.
     """
     staying = [person(number) for number in range(20)]
     for _ in range(chance.randint(3, 12)):
         number, one = chance.randrange(20, 46), chance.choice(staying)
-        anchor, team = person(number), group(chance.randrange(26))
+        anchor, team_number = person(number), chance.randrange(26)
+        team, stays = group(team_number), person(team_number % 20)
         match chance.choice(EVENTS):
             case "come or go":
                 if company.people.pop(anchor, None) is None:
@@ -155,7 +157,8 @@ def happen(company: Company, chance: random.Random) -> None:
                 if company.groups.pop(team, None) is None:
                     company.groups[team] = f"Team {chance.randrange(1_000)} {team}"
                 company.members = {edge for edge in company.members if edge[0] != team}
-            case "member" if team in company.groups:
+                company.members |= {(team, stays)} if team in company.groups else set()
+            case "member" if team in company.groups and one != stays:
                 company.members ^= {(team, one)}
 
 
