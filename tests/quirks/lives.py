@@ -107,7 +107,7 @@ def job_document(url: str, **target: Any) -> dict[str, Any]:
         },
         "deprovision": {"deleted": "delete", "disabled": "disable"},
         "limits": {"removals": WIDE, "members": WIDE, "attribute": WIDE, "updates": WIDE, "source": WIDE}
-        | {"budget": {"per_day": WIDE, "per_week": WIDE}},
+        | {"budget": {"per_day": WIDE, "per_week": WIDE}, "memberships": WIDE | {"per_day": WIDE, "per_week": WIDE}},
         "quarantine": {"floor": 1_000_000, "all_of": 1_000_000},
         "load": {"batch_size": 50, "concurrency": 8},
         "drift": "correct",

@@ -98,6 +98,7 @@ def write_job(folder: Path, server: Server, service: Service) -> Path:
     document["load"] = {"batch_size": 500, "concurrency": service.concurrency}
     document["limits"] = dict.fromkeys(("removals", "members", "attribute", "updates", "source"), WIDE)
     document["limits"]["budget"] = {"per_day": WIDE, "per_week": WIDE}
+    document["limits"]["memberships"] = WIDE | {"per_day": WIDE, "per_week": WIDE}
     attributes = document["users"]["attributes"]
     for path in service.unknown:
         del attributes[path]
