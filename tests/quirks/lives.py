@@ -147,7 +147,7 @@ def people_return(company: Company) -> None:
     company.people["p4"]["status"] = "active"
     company.people["p5"] = somebody("p5", "Eve", title="Doctor", userName=ODD_NAME)
     company.people["p6"] = somebody("p6", "Fay", manager="p5")
-    company.members = {("g1", "p4"), ("g1", "p6")}
+    company.members = {("g1", "p3"), ("g1", "p4"), ("g1", "p6")}  # one stays: a guard holds the end of them all
     del company.groups["g2"]
 
 
