@@ -210,7 +210,7 @@ def test_it_moves_no_watermark_and_counts_as_no_cycle(
     with open_ledger() as ledger:
         before = ledger.watermark("hr-to-scim"), ledger.source_counts("hr-to-scim")
     settled.document["users"]["attributes"]["nickName"] = "[givenName]"
-    settled.save()
+    settled.save(limits={**settled.document.get("limits", {}), "updates": {"fraction": 1.0}})
     assert on_demand(staff(settled)[0]["employeeId"])["result"] == "success"
     with open_ledger() as ledger:
         assert (ledger.watermark("hr-to-scim"), ledger.source_counts("hr-to-scim")) == before

@@ -172,7 +172,7 @@ def test_a_table_that_is_not_there_stops_the_cycle(tmp_path):
 
 
 def test_rows_that_name_nobody_prove_no_absence(tmp_path):
-    """A row with both, or of the wrong length, may have been somebody's: told with its line. Blank rows are nobody's."""
+    """A row with both, or of the wrong length, may have been somebody's. Blank rows are nobody's."""
     found = read(tmp_path, "user,group\nzoe,\n,\nann,g3\nbob\n")
     assert assigned(job(tmp_path), found) == {"zoe"}
     assert [(row.place, row.key) for row in found.unreadable] == [
