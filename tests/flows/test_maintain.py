@@ -174,7 +174,7 @@ def test_a_name_that_is_misspelt_is_said(ledger: Ledger, provisor: Callable[...,
     """A pause of a job that does not exist would hold nothing back."""
     said = provisor(*words, "hrr")
     assert said.status == 2
-    assert said.err == "No job called hrr has run here; there are: crm, hr.\n"
+    assert said.err == "No job called hrr has run here; the nearest is hr.\n"
     assert ledger.paused("hrr") is None
 
 
