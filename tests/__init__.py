@@ -1,0 +1,1 @@
+"""The tests: a package of their own, whatever else is installed under this name."""
