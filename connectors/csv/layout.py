@@ -49,6 +49,8 @@ def recognise(file: File, data: bytearray, required: Sequence[str]) -> Layout:
         above = 1
     _cut_lines(data, above)
     signs = [usual] if file.section.delimiter is not None else _signs(usual, mark)
+    if not required:  # nothing tells which columns there are: the sign that makes the most of them
+        signs = sorted(signs, key=lambda sign: -len(_first_row(data, sign)))
     for sign in signs:
         names = _first_row(data, sign)
         if names and set(required) <= set(names):

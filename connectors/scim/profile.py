@@ -9,7 +9,6 @@ import difflib
 import io
 from collections.abc import Iterable
 from enum import StrEnum
-from importlib.resources import files
 from pathlib import Path
 from typing import Annotated, Any
 from urllib.parse import urlsplit
@@ -17,10 +16,10 @@ from urllib.parse import urlsplit
 from pydantic import Field, ValidationError
 
 from connectors.errors import SettingsError
+from connectors.gallery import profile_text, profiles
 from connectors.settings import Settings
 
 SUFFIX = ".profile.yaml"
-GALLERY = "connectors.gallery"
 
 
 class PatchForm(StrEnum):
@@ -185,11 +184,6 @@ def file_name(url: str) -> str:
     return f"{host}{f'-{parts.port}' if parts.port else ''}{SUFFIX}"
 
 
-def built_in() -> list[str]:
-    """Names of the built-in profiles, sorted."""
-    return sorted(entry.name.removesuffix(SUFFIX) for entry in files(GALLERY).iterdir() if entry.name.endswith(SUFFIX))
-
-
 def find_profile(named: str | None, *, url: str, folder: Path) -> Profile:
     """The profile that a job names: a file beside it, or a built-in one; without a name the file for the service.
 
@@ -198,13 +192,14 @@ def find_profile(named: str | None, *, url: str, folder: Path) -> Profile:
     if named is None:
         beside = folder / file_name(url)
         return read_profile(beside) if beside.is_file() else STANDARD
-    if named in built_in():
-        return parse(files(GALLERY).joinpath(named + SUFFIX).read_text(encoding="utf-8"), place=f"profile {named}")
+    built_in = profiles()
+    if named in built_in:
+        return parse(profile_text(named), place=f"profile {named}")
     path = folder / Path(named).expanduser()
     if path.suffix in {".yaml", ".yml"}:
         return read_profile(path)
-    near = difflib.get_close_matches(named, built_in(), n=1)
-    hint = f"Did you mean {near[0]}?" if near else f"There are: {', '.join(built_in())}."
+    near = difflib.get_close_matches(named, built_in, n=1)
+    hint = f"Did you mean {near[0]}?" if near else f"There are: {', '.join(built_in)}."
     raise SettingsError(f"There is no built-in profile {named!r}, and it is no .yaml file. {hint}")
 
 

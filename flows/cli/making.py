@@ -1,10 +1,12 @@
 """Commands for whoever makes a job: checking and explaining it, what it may hold, where it may come from."""
 
+import sys
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from connectors.errors import SettingsError
 from flows.cli.answering import WRONG, complain, complain_at_length, say, write
 from flows.cli.arguments import JobFile, Json, load
 
@@ -42,6 +44,95 @@ def check(job: JobFile, as_json: Json = False) -> None:
     out.print("[green]✓[/] every mapping, filter and matching rule agrees with both systems")
     for sentence in what_leaving_means(loaded, facts.traits):
         out.print(f"  {escape(sentence)}")
+
+
+def init(
+    source: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="The export with the people: CSV, Excel, Parquet, JSON Lines. Asked for."),
+    ] = None,
+    app: Annotated[str, typer.Option(metavar="APP", help="The target's app; provisor apps lists them.")] = "scim",
+    target: Annotated[
+        str | None, typer.Option(metavar="URL", help="The target's address, instead of the app's own.")
+    ] = None,
+    groups: Annotated[Path | None, typer.Option(metavar="FILE", help="An export of groups.")] = None,
+    members: Annotated[Path | None, typer.Option(metavar="FILE", help="An export of who is in which group.")] = None,
+    name: Annotated[str | None, typer.Option(metavar="NAME", help="What the job is called.")] = None,
+    out: Annotated[Path | None, typer.Option(metavar="FILE", help="The job's file; the name with .yaml.")] = None,
+    force: Annotated[bool, typer.Option("--force", help="Replace a job file that is there.")] = False,
+) -> None:
+    """Write a first job for an export: key, matching and mappings are proposed, each with its reason."""
+    from flows.cli.first_job import Wishes, first_job, keep_names, told
+
+    if source is None:
+        if not sys.stdin.isatty():
+            raise typer.BadParameter("name the export with the people", param_hint="--source")
+        source = Path(typer.prompt("The export with the people (a file)"))
+    if target is None and app == "scim" and sys.stdin.isatty():
+        target = typer.prompt("The target's address", default="https://app.example.com/scim/v2")
+    wishes = Wishes(source=source, groups=groups, members=members, app=app, url=target, name=name)
+    folder = (out or Path()).parent
+    made = first_job(wishes, folder)
+    path = out or Path(f"{made.name}.yaml")
+    if path.exists() and not force:
+        complain(f"There is a job already: {path}. To replace it, add --force; for another, --name or --out.", WRONG)
+    path.write_text(made.text, encoding="utf-8")
+    load(path)  # what is proposed is a job, or this says why not
+    missing = keep_names(folder, made.variables)
+    say(*told(made, path, missing))
+
+
+def apps(
+    app: Annotated[str | None, typer.Argument(metavar="[APP]", help="Show this app's setup page.")] = None,
+    search: Annotated[str | None, typer.Option(metavar="TEXT", help="Only apps with this in their page.")] = None,
+    as_json: Json = False,
+) -> None:
+    """List the apps that there are job templates for, or show what one of them needs."""
+    import orjson
+    from rich.markdown import Markdown
+
+    from connectors.gallery import app_called
+    from connectors.gallery import apps as all_apps
+    from flows.show.console import console
+    from flows.show.plan import show_table, table
+
+    if app is not None:
+        try:
+            found = app_called(app)
+        except SettingsError as error:
+            complain(str(error), WRONG)
+        if as_json:
+            write(orjson.dumps({"name": found.name, "title": found.title, "setup": found.setup, "job": found.template}))
+        elif sys.stdout.isatty():
+            console().print(Markdown(found.setup))
+        else:
+            say(*found.setup.splitlines())
+        return
+    listed = [one for one in all_apps() if search is None or search.casefold() in f"{one.name} {one.setup}".casefold()]
+    if as_json:
+        write(orjson.dumps([{"name": one.name, "title": one.title, "profile": one.profiled} for one in listed]))
+        return
+    listing = table("app", "what it is", "profile")
+    for one in listed:
+        listing.add_row(one.name, one.title, "yes" if one.profiled else "")
+    show_table(console(), listing)
+
+
+def preview(
+    job: JobFile,
+    rows: Annotated[int, typer.Option(metavar="COUNT", min=1, help="How many people.")] = 3,
+    watch: Annotated[bool, typer.Option("--watch", help="Show it again whenever the job's file changes.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Show what the mappings make of some people of the source; the target is not asked."""
+    from flows.show.preview_mapping import run_preview, watch_preview
+
+    if watch and as_json:
+        raise typer.BadParameter("one document cannot be watched", param_hint="--watch")
+    if watch:
+        watch_preview(job, rows)
+    else:
+        raise typer.Exit(run_preview(job, rows, as_json=as_json))
 
 
 def probe(

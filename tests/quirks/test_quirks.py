@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from connectors.scim.profile import built_in
+from connectors.gallery import profiles
 from tests.quirks.lives import Life
 from tests.servers.scim_service import QUIRKS, ScimService
 
@@ -198,7 +198,7 @@ LIKE = {
 """Built-in profiles, and services that do what these say of them."""
 
 
-@pytest.mark.parametrize("profile", built_in())
+@pytest.mark.parametrize("profile", profiles())
 def test_a_service_like_one_of_the_gallery(profile: str, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     """With its profile it is kept in step, and nothing has to be found out: no form is tried in vain."""
     life = live(tmp_path, profile=profile, **LIKE[profile])

@@ -6,7 +6,8 @@ import pytest
 
 from connectors.contract import Action, Kind, Status, Wanted
 from connectors.errors import SchemaMismatchError, SettingsError
-from connectors.scim.profile import STANDARD, PatchForm, Profile, built_in, file_name, find_profile, parse, write
+from connectors.gallery import profiles
+from connectors.scim.profile import STANDARD, PatchForm, Profile, file_name, find_profile, parse, write
 from tests.connectors.scim.changes import act, apply_one, create, create_group, update
 from tests.connectors.scim.conftest import Opener
 from tests.servers.scim_service import ScimService
@@ -83,7 +84,7 @@ def test_a_profile_that_is_none_is_said(tmp_path: Path, named: str, text: str | 
         find_profile(named, url=URL, folder=tmp_path)
 
 
-@pytest.mark.parametrize("name", built_in())
+@pytest.mark.parametrize("name", profiles())
 def test_built_in_profiles_cite_their_sources(name: str, tmp_path: Path) -> None:
     """Every built-in profile can be read and names the pages that it was made from."""
     profile = find_profile(name, url=URL, folder=tmp_path)
@@ -95,7 +96,7 @@ def test_built_in_profiles_cite_their_sources(name: str, tmp_path: Path) -> None
 
 def test_the_built_in_profiles_are_all_there() -> None:
     """A folder that lost its files would pass the test above."""
-    assert built_in() == [
+    assert profiles() == [
         *("atlassian", "aws-iam-identity-center", "databricks", "entra-compatible", "github-enterprise", "gitlab"),
         "slack",
     ]

@@ -1,0 +1,258 @@
+"""``provisor init``: writes a first job for an export, from an app's template, with the reason for each guess.
+
+The job is the template of the gallery with the export's own columns in the place of the template's. What the export
+lacks, and what the target does not know, is left out, and a comment says so.
+"""
+
+import io
+import os
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+from dotenv import dotenv_values
+from ruamel.yaml import YAML
+from ruamel.yaml.comments import CommentedMap
+
+from connectors.csv.files import File
+from connectors.csv.tables import columns_of, read_rows
+from connectors.errors import SettingsError
+from connectors.file_section import FileSection, format_of_name, unknown_format
+from connectors.gallery import App, app_called
+from tasks.proposing import SAME_NAME, WELL_KNOWN, Guess, Proposal, propose, rewritten
+
+_GROUP_KEYS = ("id", "groupid", "key", "guid")
+_GROUP_NAMES = ("name", "groupname", "displayname", "title")
+
+
+@dataclass(frozen=True, slots=True)
+class Wishes:
+    """What a person wants of a first job."""
+
+    source: Path
+    """The export with the people."""
+    groups: Path | None = None
+    members: Path | None = None
+    app: str = "scim"
+    """Name of the gallery's app whose template is used."""
+    url: str | None = None
+    """Address of the target, instead of the template's."""
+    name: str | None = None
+
+
+@dataclass(slots=True)
+class FirstJob:
+    """A job that was proposed."""
+
+    name: str
+    text: str
+    """The job file."""
+    variables: tuple[str, ...]
+    """Names of the environment variables that it takes its credentials from."""
+    app: App
+    left_out: list[str] = field(default_factory=list)
+    """Sentences about what is not in it."""
+    doubts: tuple[str, ...] = ()
+    """Sentences about what a person should look at."""
+
+
+def first_job(wishes: Wishes, folder: Path) -> FirstJob:
+    """The job for an export; ``folder`` is where its file will lie. Raises: FatalError."""
+    app = app_called(wishes.app)
+    people = _rows(wishes.source)
+    proposal = propose(people)
+    if proposal.key is None:
+        raise SettingsError(f"{wishes.source}: {proposal.doubts[0]}")
+    job = _yaml().load(app.template)
+    made = FirstJob(name="", text="", variables=(), app=app, doubts=proposal.doubts)
+    job["name"] = made.name = wishes.name or job["name"]
+    if wishes.url is not None:
+        job["target"]["url"] = wishes.url
+    _write_source(job, wishes, proposal, folder)
+    _write_users(job["users"], proposal, made)
+    _write_groups(job, wishes, made)
+    if proposal.last_day is not None:
+        job.yaml_set_comment_before_after_key(
+            "limits",
+            before=f"To disable accounts at the end of the last day:\nleavers: "
+            f'{{date: "[{proposal.last_day}]", at: "17:00", timezone: "Europe/Berlin"}}',
+        )
+    made.text = _written(job, wishes, made)
+    made.variables = tuple(dict.fromkeys(re.findall(r"\$\{env:(\w+)\}", made.text)))
+    return made
+
+
+def _yaml() -> YAML:
+    yaml = YAML()
+    yaml.width = 120
+    yaml.preserve_quotes = True
+    yaml.indent(mapping=2, sequence=4, offset=2)
+    return yaml
+
+
+def _written(job: CommentedMap, wishes: Wishes, made: FirstJob) -> str:
+    text = io.StringIO()
+    _yaml().dump(job, text)
+    body = text.getvalue()
+    first = next(number for number, line in enumerate(body.splitlines()) if line.startswith("name:"))
+    head = [
+        f"# Proposed by provisor init for {wishes.source.name}. Read it, then: provisor check, provisor plan.",
+        f"# What the app needs: provisor apps {wishes.app}",
+        *(f"# Look at this: {doubt}" for doubt in made.doubts),
+        *(f"# Left out: {sentence}" for sentence in made.left_out),
+    ]
+    return re.sub(r"\n{3,}", "\n\n", "\n".join([*head, "", *body.splitlines()[first:]])) + "\n"
+
+
+def _rows(path: Path) -> pd.DataFrame:
+    """Every row of a table, all columns as text. Raises: FatalError."""
+    if format_of_name(path.name) is None:
+        raise SettingsError(f"Cannot read it: {unknown_format(str(path))}.")
+    file = File(FileSection(path=str(path.absolute())), path.absolute().parent)
+    names = [str(name) for name in columns_of(file)]
+    return read_rows(file, (), names).frame.astype("str")
+
+
+# --- the sections --------------------------------------------------------------------------------------------------
+
+
+def _write_source(job: CommentedMap, wishes: Wishes, proposal: Proposal, folder: Path) -> None:
+    assert proposal.key is not None
+    users = CommentedMap({"path": _seen_from(wishes.source, folder), "key": proposal.key.expression})
+    users.yaml_add_eol_comment(proposal.key.why, "key")
+    if (there := proposal.there) is not None:
+        enabled = {"column": there.column, "values": list(there.values)} if there.values else there.column
+        users["enabled"] = _in_one_line(enabled)
+        users.yaml_add_eol_comment(there.why, "enabled")
+    source = CommentedMap({"connector": "csv", "users": users})
+    if wishes.groups is not None:
+        columns = {_bare(name): str(name) for name in _rows(wishes.groups).columns}
+        source["groups"] = _in_one_line({"path": _seen_from(wishes.groups, folder), "key": _pick(columns, _GROUP_KEYS)})
+        if wishes.members is not None:
+            edges = [str(name) for name in _rows(wishes.members).columns]
+            group = next((name for name in edges if "group" in name.lower()), edges[0])
+            member = next((name for name in edges if name != group), edges[-1])
+            path = _seen_from(wishes.members, folder)
+            source["members"] = _in_one_line({"path": path, "group": group, "member": member})
+    job["source"] = source
+    job.yaml_set_comment_before_after_key("target", before="\n")
+
+
+def _write_users(users: CommentedMap, proposal: Proposal, made: FirstJob) -> None:
+    known = proposal.known
+    rules = users["matching"]
+    for number in reversed(range(len(rules))):
+        if (source := rewritten(str(rules[number]["source"]), known)) is None:
+            del rules[number]
+        else:
+            rules[number]["source"] = source
+    if not rules:
+        raise SettingsError(
+            "The export has neither a login nor an e-mail address, and no number of its people is matched by: "
+            "nobody could be found in the target."
+        )
+    attributes = users["attributes"]
+    for path in list(attributes):
+        mapping = attributes[path]
+        key = next((one for one in ("expression", "reference") if isinstance(mapping, dict) and one in mapping), None)
+        text = mapping[key] if key is not None else mapping
+        if not isinstance(text, str):
+            continue
+        if (source := rewritten(text, known)) is None:
+            del attributes[path]
+            made.left_out.append(f"{path}: the export has no {_lacking(text, proposal)}")
+            continue
+        if key is not None:
+            mapping[key] = source
+        else:
+            attributes[path] = source
+        if source != text and (why := _why(text, known)):
+            attributes.yaml_add_eol_comment(why, path)
+
+
+def _write_groups(job: CommentedMap, wishes: Wishes, made: FirstJob) -> None:
+    if "groups" not in job:
+        if wishes.groups is not None:
+            raise SettingsError(f"{made.app.title} has no groups that Provisor could fill: leave --groups out.")
+        return
+    if wishes.groups is None:
+        del job["groups"]
+        return
+    columns = {_bare(name): str(name) for name in _rows(wishes.groups).columns}
+    name = f"[{_pick(columns, _GROUP_NAMES)}]"
+    for rule in job["groups"]["matching"]:
+        rule["source"] = name
+    job["groups"]["attributes"]["displayName"] = name
+
+
+def _why(text: str, known: Mapping[str, Guess]) -> str:
+    """Why the columns of a rewritten expression are those that are meant, where that is not plain to see."""
+    reasons = [
+        guess.why
+        for name in re.findall(r"\[(\w+)\]", text)
+        if (guess := known.get(name)) is not None and guess.why != SAME_NAME
+    ]
+    return "; ".join(dict.fromkeys(reasons))
+
+
+def _lacking(text: str, proposal: Proposal) -> str:
+    missing = [name for name in re.findall(r"\[(\w+)\]", text) if name in WELL_KNOWN and name not in proposal.known]
+    return " and no ".join(missing) or "column for it"
+
+
+def _in_one_line(value: Any) -> Any:
+    if not isinstance(value, dict):
+        return value
+    made = CommentedMap(value)
+    made.fa.set_flow_style()
+    return made
+
+
+def _seen_from(path: Path, folder: Path) -> str:
+    """A file as the job names it: from its folder on, where it lies in there."""
+    here, there = path.absolute(), folder.absolute()
+    return str(here.relative_to(there)) if here.is_relative_to(there) else str(here)
+
+
+def _bare(name: Any) -> str:
+    return re.sub(r"[^a-z0-9]", "", str(name).casefold())
+
+
+def _pick(columns: dict[str, str], names: tuple[str, ...]) -> str:
+    return next((columns[name] for name in names if name in columns), next(iter(columns.values())))
+
+
+# --- what a person is told -----------------------------------------------------------------------------------------
+
+_ENVIRONMENT = ".env"
+
+
+def keep_names(folder: Path, variables: Iterable[str]) -> list[str]:
+    """Puts the names of credentials into ``.env`` beside the job, for their holder alone; gives those without a value.
+
+    What is in the file already stays as it is.
+    """
+    path = folder / _ENVIRONMENT
+    before = path.read_text(encoding="utf-8") if path.is_file() else ""
+    known = dotenv_values(stream=io.StringIO(before))
+    new = [name for name in variables if name not in known and name not in os.environ]
+    if new:
+        path.touch(mode=0o600)
+        path.write_text(before + "".join(f"{name}=\n" for name in new), encoding="utf-8")
+    return [name for name in variables if not (os.environ.get(name) or known.get(name))]
+
+
+def told(made: FirstJob, path: Path, missing: list[str]) -> list[str]:
+    """What was written, what to look at, and the next steps, as they can be pasted."""
+    job = path if path.parent != Path() else path.stem
+    lines = [f"The job is in {path}: {made.app.title}."]
+    lines += [f"Look at this: {doubt}" for doubt in made.doubts]
+    lines += [f"Left out: {sentence}." for sentence in made.left_out]
+    if missing:
+        lines.append(
+            f"Put the values of {', '.join(missing)} into {path.parent / _ENVIRONMENT}; the file is yours alone."
+        )
+    return [*lines, "Then:", f"  provisor preview {job}", f"  provisor check {job}", f"  provisor plan {job}"]
