@@ -189,7 +189,7 @@ class Applier:
         if shown is None or codec.differing(shown, given):
             shown = (await self._sender.hold(work)).entry
         held = codec.values(shown, codec.differing(shown, given))
-        hopeless = self._habits.unchangeable(work.change.kind, held)
+        hopeless = self._habits.unchangeable(work.change.kind, work.change.target_id, held)
         empty = [text for text, value in held.items() if value in (None, [])]
         return [text for text in empty if text not in hopeless and text not in work.later]
 
@@ -214,7 +214,7 @@ class Applier:
                 self._in_vain_late[kind, text] += 1
         self._habits.late[kind] -= {
             text for text in late if self._in_vain_late[kind, text] >= LATE_IN_VAIN
-        } | self._habits.unchangeable(kind, attributes).keys()
+        } | self._habits.unchangeable(kind, entry_id, attributes).keys()
 
     async def _created_in_some_form(self, work: Work) -> tuple[str, Resource | None]:
         """As ``_created``; where a value is refused, ``active`` is said the other way, and then less is said.

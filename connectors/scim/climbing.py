@@ -78,7 +78,8 @@ class Climb:
         for form in rungs(usual):
             if form in self.traces or (form in PUTS) in self._closed:
                 continue
-            if (insists_on_put and form is PatchForm.PUT) or self._says_something_new(form):
+            insisted = insists_on_put and form is PatchForm.PUT
+            if form is usual or insisted or self._says_something_new(form):  # the usual one is known to work there
                 yield form
 
     def _says_something_new(self, form: PatchForm) -> bool:

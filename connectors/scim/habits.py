@@ -149,6 +149,7 @@ class Habits:
         self._in_vain: Counter[tuple[Kind, str]] = Counter()
         self._hopeless: dict[tuple[Kind, str], str] = {}
         self._fixed: dict[Kind, str] = {}
+        self._fixed_entries: dict[tuple[Kind, str | None], str] = {}
         self._refusals: Counter[tuple[Kind, str]] = Counter()
         self._kept: set[tuple[Kind, str]] = set()
         self.members = MemberHabits(profile)
@@ -230,17 +231,19 @@ class Habits:
         """Why nothing is written there any more; None where it is."""
         return self._hopeless.get((kind, text))
 
-    def give_up_changing(self, kind: Kind, reason: str) -> None:
-        """One more entry of this kind cannot be changed at all; after a few it is not tried any more."""
-        self._in_vain[kind, ""] += 1
-        if self._in_vain[kind, ""] >= UNCHANGEABLE_ENTRIES and kind not in self._fixed:
+    def give_up_changing(self, kind: Kind, entry_id: str | None, reason: str) -> None:
+        """This entry cannot be changed at all; after a few such entries it is tried on no other of this kind."""
+        self._fixed_entries[kind, entry_id] = reason
+        count = sum(fixed is kind for fixed, _ in self._fixed_entries)
+        if count >= UNCHANGEABLE_ENTRIES and kind not in self._fixed:
             self._fixed[kind] = reason
             _log.warning("%s No %s is changed any more in this cycle; disabling is always tried.", reason, kind)
 
-    def unchangeable(self, kind: Kind, attributes: Mapping[str, Any]) -> dict[str, str]:
-        """Why attributes are not changed any more, for those of which this is so. Switching an account off never is."""
+    def unchangeable(self, kind: Kind, entry_id: str | None, attributes: Mapping[str, Any]) -> dict[str, str]:
+        """Why attributes of an entry are not changed any more, by path. Switching an account off is always tried."""
+        fixed = self._fixed.get(kind) or self._fixed_entries.get((kind, entry_id))
         reasons = {
-            text: self._fixed.get(kind) or self.hopeless(kind, text)
+            text: fixed or self.hopeless(kind, text)
             for text, value in attributes.items()
             if not switches_off(text, value)
         }

@@ -167,7 +167,8 @@ class MemberUpdater:
         """False for another PATCH where there is none, for PUT where it may be the values that were refused, and for a
         whole list that may not be all there is.
         """
-        if form in WHOLE and not self._known.is_whole(joining.group_id, len(joining.before), unseen=silent):
+        unseen = silent and joining.deed is Deed.ADD  # who is still there after a removal was seen
+        if form in WHOLE and not self._known.is_whole(joining.group_id, len(joining.before), unseen=unseen):
             return False
         if form is MemberForm.VALUES:
             return joining.deed is Deed.REMOVE or not silent

@@ -56,6 +56,9 @@ class Update:
     old: Resource = field(default_factory=dict)
     """The entry before the first attempt, as far as it was looked at: what a list held must not get lost."""
 
+    visible: bool = True
+    """False where it writes what is there already, so that only the answer can tell what came of it."""
+
     def shapes(self, texts: Iterable[str]) -> list[Shape]:
         """What is done, attribute by attribute."""
         found = ((self.codec.slot(text).path.container, self._deed(text)) for text in texts)
@@ -74,6 +77,23 @@ class Update:
         """What can be looked at afterwards."""
         return {text: value for text, value in self.attributes.items() if readable(self.codec, text)}
 
+    def respelled(self) -> list[str]:
+        """Paths of values that the service takes for those that are there: they are only written in another way."""
+        before = self.work.change.before
+        return [
+            text
+            for text, value in self.attributes.items()
+            if isinstance(value, str) and value != before.get(text) and self.codec.equal(text, value, before.get(text))
+        ]
+
+    def differing(self, entry: Resource) -> list[str]:
+        """Paths that can be looked at and are not as wanted; also where a respelled value has kept its letters."""
+        readable = self.readable()
+        respelled = [text for text in self.respelled() if text in readable]
+        held, before = self.codec.values(entry, respelled), self.work.change.before
+        kept = [text for text in respelled if held[text] == before.get(text)]
+        return list(dict.fromkeys([*self.codec.differing(entry, readable), *kept]))
+
     def note_elements(self, entry: Resource) -> None:
         """Remember which elements of lists there are."""
         paths = [self.codec.slot(text).path for text in self.attributes]
@@ -90,7 +110,7 @@ class Update:
         A service that keeps another value than the one it was sent has understood it.
         """
         before = self.work.change.before
-        differing = self.codec.differing(entry, self.readable())
+        differing = self.differing(entry)
         held = self.codec.values(entry, differing)
         return [
             text
@@ -112,6 +132,10 @@ class Update:
             if vanished(others, after):
                 found.append(container)
         return found
+
+
+class _KeepsItsLettersError(RejectedError):
+    """A value was to be written in other letters, which the service does not tell apart; it kept those it had."""
 
 
 Left: TypeAlias = dict[str, ProvisorError]
@@ -143,7 +167,7 @@ class Updater:
 
     async def _update(self, work: Work, attributes: Mapping[str, Any]) -> Left:
         kind, codec = work.change.kind, self._sender.codecs[work.change.kind]
-        reasons = self._habits.unchangeable(kind, attributes)
+        reasons = self._habits.unchangeable(kind, work.change.target_id, attributes)
         left: Left = {text: UnsupportedError(reason) for text, reason in reasons.items()}
         update = Update(work, codec, {text: value for text, value in attributes.items() if text not in reasons})
         if update.attributes and uncertain_elements(update.attributes, work.change.before):
@@ -166,7 +190,7 @@ class Updater:
         shapes, kind = update.shapes(update.attributes), update.codec.kind
         if not self._habits.proven(shapes):
             async with self._habits.turn(kind):
-                given_up = self._habits.unchangeable(kind, update.attributes)
+                given_up = self._habits.unchangeable(kind, update.work.change.target_id, update.attributes)
                 if not given_up and not self._habits.proven(shapes):
                     return await self._try(update)
             if given_up:  # by another entry, while this one waited for its turn
@@ -213,6 +237,8 @@ class Updater:
         kind, whole = update.codec.kind, containers(update.codec, update.attributes)
         moved = {name: texts for name, texts in whole.items() if not set(texts) & set(unmoved)}
         self._habits.note_success(kind, moved)
+        respelled = update.respelled()  # a service may keep its own letters: that is no failure
+        unmoved = [text for text in unmoved if text not in respelled]
         noun, verb = update.work.noun, "stays as it was" if len(unmoved) == 1 else "stay as they were"
         error = UnsupportedError(
             f"The service answers that it has changed the {noun}, but {_listed(unmoved)} {verb}. It may protect this "
@@ -259,7 +285,7 @@ class Updater:
     ) -> Left:
         """What is left of one whole attribute that was not taken as it was sent first. ``alone``: and by itself."""
         kind, texts = part.codec.kind, list(part.attributes)
-        given_up = self._habits.unchangeable(kind, part.attributes)
+        given_up = self._habits.unchangeable(kind, part.work.change.target_id, part.attributes)
         if given_up:
             return {text: UnsupportedError(given_up.get(text) or next(iter(given_up.values()))) for text in texts}
         if refused is None and self._habits.proven(part.shapes(texts)):
@@ -275,6 +301,8 @@ class Updater:
             await self._climb(part, climb)
         except GoneError:
             raise
+        except _KeepsItsLettersError:
+            return {}
         except (RejectedError, StumblingError) as error:
             self._habits.note_refusal(kind, next(iter(containers(part.codec, texts))))
             return dict.fromkeys(texts, error)
@@ -338,6 +366,8 @@ class Updater:
     async def _failure(self, update: Update, climb: Climb) -> ProvisorError:
         """What to say of an attribute that has taken effect in no form; what it says of the service is remembered."""
         match climb.verdict:
+            case Verdict.NOT_KEPT if set(update.attributes) == set(update.respelled()):
+                return _KeepsItsLettersError("The service keeps the spelling that it has.")
             case Verdict.NOT_KEPT:
                 return self._given_up(update)
             case Verdict.UNABLE if await self._is_beyond_change(update):
@@ -356,7 +386,7 @@ class Updater:
         same = update.codec.values(held, [naming])
         if same[naming] is None:
             return False
-        unchanged = Update(update.work, update.codec, same, update.present, update.old)
+        unchanged = Update(update.work, update.codec, same, update.present, update.old, visible=False)
         for form in (self._form(unchanged), PatchForm.PUT):
             try:
                 await self._send(unchanged, form)
@@ -399,7 +429,7 @@ class Updater:
             f"{refused} It does so in every form, by PATCH and by PUT. Ask the service's maker, or let the job only "
             f"create and delete {noun}s."
         )
-        self._habits.give_up_changing(kind, reason)
+        self._habits.give_up_changing(kind, update.work.change.target_id, reason)
         return UnsupportedError(reason)
 
     def _given_up(self, update: Update) -> ProvisorError:
@@ -489,11 +519,13 @@ class Updater:
             return work.call("PATCH", work.address, purpose, effect=effect, body=patch(spelled), known=True)
 
         async def applied() -> bool:
+            if not update.visible:
+                return False
             if not update.readable():
                 raise UnknownOutcomeError(f"What was written to the {work.noun} cannot be read.")
             entry = (await self._sender.hold(work)).entry
             update.note_elements(entry)  # an element that was half added must be replaced, not added again
-            return not update.codec.differing(entry, update.readable())
+            return not update.differing(entry)
 
         return await self._sender.until_applied(work, call, applied, trial=form is not None)
 

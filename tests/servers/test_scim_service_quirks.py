@@ -310,6 +310,24 @@ def unknown_member(client: Client) -> Any:
     return refusal(client.patch(f"/Groups/{group}", add)), client.members(group)
 
 
+def members_shown(client: Client) -> Any:
+    people = client.users(*(f"p{number:02}" for number in range(21)))
+    id = client.group(*people)
+    shown = len(client.send("GET", f"/Groups/{id}").json().get("members", ()))
+    client.service.quirks["members_shown"] = "all"
+    return shown, client.members(id) == people
+
+
+def member_value(client: Client) -> Any:
+    ada, bob = client.users("ada", "bob")
+    id = client.group()
+    added = [
+        refusal(client.patch(f"/Groups/{id}", {"op": "add", "path": "members", "value": [member]}))
+        for member in ({"value": ada}, {"value": bob, "$ref": f"{client.service.url}/Users/{bob}"})
+    ]
+    return added, [{ada: "id of ada", bob: "id of bob"}.get(value, value) for value in client.members(id)]
+
+
 def deleted_member(client: Client) -> Any:
     id = client.user()
     group = client.group(id)
@@ -389,6 +407,14 @@ def active_shown(client: Client) -> Any:
     return patched["active"], client.send("GET", f"/Users/{id}").json()["active"]
 
 
+def switched_off(client: Client) -> Any:
+    client.service.quirks["patch_answer"] = "no_content"
+    id = client.user("owner", active=True)
+    response = client.patch(f"/Users/{id}", {"op": "replace", "path": "active", "value": False})
+    told = response.json().get("active") if response.content else None
+    return response.status_code, told, client.service.users[id]["active"]
+
+
 def with_element(client: Client) -> Any:
     id = client.user(emails=[WORK])
     operation = {"op": "replace", "path": 'emails[type eq "work"].value', "value": "b@example.com"}
@@ -413,7 +439,8 @@ def rate_limited(client: Client) -> Any:
     def status(number: int) -> Any:
         del number
         try:
-            return client.send("GET", "/Users").status_code
+            response = client.send("GET", "/Users")
+            return response.status_code, response.headers.get("Retry-After")
         except httpx.TransportError:
             return "reset"
 
@@ -651,6 +678,15 @@ PROBES: dict[str, Probe] = {
             "dropped": (204, []),
         },
     ),
+    "members_shown": Probe(members_shown, {"all": (21, True), "none": (0, True), "first_twenty": (20, True)}),
+    "member_value": Probe(
+        member_value,
+        {
+            "id": ([204, 204], ["id of ada", "id of bob"]),
+            "user_name": ([204, 204], ["ada", "bob"]),
+            "ref_demanded": ([(400, "invalidValue"), 204], ["id of bob"]),
+        },
+    ),
     "deleted_member": Probe(deleted_member, {"removed": 0, "kept": 1}),
     "enterprise": Probe(
         enterprise,
@@ -727,7 +763,22 @@ PROBES: dict[str, Probe] = {
         page_sizes, {"as_started": [100, 1000], "20_of_100": [20, 100], "50_of_200": [50, 200], "all": [1100, 1100]}
     ),
     "rate_limit": Probe(
-        rate_limited, {"none": {200}, "retry_after_60": {200, 429}, "resets_above_four": {200, "reset"}}
+        rate_limited,
+        {
+            "none": {(200, None)},
+            "retry_after_60": {(200, None), (429, "60")},
+            "resets_above_four": {(200, None), "reset"},
+            "forbidden_403": {(200, None), (403, "1")},
+        },
+    ),
+    "owner": Probe(
+        switched_off,
+        {
+            "done": (204, None, False),
+            "shown_active": (200, True, True),
+            "error_in_200": (200, None, True),
+            "silent": (204, None, True),
+        },
     ),
     "bulk": Probe(
         bulk,

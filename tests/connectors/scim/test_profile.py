@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from connectors.contract import Action, Kind, Status, Wanted
+from connectors.contract import Action, Kind, Reach, Status, Wanted
 from connectors.errors import SchemaMismatchError, SettingsError
 from connectors.gallery import profiles
 from connectors.scim.profile import STANDARD, PatchForm, Profile, file_name, find_profile, parse, write
@@ -108,7 +108,8 @@ def test_the_connector_goes_by_the_profile(service: ScimService, open_target: Op
     path.write_text("patch: put\nadd_members: replace\nremove_members: values\nmembers_per_request: 3\ndelete: false\n")
     target = open_target(service.url, profile=str(path))
     traits = target.traits()
-    assert (traits.members_per_change, traits.delete) == (3, False)
+    assert traits.members_per_change == 3
+    assert not traits.does(Kind.USER, Action.DELETE)
     user = apply_one(target, create("ann")).target_id or ""
     group = apply_one(target, create_group("Sales")).target_id or ""
     service.reset_counts()
@@ -133,11 +134,11 @@ def test_what_a_service_does_not_keep_is_not_offered(service: ScimService, open_
 def test_what_finds_nobody_is_not_asked_for_and_doubles_are_looked_for(
     service: ScimService, open_target: Opener, tmp_path: Path
 ) -> None:
-    """By a profile whose service says that it refuses a user name twice, and takes it in another case."""
+    """By the profile, whatever the service says of itself: that a user name stands only once is not believed."""
     path = tmp_path / "odd.profile.yaml"
     path.write_text("doubles: true\nfilters: {blind: [externalId]}\n")
     target, plain = open_target(service.url, profile=str(path)), open_target(service.url)
-    assert [one.attributes(Kind.USER)["userName"].unique for one in (plain, target)] == [True, False]
+    assert [one.attributes(Kind.USER)["userName"].unique for one in (plain, target)] == [Reach.SYSTEM, None]
     with pytest.raises(SchemaMismatchError, match="finds nobody by externalId"):
         target.find(Kind.USER, "externalId", ["7"], Wanted(()))
     assert not service.requests["GET /Users"]
