@@ -45,6 +45,51 @@ class BackgroundLoop:
             future.cancel()
             raise
 
+    def run_telling(
+        self, listen: Callable[[NewsT], None], work: Callable[..., Awaitable[ResultT]], *args: Any
+    ) -> ResultT:
+        """As ``run``; ``work`` gets a function as its last argument, by which it tells ``listen`` something."""
+        news: News[NewsT] = News()
+        future = self.start(work, *args, news.tell)
+        try:
+            for one in news.until(future):
+                listen(one)
+        except BaseException:
+            future.cancel()
+            raise
+        return future.result()
+
+    def run_to_its_end(
+        self,
+        take: Callable[[NewsT], None],
+        work: Callable[..., Awaitable[None]],
+        *args: Any,
+        stop: Callable[[], None],
+    ) -> None:
+        """As ``run_telling``, and nothing that is told gets lost.
+
+        An interrupt calls ``stop``, which has the work end by itself, and is raised when the rest has been taken.
+        """
+        news: News[NewsT] = News()
+        future = self.start(work, *args, news.tell)
+        told = news.until(future)
+        while True:
+            try:
+                one = next(told)
+            except StopIteration:
+                return
+            except KeyboardInterrupt:
+                stop()
+                for one in news.until(future):
+                    take(one)
+                raise
+            try:
+                take(one)
+            except BaseException:
+                stop()
+                future.exception()  # waits for what is under way
+                raise
+
     def close(self, last: Callable[[], Awaitable[None]] | None = None) -> None:
         """End the thread after a last piece of work; safe to call twice, and a no-op when nothing was ever run.
 

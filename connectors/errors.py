@@ -19,6 +19,8 @@ Anything outside this tree is a bug and propagates. A message names system, entr
 holds a secret or a redacted value.
 """
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from enum import StrEnum
 
 
@@ -89,9 +91,16 @@ class RejectedError(ProvisorError):
 
 
 class ConflictError(RejectedError):
-    """A value that must be unique is taken."""
+    """A value that must be unique is taken.
+
+    ``about``: path of the attribute that it is; empty where the system does not say.
+    """
 
     code = ErrorCode.CONFLICT
+
+    def __init__(self, message: str, *, about: str = "", code: ErrorCode | None = None) -> None:
+        super().__init__(message, code=code)
+        self.about = about
 
 
 class InvalidValueError(RejectedError):
@@ -148,3 +157,21 @@ class HaltedError(ProvisorError):
     """Nothing was sent, because the run is to end; the next one does it."""
 
     code = ErrorCode.SKIPPED
+
+
+def as_fatal(error: RejectedError | RetryableError) -> FatalError:
+    """The FatalError for a failure that leaves a whole read or check without a result."""
+    if isinstance(error, RetryableError):
+        return UnreachableError(str(error), code=error.code)
+    if error.code is ErrorCode.INSUFFICIENT_RIGHTS:
+        return CredentialsError(str(error), code=error.code)
+    return SchemaMismatchError(str(error), code=error.code)
+
+
+@contextmanager
+def fatal_failures() -> Iterator[None]:
+    """What leaves the work inside without a result is fatal. Raises: FatalError."""
+    try:
+        yield
+    except (RejectedError, RetryableError) as error:
+        raise as_fatal(error) from error

@@ -18,6 +18,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from pydantic import model_validator
 
+from connectors.columns import EdgeColumns, SwitchColumn, demand_both
 from connectors.contract import Action, Attribute, Change, Family, Kind, Reach, Sameness, Write
 from connectors.errors import ErrorCode, SettingsError
 from connectors.kit.system import (
@@ -55,17 +56,6 @@ FORMATS = (".csv", ".jsonl", ".json", ".parquet")
 Entry = dict[str, str | None]
 
 
-class SwitchWords(Settings):
-    """Which column says whether an account is active, and with which words."""
-
-    column: Name
-    """Name of the column."""
-    on: str | None = "true"
-    """Its word for an active account; null for an empty cell."""
-    off: str | None = "false"
-    """Its word for an account that is switched off."""
-
-
 class EntryDrop(Settings):
     """A file with one entry a row."""
 
@@ -86,19 +76,15 @@ class EntryDrop(Settings):
 class PersonDrop(EntryDrop):
     """A file with one person a row."""
 
-    enabled: SwitchWords | None = None
+    enabled: SwitchColumn | None = None
     """Column that switches an account off; without it accounts cannot be disabled."""
 
 
-class EdgeDrop(Settings):
+class EdgeDrop(EdgeColumns):
     """A file with one membership a row."""
 
     path: Path
     """The file, as for entries."""
-    group: Name
-    """Column with the key of the group."""
-    member: Name
-    """Column with the key of the user."""
 
 
 class FileTargetSettings(Settings):
@@ -115,8 +101,7 @@ class FileTargetSettings(Settings):
 
     @model_validator(mode="after")
     def _members_need_groups(self) -> Self:
-        if (self.members is None) != (self.groups is None):
-            raise ValueError("groups and members belong together: give both or neither")
+        demand_both(self.groups, self.members)
         return self
 
     def drop(self, kind: Kind) -> EntryDrop | None:
@@ -308,7 +293,8 @@ async def traits(wire: Drop, settings: FileTargetSettings) -> Known:
     state: State = await wire.run(wire.read)
     switch = None
     if (enabled := settings.users.enabled) is not None:
-        switch = Switch.words(enabled.column, on=enabled.on, off=enabled.off)
+        on, off = (None if word is None else text_of(word) for word in (enabled.on, enabled.off))
+        switch = Switch.words(enabled.column, on=on, off=off)
     known: dict[Kind, dict[str, Attribute]] = {}
     for kind in Kind:
         drop = settings.drop(kind)

@@ -16,12 +16,8 @@ import pyarrow as pa
 
 from connectors.contract import ACTIVE, ADDRESS, FAMILY, STATE, Attribute, Form, Kind, Unreadable, Wanted
 from connectors.errors import (
-    FatalError,
-    HaltedError,
     RejectedError,
-    RetryableError,
     SchemaMismatchError,
-    UnreachableError,
 )
 from connectors.kit.system import KEY, Asked, Edge, Known, Page, Reread, Row, Sought, System
 from connectors.kit.values import column, same
@@ -348,12 +344,3 @@ class Rules:
 
 
 RULES = Rules()
-
-
-def as_fatal(error: RejectedError | RetryableError | HaltedError) -> FatalError:
-    """What leaves a read without a result."""
-    return (
-        UnreachableError(str(error), code=error.code)
-        if isinstance(error, RetryableError)
-        else SchemaMismatchError(str(error), code=error.code)
-    )

@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 
 import pandas as pd
 
-from connectors.background import BackgroundLoop, News
+from connectors.background import BackgroundLoop
 from connectors.contract import (
     ACTIVE,
     Action,
@@ -27,11 +27,10 @@ from connectors.contract import (
     no_entries,
     no_members,
 )
-from connectors.errors import HaltedError, RejectedError, RetryableError
+from connectors.errors import fatal_failures
 from connectors.kit.chains import KIT, Halt, Kit, Shared
 from connectors.kit.reading import (
     Listing,
-    as_fatal,
     asked_paths,
     edges_of,
     envelope,
@@ -97,17 +96,8 @@ class KitSource:
         self, wanted: Wanted, *, since: str | None = None, progress: Callable[[int], None] | None = None
     ) -> Snapshot:
         """See :class:`connectors.contract.Source`."""
-        news: News[int] = News()
-        work = self._loop.start(self._read, wanted, since, news.tell)
-        try:
-            for count in news.until(work):
-                (progress or _nobody)(count)
-        except (RejectedError, RetryableError, HaltedError) as error:
-            raise as_fatal(error) from error
-        except BaseException:
-            work.cancel()
-            raise
-        return work.result()
+        with fatal_failures():
+            return self._loop.run_telling(progress or _nobody, self._read, wanted, since)
 
     def close(self) -> None:
         """See :class:`connectors.contract.Source`."""
@@ -117,10 +107,8 @@ class KitSource:
 
     def _run(self, work: Callable[..., Awaitable[ResultT]], *args: Any) -> ResultT:
         """Run on the loop; what leaves a read without a result is fatal."""
-        try:
+        with fatal_failures():
             return self._loop.run(work, *args)
-        except (RejectedError, RetryableError, HaltedError) as error:
-            raise as_fatal(error) from error
 
     async def _traits(self) -> Known:
         if self._asking is None:
@@ -183,19 +171,8 @@ class KitSource:
 class KitTarget(KitSource):
     """A system whose accounts are kept in step."""
 
-    def __init__(
-        self,
-        system: System,
-        settings: Any,
-        *,
-        folder: Path,
-        pace: Pace | None = None,
-        clock: Clock | None = None,
-        kit: Kit = KIT,
-    ) -> None:
-        super().__init__(system, settings, folder=folder, pace=pace, clock=clock, kit=kit)
-        self._shared: Shared | None = None
-        self._grace_s = 0.0
+    _shared: Shared | None = None
+    _grace_s: float = 0.0
 
     def traits(self) -> Traits:
         """See :class:`connectors.contract.Target`."""
@@ -230,29 +207,9 @@ class KitTarget(KitSource):
         After a FatalError, and when the caller is interrupted, nothing more is sent, but what is under way is finished
         and told first.
         """
-        if not changes:
-            return
-        news: News[Outcome] = News()
-        work = self._loop.start(self._apply, changes, news.tell)
-        told = news.until(work)
-        while True:
-            try:
-                outcome = next(told)
-            except StopIteration:
-                return
-            except (RejectedError, RetryableError, HaltedError) as error:
-                raise as_fatal(error) from error
-            except KeyboardInterrupt:
-                self.halt(grace_s=self._grace_s)
-                for outcome in news.until(work):
-                    done(outcome)
-                raise
-            try:
-                done(outcome)
-            except BaseException:
-                self.halt(grace_s=self._grace_s)
-                work.exception()  # waits for what is under way
-                raise
+        if changes:
+            with fatal_failures():
+                self._loop.run_to_its_end(done, self._apply, changes, stop=lambda: self.halt(grace_s=self._grace_s))
 
     def halt(self, *, grace_s: float) -> None:
         """See :class:`connectors.contract.Haltable`."""

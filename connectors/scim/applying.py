@@ -57,6 +57,7 @@ class Applier:
         clock = self._sender.clock
         started = clock.now()
         status, target_id, code, message = Status.DONE, change.target_id, None, ""
+        refused: dict[str, str] = {}
         try:
             target_id = await self._perform_and_look(work)
             message = " ".join(dict.fromkeys([*work.notes, *map(str, work.left.values())]))
@@ -71,13 +72,15 @@ class Applier:
             message = f"{error} The next cycle goes on from here."
         except (RejectedError, RetryableError) as error:
             status, code, message = Status.REJECTED, error.code, str(error)
+            if isinstance(error, ConflictError) and error.about:
+                refused[error.about] = message
         return Outcome(
             change.id,
             status,
             target_id=target_id if status in {Status.DONE, Status.PARTLY} else None,
             code=code,
             message=message,
-            refused={text: str(error) for text, error in work.left.items()},
+            refused=refused or {text: str(error) for text, error in work.left.items()},
             attempts=work.requests,
             duration_ms=round(1000 * (clock.now() - started)),
         )
@@ -332,7 +335,7 @@ class Applier:
         taken = taken_in(answer, work.change.attributes, default=naming)
         hidden = taken == naming and await self._is_hidden(work)
         why = explain_hidden_conflict(taken, noun=work.noun) if hidden else explain_conflict(taken)
-        return ConflictError(f"{refused} {why}")
+        return ConflictError(f"{refused} {why}", about=taken)
 
     async def _is_hidden(self, work: Work) -> bool:
         """True where the service answers that nobody has the name which it has just called taken."""
@@ -374,7 +377,8 @@ class Applier:
                 naming = _NAMING_ATTRIBUTE[work.change.kind]
                 raise ConflictError(
                     f"Could not create the user: its {naming} belongs to another entry. If that is the same person, "
-                    f"add a matching rule on {naming}; if not, change the value in the source or in its mapping."
+                    f"add a matching rule on {naming}; if not, change the value in the source or in its mapping.",
+                    about=naming,
                 )
         return None
 

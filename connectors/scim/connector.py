@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 
 import pandas as pd
 
-from connectors.background import BackgroundLoop, News
+from connectors.background import BackgroundLoop
 from connectors.contract import (
     Action,
     Attribute,
@@ -26,14 +26,14 @@ from connectors.contract import (
     Unreadable,
     Wanted,
 )
-from connectors.errors import HaltedError, RejectedError, RetryableError
+from connectors.errors import HaltedError, fatal_failures
 from connectors.scim.applying import Applier
 from connectors.scim.bulk import BulkSession
 from connectors.scim.delta import marks_of, read_delta, watermark_of, with_moments
 from connectors.scim.habits import Habits
 from connectors.scim.schema import SchemaAttributes
 from connectors.scim.sending import LOOKS_S, Sender
-from connectors.scim.service import Content, ScimService, as_fatal, bad_paths_as_settings, for_each
+from connectors.scim.service import Content, ScimService, bad_paths_as_settings, for_each
 from connectors.scim.settings import ScimSourceSettings, ScimTargetSettings
 from connectors.throttle import Clock
 
@@ -53,28 +53,16 @@ class _Reader:
 
     def run(self, work: Callable[..., Awaitable[ResultT]], *args: Any) -> ResultT:
         """Run on the loop; what leaves a read without a result is fatal."""
-        try:
+        with fatal_failures():
             return self.loop.run(work, *args)
-        except (RejectedError, RetryableError) as error:
-            raise as_fatal(error) from error
 
     def attributes(self, kind: Kind) -> Mapping[str, Attribute]:
         return SchemaAttributes(self.run(self.service.schemas)[kind])
 
     def read(self, wanted: Wanted, progress: Callable[[int], None] | None) -> Content:
         """Read, and tell the progress from the calling thread."""
-        news: News[int] = News()
-        work = self.loop.start(self.service.read, wanted, news.tell)
-        try:
-            for count in news.until(work):
-                if progress is not None:
-                    progress(count)
-        except (RejectedError, RetryableError) as error:
-            raise as_fatal(error) from error
-        except BaseException:
-            work.cancel()
-            raise
-        return work.result()
+        with fatal_failures():
+            return self.loop.run_telling(progress or _nobody, self.service.read, wanted)
 
     def system(self) -> str:
         return f"scim {self.service.session.address}"
@@ -264,36 +252,16 @@ class ScimTarget:
         After a FatalError, and when the caller is interrupted, nothing more is sent, but what is under way is finished
         and told first.
         """
-        if not changes:
-            return
-        halted = threading.Event()
-        news: News[Outcome] = News()
-        work = self._reader.loop.start(self._apply, changes, news.tell, halted)
-        told = news.until(work)
-        while True:
-            try:
-                outcome = next(told)
-            except StopIteration:
-                return
-            except (RejectedError, RetryableError) as error:
-                raise as_fatal(error) from error
-            except KeyboardInterrupt:
-                halted.set()
-                for outcome in news.until(work):
-                    done(outcome)
-                raise
-            try:
-                done(outcome)
-            except BaseException:
-                halted.set()
-                work.exception()  # waits for what is under way
-                raise
+        if changes:
+            halted = threading.Event()
+            with fatal_failures():
+                self._reader.loop.run_to_its_end(done, self._apply, changes, halted, stop=halted.set)
 
     def halt(self, *, grace_s: float) -> None:
         """See :class:`connectors.contract.Haltable`."""
         self._reader.loop.start(partial(self._reader.service.session.halt, grace_s=grace_s))
 
-    async def _apply(self, changes: Sequence[Change], tell: Callable[[Outcome], None], halted: threading.Event) -> None:
+    async def _apply(self, changes: Sequence[Change], halted: threading.Event, tell: Callable[[Outcome], None]) -> None:
         service, waiting = self._reader.service, deque(changes)
         try:
             codecs = await service.codecs()

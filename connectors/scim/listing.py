@@ -247,7 +247,7 @@ class Listing:
             cursor = page.next_cursor
             if cursor in cursors:
                 raise SchemaMismatchError(
-                    f"The list of {self._what} does not end: a page names a cursor as the next one that came before."
+                    f"The list of {self._what} goes in a circle: a page names the cursor of an earlier one as the next."
                 )
             if cursor is not None:
                 cursors.add(cursor)

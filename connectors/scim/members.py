@@ -6,6 +6,7 @@ that a service does not show would be lost with it. An addition that is not seen
 another way.
 """
 
+from collections import deque
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 
@@ -29,6 +30,8 @@ from connectors.scim.schema import ENDPOINTS
 from connectors.scim.sending import LAG_S, Held, Sender, StumblingError, Work, may_be_the_form, vanished
 
 _FAILURES = (RejectedError, RetryableError)
+MAX_REFUSALS = 16
+"""Refusals of parts of a refused list of members, none accepted, before all of it counts as refused."""
 
 
 @dataclass(slots=True)
@@ -72,12 +75,47 @@ class MemberUpdater:
         self._known = habits.members
 
     async def change(self, work: Work) -> None:
-        """Raises: RejectedError, RetryableError, UnknownOutcomeError, FatalError."""
+        """One member whom the service refuses does not keep the others out: those are found, and named in ``left``.
+
+        Raises: RejectedError, RetryableError, UnknownOutcomeError, FatalError; a refusal where nobody was changed.
+        """
         deed = Deed.ADD if work.change.action is Action.ADD_MEMBERS else Deed.REMOVE
         members = list(dict.fromkeys(work.change.members))
         if not members:
             return
-        joining = Joining(work, deed, members)
+        try:
+            await self._change(Joining(work, deed, members))
+        except InvalidValueError as error:
+            if len(members) == 1:
+                raise
+            await self._by_halves(work, deed, members, error)
+
+    async def _by_halves(self, work: Work, deed: Deed, members: list[str], refused: InvalidValueError) -> None:
+        """Members of whom at least one was refused, in ever smaller parts. Raises: as ``change``."""
+        waiting = deque(_halves(members))
+        left: dict[str, ProvisorError] = {}
+        refusals, some_are_done = 0, False
+        while waiting:
+            if not some_are_done and refusals >= MAX_REFUSALS:
+                raise refused
+            part = waiting.popleft()
+            try:
+                await self._change(Joining(work, deed, list(part)))
+            except InvalidValueError as error:
+                refusals += 1
+                if len(part) == 1:
+                    left[part[0]] = error
+                else:
+                    waiting += _halves(part)
+            else:
+                some_are_done = True
+        if not some_are_done:
+            raise refused
+        work.left |= left
+
+    async def _change(self, joining: Joining) -> None:
+        """Raises: RejectedError, RetryableError, UnknownOutcomeError, FatalError."""
+        deed = joining.deed
         if self._known.value is MemberValue.USER_NAME:
             await self._look_up_names(joining)
         if self._known.shown is not MembersShown.ALL:  # it is believed: looking would prove nothing
@@ -296,6 +334,11 @@ class MemberUpdater:
         return work.call(
             "PUT", work.address, purpose, effect=Effect.REPEATABLE, body=dump(whole), known=True, headers=headers
         )
+
+
+def _halves(members: list[str]) -> tuple[list[str], list[str]]:
+    middle = len(members) // 2
+    return members[:middle], members[middle:]
 
 
 def _listed(group: Resource) -> list[str]:

@@ -17,16 +17,12 @@ import pandas as pd
 
 from connectors.contract import Kind, Pace, Unreadable, Wanted, no_entries, no_members
 from connectors.errors import (
-    CredentialsError,
-    ErrorCode,
-    FatalError,
     GoneError,
     InvalidValueError,
     RejectedError,
     RetryableError,
     SchemaMismatchError,
     SettingsError,
-    UnreachableError,
     UnsupportedError,
 )
 from connectors.http import Answer, Call, HttpSession
@@ -495,12 +491,3 @@ def bad_paths_as_settings() -> Iterator[None]:
         yield
     except PathError as error:
         raise SettingsError(str(error)) from error
-
-
-def as_fatal(error: RejectedError | RetryableError) -> FatalError:
-    """The FatalError for a failure that leaves a whole read or check without a result."""
-    if isinstance(error, RetryableError):
-        return UnreachableError(str(error), code=error.code)
-    if error.code is ErrorCode.INSUFFICIENT_RIGHTS:
-        return CredentialsError(str(error), code=error.code)
-    return SchemaMismatchError(str(error))

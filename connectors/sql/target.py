@@ -5,16 +5,15 @@ An update names what was there, and touches nothing when somebody else was quick
 tables, the job gives statements, which may call stored procedures, in the place of our own.
 """
 
-import re
 from collections.abc import AsyncIterator, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Annotated, Any, Self
 
 import sqlalchemy as sa
 from pydantic import AfterValidator, ConfigDict, Field, model_validator
 
-from connectors.contract import Action, Attribute, Change, Count, Family, Form, Kind, Reach, Sameness, Write
-from connectors.errors import ErrorCode, InvalidValueError, SettingsError
+from connectors.columns import EdgeColumns, SwitchColumn, demand_both
+from connectors.contract import Action, Attribute, Change, Family, Form, Kind, Sameness, Write
+from connectors.errors import ErrorCode, SettingsError
 from connectors.kit.system import (
     ENTRY,
     KEY,
@@ -36,11 +35,10 @@ from connectors.kit.system import (
     Switch,
     System,
     Verdict,
-    table,
 )
-from connectors.kit.values import to_wire
-from connectors.rows import nearest, text_of
+from connectors.rows import text_of
 from connectors.settings import Name, Settings
+from connectors.sql.catalog import Tables, attributes_of, bound, reflect, require
 from connectors.sql.database import without_written_password
 from connectors.sql.writing import Database, Result, Statement
 
@@ -51,17 +49,6 @@ PACK = 200
 
 
 # Settings
-
-
-class SwitchColumn(Settings):
-    """Which column switches an account off."""
-
-    column: Name
-    """Name of the column."""
-    on: bool | int | str | None = True
-    """Its value for an active account; null for no value."""
-    off: bool | int | str | None = False
-    """Its value for an account that is switched off."""
 
 
 class EntryRows(Settings):
@@ -82,17 +69,13 @@ class PersonRows(EntryRows):
     """Column that switches an account off; without it accounts cannot be disabled."""
 
 
-class EdgeRows(Settings):
+class EdgeRows(EdgeColumns):
     """A table with one membership a row."""
 
     table: Name
     """Table or view."""
     schema_name: Name | None = Field(default=None, alias="schema")
     """Schema of the table."""
-    group: Name
-    """Column with the key of the group."""
-    member: Name
-    """Column with the key of the user."""
 
 
 class Statements(Settings):
@@ -129,8 +112,7 @@ class SqlTargetSettings(Settings):
 
     @model_validator(mode="after")
     def _members_need_groups(self) -> Self:
-        if (self.members is None) != (self.groups is None):
-            raise ValueError("groups and members belong together: give both or neither")
+        demand_both(self.groups, self.members)
         return self
 
     def rows(self, kind: Kind) -> EntryRows:
@@ -144,22 +126,6 @@ class SqlTargetSettings(Settings):
 # Traits
 
 
-@dataclass(frozen=True, slots=True)
-class Tables:
-    """The tables as the catalog has them."""
-
-    users: sa.Table
-    groups: sa.Table | None
-    members: sa.Table | None
-
-    def of(self, kind: Kind) -> sa.Table:
-        """The table of one kind."""
-        found = self.users if kind is Kind.USER else self.groups
-        if found is None:
-            raise SettingsError("The job has groups, but its target has no section groups.")
-        return found
-
-
 def open_database(settings: SqlTargetSettings, opening: Opening) -> Database:
     """Opens nothing yet."""
     return Database(settings.url, folder=opening.folder, pace=opening.pace, clock=opening.clock)
@@ -167,18 +133,18 @@ def open_database(settings: SqlTargetSettings, opening: Opening) -> Database:
 
 async def traits(wire: Database, settings: SqlTargetSettings) -> Known:
     """What the catalog says. Raises: SettingsError for a table or column that is not there."""
-    tables, unique = await wire.run(_reflect, wire, settings)
+    tables, unique = await wire.run(reflect, wire, settings)
     enabled, person = settings.users.enabled, settings.users
-    people = _attributes(tables.users, person.key, unique, users=tables.users)
+    people = attributes_of(tables.users, person.key, unique, users=tables.users)
     switch = None
     if enabled is not None:
-        _require(tables.users, enabled.column)
+        require(tables.users, enabled.column)
         switch = Switch.words(enabled.column, on=enabled.on, off=enabled.off)
     families: tuple[Family, ...] = ()
     groups: dict[str, Attribute] = {}
     if tables.groups is not None and settings.groups is not None:
         families = (Family("group", per_call=500),)
-        groups = _attributes(tables.groups, settings.groups.key, unique, users=tables.users)
+        groups = attributes_of(tables.groups, settings.groups.key, unique, users=tables.users)
     return Known(
         users=people,
         groups=groups,
@@ -188,126 +154,6 @@ async def traits(wire: Database, settings: SqlTargetSettings) -> Known:
         settings=settings,
         facts={"tables": tables},
     )
-
-
-def _reflect(wire: Database, settings: SqlTargetSettings) -> tuple[Tables, frozenset[tuple[str, str]]]:
-    """The tables, and every table and column that is unique by itself."""
-    metadata = sa.MetaData()
-    unique: set[tuple[str, str]] = set()
-    found: dict[str, sa.Table | None] = {}
-    with wire.reading() as connection:
-        inspector = sa.inspect(connection)
-        for name in ("users", "groups", "members"):
-            section: Any = getattr(settings, name)
-            found[name] = None
-            if section is None:
-                continue
-            try:
-                made = sa.Table(section.table, metadata, schema=section.schema_name, autoload_with=connection)
-            except sa.exc.NoSuchTableError:
-                names = inspector.get_table_names(schema=section.schema_name)
-                near = nearest(section.table, names)
-                hint = f"Did you mean {near!r}?" if near else f"There are: {', '.join(sorted(names)[:20]) or 'none'}."
-                raise SettingsError(f"The target has no table {section.table}. {hint}") from None
-            found[name] = made
-            if connection.dialect.name == "sqlite":
-                _note_collations(connection, made)
-            own = {"include_auto_indexes": True} if connection.dialect.name == "sqlite" else {}
-            indexes = inspector.get_indexes(section.table, schema=section.schema_name, **own)
-            constraints = inspector.get_unique_constraints(section.table, schema=section.schema_name)
-            sets: list[Any] = [index["column_names"] for index in indexes if index["unique"]]
-            sets += [constraint["column_names"] for constraint in constraints]
-            sets.append([column.name for column in made.primary_key])
-            unique |= {(section.table, str(columns[0])) for columns in sets if len(columns) == 1 and columns[0]}
-    assert found["users"] is not None
-    tables = Tables(found["users"], found["groups"], found["members"])
-    for kind in Kind:
-        if kind is Kind.USER or tables.groups is not None:
-            _require(tables.of(kind), settings.rows(kind).key)
-    if tables.members is not None and settings.members is not None:
-        _require(tables.members, settings.members.group)
-        _require(tables.members, settings.members.member)
-    return tables, frozenset(unique)
-
-
-def _note_collations(connection: sa.Connection, columns: sa.Table) -> None:
-    """SQLite tells a column's collation only in the statement that made the table."""
-    query = sa.text("SELECT sql FROM sqlite_master WHERE name = :name")
-    made = str(connection.scalar(query, {"name": columns.name}) or "")
-    for column in columns.c:
-        if re.search(rf"\b{re.escape(column.name)}\b[^,]*\bCOLLATE\s+NOCASE\b", made, re.IGNORECASE):
-            column.info["folds"] = True
-
-
-def _require(columns: sa.Table, name: str) -> None:
-    if name not in columns.c:
-        near = nearest(name, columns.c.keys())
-        hint = f"Did you mean {near!r}?" if near else f"Its columns: {', '.join(columns.c.keys())}."
-        raise SettingsError(f"The table {columns.name} has no column {name!r}. {hint}")
-
-
-def _attributes(
-    columns: sa.Table, key: str, unique: frozenset[tuple[str, str]], *, users: sa.Table
-) -> dict[str, Attribute]:
-    return table(
-        *(
-            Attribute(
-                path=column.name,
-                form=_form(column, users),
-                count=Count.LIST if isinstance(column.type, sa.ARRAY) else Count.ONE,
-                write=_write(column, key),
-                same=_sameness(column),
-                unique=Reach.SYSTEM if (columns.name, column.name) in unique else None,
-                required=not column.nullable and not column.primary_key and not _is_filled(column),
-                longest=getattr(column.type, "length", None),
-                refers_to=frozenset({Kind.USER}) if _refers_to(column, users) else frozenset(),
-                set_by_system=column.computed is not None or column.name == key,
-            )
-            for column in columns.c
-        )
-    )
-
-
-def _form(column: "sa.Column[Any]", users: sa.Table) -> Form:
-    if _refers_to(column, users):
-        return Form.REFERENCE
-    match column.type:
-        case sa.Boolean():
-            return Form.BOOLEAN
-        case sa.Integer():
-            return Form.INTEGER
-        case sa.Numeric():
-            return Form.DECIMAL
-        case sa.DateTime() | sa.Date():
-            return Form.DATE
-        case sa.LargeBinary():
-            return Form.BYTES
-        case sa.JSON():
-            return Form.STRUCTURE
-        case _:
-            return Form.TEXT
-
-
-def _refers_to(column: "sa.Column[Any]", users: sa.Table) -> bool:
-    return any(key.column.table is users for key in column.foreign_keys)
-
-
-def _write(column: "sa.Column[Any]", key: str) -> Write:
-    if column.computed is not None:
-        return Write.NEVER
-    return Write.ON_CREATE if column.name == key else Write.ALWAYS
-
-
-def _is_filled(column: "sa.Column[Any]") -> bool:
-    return column.server_default is not None or column.identity is not None or column.computed is not None
-
-
-def _sameness(column: "sa.Column[Any]") -> Sameness:
-    if column.info.get("folds"):
-        return Sameness.FOLDED
-    collation = str(getattr(column.type, "collation", None) or "").lower()
-    folds = "nocase" in collation or collation.endswith("_ci") or type(column.type).__name__ == "CITEXT"
-    return Sameness.FOLDED if folds else Sameness.EXACT
 
 
 async def check(wire: Database, known: Known) -> str:
@@ -373,45 +219,9 @@ def _edges(connection: sa.Connection, known: Known, groups: Sequence[str] | None
     group, member = members.c[section.group], members.c[section.member]
     statement = sa.select(group, member)
     if groups is not None:
-        statement = statement.where(group.in_(_bound(group, groups)))
+        statement = statement.where(group.in_(bound(group, groups)))
     found = connection.execute(statement)
     return [Edge(text_of(held), text_of(who)) for held, who in found if held is not None and who is not None]
-
-
-def _bound(column: "sa.Column[Any]", values: Sequence[str]) -> list[Any]:
-    """The values as parameters of the column's type; a text that cannot be one is nobody's."""
-    found = []
-    for value in values:
-        try:
-            found.append(bind(column, value))
-        except (ValueError, InvalidValueError):
-            continue
-    return found
-
-
-def bind(column: "sa.Column[Any]", value: Any) -> Any:
-    """A value as a parameter of the column's type. Raises: ValueError, InvalidValueError."""
-    if value is None:
-        return None
-    match column.type:
-        case sa.Boolean():
-            return to_wire(Attribute(column.name, form=Form.BOOLEAN), value)
-        case sa.Integer():
-            return int(value)
-        case sa.Date():
-            from datetime import date
-
-            return value if not isinstance(value, str) else date.fromisoformat(value[:10])
-        case sa.DateTime():
-            from datetime import datetime
-
-            return value if not isinstance(value, str) else datetime.fromisoformat(value)
-        case sa.Uuid():
-            from uuid import UUID
-
-            return UUID(str(value))
-        case _:
-            return value
 
 
 async def look(wire: Database, known: Known, sought: Sought) -> Page:
@@ -424,7 +234,7 @@ def _look(wire: Database, known: Known, sought: Sought) -> Page:
     columns, key = known.facts["tables"].of(sought.kind), known.settings.rows(sought.kind).key
     column = columns.c[key if sought.path == KEY else sought.path]
     compared: Any = column
-    values = _bound(column, sought.values)
+    values = bound(column, sought.values)
     if known.attribute(sought.kind, column.name).same is Sameness.FOLDED and sought.path != KEY:
         compared, values = sa.func.lower(column), [str(value).lower() for value in values]
     with wire.reading() as connection:

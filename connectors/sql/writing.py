@@ -23,6 +23,7 @@ from connectors.errors import (
 )
 from connectors.kit.wires import BlockingWire
 from connectors.rows import text_of
+from connectors.sql.catalog import Tables, bind
 from connectors.sql.database import label_of, make_engine, not_connected, one_moment
 from connectors.throttle import Clock
 
@@ -188,8 +189,6 @@ class Database(BlockingWire):
 
 def statement_of(connection: Connection, known: Any, statement: Statement) -> tuple[Any, dict[str, Any]]:
     """What is executed, and its parameters. Raises: ValueError, InvalidValueError."""
-    from connectors.sql.target import Tables, bind
-
     tables: Tables = known.facts["tables"]
     if statement.verb in ("join", "leave"):
         return _edge_statement(tables, known.settings.members, statement)
@@ -213,8 +212,6 @@ def statement_of(connection: Connection, known: Any, statement: Statement) -> tu
 
 
 def _edge_statement(tables: Any, section: Any, statement: Statement) -> tuple[Any, dict[str, Any]]:
-    from connectors.sql.target import bind
-
     members = tables.members
     group, member = members.c[section.group], members.c[section.member]
     pair = {"group": bind(group, statement.key), "member": bind(member, statement.values["member"])}

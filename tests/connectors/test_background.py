@@ -2,6 +2,7 @@
 
 import asyncio
 import threading
+from collections.abc import Callable
 
 import pytest
 
@@ -80,3 +81,52 @@ def test_an_exception_reaches_the_caller() -> None:
     with pytest.raises(KeyError):
         loop.run(fail)
     loop.close()
+
+
+def test_what_a_piece_of_work_tells_is_heard_while_it_works() -> None:
+    """Everything in order, then the result; an interrupt of the listener cancels the work."""
+    loop = BackgroundLoop("test")
+    heard: list[int] = []
+
+    async def count(up_to: int, tell: Callable[[int], None]) -> str:
+        for number in range(up_to):
+            tell(number)
+        return "done"
+
+    async def count_and_wait(tell: Callable[[int], None]) -> None:
+        tell(1)
+        try:
+            await asyncio.sleep(3600)
+        except asyncio.CancelledError:
+            heard.append(-1)
+            raise
+
+    def interrupted(number: int) -> None:
+        raise KeyboardInterrupt
+
+    assert loop.run_telling(heard.append, count, 3) == "done"
+    with pytest.raises(KeyboardInterrupt):
+        loop.run_telling(interrupted, count_and_wait)
+    loop.close()
+    assert heard == [0, 1, 2, -1]
+
+
+def test_work_that_is_interrupted_ends_by_itself_and_loses_nothing() -> None:
+    """The listener fails at the first piece of news: the work is told to stop, and has ended when that is raised."""
+    loop = BackgroundLoop("test")
+    stop = threading.Event()
+    ended: list[bool] = []
+
+    async def work(tell: Callable[[int], None]) -> None:
+        tell(1)
+        while not stop.is_set():
+            await asyncio.sleep(0.001)
+        ended.append(True)
+
+    def fail(number: int) -> None:
+        raise OSError("no room left")
+
+    with pytest.raises(OSError, match="no room left"):
+        loop.run_to_its_end(fail, work, stop=stop.set)
+    loop.close()
+    assert ended == [True]

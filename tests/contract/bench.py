@@ -11,7 +11,7 @@ from typing import Any, Protocol
 
 import pandas as pd
 
-from connectors.contract import Action, Change, Kind, Outcome, Pace, Snapshot, Target, Wanted
+from connectors.contract import Action, Change, Kind, Outcome, Pace, Snapshot, Status, Target, Wanted
 from connectors.kit import KIT, Kit, KitTarget, System
 from tests.connectors.clocks import FakeClock
 from tests.contract.memory import STORES, SYSTEM, MemorySettings, Store, Trouble
@@ -29,7 +29,8 @@ class Gap(Exception):  # noqa: N818
 class Fired(Protocol):
     """A fault, and how often it has struck."""
 
-    fired: int
+    @property
+    def fired(self) -> int: ...
 
 
 @dataclass
@@ -42,6 +43,8 @@ class Bench:
     """Role to path of users; a role that is missing is a gap."""
     group_paths: Mapping[str, str] = field(default_factory=lambda: {"name": "name"})
     switch: str = "provisor:active"
+    refused_create: Status = Status.REJECTED
+    """What becomes of a create with a title that is too long: PARTLY where the account is made without it."""
     clock: FakeClock = field(default_factory=FakeClock)
     opened: list[Any] = field(default_factory=list)
 

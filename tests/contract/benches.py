@@ -6,6 +6,7 @@ from pathlib import Path
 
 from tests.contract.bench import Bench, MemoryBench
 from tests.contract.file_bench import file_bench
+from tests.contract.scim_bench import scim_bench
 from tests.contract.sql_bench import sqlite_bench
 
 
@@ -21,5 +22,6 @@ def _memory(folder: Path) -> Iterator[Bench]:
 BENCHES: dict[str, Callable[[Path], AbstractContextManager[Bench]]] = {
     "csv": file_bench,
     "memory": _memory,
+    "scim": scim_bench,
     "sql": sqlite_bench,
 }

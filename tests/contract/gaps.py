@@ -70,3 +70,15 @@ OTHERWISE["csv", "finding_compares_as_the_system_does"] = "Text in files is comp
 OTHERWISE["csv", "deleting_twice_is_fine"] = "The key is the person's own: a new row with it is the same entry."
 OTHERWISE["csv", "a_rename_keeps_the_entry"] = "The login is the key here, and keys never change."
 OTHERWISE["csv", "halted_means_nothing_more"] = "A file is written as a whole, with all changes of a pack."
+
+for _name in (
+    "a_delta_says_who_came_and_who_went",
+    "a_strange_watermark_means_reading_all",
+    "a_forgotten_watermark_means_reading_all",
+):
+    GAPS["scim", _name] = "A target is read whole; what changed is asked of sources, which their own tests show."
+GAPS["scim", "lists_keep_all_their_values"] = "The standard's users have no list of plain values."
+GAPS["scim", "what_was_done_of_several_steps_is_told"] = "A create is one request; one without a title is shown above."
+GAPS["scim", "each_change_of_a_pack_has_its_own_verdict"] = "Bulk is tried out by large loads alone: its own tests."
+GAPS["scim", "a_job_is_waited_for"] = "The standard has no jobs."
+OTHERWISE["scim", "a_bad_row_has_a_place_and_a_reason"] = "What has no id has no key; it is told by its place."

@@ -82,8 +82,11 @@ def a_circle_is_stopped(bench: Bench) -> None:
     """A cursor that repeats ends the listing, with a sentence."""
     bench.people(1800)
     bench.trouble("circle", verb="page", times=99)
-    snapshot = bench.target().read(bench.wanted)
-    assert any("circle" in sentence for sentence in snapshot.incomplete)
+    try:
+        said = bench.target().read(bench.wanted).incomplete
+    except FatalError as error:
+        said = (str(error),)
+    assert any("circle" in sentence for sentence in said)
 
 
 @behaviour(4, ignores_the_total=rules(agrees=lambda honest: lambda count, total: True))
@@ -345,7 +348,7 @@ def refuse_all(found: Any) -> None:
 def two_hits_are_both_told(bench: Bench) -> None:
     """Who matches is not chosen by the connector."""
     keys = [bench.put(login=f"twin{number}", name="Twin") for number in range(2)]
-    assert sorted(bench.target().find(Kind.USER, bench.path("name"), ["Twin"], bench.wanted).index) == keys
+    assert sorted(bench.target().find(Kind.USER, bench.path("name"), ["Twin"], bench.wanted).index) == sorted(keys)
 
 
 @behaviour(18, asks_once=kit(late=lambda honest: lambda settles_in_s: iter((0.0,))))

@@ -193,7 +193,7 @@ def a_conflict_names_its_attribute(bench: Bench) -> None:
     )
     assert (taken.status, taken.code, fine.status) == (Status.REJECTED, ErrorCode.CONFLICT, Status.DONE)
     assert bench.path("login") in taken.refused
-    assert (long.status, long.code) == (Status.REJECTED, ErrorCode.UNPROCESSABLE_ENTITY)
+    assert (long.status, long.code) == (bench.refused_create, ErrorCode.UNPROCESSABLE_ENTITY)
 
 
 @behaviour(30, says_the_value=kit(redact=lambda honest: lambda text, values=(), **kw: text))

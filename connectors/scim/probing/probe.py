@@ -6,12 +6,12 @@ from pathlib import Path
 
 from connectors.background import BackgroundLoop
 from connectors.contract import Pace
-from connectors.errors import FatalError, ProvisorError, RejectedError, RetryableError
+from connectors.errors import FatalError, ProvisorError, RejectedError, RetryableError, as_fatal
 from connectors.scim.probing.asking import Asker, Finding, Notes
 from connectors.scim.probing.reading import ask_about_filters, ask_about_lists, ask_what_it_says
 from connectors.scim.probing.writing import Guest
 from connectors.scim.profile import Profile
-from connectors.scim.service import ScimService, as_fatal
+from connectors.scim.service import ScimService
 from connectors.scim.settings import ScimTargetSettings
 from connectors.throttle import Clock
 

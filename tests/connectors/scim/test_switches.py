@@ -1,5 +1,6 @@
 """Ways in which services differ that the life of a job does not come across; whole lives are in tests/quirks."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -149,6 +150,31 @@ def test_a_member_that_nobody_knows(answer: str, open_target: Opener) -> None:
         assert bool(outcome.message) is (answer != "stored")
         members = {member["value"] for member in service.groups[group].get("members", ())}
         assert members == ({"nobody"} if answer == "stored" else set())
+
+
+def test_a_refused_member_keeps_nobody_else_out(open_target: Opener) -> None:
+    """Two of forty are refused: the others join, those two are named; where all are refused, it is soon given up."""
+    with ScimService(quirks={"unknown_member": "refused"}) as service:
+        target = open_target(service.url)
+        people = service.seed(count=40) and list(service.users)
+        group = apply_one(target, create_group("Sales")).target_id or ""
+        members = (*people[:3], "nobody", *people[3:], "no one")
+        outcome = apply_one(target, act(Action.ADD_MEMBERS, group, kind=Kind.GROUP, members=members))
+        assert (outcome.status, set(outcome.refused)) == (Status.PARTLY, {"nobody", "no one"})
+        assert {member["value"] for member in service.groups[group]["members"]} == set(people)
+        service.reset_counts()
+        ghosts = tuple(f"ghost {number}" for number in range(100))
+        outcome = apply_one(target, act(Action.ADD_MEMBERS, group, kind=Kind.GROUP, members=ghosts))
+        assert (outcome.status, dict(outcome.refused)) == (Status.REJECTED, {})
+        assert service.requests["PATCH /Groups"] == 17
+
+
+def test_a_conflict_names_what_is_taken(open_target: Opener, service: ScimService) -> None:
+    """By its path, for whoever decides what to do about it."""
+    target = open_target(service.url)
+    apply_one(target, create("ann"))
+    outcome = apply_one(target, replace(create("ann"), id="another"))
+    assert (outcome.status, list(outcome.refused)) == (Status.REJECTED, ["userName"])
 
 
 @pytest.mark.parametrize("twice", answers("members_twice"))

@@ -56,6 +56,8 @@ class Engine:
         self.connections_made = 0
         self.started = time.monotonic()
         self.control: Callable[[Request], Response]
+        self.instead: Callable[[Request, Callable[[Request], Response]], Response] | None = None
+        """What a test has answered in the place of the application, which it may ask."""
         self.loop: asyncio.AbstractEventLoop
 
     def serve(self, connection: "Connection", request: Request) -> None:
@@ -127,6 +129,8 @@ class Engine:
 
     def _answer(self, request: Request) -> Response:
         try:
+            if self.instead is not None:
+                return self.instead(request, self.application.answer)
             return self.application.answer(request)
         except Exception:
             # a mistake of this service must not look like a fault that was asked for
