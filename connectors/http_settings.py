@@ -62,12 +62,13 @@ class PrivateKey(Settings):
 
 
 class ClientCredentials(Settings):
-    """OAuth 2.0 client credentials: a token is fetched with them, and another one before that has expired.
+    """OAuth 2.0 client credentials, or a refresh token: a token is fetched with them, and another one before that has
+    expired.
 
     Exactly one of ``secret``, ``private_key`` and ``assertion_file`` proves who the client is; none of them where it is
     ``client_certificate``.
 
-    Source: RFC 6749 section 4.4, RFC 7523 section 2.2 (assertions), RFC 8705 section 2 (mutual TLS).
+    Source: RFC 6749 sections 4.4 and 6, RFC 7523 section 2.2 (assertions), RFC 8705 section 2 (mutual TLS).
     """
 
     token_url: Annotated[str, AfterValidator(lambda text: _address(text, ends="token endpoint"))]
@@ -77,6 +78,8 @@ class ClientCredentials(Settings):
     secret: Secret | None = None
     """The client's secret; a reference."""
     secret_in: SecretIn = SecretIn.HEADER
+    refresh_token: Secret | None = None
+    """Tokens are asked for with this instead of the client's own right; a reference. One that does not expire."""
     private_key: PrivateKey | None = None
     assertion_file: Path | None = None
     """File with an assertion that others keep fresh (federated token file of a workload identity); read for every
@@ -103,7 +106,16 @@ class ClientCredentials(Settings):
 
 
 _OWN_PARAMETERS = frozenset(
-    {"grant_type", "client_id", "client_secret", "client_assertion", "client_assertion_type", "scope", "audience"}
+    {
+        "grant_type",
+        "client_id",
+        "client_secret",
+        "client_assertion",
+        "client_assertion_type",
+        "refresh_token",
+        "scope",
+        "audience",
+    }
 )
 
 

@@ -1,4 +1,4 @@
-"""OAuth 2.0 client credentials: tokens that are fetched, used by all requests, and renewed once for all of them.
+"""OAuth 2.0 client credentials and refresh tokens: tokens that are fetched, used by all, and renewed once for all.
 
 Source: RFC 6749 (OAuth 2.0), RFC 7521 and 7523 (assertions), RFC 8705 (mutual TLS), RFC 6750 (bearer tokens).
 """
@@ -172,6 +172,10 @@ class TokenSigner:
         client_id = reveal(client.client_id, folder=folder)
         form = {name: reveal(value, folder=folder) for name, value in client.parameters.items()}
         form |= {"grant_type": "client_credentials"}
+        if client.refresh_token is not None:
+            refresh = reveal(client.refresh_token, folder=folder)
+            self._keep(refresh)
+            form |= {"grant_type": "refresh_token", "refresh_token": refresh}
         form |= {name: value for name in ("scope", "audience") if (value := getattr(client, name)) is not None}
         if client.secret is not None:
             secret = reveal(client.secret, folder=folder)
@@ -244,6 +248,8 @@ class TokenSigner:
         match code:
             case "invalid_scope":
                 return "Check scope: the client may not have it."
+            case "invalid_grant" if self._client.refresh_token is not None:
+                return "Check refresh_token: it may have ended, or belong to another client."
             case "unauthorized_client" | "unsupported_grant_type":
                 return "Allow the client to sign in by itself (client credentials)."
             case "invalid_target":

@@ -27,6 +27,7 @@ BUILT_IN: dict[str, str] = {
     "ldap": "connectors.ldap",
     "scim": "connectors.scim",
     "sql": "connectors.sql",
+    "workday": "connectors.workday",
 }
 """Connector name to the module that holds its ``CONNECTOR``."""
 

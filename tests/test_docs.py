@@ -18,6 +18,7 @@ import tasks
 from connectors import registry
 from connectors.contract import Kind, Source, Wanted
 from connectors.http_settings import HttpSettings
+from connectors.workday.attributes import CATALOGUE
 from flows.cli import app
 from flows.cli.here import decide_now
 from flows.show.plan import show_plan
@@ -75,10 +76,16 @@ def connector_table() -> str:
     return "\n".join(lines) + "\n"
 
 
+def worker_attributes() -> str:
+    """The names that the connector to Workday has, a paragraph."""
+    return ", ".join(f"`{name}`" for name in sorted(CATALOGUE)) + "\n"
+
+
 GENERATED = {
     "connectors": ("reference/connectors.md", connector_table),
     "functions": ("reference/expressions.md", lambda: function_reference().strip() + "\n"),
     "job": ("reference/job-file.md", job_reference),
+    "workday": ("how-to/workday.md", worker_attributes),
 }
 
 

@@ -146,7 +146,7 @@ async def list_kind(
                 partial += [str(row[KEY]) for row in page.rows]
             total = page.total if page.total is not None else total
             listing.watermark = page.watermark or listing.watermark
-            progress(len(listing.rows))
+            progress(max(len(listing.rows), page.seen))
             open_end = page.next
             if rules.is_circle(page.next, cursors):
                 listing.doubts.append(

@@ -260,6 +260,8 @@ class Page:
     """Of changes: keys of all entries that are there, changed or not, where the system cannot say who is gone."""
     doubt: str = ""
     """A sentence about why entries may be missing; empty where none is known."""
+    seen: int = 0
+    """Entries read so far, where their rows come on a later page: for progress alone."""
     partial: bool = False
     """Of changes: rows hold only what changed; they are read whole by their keys."""
     watermark: str | None = None

@@ -41,6 +41,7 @@ def test_the_examples_are_all_there() -> None:
         "hr-to-sql",
         "scim-to-scim",
         "sql-to-scim",
+        "workday-to-entra",
     ]
 
 

@@ -1,0 +1,175 @@
+"""What a job file says about a Workday tenant."""
+
+import re
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated, Self
+
+from pydantic import AfterValidator, BeforeValidator, Field, model_validator
+
+from connectors.contract import Form
+from connectors.http_settings import HttpSettings, base_address, eavesdropped
+from connectors.settings import Name, Secret, Settings
+from connectors.workday.attributes import CATALOGUE, WorkerPath
+
+OLDEST = 34
+"""Older versions lack elements that the attributes are read from, and would give nothing without a word."""
+_VERSION = re.compile(r"v(\d+)\.\d")
+
+
+class IntegrationUser(Settings):
+    """An integration system user (ISU), by WS-Security UsernameToken."""
+
+    username: Name
+    """Its name without the tenant, which is added; may hold references."""
+    password: Secret
+    """A reference."""
+
+
+class RefreshToken(Settings):
+    """An API client for integrations, with a refresh token of an integration system user that does not expire."""
+
+    client_id: Name
+    """May hold references."""
+    secret: Secret
+    """The client's secret; a reference."""
+    refresh_token: Secret
+    """A reference."""
+    token_url: Name
+    """``https://HOST/ccx/oauth2/TENANT/token``; may hold references."""
+
+
+class WorkdayAuth(Settings):
+    """How to sign in: exactly one of these."""
+
+    user: IntegrationUser | None = None
+    oauth: RefreshToken | None = None
+
+    @model_validator(mode="after")
+    def _exactly_one(self) -> Self:
+        if (self.user is None) == (self.oauth is None):
+            raise ValueError("give exactly one of user and oauth")
+        return self
+
+
+class WorkerKey(StrEnum):
+    """What identifies a person for ever. A WID does not: it changes when somebody is rehired or converted."""
+
+    WORKER_ID = "WorkerID"
+    UNIVERSAL_ID = "UniversalID"
+
+
+class Population(Settings):
+    """Which workers are read."""
+
+    employees: bool = True
+    contingent: bool = True
+    """Contingent workers."""
+    inactive: bool = True
+    """Those who have left. Without them a leaver is only missing, and absence proves little in Workday."""
+
+    @model_validator(mode="after")
+    def _somebody(self) -> Self:
+        if not self.employees and not self.contingent:
+            raise ValueError("read employees, contingent workers or both")
+        return self
+
+
+def _from_the_worker(text: str) -> str:
+    if "//" in text:
+        raise ValueError("must not hold //: say the whole way from wd:Worker")
+    if not text.startswith("wd:Worker/"):
+        raise ValueError("must begin with wd:Worker/, the worker itself: leave out what stands before it")
+    return text
+
+
+_FORMS = (Form.TEXT, Form.BOOLEAN, Form.DATE, Form.REFERENCE)
+
+
+class WorkerAttribute(Settings):
+    """An attribute of your own."""
+
+    path: Annotated[str, AfterValidator(_from_the_worker)]
+    """XPath 1.0 from ``wd:Worker/`` on."""
+    many: bool = False
+    """Whether all values are wanted, as a list; otherwise the first."""
+    form: Form = Form.TEXT
+    """text, boolean, date, or reference: the WID of another worker."""
+
+    @model_validator(mode="after")
+    def _can_be_read(self) -> Self:
+        if self.form not in _FORMS:
+            raise ValueError(f"form is one of {', '.join(_FORMS)}")
+        if self.many and self.form is not Form.TEXT:
+            raise ValueError("only text may have many values")
+        return self
+
+
+def _long_form(value: object) -> object:
+    return {"path": value} if isinstance(value, str) else value
+
+
+class WorkdaySettings(Settings):
+    """A tenant as a source: workers by Get_Workers."""
+
+    url: Annotated[str, AfterValidator(base_address)]
+    """``https://HOST/ccx/service/TENANT``; its last step is the tenant. May hold references."""
+    version: str
+    """Version of the web services, as ``v44.0``; v34.0 or later."""
+    auth: WorkdayAuth
+    key: WorkerKey = WorkerKey.WORKER_ID
+    """What identifies a person: WorkerID, or UniversalID where one person may be several workers."""
+    attributes: dict[
+        Name, Annotated[WorkerAttribute, BeforeValidator(_long_form, json_schema_input_type=str | WorkerAttribute)]
+    ] = Field(default_factory=dict)
+    """Attributes of your own besides those that are built in, or in the place of one of them."""
+    population: Population = Population()
+    ahead_days: Annotated[int, Field(ge=0, le=366)] = 30
+    """Days by which people are read before their first day, as of that day, and last days before they come. Not less
+    than ``joiners: {before: ...}`` of the job."""
+    overlap_minutes: Annotated[int, Field(ge=0, le=1440)] = 15
+    """How far a read of changes reaches back before the last one: entries may show late."""
+    page_size: Annotated[int, Field(ge=1, le=999)] = 100
+    """Workers in one page."""
+    ca_file: Path | None = None
+    """PEM file with certificate authorities to trust besides the usual ones."""
+    proxy: str | None = None
+    """Address of an HTTP proxy; may hold references."""
+    timeout_s: Annotated[float, Field(gt=0, le=3600)] = 300.0
+    """Seconds to wait for an answer; large pages take some."""
+
+    @model_validator(mode="after")
+    def _version_is_new_enough(self) -> Self:
+        match = _VERSION.fullmatch(self.version)
+        if match is None:
+            raise ValueError("version is written like v44.0")
+        if int(match[1]) < OLDEST:
+            raise ValueError(f"version {self.version} is too old: the attributes are those of v{OLDEST}.0 and later")
+        return self
+
+    @model_validator(mode="after")
+    def _nobody_listens(self) -> Self:
+        if "${" not in self.url and (why := eavesdropped(self.http(), self.url)):
+            raise ValueError(why)
+        return self
+
+    @property
+    def catalogue(self) -> dict[str, WorkerPath]:
+        """Every attribute that can be read, by name."""
+        own = {name: WorkerPath(one.path, one.form, one.many) for name, one in self.attributes.items()}
+        return {**CATALOGUE, **own}
+
+    def http(self) -> HttpSettings:
+        """The same for an HTTP session. A user's password goes into the message, so that the session has none."""
+        auth = None
+        if self.auth.oauth is not None:
+            auth = {"oauth": self.auth.oauth.model_dump()}
+        return HttpSettings.model_validate(
+            {
+                "url": self.url,
+                "auth": auth,
+                "ca_file": self.ca_file,
+                "proxy": self.proxy,
+                "timeout_s": self.timeout_s,
+            }
+        )

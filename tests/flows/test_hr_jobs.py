@@ -1,0 +1,122 @@
+"""The ready jobs with an HR system as their source: what they would do, planned for real over systems of our own."""
+
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from datetime import datetime, timedelta
+from pathlib import Path
+from random import Random
+from typing import Any
+
+import pytest
+from ruamel.yaml import YAML
+
+from connectors.contract import Action, Kind
+from flows.cycle.preview import preview
+from flows.cycle.systems import CLOCK, open_ledger, open_systems
+from tasks.expressions import Context
+from tasks.job import load_job
+from tasks.plan import Plan
+from tests.servers import graph_service, workday_service
+from tests.servers.graph_service import GraphService
+from tests.servers.workday_service import START, WorkdayService
+
+ROOT = Path(__file__).parents[2]
+JOBS = ROOT / "flows" / "jobs"
+DOMAIN = "contoso.example.com"
+Planned = Callable[..., Plan]
+
+
+@pytest.fixture
+def graph(monkeypatch: pytest.MonkeyPatch) -> Iterator[GraphService]:
+    known = {"TENANT": graph_service.TENANT, "CLIENT_ID": graph_service.CLIENT, "SECRET": graph_service.SECRET}
+    for name, value in known.items():
+        monkeypatch.setenv(f"ENTRA_{name}", value)
+    with graph_service.serving() as service:
+        yield service
+
+
+@pytest.fixture
+def workday(monkeypatch: pytest.MonkeyPatch) -> Iterator[WorkdayService]:
+    with workday_service.serving() as service:
+        monkeypatch.setenv("WORKDAY_URL", service.url)
+        monkeypatch.setenv("WORKDAY_PASSWORD", workday_service.PASSWORD)
+        yield service
+
+
+@pytest.fixture
+def planned(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Planned:
+    """Plans a shipped job as it stands, at a moment; ``target`` has settings in the place of the job's."""
+    monkeypatch.setenv("PROVISOR_HOME", str(tmp_path / "state"))
+
+    def plan(name: str, now: datetime, **target: Any) -> Plan:
+        document = YAML(typ="safe").load(JOBS / f"{name}.yaml")
+        document["target"] |= target
+        file = tmp_path / f"{name}.yaml"
+        with file.open("w", encoding="utf-8") as stream:
+            YAML().dump(document, stream)
+        job = load_job(file)
+        token = CLOCK.set(lambda: now)
+        try:
+            with ExitStack() as stack:
+                ledger = stack.enter_context(open_ledger())
+                systems = stack.enter_context(open_systems(job))
+                return preview(job, systems, ledger, Context(now=now, random=Random(0))).checked.plan
+        finally:
+            CLOCK.reset(token)
+
+    return plan
+
+
+def rows(plan: Plan, action: Action) -> dict[str, dict[str, Any]]:
+    """The changes of users of an action: anchor to the values that they set."""
+    found = {}
+    for block in plan.blocks:
+        if block.kind is Kind.USER and block.action is action and block.after is not None:
+            for number, anchor in enumerate(block.table["anchor"]):
+                after = block.after.iloc[number]
+                found[str(anchor)] = {
+                    path: value for path, value in after.items() if isinstance(value, list) or value == value
+                }
+    return found
+
+
+def switched_off(plan: Plan, graph: GraphService) -> list[str]:
+    """Whose accounts would be disabled or deleted: numbers of employees."""
+    taken = [block for block in plan.blocks if block.action in (Action.DISABLE, Action.DELETE)]
+    return [graph.users[one]["employeeId"] for block in taken for one in block.table["target_id"]]
+
+
+def test_workday_to_entra(workday: WorkdayService, graph: GraphService, planned: Planned) -> None:
+    """Joiners get accounts two weeks ahead; a leaver is off after the last day of
+    work by the clock of Sydney; who is abroad or no longer shown keeps what is there."""
+    today = START.date()
+    boss = workday.put("1", first="Ann", last="O'Brien", mobile="+491701234567", title="Chief")
+    report = workday.put("2", first="Zoë", last="Müller", preferred="Zoe")
+    workday.managers[report] = boss
+    workday.put("3", first="Ann", last="OBrien")
+    workday.put("4", first="Far", last="Away", hired=today + timedelta(days=20), entered=START - timedelta(days=3))
+    workday.put("5", first="Soon", last="Here", hired=today + timedelta(days=10), entered=START - timedelta(days=3))
+    workday.put("6", first="Jean", last="Blanc", country="FR")
+    leaver = workday.put("7", first="Syd", last="Ney", country="AU", location="SYD")
+    workday.end(leaver, today + timedelta(days=1), last_day=today)
+    graph.put_user(userPrincipalName=f"syd.ney@{DOMAIN}", displayName="Syd Ney", employeeId="7", accountEnabled=True)
+    graph.put_user(userPrincipalName=f"old@{DOMAIN}", displayName="Old", employeeId="99")
+    base = graph.url.removesuffix("/v1.0")
+    place = {"url": base, "login_url": base}
+
+    plan = planned("workday-to-entra", START, **place)
+    assert plan.incomplete == ()
+    made = rows(plan, Action.CREATE)
+    assert set(made) == {"1", "2", "3", "5"}
+    assert made["2"]["userPrincipalName"] == f"zoe.muller@{DOMAIN}"
+    names = {made["1"]["userPrincipalName"], made["3"]["userPrincipalName"]}
+    assert names == {f"ann.obrien@{DOMAIN}", f"a.obrien@{DOMAIN}"}
+    assert made["2"]["manager"] == "1"
+    assert made["1"] | {"jobTitle": "Chief", "mobilePhone": "+491701234567", "accountEnabled": True} == made["1"]
+    assert switched_off(plan, graph) == []
+
+    # 14:00 UTC is midnight in Sydney: the day has ended there, and in Berlin it has not.
+    before = planned("workday-to-entra", START + timedelta(hours=1, minutes=59), **place)
+    assert switched_off(before, graph) == []
+    after = planned("workday-to-entra", START + timedelta(hours=2), **place)
+    assert switched_off(after, graph) == ["7"]
