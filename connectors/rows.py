@@ -30,6 +30,7 @@ from connectors.settings import Settings
 
 Mask = npt.NDArray[np.bool_]
 
+_STATES_TOLD = 5
 ENABLED_WORDS = frozenset({"true", "1", "yes", "y", "active", "enabled"})
 DISABLED_WORDS = frozenset({"false", "0", "no", "n", "inactive", "disabled"})
 
@@ -358,7 +359,7 @@ def check_entries(rows: Rows, section: EntrySection, kind: Kind, *, wanted: Iter
         incomplete=(*rows.incomplete, *_lost_rows(where, lost, section)),
         disabled=disabled,
         set_aside=set_aside,
-        remarks=_alike_remark(rows, spare, where),
+        remarks=(*_alike_remark(rows, spare, where), *_nobody_active(frame, states, enabled, where)),
         layout=rows.layout,
     )
 
@@ -383,7 +384,9 @@ def _blank(rows: Rows, frame: pd.DataFrame) -> Mask:
             return blank
         empty = column.isna().to_numpy(dtype=bool)
         if isinstance(column.dtype, pd.StringDtype) and not empty.all():
-            empty = empty | (column == "").to_numpy(dtype=bool, na_value=False)
+            text = pa.array(column.array, from_pandas=True)
+            nothing = pc.or_(pc.equal(text, ""), pc.utf8_is_space(text))
+            empty = empty | np.asarray(pc.fill_null(nothing, False), dtype=bool)
         blank &= empty
     numbers = np.flatnonzero(blank)
     if len(numbers):
@@ -540,6 +543,20 @@ def _states(frame: pd.DataFrame, enabled: Enabled | None) -> npt.NDArray[np.int8
     states = np.array([*of_words, _State.UNKNOWN], dtype=np.int8)
     indices: npt.NDArray[np.int64] = np.asarray(pc.fill_null(coded.indices.cast(pa.int64()), len(of_words)))
     return states[indices]
+
+
+def _nobody_active(
+    frame: pd.DataFrame, states: npt.NDArray[np.int8], enabled: Enabled | None, where: str
+) -> Iterable[str]:
+    """A sentence where no row at all is active: then the words that mean so are often wrong."""
+    if enabled is None or not enabled.values or not len(states) or not (states == _State.DISABLED).all():
+        return
+    counts = frame[enabled.column].dropna().value_counts().head(_STATES_TOLD)
+    found = ", ".join(f"{value} ({count:,})" for value, count in counts.items())
+    yield (
+        f"Nobody in {where} is active: {enabled.column} is never {' or '.join(enabled.values)}; it is {found}. If "
+        "that is not so, correct enabled.values."
+    )
 
 
 def _state_of(word: str, active: set[str]) -> _State:

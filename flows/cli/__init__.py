@@ -19,14 +19,14 @@ from flows.cli.deciding import approve, pause, reject, restart, resume
 from flows.cli.looking import access, diff, docs, history, log, report, status, why
 from flows.cli.making import apps, check, connectors, demo, explain, import_entra, init, preview, probe, schema
 from flows.cli.running import apply, on_demand, plan, run, undo
-from flows.cli.serving import deploy, pages, up, users
+from flows.cli.serving import backup, deploy, pages, restore, up, users
 
 GROUPS = {
     "Make a job": (init, apps, check, preview, explain, probe, schema, connectors, import_entra),
     "Look before anything happens, then do it": (plan, run, apply, on_demand, undo),
     "Decide": (approve, reject, pause, resume, restart),
     "Find out what happened, and why": (status, log, why, access, history, diff, report, docs),
-    "Serve": (up, pages, users, deploy),
+    "Serve": (up, pages, users, deploy, backup, restore),
     "Try it out": (demo,),
 }
 """In the order of the help; each command is called as its function is, with hyphens."""

@@ -8,42 +8,29 @@ import typer
 
 from connectors.errors import SettingsError
 from flows.cli.answering import WRONG, complain, complain_at_length, say, write
-from flows.cli.arguments import JobFile, Json, load
+from flows.cli.arguments import JobFile, Json, job_file, load
 
 
-def check(job: JobFile, as_json: Json = False) -> None:
+def check(
+    jobs: Annotated[list[Path], typer.Argument(metavar="JOB...", help="Jobs' files, or their names.", parser=job_file)],
+    offline: Annotated[
+        bool, typer.Option("--offline", help="Check the files alone; neither source nor target is asked.")
+    ] = False,
+    as_json: Json = False,
+) -> None:
     """Check a job: the file, both connections, and its mappings against both systems."""
     import orjson
-    from rich.markup import escape
 
-    from flows.cycle.systems import open_systems
-    from flows.show.console import console
-    from tasks.agreement import check_agreement, doubts_about
-    from tasks.extract import survey
-    from tasks.leaving import what_leaving_means
+    from flows.show.check import check_file, check_job, show_checked
 
-    loaded = load(job)
-    with open_systems(loaded) as systems:
-        answers = {"source": systems.source.check(), "target": systems.target.check()}
-        facts = survey(systems.source, systems.target)
-        check_agreement(loaded, facts)
-    doubts = [*loaded.warnings, *doubts_about(loaded, facts)]
+    loaded = [(path, load(path)) for path in jobs]
+    checked = [check_file(job) if offline else check_job(job) for _, job in loaded]
     if as_json:
-        warnings = [
-            {"line": found.line, "column": found.column, "key": found.key, "message": found.message} for found in doubts
-        ]
-        leaving = what_leaving_means(loaded, facts.traits)
-        write(orjson.dumps({"job": loaded.name, "ok": True, **answers, "warnings": warnings, "leaving": leaving}))
+        documents = [one.as_json() for one in checked]
+        write(orjson.dumps(documents[0] if len(documents) == 1 else documents))
         return
-    out = console()
-    out.print(f"[green]✓[/] {job}: the job file is right")
-    for found in doubts:
-        out.print(f"[yellow]![/] {escape(str(found))}")
-    for side, answer in answers.items():
-        out.print(f"[green]✓[/] {side}: {escape(answer)}")
-    out.print("[green]✓[/] every mapping, filter and matching rule agrees with both systems")
-    for sentence in what_leaving_means(loaded, facts.traits):
-        out.print(f"  {escape(sentence)}")
+    for (path, _), one in zip(loaded, checked, strict=True):
+        show_checked(path, one)
 
 
 def init(

@@ -17,6 +17,18 @@ if TYPE_CHECKING:
     from tasks.report import CycleReport
 
 
+_IN_A_COMMENT = 50
+"""Changes of each kind that a comment lists."""
+
+
+class PlanFormat(StrEnum):
+    """How a plan is shown."""
+
+    TEXT = "text"
+    JSON = "json"
+    MARKDOWN = "markdown"
+
+
 class Choice(StrEnum):
     """What a cycle evaluates."""
 
@@ -29,6 +41,9 @@ class Choice(StrEnum):
 def plan(
     job: JobFile,
     as_json: Json = False,
+    form: Annotated[
+        PlanFormat, typer.Option("--format", help="Markdown is for a comment of a merge request.")
+    ] = PlanFormat.TEXT,
     full: Annotated[bool, typer.Option("--all", help="Show every change, not only the first of each kind.")] = False,
     out: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Write the plan to this file, to be reviewed and applied.")
@@ -58,7 +73,12 @@ def plan(
         made = write_plan_file(out, decision, loaded, job_file=job, life=life, now=now())
         until = f"until {made.expires_at:%Y-%m-%d %H:%M} UTC"
         say(f"The plan is in {out}. Apply it {until}: provisor apply {out}", stderr=True)
-    _show_decision(decision, as_json=as_json, limit=None if full else 5)
+    if form is PlanFormat.MARKDOWN:
+        from flows.show.plan_markdown import plan_as_markdown
+
+        say(*plan_as_markdown(decision, limit=None if full else _IN_A_COMMENT).splitlines())
+    else:
+        _show_decision(decision, as_json=as_json or form is PlanFormat.JSON, limit=None if full else 5)
     raise typer.Exit(3 if decision.checked.waiting else 0)
 
 

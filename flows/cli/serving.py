@@ -1,5 +1,6 @@
 """Commands that serve: Prefect with deployments and a worker, the pages for people, and who may sign in to them."""
 
+import os
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
@@ -104,3 +105,39 @@ def deploy(
             find_the_dead()
         for sentence in deploy_folder(folder).sentences:
             say(sentence)
+
+
+def backup(
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="The backup, as provisor-2026-11-30.tar.gz.")],
+) -> None:
+    """Write the state folder to one file: ledger, log, reports, keys; cycles may run meanwhile."""
+    from flows.cli.backup import back_up
+    from flows.cycle.home import home
+
+    elsewhere = bool(os.environ.get("PROVISOR_DATABASE_URL"))
+    back_up(home(), file, elsewhere=elsewhere)
+    say(f"The state of {home()} is in {file}. It holds names and keys: keep it as safe as the state itself.")
+    if elsewhere:
+        say("The ledger is not in it, as PROVISOR_DATABASE_URL names a database: copy that too, with pg_dump.")
+
+
+def restore(
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="What provisor backup wrote.", exists=True)],
+    replace: Annotated[
+        bool, typer.Option("--replace", help="Move the state that is there aside, and put the backup in its place.")
+    ] = False,
+) -> None:
+    """Put a backup in the place of the state folder; each job then reads both sides whole."""
+    from flows.cli.backup import restore as put_back
+    from flows.cycle.home import home
+    from flows.serve.prefect_home import find_server
+
+    if (up := find_server(home())) is not None:
+        complain(f"A server is up for {home()}: {up.url}. End it first.", WRONG)
+    about, aside = put_back(file, home(), replace=replace)
+    say(f"The state of {about.made} is in {home()}.")
+    if aside is not None:
+        say(f"What was there is in {aside}.")
+    if not about.ledger:
+        say("The ledger was in a database of its own: put that back too, from the same moment.")
+    say("Look before the next cycle: provisor plan JOB. What was done since then is not in the log any more.")

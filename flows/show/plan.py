@@ -58,6 +58,8 @@ def show_plan(out: Terminal, decision: Decision, *, limit: int | None) -> None:
     _show_notes(out, plan.notes, limit)
     for finding in decision.findings:
         out.print(f"[yellow]![/] {escape(finding.sentence)}")
+    for remark in decision.source.remarks:
+        out.print(f"[yellow]![/] {escape(remark)}")
     for sentence in coming_sentences(decision.source.coming):
         out.print(f"[cyan]◷[/] {escape(sentence)}")
     out.print()

@@ -173,6 +173,7 @@ def exact_rows(text: str) -> tuple[list, int]:
 @example('1,"a\n2,"b",c\n')
 @example('x,5" pipe\n')
 @example('1,"abc')
+@example(',"\r"')
 def test_fast_and_exact_reader_agree_on_any_bytes(tmp_path, body):
     """For any text at all the connector reports exactly the rows that the exact reader cannot take apart."""
     text = "key,value\n" + body

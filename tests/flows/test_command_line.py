@@ -76,6 +76,41 @@ def test_looking_writes_nothing_to_the_target(small: Workplace, service: ScimSer
     assert provisor("status", "--json").document == []
 
 
+def test_files_are_checked_alone(small: Workplace, provisor: Command, service: ScimService) -> None:
+    """Several at once, and nobody is asked: a wrong one says so with its line."""
+    service.reset_counts()
+    done = provisor("check", small.job, small.job, "--offline")
+    assert (done.status, done.out.count("the job file is right")) == (0, 2)
+    assert [one["job"] for one in provisor("check", small.job, small.job, "--offline", "--json").document] == [
+        "hr-to-scim",
+        "hr-to-scim",
+    ]
+    assert service.requests == {}
+    wrong = small.folder / "wrong.yaml"
+    wrong.write_text("name: wrong\nsource: {connector: csv}\n")
+    refused = provisor("check", small.job, wrong, "--offline")
+    assert (refused.status, "wrong.yaml:" in refused.err) == (2, True)
+
+
+def test_a_plan_as_a_comment_of_a_merge_request(small: Workplace, provisor: Command) -> None:
+    """Counts, a folded table for each kind of change with names and values, and the exit status of a plan."""
+    rows = small.rows()
+    rows[0]["jobTitle"] = "a|b <img src=x> ![c](http://evil.example)"
+    small.write_rows(rows)
+    done = provisor("plan", small.job, "--format", "markdown")
+    assert done.status == 0, done.err
+    lines = done.out.splitlines()
+    assert lines[0] == "## Plan of hr-to-scim"
+    told = next(int(line.split("|")[2].replace(",", "")) for line in lines if line.startswith("| create |"))
+    folded = [line for line in lines if line.startswith("<details><summary>create ")]
+    assert told == sum(int(line.partition(": ")[2].partition("<")[0]) for line in folded)
+    assert done.out.count("<details>") == done.out.count("</details>")
+    assert "and " in next(line for line in lines if line.endswith(" more"))
+    assert "<img" not in done.out.replace("\\<img", "")
+    assert "![c](" not in done.out.replace("\\", "\\\\")
+    assert provisor("plan", small.job, "--format", "json").document["job"] == "hr-to-scim"
+
+
 def test_check_says_what_answered(small: Workplace, provisor: Command) -> None:
     """Both systems introduce themselves, and what leaving does is said; as JSON it is one document."""
     said = provisor("check", small.job)

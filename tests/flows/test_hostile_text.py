@@ -20,6 +20,7 @@ EVIL = (
 """Sets a title, clears the screen, turns the reading order, begins a line, and is live Markdown and HTML."""
 PEOPLE = 30
 LOOKS = (
+    ("plan", "{job}", "--all", "--format", "markdown"),
     *(("plan", "{job}", "--all"), ("plan", "{job}", "--json"), ("status", "{job}"), ("status", "{job}", "--json")),
     *(("log", "{job}"), ("log", "{job}", "--format", "json"), ("log", "{job}", "--format", "csv")),
     *(("why", "{job}", "{who}"), ("why", "{job}", "{who}", "--json"), ("check", "{job}")),
