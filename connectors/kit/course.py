@@ -206,8 +206,7 @@ class Course:
         chain.tries += 1
         if chain.tries >= PATIENCE:
             asked = verdict.why or "The system puts it off"
-            chain.refused[""] = Refused(verdict.code, text=f"{asked} ({chain.tries} attempts).")
-            self.finish(chain)
+            await self._refuse(chain, Refused(verdict.code, text=f"{asked} ({chain.tries} attempts)."))
             return
         await self._s.halt.pause(self._s.kit.waits(verdict.after_s, self._s.kit.backoff_s(chain.tries)))
 

@@ -122,6 +122,7 @@ def write_job(folder: Path, *, name: str, groups: int, load: dict[str, Any]) -> 
     document |= {"name": name, "load": load}
     document["limits"] = {"removals": WIDE, "members": WIDE, "attribute": WIDE, "updates": WIDE, "source": WIDE}
     document["limits"]["budget"] = {"per_day": WIDE, "per_week": WIDE}
+    document["limits"]["memberships"] = {**WIDE, "per_day": WIDE, "per_week": WIDE}
     path = folder / "job.yaml"
     path.write_bytes(orjson.dumps(document))
     return path

@@ -57,7 +57,11 @@ users:
     urn:ietf:params:scim:schemas:extension:enterprise:2.0:User:employeeNumber: "[employeeId]"
     urn:ietf:params:scim:schemas:extension:enterprise:2.0:User:organization: "[company]"
     urn:ietf:params:scim:schemas:extension:enterprise:2.0:User:department: Replace([department], "&", , , "and", , )
-limits: {removals: {count: 10000000, fraction: 1.0}}
+limits:
+  removals: {count: null, fraction: 1.0}
+  updates: {count: null, fraction: 1.0}
+  attribute: {count: null, fraction: 1.0}
+  members: {count: null, fraction: 1.0}
 """
 GROUPS = """
 groups:

@@ -45,6 +45,8 @@ class Bench:
     switch: str = "provisor:active"
     refused_create: Status = Status.REJECTED
     """What becomes of a create with a title that is too long: PARTLY where the account is made without it."""
+    renews: bool = False
+    """Whether a token that is not accepted is renewed once, and the request sent again with the new one."""
     clock: FakeClock = field(default_factory=FakeClock)
     opened: list[Any] = field(default_factory=list)
 

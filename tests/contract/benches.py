@@ -5,6 +5,7 @@ from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 
 from tests.contract.bench import Bench, MemoryBench
+from tests.contract.entra_bench import entra_bench
 from tests.contract.file_bench import file_bench
 from tests.contract.scim_bench import scim_bench
 from tests.contract.sql_bench import sqlite_bench
@@ -21,6 +22,7 @@ def _memory(folder: Path) -> Iterator[Bench]:
 
 BENCHES: dict[str, Callable[[Path], AbstractContextManager[Bench]]] = {
     "csv": file_bench,
+    "entra": entra_bench,
     "memory": _memory,
     "scim": scim_bench,
     "sql": sqlite_bench,

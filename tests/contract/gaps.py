@@ -82,3 +82,10 @@ GAPS["scim", "what_was_done_of_several_steps_is_told"] = "A create is one reques
 GAPS["scim", "each_change_of_a_pack_has_its_own_verdict"] = "Bulk is tried out by large loads alone: its own tests."
 GAPS["scim", "a_job_is_waited_for"] = "The standard has no jobs."
 OTHERWISE["scim", "a_bad_row_has_a_place_and_a_reason"] = "What has no id has no key; it is told by its place."
+
+GAPS["entra", "a_bad_row_has_a_place_and_a_reason"] = "Whatever Graph lists has an id, and any text may be a value."
+GAPS["entra", "lists_keep_all_their_values"] = "Graph's lists are of one number, or without order."
+GAPS["entra", "what_is_never_shown_is_not_missed"] = "Passwords are put in by the wire; its own tests show that."
+GAPS["entra", "what_was_done_of_several_steps_is_told"] = "A manager who is refused is in its own tests."
+GAPS["entra", "each_change_of_a_pack_has_its_own_verdict"] = "Requests are not packed."
+GAPS["entra", "a_job_is_waited_for"] = "Graph does what is asked here at once."
