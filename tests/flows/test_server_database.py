@@ -3,13 +3,28 @@
 import asyncio
 import gc
 import sqlite3
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
 import sqlalchemy as sa
-from sqlalchemy.ext.asyncio import AsyncConnection, create_async_engine
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
 from flows.serve.server_database import let_writers_queue
+
+PATIENCE_S = 60
+"""How long SQLite waits for a lock: as long as in Prefect, so that a busy machine alone makes nobody give up."""
+
+
+@asynccontextmanager
+async def _engine(database: Path) -> AsyncIterator[AsyncEngine]:
+    """Its connections are closed whatever happens: one that is not would fail a test that comes later."""
+    engine = create_async_engine(f"sqlite+aiosqlite:///{database}", connect_args={"timeout": PATIENCE_S})
+    try:
+        yield engine
+    finally:
+        await engine.dispose()
 
 
 def _insert(number: int) -> sa.TextClause:
@@ -17,8 +32,7 @@ def _insert(number: int) -> sa.TextClause:
 
 
 async def _two_who_read_and_write(database: Path) -> list[int]:
-    engine = create_async_engine(f"sqlite+aiosqlite:///{database}", connect_args={"timeout": 5})
-    async with engine.connect() as one, engine.connect() as other:
+    async with _engine(database) as engine, engine.connect() as one, engine.connect() as other:
         await one.execute(sa.text("PRAGMA journal_mode = WAL"))
         await one.execute(sa.text("CREATE TABLE numbers (number INTEGER PRIMARY KEY)"))
         await one.commit()
@@ -34,13 +48,11 @@ async def _two_who_read_and_write(database: Path) -> list[int]:
         found = await one.execute(sa.text("SELECT number FROM numbers ORDER BY number"))
         numbers = list(found.scalars())
         await one.commit()
-    await engine.dispose()
     return numbers
 
 
 async def _scene(database: Path) -> list[int]:
-    engine = create_async_engine(f"sqlite+aiosqlite:///{database}", connect_args={"timeout": 5})
-    async with engine.connect() as waiting, engine.connect() as holding:
+    async with _engine(database) as engine, engine.connect() as waiting, engine.connect() as holding:
         await waiting.execute(sa.text("PRAGMA journal_mode = WAL"))
         await waiting.execute(sa.text("CREATE TABLE numbers (number INTEGER PRIMARY KEY)"))
         await waiting.execute(_insert(1))
@@ -62,7 +74,6 @@ async def _scene(database: Path) -> list[int]:
         found = await waiting.execute(sa.text("SELECT number FROM numbers ORDER BY number"))
         numbers = list(found.scalars())
         await waiting.commit()
-    await engine.dispose()
     return numbers
 
 
