@@ -24,7 +24,7 @@ contracts: .venv/.installed
 	$(BIN)/lint-imports
 
 tests: .venv/.installed
-	$(BIN)/pytest -n 2 --dist loadgroup
+	$(BIN)/pytest -n 2 --dist loadgroup --no-loadscope-reorder
 
 # The documentation as a site in site/, without network.
 docs: .venv/.installed
@@ -32,7 +32,7 @@ docs: .venv/.installed
 
 # Everything with the long forms of suites that have a short one.
 long: .venv/.installed
-	PROVISOR_LONG=1 $(BIN)/pytest -n 2 --dist loadgroup
+	PROVISOR_LONG=1 $(BIN)/pytest -n 2 --dist loadgroup --no-loadscope-reorder
 
 # Benchmarks print figures; nothing is asserted about time.
 bench: .venv/.installed

@@ -4,9 +4,11 @@ import os
 from collections.abc import Callable, Generator, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import settings
+from xdist.scheduler import LoadGroupScheduling
 
 from tests.servers import directories
 from tests.servers.starting import StartError
@@ -23,6 +25,23 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption(
         "--update-golden", action="store_true", help="write golden files anew instead of comparing with them"
     )
+
+
+class OneFileOneWorker(LoadGroupScheduling):
+    """Tests of one file run in one process, because they share what is expensive to start; so do those of one group.
+
+    Files are dealt out in the order of their names. The costly ones lie in tests/flows, and thousands of quick ones
+    come after them, so that both processes end at the same time.
+    """
+
+    def _split_scope(self, nodeid: str) -> str:
+        scope = super()._split_scope(nodeid)
+        return nodeid.split("::")[0] if scope == nodeid else scope
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> LoadGroupScheduling | None:
+    """For ``--dist loadgroup --no-loadscope-reorder``."""
+    return OneFileOneWorker(config, log) if config.getvalue("dist") == "loadgroup" else None
 
 
 @pytest.fixture

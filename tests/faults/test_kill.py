@@ -25,8 +25,6 @@ from tests.faults.findings import ids_about, strangers_of, wrong_in_the_app, wro
 from tests.faults.killing import Death, trap
 from tests.faults.nursery import Nursery
 
-pytestmark = pytest.mark.xdist_group("faults")
-
 SEEDS = 200 if os.environ.get("PROVISOR_LONG") else 20
 counted: Counter[tuple[int, str]] = Counter()
 """Runs so far, by how they ended and what was to end them."""

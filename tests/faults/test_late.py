@@ -12,8 +12,6 @@ from tests.faults.conftest import Bench
 from tests.faults.findings import ids_about, strangers_of, wrong_in_the_app, wrong_in_the_ledger, wrong_in_the_log
 from tests.faults.lateness import lateness
 
-pytestmark = pytest.mark.xdist_group("faults")
-
 
 def with_a_new_group(company: Company) -> None:
     company.groups[group(24)] = "Team 24"

@@ -34,8 +34,6 @@ from tests.faults.stopping import stopped
 from tests.servers.scim_service import ScimService
 from tests.servers.starting import DatabaseServer, postgresql
 
-pytestmark = pytest.mark.xdist_group("faults")
-
 LIVES = 100 if os.environ.get("PROVISOR_LONG") else 3
 CYCLES = 4
 LEASE_S = 1.5

@@ -24,8 +24,6 @@ from tests.faults.company import JOB, person
 from tests.faults.conftest import Bench
 from tests.faults.findings import ids_about, strangers_of, wrong_in_the_app, wrong_in_the_ledger, wrong_in_the_log
 
-pytestmark = pytest.mark.xdist_group("faults")
-
 LONG = bool(os.environ.get("PROVISOR_LONG"))
 CYCLES = 3
 """Cycles after the fault is gone, at most, until nothing is left to do: escrow and quarantine let entries wait."""

@@ -15,8 +15,6 @@ from tests.faults.conftest import Bench
 from tests.faults.findings import ids_about, strangers_of, wrong_in_the_app, wrong_in_the_ledger, wrong_in_the_log
 from tests.model.driver import Moment, Power
 
-pytestmark = pytest.mark.xdist_group("faults")
-
 
 @pytest.mark.parametrize("choice", ["incremental", "reconcile"])
 @pytest.mark.parametrize("withdrawn", [True, False], ids=["withdrawn", "still wanted"])

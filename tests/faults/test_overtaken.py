@@ -22,8 +22,6 @@ from tests.faults.findings import ids_about, strangers_of, wrong_in_the_app, wro
 from tests.faults.nursery import Nursery
 from tests.faults.stopping import stopped
 
-pytestmark = pytest.mark.xdist_group("faults")
-
 SEEDS = 50 if os.environ.get("PROVISOR_LONG") else 4
 LEASE_S = 3.0
 counted: Counter[str] = Counter()

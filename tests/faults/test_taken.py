@@ -13,8 +13,6 @@ from tests.faults.conftest import Bench
 from tests.faults.test_matrix import A_DAY
 from tests.servers.scim_service import ScimService
 
-pytestmark = pytest.mark.xdist_group("faults")
-
 NEW = person(40)
 
 

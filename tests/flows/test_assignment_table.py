@@ -14,8 +14,6 @@ from tasks.job import load_job
 from tests.flows.workplace import Said, Workplace
 from tests.servers.scim_service import ScimService
 
-PREFECT = pytest.mark.xdist_group("prefect")
-
 PEOPLE = """id,login,partners
 1,ann@x.org,2;3
 2,bob@x.org,1;4
@@ -73,7 +71,6 @@ def put_table(workplace: Workplace, text: str) -> None:
     (workplace.folder / "assignments.csv").write_text(text, encoding="utf-8")
 
 
-@PREFECT
 def test_people_get_what_the_table_says(assigned: Workplace, service: ScimService, prefect_api: str) -> None:
     """Assigned people with the roles of every assignment, the assigned group, references to whoever has an account.
 

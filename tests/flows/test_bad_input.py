@@ -102,16 +102,11 @@ BAD = {
         ("plan", "run"),
     ),
 }
-PREFECT = pytest.mark.xdist_group("prefect")
 
 
 @pytest.mark.parametrize(
     ("name", "command"),
-    [
-        pytest.param(name, command, marks=[PREFECT] if command == "run" else [])
-        for name, bad in BAD.items()
-        for command in bad.commands
-    ],
+    [(name, command) for name, bad in BAD.items() for command in bad.commands],
 )
 def test_bad_input_is_a_sentence(
     name: str,

@@ -26,8 +26,6 @@ from tests.data.expected import State, desired_state
 from tests.flows.workplace import Command, Workplace, writes
 from tests.servers.scim_service import ScimService
 
-PREFECT = pytest.mark.xdist_group("prefect")
-
 
 @pytest.fixture
 def wanted(small: Workplace) -> State:
@@ -203,7 +201,6 @@ def artifacts_of(prefect: SyncPrefectClient, run: UUID) -> dict[str, Artifact]:
     return {artifact.key: artifact for artifact in found}
 
 
-@PREFECT
 def test_run_is_a_flow_run_of_the_configured_api(
     small: Workplace, wanted: State, prefect: SyncPrefectClient, prefect_api: str, request: pytest.FixtureRequest
 ) -> None:
@@ -243,7 +240,6 @@ def test_run_is_a_flow_run_of_the_configured_api(
     assert Counter(change["what"] for change in changes)["create group"] == len(wanted.groups)
 
 
-@PREFECT
 def test_a_refused_entry_is_exit_one_and_heals(
     small: Workplace,
     service: ScimService,
@@ -273,7 +269,6 @@ def test_a_refused_entry_is_exit_one_and_heals(
     assert f"{job}-failures" in artifacts_of(prefect, failed.id)
 
 
-@PREFECT
 def test_too_many_removals_are_exit_three(
     small: Workplace,
     service: ScimService,
@@ -302,7 +297,6 @@ def test_too_many_removals_are_exit_three(
     assert status["staged"] == len({(change["action"], change["kind"], change["anchor"]) for change in decided})
 
 
-@PREFECT
 def test_a_stopped_run_is_exit_four_and_over(
     small: Workplace,
     provisor: Command,
@@ -323,7 +317,6 @@ def test_a_stopped_run_is_exit_four_and_over(
     assert run.run_count == 1
 
 
-@PREFECT
 def test_two_runs_of_one_job_do_not_meet(
     small: Workplace, service: ScimService, provisor: Command, prefect_api: str
 ) -> None:
@@ -345,7 +338,6 @@ def test_two_runs_of_one_job_do_not_meet(
         process.communicate()
 
 
-@PREFECT
 def test_log_and_status_tell_what_happened(
     small: Workplace, provisor: Command, wanted: State, prefect_api: str
 ) -> None:

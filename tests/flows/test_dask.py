@@ -29,8 +29,6 @@ from tests.flows.reading_back import differences, read_back
 from tests.flows.workplace import Command, Workplace, writes
 from tests.servers.scim_service import ScimService
 
-pytestmark = pytest.mark.xdist_group("prefect")
-
 JOB = "hr-to-scim"
 BATCH_SIZE = 25
 WITHIN_S = 300

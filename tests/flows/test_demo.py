@@ -16,7 +16,6 @@ def files(folder: Path) -> set[str]:
     return {str(path.relative_to(folder)) for path in folder.rglob("*")}
 
 
-@pytest.mark.xdist_group("demo")
 def test_demo_plays_both_days_in_its_own_folder(
     tmp_path: Path, provisor: Callable[..., Said], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -11,7 +11,6 @@ from tests.servers.graph_service import CLIENT, SECRET, TENANT, GraphService, se
 from tests.servers.scim_service import ScimService
 
 JOBS = ROOT / "flows" / "jobs"
-pytestmark = pytest.mark.xdist_group("prefect")
 
 
 @pytest.fixture

@@ -10,7 +10,7 @@ from tests.flows.reading_back import differences, read_back
 from tests.flows.workplace import Row, Workplace, writes
 from tests.servers.scim_service import ScimService
 
-pytestmark = [pytest.mark.xdist_group("prefect"), pytest.mark.usefixtures("prefect_api")]
+pytestmark = pytest.mark.usefixtures("prefect_api")
 
 JOINER = "900001"
 

@@ -7,7 +7,7 @@ import pytest
 from tests.flows.workplace import Command, Workplace, staff
 from tests.servers.scim_service import ScimService
 
-pytestmark = [pytest.mark.xdist_group("prefect"), pytest.mark.usefixtures("prefect_api")]
+pytestmark = pytest.mark.usefixtures("prefect_api")
 
 
 @pytest.fixture

@@ -25,7 +25,7 @@ from tests.flows.reading_back import Found, differences
 from tests.flows.workplace import EXPORT, ROOT, Command, Workplace
 from tests.servers.starting import DatabaseServer, postgresql
 
-pytestmark = [pytest.mark.xdist_group("prefect"), pytest.mark.usefixtures("prefect_api")]
+pytestmark = pytest.mark.usefixtures("prefect_api")
 
 JOB = ROOT / "flows" / "jobs" / "hr-to-sql.yaml"
 PATHS = {

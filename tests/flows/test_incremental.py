@@ -9,7 +9,7 @@ import pytest
 from tests.flows.workplace import Command, Row, Workplace, account, staff
 from tests.servers.scim_service import ScimService
 
-pytestmark = [pytest.mark.xdist_group("prefect"), pytest.mark.usefixtures("prefect_api")]
+pytestmark = pytest.mark.usefixtures("prefect_api")
 
 ASKED_ALWAYS = {"GET /ResourceTypes": 1, "GET /Schemas": 1}
 

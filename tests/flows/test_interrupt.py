@@ -20,7 +20,7 @@ from tests.flows.reading_back import differences, read_back
 from tests.flows.workplace import COMMAND, ROOT, Said, Workplace
 from tests.servers.scim_service import ScimService
 
-pytestmark = [pytest.mark.xdist_group("prefect"), pytest.mark.usefixtures("prefect_api")]
+pytestmark = pytest.mark.usefixtures("prefect_api")
 
 JOB = "hr-to-scim"
 WITHIN_S = 60

@@ -41,7 +41,6 @@ def test_a_run_of_a_deployment_says_what_began_it(scheduled: bool, who: dict[str
     assert started_by(run, "hr") == said
 
 
-@pytest.mark.xdist_group("prefect")
 @pytest.mark.usefixtures("prefect_api")
 def test_lines_name_login_and_systems_and_who_is_passed_over_is_told_once(small: Workplace) -> None:
     """On the command line it is the person's login on the machine. People out of scope and people whom the source has
@@ -73,7 +72,6 @@ def test_lines_name_login_and_systems_and_who_is_passed_over_is_told_once(small:
     assert [line.anchor for line in lines(cycle=2, code=ErrorCode.SKIPPED)] == ["777777"]
 
 
-@pytest.mark.xdist_group("prefect")
 @pytest.mark.usefixtures("prefect_api")
 def test_what_is_older_than_the_job_keeps_is_forgotten(small: Workplace) -> None:
     """At the end of a cycle that came to its end; accounts, links and younger lines stay, and nothing is sent again."""

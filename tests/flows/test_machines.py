@@ -14,7 +14,6 @@ from typing import Any
 import httpx
 import orjson
 import psycopg
-import pytest
 from sqlalchemy import update
 
 from tasks.ledger import Ledger
@@ -25,8 +24,6 @@ from tests.flows.reading_back import differences, read_back
 from tests.flows.workplace import Workplace
 from tests.servers.scim_service import ScimService
 from tests.servers.starting import postgresql, prefect_server
-
-pytestmark = pytest.mark.xdist_group("machines")
 
 SILENCE_S = 40
 """How long nothing is heard of a run that died; a living one is heard of every 30 s."""

@@ -18,7 +18,7 @@ from tests.data.expected import State, desired_state
 from tests.flows.workplace import Command, Row, Workplace, account, without_reports
 from tests.servers.scim_service import ScimService
 
-pytestmark = [pytest.mark.xdist_group("prefect"), pytest.mark.usefixtures("prefect_api")]
+pytestmark = pytest.mark.usefixtures("prefect_api")
 
 JOB = "hr-to-scim"
 FREE: dict[str, Any] = {"count": None, "fraction": 1.0}

@@ -19,7 +19,6 @@ def endpoint(service: ScimService) -> Iterator[TokenEndpoint]:
         yield running
 
 
-@pytest.mark.xdist_group("local api")
 def test_a_load_outlives_its_tokens(small: Workplace, service: ScimService, endpoint: TokenEndpoint) -> None:
     """The service stops accepting the token in the middle of the load: nobody fails, a second one is fetched, and
     neither of them, nor the client's secret, is in any file or output, not even in the log of requests.

@@ -12,7 +12,7 @@ from tasks.ledger import CycleKind, Pause
 from tests.flows.workplace import Command, Row, Workplace, accounts, kill_hanging, staff, writes
 from tests.servers.scim_service import ScimService
 
-pytestmark = [pytest.mark.xdist_group("prefect"), pytest.mark.usefixtures("prefect_api")]
+pytestmark = pytest.mark.usefixtures("prefect_api")
 
 OnDemand = Callable[..., dict[str, Any]]
 JOINER = "99001"

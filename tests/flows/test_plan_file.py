@@ -20,7 +20,7 @@ from tests.flows.reading_back import read_back
 from tests.flows.workplace import Command, Row, Workplace, account, at, kill_hanging, refused, without_reports, writes
 from tests.servers.scim_service import ScimService
 
-pytestmark = [pytest.mark.xdist_group("prefect"), pytest.mark.usefixtures("prefect_api")]
+pytestmark = pytest.mark.usefixtures("prefect_api")
 
 GOLDEN = Path(__file__).with_name("plan_file") / "small.json"
 TITLE = "title"

@@ -14,7 +14,7 @@ from tests.flows.workplace import EXPORT, Command, Workplace
 from tests.servers.scim_service import ScimProcess, ScimService
 from tests.servers.starting import Server, scim2_server
 
-pytestmark = [pytest.mark.xdist_group("prefect"), pytest.mark.usefixtures("prefect_api")]
+pytestmark = pytest.mark.usefixtures("prefect_api")
 
 NEXT = EXPORT / "next"
 WRITES = ("POST", "PUT", "PATCH", "DELETE")

@@ -40,7 +40,6 @@ def cells(folder: Path) -> Iterator[tuple[Path, bytes]]:
         yield path, repr([table.schema, table.schema.metadata, table.to_pylist()]).encode()
 
 
-@pytest.mark.xdist_group("local api")
 def test_nothing_that_is_written_or_said_holds_a_secret(
     workplace: Workplace, small_export: Path, provisor: Callable[..., Said], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -13,7 +13,7 @@ from tests.flows.reading_back import Found, read_back
 from tests.flows.workplace import Command, Row, Workplace, account, kill_hanging, refused, without_reports, writes
 from tests.servers.scim_service import ScimService
 
-pytestmark = [pytest.mark.xdist_group("prefect"), pytest.mark.usefixtures("prefect_api")]
+pytestmark = pytest.mark.usefixtures("prefect_api")
 
 JOB = "hr-to-scim"
 JOINER = "999001"

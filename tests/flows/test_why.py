@@ -19,7 +19,7 @@ from tasks.job import load_job
 from tests.flows.workplace import EXPORT, Said, Workplace, at
 from tests.servers.scim_service import ScimService
 
-pytestmark = [pytest.mark.xdist_group("prefect"), pytest.mark.usefixtures("prefect_api")]
+pytestmark = pytest.mark.usefixtures("prefect_api")
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "why"
 CAST = {person["fate"]: person for person in json.loads((EXPORT / "events.json").read_text(encoding="utf-8"))["cast"]}
