@@ -76,7 +76,7 @@ def apps(
 ) -> None:
     """List the apps that there are job templates for, or show what one of them needs."""
     import orjson
-    from rich.markdown import Markdown
+    from rich.markdown import Markdown as Rendered
 
     from connectors.gallery import app_called
     from connectors.gallery import apps as all_apps
@@ -91,7 +91,7 @@ def apps(
         if as_json:
             write(orjson.dumps({"name": found.name, "title": found.title, "setup": found.setup, "job": found.template}))
         elif sys.stdout.isatty():
-            console().print(Markdown(found.setup))
+            console().print(Rendered(found.setup))
         else:
             say(*found.setup.splitlines())
         return
