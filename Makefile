@@ -4,6 +4,8 @@ PYTHON ?= python3
 # Optional parts to install besides: `make test EXTRAS=dev,ldap` for directories, which need C headers (see README).
 EXTRAS ?= dev
 BIN := .venv/bin
+PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-compile
+comma := ,
 
 .PHONY: demo test lint types contracts tests docs long bench
 
@@ -38,10 +40,23 @@ long: .venv/.installed
 bench: .venv/.installed
 	for benchmark in plan mapping creates ledger; do $(BIN)/python -m tests.benchmarks.$$benchmark || exit 1; done
 
+# pip takes minutes to work out what constraints.txt says already. So the pinned packages are put in as they stand, and
+# pip then looks that nothing is missing: it adds what is, a package for another platform say, and python-ldap, which is
+# compiled. Byte code is made on all cores.
+PINNED := .venv/pinned.txt
+
 .venv/.installed: pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(0 if sys.version_info >= (3, 11) else "Provisor needs Python 3.11 or later: make PYTHON=python3.11")'
 	test -d .venv || $(PYTHON) -m venv .venv
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[$(EXTRAS)]'
-	$(BIN)/python -m compileall -q flows tasks connectors
-	$(BIN)/python -m flows.serve.prefect_database
-	touch $@
+ifneq (,$(filter dev,$(subst $(comma), ,$(EXTRAS))))
+	@grep -v '^python-ldap' constraints.txt >$(PINNED)
+	@echo "Installing $$(grep -c . $(PINNED)) pinned packages into .venv (about a minute, and the time of the download) ..."
+	@$(PIP) --no-deps --requirement $(PINNED) || echo "Not all of them could be installed as they stand; pip works out what to install."
+endif
+	@echo "Installing Provisor, with what is still missing ..."
+	@$(PIP) --constraint constraints.txt --editable '.[$(EXTRAS)]'
+	@echo "Compiling to byte code ..."
+	@$(BIN)/python -m compileall -q -j 0 .venv/lib flows tasks connectors >/dev/null || true
+	@echo "Making the empty Prefect database that runs begin with ..."
+	@$(BIN)/python -m flows.serve.prefect_database
+	@touch $@
