@@ -1,0 +1,73 @@
+"""README, word for word: the job is saved, each command is typed as it stands there, and does what it says."""
+
+import os
+import re
+import shlex
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from tests.flows.workplace import COMMAND, ROOT
+from tests.servers.scim_service import ScimService
+
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+TUTORIAL = (ROOT / "docs/tutorial.md").read_text(encoding="utf-8")
+ADDRESS = "http://127.0.0.1:8080/v2"
+"""Of the example; the test's service has another port."""
+
+
+def block(text: str, language: str, *, after: str = "") -> str:
+    """The first block of code in a language behind a heading."""
+    found = re.search(rf"```{language}\n(.*?)```", text.partition(after)[2] if after else text, re.DOTALL)
+    assert found is not None, (language, after)
+    return found[1]
+
+
+def typed(line: str, folder: Path, home: Path) -> "subprocess.CompletedProcess[str]":
+    """A line as in a shell, with the environment of ``. .venv/bin/activate``."""
+    kept = {
+        name: value for name, value in os.environ.items() if not name.startswith(("PREFECT_", "PROVISOR_", "PYTEST_"))
+    }
+    path = f"{COMMAND.parent}{os.pathsep}{os.environ['PATH']}"
+    environment = {**kept, "PATH": path, "SCIM_TOKEN": "a-token", "HOME": str(home), "PYTHONPATH": str(ROOT)}
+    return subprocess.run(
+        shlex.split(line, comments=True), cwd=folder, env=environment, capture_output=True, text=True, timeout=300
+    )
+
+
+@pytest.mark.xdist_group("prefect")
+def test_a_job_in_ten_minutes(service: ScimService, tmp_path: Path) -> None:
+    """From an empty folder to the first account: check, plan, run, and a second run that finds nothing to do."""
+    heading = "## A job in ten minutes"
+    job = block(README, "yaml", after=heading)
+    assert ADDRESS in job
+    folder = tmp_path / "first"
+    folder.mkdir()
+    (folder / "hr-to-app.yaml").write_text(job.replace(ADDRESS, service.url), encoding="utf-8")
+    (folder / "people.csv").write_text(block(TUTORIAL, "csv"), encoding="utf-8")
+    lines = block(README, "sh", after=heading).splitlines()
+    assert [shlex.split(line)[1] for line in lines] == ["check", "plan", "run", "why"]
+    said = {shlex.split(line)[1]: typed(line, folder, tmp_path) for line in lines}
+    assert [done.returncode for done in said.values()] == [0, 0, 0, 0], [done.stderr for done in said.values()]
+    assert "2 to create" in said["plan"].stdout
+    assert sorted(user["userName"] for user in map(service.users.__getitem__, service.users)) == [
+        "ann.lee@example.com",
+        "bob.ray@example.com",
+    ]
+    assert "Ann" in said["why"].stdout
+    again = typed("provisor plan hr-to-app", folder, tmp_path)
+    assert "nothing to do" in again.stdout
+
+
+def test_a_first_job_by_init(service: ScimService, tmp_path: Path) -> None:
+    """The shorter way of README: the same export, a proposed job, and the same two accounts in its plan."""
+    (tmp_path / "people.csv").write_text(block(TUTORIAL, "csv"), encoding="utf-8")
+    shown = re.search(r"`(provisor init --source people\.csv)`", README)
+    assert shown is not None
+    done = typed(f"{shown[1]} --target {service.url}", tmp_path, tmp_path)
+    assert done.returncode == 0, done.stderr
+    for line in re.findall(r"^  (provisor .+)$", done.stdout, re.MULTILINE):
+        told = typed(line, tmp_path, tmp_path)
+        assert told.returncode == 0, (line, told.stdout, told.stderr)
+    assert "2 to create" in told.stdout
