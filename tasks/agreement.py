@@ -82,7 +82,8 @@ def _wrong_expressions(
                 yield Problem(job.file, None, None, spelled(place), error.problem, error.caret())
                 continue
             line, column = document.place_in_text(place, error.line, error.column)
-            yield Problem(job.file, line, column, spelled(place), error.problem, error.caret())
+            file = document.file_of(document.node(place))
+            yield Problem(file, line, column, spelled(place), error.problem, error.caret())
 
 
 def _target_problems(

@@ -5,13 +5,14 @@ Everything it writes goes into one folder: the exports, the job, the state, the 
 
 import os
 import secrets
+import shlex
 import shutil
 import socket
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from rich.markup import escape
@@ -20,6 +21,7 @@ from rich.rule import Rule
 from connectors.errors import SettingsError, UnreachableError
 from flows.serve import local_api
 from flows.show.console import Terminal
+from tasks.private import write_file
 
 SHIPPED = Path(__file__).parents[1] / "jobs"
 JOB = "hr-to-scim"
@@ -28,8 +30,10 @@ _MARK = ".provisor-demo"
 _WAIT_S = 30.0
 
 
-def run_demo(folder: Path) -> int:
-    """Plays both days in ``folder``; gives the exit status. Raises: SettingsError, UnreachableError."""
+def run_demo(folder: Path, *, keep: bool = False) -> int:
+    """Plays both days in ``folder``; gives the exit status. ``keep``: the app then runs on until Ctrl-C.
+
+    Raises: SettingsError, UnreachableError."""
     folder = folder.absolute()
     _make_folder(folder)
     os.environ["PROVISOR_HOME"] = str(folder / "state")
@@ -40,7 +44,10 @@ def run_demo(folder: Path) -> int:
     with local_api.serving(folder / "state") as api_ready, _scim_server(folder) as url:
         out.print(f"A SCIM server (scim2-server) answers at {url}.")
         status = _play(out, _write_job(folder, url), folder, api_ready)
-    _tell_where(out, folder)
+        _tell_where(out, folder, kept=keep)
+        if keep:
+            write_file(folder / ".env", f"SCIM_TOKEN={os.environ['SCIM_TOKEN']}\n".encode())
+            _keep(out, url)
     return status
 
 
@@ -142,12 +149,36 @@ def _wait_for(server: "subprocess.Popen[bytes]", port: int, folder: Path) -> Non
     raise UnreachableError(f"The demo's SCIM server did not start; its words are in {folder / 'server.log'}.")
 
 
-def _tell_where(out: Terminal, folder: Path) -> None:
-    here = f"PROVISOR_HOME={escape(str(folder / 'state'))}"
+def _tell_where(out: Terminal, folder: Path, *, kept: bool) -> None:
+    """Lines that can be pasted as they stand, whatever the folder is called and wherever the command lies."""
+    here = shlex.quote(str(folder))
+    tools = shlex.quote(str(Path(sys.executable).parent))
+    lines = [
+        f"cd {here}",
+        f'export PROVISOR_HOME="$PWD/state" PATH={tools}:"$PATH"',
+        f"provisor status {JOB}                    # how the job stands",
+        f"provisor log {JOB} --identity 000015     # what happened to one person",
+        f"provisor log {JOB} | less                # every change, newest first",
+    ]
+    if kept:
+        lines += [
+            f"provisor why {JOB} 000015                # why this account is as it is",
+            f"provisor plan {JOB}                      # edit {JOB}/people.csv first, or {JOB}.yaml",
+            f"provisor run {JOB}",
+            "provisor up .                                 # the pages, and Prefect's UI",
+        ]
     out.print()
-    out.print(Rule("[bold]Where to look[/]", align="left"))
-    out.print(f"  what happened to one person   {here} provisor log {JOB} --identity 000015")
-    out.print(f"  every change, newest first    {here} provisor log {JOB}")
-    out.print(f"  how the job stands            {here} provisor status {JOB}")
-    out.print(f"  the job, and both exports     {escape(str(folder / JOB))}.yaml, {escape(str(folder / JOB))}/")
-    out.print("  who is who in the data        flows/jobs/hr-to-scim/events.json")
+    out.print(Rule("[bold]Where to look[/]" if not kept else "[bold]Play on, in another terminal[/]", align="left"))
+    for line in lines:
+        out.print(f"  {escape(line)}", soft_wrap=True)
+    if not kept:
+        out.print("The app is gone with the demo: [bold]provisor demo --keep[/] leaves it running, to play on with.")
+    out.print(f"Who is who in the data: {escape(str(SHIPPED / JOB / 'events.json'))}", soft_wrap=True)
+
+
+def _keep(out: Terminal, url: str) -> None:
+    """Waits until a person interrupts."""
+    out.print(f"The app answers at {url} until you press Ctrl-C here.")
+    with suppress(KeyboardInterrupt):
+        while True:
+            time.sleep(3600)

@@ -266,8 +266,9 @@ def connectors(as_json: Json = False) -> None:
 
 def demo(
     folder: Annotated[Path, typer.Option(help="Where everything it writes goes.")] = Path("provisor-demo"),
+    keep: Annotated[bool, typer.Option("--keep", help="Leave the app running afterwards, to play on with.")] = False,
 ) -> None:
     """Import 1,000 people into a real SCIM server, then apply the next day's export."""
     from flows.cli.demo import run_demo
 
-    raise typer.Exit(run_demo(folder))
+    raise typer.Exit(run_demo(folder, keep=keep))

@@ -8,7 +8,7 @@ from ruamel.yaml.error import YAMLError
 
 from tasks.job import Job, JobError, Problem, load_job
 
-_MARKS = {"source", "target", "users"}
+_MARKS = {"source", "target", "users", "include"}
 """Sections of which a file that is meant to be a job has at least one."""
 
 
@@ -73,7 +73,7 @@ def _is_meant_to_be_one(path: Path) -> bool:
 def _content(path: Path) -> dict[str, Any]:
     """What stands in a file; of one that cannot be read all that makes it a job, so that it is said what is wrong."""
     try:
-        content = YAML(typ="safe").load(path)
+        content = YAML(typ="safe", pure=True).load(path)  # as the job itself is read
     except (YAMLError, OSError, UnicodeDecodeError):
         return dict.fromkeys(_MARKS)
     return content if isinstance(content, dict) else {}

@@ -37,10 +37,15 @@ def read_job_file(path: Path) -> Job:
         for look in (_expression_problems, _matching_problems, _credential_problems)
         for problem in look(document)
     ]
-    known = {(problem.line, problem.column) for problem in document.problems}
-    problems = document.problems + [found for found in problems if (found.line, found.column) not in known]
+    known = {(problem.file, problem.line, problem.column) for problem in document.problems}
+    problems = document.problems + [one for one in problems if (one.file, one.line, one.column) not in known]
     if problems or job is None:
-        raise JobError(sorted(dict.fromkeys(problems), key=lambda found: (found.line or 0, found.column or 0)))
+        raise JobError(
+            sorted(
+                dict.fromkeys(problems),
+                key=lambda found: (found.file != path, str(found.file), found.line or 0, found.column or 0),
+            )
+        )
     return job.model_copy(update={"warnings": tuple(_warnings(document, job))})
 
 
@@ -325,7 +330,14 @@ def _expression_problems(document: Document) -> Iterator[Problem]:
         else:
             for error in check_expression(text, place=place):
                 line, column = document.place_in_text(key, error.line, error.column)
-                yield Problem(document.path, line, column, spelled(key), _ended(error.problem), error.caret())
+                yield Problem(
+                    document.file_of(document.node(key)),
+                    line,
+                    column,
+                    spelled(key),
+                    _ended(error.problem),
+                    error.caret(),
+                )
 
 
 def _applies_on_create(document: Document, key: Key) -> bool:

@@ -6,8 +6,15 @@ from typing import Any
 
 from connectors.errors import SettingsError
 from connectors.registry import find, names
+from tasks.job.including import INCLUDE
 from tasks.job.models import Job, Side, SystemSection
 
+_INCLUDE = {
+    "anyOf": [{"type": "string"}, {"type": "array", "items": {"type": "string"}}],
+    "title": "Include",
+    "description": "Files whose keys count as if they stood here, from this file's folder on. What this file says "
+    "wins: mappings are joined key by key, lists and single values are replaced.",
+}
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
 
 
@@ -23,6 +30,7 @@ def build_schema() -> dict[str, Any]:
         section["type"] = "object"
         section["required"] = ["connector"]
         section["oneOf"] = _alternatives(side, definitions)
+    schema["properties"] = {INCLUDE: _INCLUDE, **schema["properties"]}
     return {"$schema": DIALECT, **_readable(schema), "title": "Provisor job"}
 
 

@@ -11,6 +11,7 @@ from ruamel.yaml import YAML
 from ruamel.yaml.error import MarkedYAMLError, ReusedAnchorWarning, YAMLError
 from ruamel.yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
 
+from tasks.job.including import Origin, with_included
 from tasks.job.problems import JobError, Problem
 from tasks.job.yaml_limits import refuse_bomb, refuse_repeated
 
@@ -49,6 +50,8 @@ class Document:
     """The values; dates stay text."""
     problems: list[Problem] = field(default_factory=list)
     """What YAML allows but nobody means: a key twice, a number that loses its zeros."""
+    origins: dict[int, Origin] = field(default_factory=dict)
+    """Files of the nodes that were included, by the node's id."""
     _values: dict[int, Any] = field(default_factory=dict)
     _open: set[int] = field(default_factory=set)
     _known: dict[int, dict[str, Pair]] = field(default_factory=dict)
@@ -59,7 +62,14 @@ class Document:
         if node.start_mark.index == node.end_mark.index:  # nothing is written there, so the key is what can be seen
             node = self.key_node(key)
         mark = node.start_mark
-        return Problem(self.path, mark.line + 1, mark.column + 1, spelled(key), message, caret)
+        return Problem(self.file_of(node), mark.line + 1, mark.column + 1, spelled(key), message, caret)
+
+    def file_of(self, node: Node) -> Path:
+        """The file that a node stands in: this one, or one that it includes."""
+        return self.origins[id(node)].path if id(node) in self.origins else self.path
+
+    def _text_of(self, node: Node) -> str:
+        return self.origins[id(node)].text if id(node) in self.origins else self.text
 
     def node(self, key: Key) -> Node:
         """The value under ``key``, or the nearest thing around it that there is."""
@@ -117,8 +127,9 @@ class Document:
         if not isinstance(node, ScalarNode):
             return node.start_mark.line + 1, node.start_mark.column + 1
         offset = sum(len(text) + 1 for text in node.value.split("\n")[: line - 1]) + column - 1
-        index = _index_in_source(self.text, node, offset)
-        before = self.text[:index]
+        text = self._text_of(node)
+        index = _index_in_source(text, node, offset)
+        before = text[:index]
         return before.count("\n") + 1, index - (before.rfind("\n") + 1) + 1
 
     def cut_off(self, key: Key) -> str | None:
@@ -126,7 +137,7 @@ class Document:
         node = self.node(key)
         if not isinstance(node, ScalarNode) or node.style is not None:
             return None
-        rest = self.text[node.end_mark.index :].split("\n", 1)[0]
+        rest = self._text_of(node)[node.end_mark.index :].split("\n", 1)[0]
         return rest if rest.lstrip().startswith("#") else None
 
     def _inside(self, node: Node, part: str | int) -> Pair | None:
@@ -233,7 +244,19 @@ def _is_merge(key: Node) -> bool:
 
 
 def read_yaml(path: Path) -> Document:
-    """The file's document. Raises: JobError when it cannot be read, is not YAML, or is not a mapping."""
+    """The file's document, with what it includes.
+
+    Raises: JobError when a file cannot be read, is not YAML, or is not a mapping.
+    """
+    root, text = _compose(path)
+    included = with_included(path, root, _compose)
+    document = Document(path, text, included.root, origins=included.origins)
+    document.data = document.build(included.root, ())
+    return document
+
+
+def _compose(path: Path) -> tuple[MappingNode, str]:
+    """The root of one file, and its text. Raises: JobError."""
     try:
         text = path.read_text(encoding="utf-8-sig")
     except UnicodeDecodeError as error:
@@ -255,9 +278,7 @@ def read_yaml(path: Path) -> Document:
             raise _whole(path, "The file is empty: a job has at least name, source, target and users.")
         if not isinstance(root, MappingNode):
             raise _whole(path, "A job file holds keys at its top level: name, source, target, users.")
-        document = Document(path, text, root)
-        document.data = document.build(root, ())
-        return document
+        return root, text
     raise JobError([problem])  # outside of the handler: YAML's own error quotes the file, and with it what is secret
 
 

@@ -1,6 +1,7 @@
 """``provisor demo``: the first thing a newcomer runs."""
 
 import re
+import signal
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
@@ -28,19 +29,43 @@ def test_demo_plays_both_days_in_its_own_folder(
     environment = Workplace(tmp_path).environment(HOME=str(home), TMPDIR=str(temporary))
     for name in ("PROVISOR_HOME", "SCIM_TOKEN"):
         del environment[name]
-    done = subprocess.run(
-        [str(COMMAND), "demo", "--folder", str(folder)],
+    demo = subprocess.Popen(
+        [str(COMMAND), "demo", "--keep", "--folder", str(folder)],
         cwd=here,
         env=environment,
         stdin=subprocess.DEVNULL,
-        capture_output=True,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
         text=True,
-        timeout=500,
     )
-    words = "".join(done.stdout.split())
-    assert done.returncode == 0, done.stdout + done.stderr
+    try:
+        assert demo.stdout is not None
+        told = []
+        for line in demo.stdout:
+            told.append(line)
+            if "until you press Ctrl-C" in line:
+                break
+        pasted = [line.strip() for line in told if line.startswith("  ")]
+        shell = [line for line in pasted if line.startswith(("cd ", "export ", "provisor plan ", "provisor log "))]
+        played = subprocess.run(
+            ["bash", "-c", "set -e\n" + "\n".join(line.replace("| less", "> /dev/null") for line in shell)],
+            cwd=here,
+            env=environment,
+            capture_output=True,
+            text=True,
+            timeout=200,
+        )
+        demo.send_signal(signal.SIGINT)
+        rest, err = demo.communicate(timeout=100)
+    finally:
+        demo.kill()
+    done = Said(demo.returncode, "".join(told) + rest, err)
+    assert len(shell) == 5
+    assert (played.returncode, "nothing to do" in played.stdout) == (0, True), played.stdout + played.stderr
+    words = "".join(done.out.split())
+    assert done.status == 0, done.out + done.err
     assert "".join(str(folder).split()) in words
-    assert "Traceback" not in done.stderr
+    assert "Traceback" not in done.err
     assert files(home) == set()
     assert files(here) == set()
     assert files(temporary) == set()
@@ -55,7 +80,7 @@ def test_demo_plays_both_days_in_its_own_folder(
     assert not any(again["counts"].values())
     assert day_two["counts"]["disabled"] == len(second.disabled)
     assert status["links"] == {"user": len(second.users), "group": len(second.groups)}
-    suggested = re.search(r"--identity\s+(\S+)", done.stdout)
+    suggested = re.search(r"--identity\s+(\S+)", done.out)
     assert suggested is not None
     log = provisor("log", "hr-to-scim", "--identity", suggested[1], "--format", "json").document
     assert log, "the command that the demo suggests shows nothing"
