@@ -7,7 +7,8 @@ BIN := .venv/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-compile
 comma := ,
 
-.PHONY: demo test lint types contracts tests docs long bench
+.PHONY: demo test lint types contracts tests docs long bench mutants
+.PHONY: long-faults long-kills long-overtakes long-lives long-model long-properties
 
 demo: .venv/.installed
 	$(BIN)/provisor demo
@@ -35,6 +36,31 @@ docs: .venv/.installed
 # Everything with the long forms of suites that have a short one.
 long: .venv/.installed
 	PROVISOR_LONG=1 $(BIN)/pytest -n 2 --dist loadgroup --no-loadscope-reorder
+
+# The long forms of the suites that attack the safety promises, one by one; tests/README.md says how long each takes.
+LONG := PROVISOR_LONG=1 CI=true nice -n 10 $(BIN)/python -m pytest -q -p no:cacheprovider -s
+
+long-faults: .venv/.installed
+	$(LONG) tests/faults/test_matrix.py tests/faults/test_late.py tests/faults/test_never_sent.py
+
+long-kills: .venv/.installed
+	$(LONG) tests/faults/test_kill.py
+
+long-overtakes: .venv/.installed
+	$(LONG) tests/faults/test_overtaken.py
+
+long-lives: .venv/.installed
+	$(LONG) tests/faults/test_lives.py
+
+long-model: .venv/.installed
+	nice -n 10 $(BIN)/python -m tests.benchmarks.model --in-all 5000
+
+long-properties: .venv/.installed
+	$(LONG) tests/properties
+
+# Small faults in the code that guards people, drawn at random, and whether the tests notice them.
+mutants: .venv/.installed
+	CI=true nice -n 10 $(BIN)/python -m tests.mutation
 
 # Benchmarks print figures; nothing is asserted about time.
 bench: .venv/.installed

@@ -7,6 +7,7 @@ from typing import Annotated, Self
 
 from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
+from connectors.depth import MOST_LEVELS
 from connectors.settings import Name, Settings
 
 
@@ -85,6 +86,8 @@ class FileSection(Settings):
     """Megabytes that a packed file may hold once it is unpacked; a few packed megabytes could fill the memory."""
     max_cell_kb: Annotated[int, Field(ge=1)] = 16384
     """Kilobytes that one cell may hold: a quote that is never closed makes one cell of a whole file."""
+    max_depth: Annotated[int, Field(ge=1, le=500)] = MOST_LEVELS
+    """Levels that lists and objects of one line of JSON Lines may lie in each other; a deeper line is not read."""
 
     @model_validator(mode="after")
     def _format_is_known(self) -> Self:

@@ -8,6 +8,7 @@ from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, Field, model_validator
 
+from connectors.depth import MOST_LEVELS
 from connectors.settings import Name, Secret, Settings
 
 
@@ -184,6 +185,8 @@ class HttpSettings(Settings):
     """Besides ``auth`` or alone."""
     max_answer_mb: Annotated[int, Field(ge=1, le=4096)] = 256
     """Megabytes that one answer may hold once it is unpacked; a few packed kilobytes could fill the memory."""
+    max_depth: Annotated[int, Field(ge=1, le=500)] = MOST_LEVELS
+    """Levels that lists and objects of one answer may lie in each other."""
     insecure: bool = False
     """Lets credentials go over http:// to another machine, where everybody on the way can read them. Say so only where
     nobody else is on the way."""

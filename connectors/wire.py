@@ -7,6 +7,7 @@ requests that do not wait for each other, connections that are kept give as well
 
 import gc
 import os
+import re
 import ssl
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
@@ -17,6 +18,7 @@ from urllib.parse import urlsplit
 
 import orjson
 
+from connectors.depth import nests_deeper
 from connectors.errors import SchemaMismatchError, SettingsError
 from connectors.http_settings import ClientCertificate, HttpSettings, eavesdropped, environment_proxy
 from connectors.settings import reveal
@@ -24,6 +26,8 @@ from connectors.settings import reveal
 if TYPE_CHECKING:
     import httpx
     from httpx_aiohttp import AiohttpTransport
+
+_LOOKS_LIKE_JSON = re.compile(rb"\s*[\[{]")
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,6 +136,7 @@ class Wire:
             "timeout": {"connect": settings.connect_timeout_s, "read": settings.timeout_s, "pool": None, "write": None}
         }
         self._most = settings.max_answer_mb << 20
+        self._most_levels = settings.max_depth
         self._urls: dict[str, httpx.URL] = {}
         self._request = httpx.Request
         self._url = httpx.URL
@@ -173,6 +178,11 @@ class Wire:
                 await response.aclose()
         except (httpx.HTTPError, aiohttp.ClientError, OSError) as error:
             raise _classify(error) from None  # the cause's text may hold addresses, which hold names of persons
+        if _LOOKS_LIKE_JSON.match(content) and nests_deeper(content, self._most_levels):
+            raise SchemaMismatchError(
+                f"An answer of {urlsplit(self.url).hostname} nests deeper than {self._most_levels} levels: it was not "
+                "read. Check that the url is that of the API. If the system really answers so, raise max_depth."
+            )
         if response.status_code >= 400:  # some systems repeat what they refuse, and what they say is told to people
             for secret in secrets():
                 content = content.replace(secret.encode(), "…".encode())

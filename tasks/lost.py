@@ -244,8 +244,7 @@ def judge_attempts(
 def _owned(ids: pd.Index, kind: Kind, remembered: Remembered) -> Mask:
     """Which accounts belong to an entry, of this job or of another one."""
     owned: Mask = ids.isin(remembered.links[kind]["target_id"])
-    elsewhere = remembered.elsewhere.get(kind)
-    return owned if elsewhere is None else owned | ids.isin(elsewhere.index)
+    return owned | ids.isin(list(remembered.elsewhere(kind, ids.tolist())))
 
 
 _LOST = {

@@ -4,7 +4,7 @@ A linked entry keeps its account whatever its attributes say. Anyone else is loo
 precedence, stopping at the first rule that finds something. Two candidates mean that nobody is touched.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -13,6 +13,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from connectors.contract import Kind
 from connectors.errors import ErrorCode
 from tasks.job import MatchingRule
 from tasks.keys import Rows, find, texts
@@ -20,6 +21,13 @@ from tasks.mapping import Desired, Held
 from tasks.membership import is_among
 
 LINKED = "linked"
+Owners = Callable[[Kind, Sequence[str]], Mapping[str, str]]
+"""Says which of some accounts other jobs of the same target own: target id to the job."""
+
+
+def owned_nowhere(_kind: Kind, _target_ids: Sequence[str]) -> dict[str, str]:
+    """There are no other jobs."""
+    return {}
 
 
 @dataclass(slots=True)
@@ -67,7 +75,7 @@ def match_entries(
     *,
     present: pd.Index,
     exact: frozenset[str],
-    elsewhere: "pd.Series[str] | None" = None,
+    elsewhere: Owners = owned_nowhere,
     ended: pd.Index | None = None,
     same_person: Callable[[str, str], bool] = lambda _new, _old: True,
 ) -> Matches:
@@ -75,10 +83,9 @@ def match_entries(
 
     ``existing``: the target's complete frame, index is the target id. ``links``: index is the anchor, column
     ``target_id``. ``present``: anchors of everybody the source has. ``exact``: target paths compared with case.
-    ``elsewhere``: accounts of other jobs, index is the target id, value the job: they are never adopted. ``ended``:
-    anchors of those in ``present`` who must have no account (disabled, out of scope): a record that goes on under
-    another anchor takes the account over, as when a contractor becomes an employee; ``same_person`` is asked with the
-    new and the old anchor.
+    ``elsewhere``: says which accounts other jobs own: they are never adopted. ``ended``: anchors of those in
+    ``present`` who must have no account (disabled, out of scope): a record that goes on under another anchor takes the
+    account over, as when a contractor becomes an employee; ``same_person`` is asked with the new and the old anchor.
     """
     count = len(desired.frame)
     link = find(texts(desired.frame.index), texts(links.index))
@@ -101,8 +108,7 @@ def match_entries(
             )
     _refuse_doubles(matches, desired, existing)
     _refuse_look_alikes(rules, matches, desired, existing, exact)
-    if elsewhere is not None and len(elsewhere):
-        _refuse_others(matches, desired, existing, elsewhere)
+    _refuse_others(matches, desired, existing, elsewhere)
     matches.held.sort(key=lambda entry: entry.anchor)
     matches.released.sort()
     return matches
@@ -225,16 +231,18 @@ def _refuse_doubles(matches: Matches, desired: Desired, existing: pd.DataFrame) 
         matches.held.append(Held(desired.kind, anchor, ErrorCode.DUPLICATE_SOURCE_ENTRIES, reason, label=label))
 
 
-def _refuse_others(matches: Matches, desired: Desired, existing: pd.DataFrame, elsewhere: "pd.Series[str]") -> None:
+def _refuse_others(matches: Matches, desired: Desired, existing: pd.DataFrame, elsewhere: Owners) -> None:
     """Accounts that another job of the same target owns: two owners would undo each other's work."""
     adopted = np.flatnonzero((matches.row >= 0) & (matches.how != LINKED))
     ids = existing.index.take(matches.row[adopted])
-    owner = find(texts(ids), texts(elsewhere.index))
-    for position, at in zip(adopted[owner >= 0], owner[owner >= 0], strict=True):
+    owners = elsewhere(desired.kind, ids.tolist()) if len(ids) else {}
+    for position, target_id in zip(adopted.tolist(), ids.tolist(), strict=True):
+        if target_id not in owners:
+            continue
         matches.blocked[position] = True
         matches.row[position] = -1
         matches.how[position] = None
-        reason = f"The account that matches belongs to the job {elsewhere.iloc[at]}, which provisions the same target."
+        reason = f"The account that matches belongs to the job {owners[target_id]}, which provisions the same target."
         anchor, label = str(desired.frame.index[position]), str(desired.labels.iloc[position])
         matches.held.append(Held(desired.kind, anchor, ErrorCode.DUPLICATE_TARGET_ENTRIES, reason, label=label))
 

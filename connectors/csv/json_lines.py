@@ -13,6 +13,7 @@ import pyarrow as pa
 
 from connectors.contract import Attribute, Count, Form
 from connectors.csv.files import File
+from connectors.depth import nests_deeper
 from connectors.errors import SettingsError
 from connectors.rows import BadRow, Column, Rows, frame_of, number_text, require_columns, wanted_columns
 
@@ -32,7 +33,7 @@ _DECODER = json.JSONDecoder(parse_float=lambda text: number_text(Decimal(text)),
 def attributes(file: File) -> dict[str, Attribute]:
     """Columns of the first lines, and what their values look like. Raises: FatalError."""
     found: dict[str, Attribute] = {}
-    for _, _, entry in islice(_objects(file.text(limit=_HEAD).data), _HEAD_LINES):
+    for _, _, entry in islice(_objects(file.text(limit=_HEAD).data, file.section.max_depth), _HEAD_LINES):
         for name, value in entry.items() if isinstance(entry, dict) else ():
             if value is not None:
                 found[name] = _info(value)
@@ -91,7 +92,7 @@ def _good_objects(
 ) -> Iterator[tuple[int, dict[str, Any]]]:
     """Line and flat object; tells ``names`` every name that occurs and ``bad`` every line that is not an object."""
     skip = [re.compile(pattern.encode()) for pattern in file.section.skip]
-    for line, text, entry in _objects(data):
+    for line, text, entry in _objects(data, file.section.max_depth):
         if any(pattern.search(text) for pattern in skip):
             continue
         if isinstance(entry, str):
@@ -101,15 +102,17 @@ def _good_objects(
             yield line, entry
 
 
-def _objects(data: bytearray) -> Iterator[tuple[int, bytes, dict[str, Any] | str]]:
+def _objects(data: bytearray, most_levels: int) -> Iterator[tuple[int, bytes, dict[str, Any] | str]]:
     """Line number, line, and the flat object on it, or a sentence where there is none; blank lines are left out."""
     for number, line in enumerate(io.BufferedReader(pa.BufferReader(pa.py_buffer(data))), start=1):
         if line.isspace():
             continue
-        yield number, line, _object(line)
+        yield number, line, _object(line, most_levels)
 
 
-def _object(line: bytes) -> dict[str, Any] | str:
+def _object(line: bytes, most_levels: int) -> dict[str, Any] | str:
+    if nests_deeper(line, most_levels):
+        return f"The line nests deeper than {most_levels} levels. If it is meant so, raise max_depth."
     try:
         entry = _DECODER.decode(line.decode())
         if _SURROGATE.search(line):
@@ -119,7 +122,7 @@ def _object(line: bytes) -> dict[str, Any] | str:
         return "The line holds half of a surrogate pair, which is no character."
     except json.JSONDecodeError as error:
         return f"The line is not JSON: {error.msg} at column {error.colno}."
-    except (ValueError, RecursionError) as error:
+    except ValueError as error:
         return f"The line is not JSON: {error}."
     if not isinstance(entry, dict):
         return "The line is not a JSON object."

@@ -20,6 +20,7 @@ from pydantic import model_validator
 
 from connectors.columns import EdgeColumns, SwitchColumn, demand_both
 from connectors.contract import Action, Attribute, Change, Family, Kind, Reach, Sameness, Write
+from connectors.depth import MOST_LEVELS, nests_deeper
 from connectors.errors import ErrorCode, SettingsError
 from connectors.kit.system import (
     ENTRY,
@@ -204,6 +205,8 @@ def read_rows(path: Path, columns: Sequence[str]) -> tuple[list[str], list[Entry
                 rows, names = held.to_pylist(), list(held.column_names)
             case _:
                 text = path.read_text(encoding="utf-8")
+                if nests_deeper(text.encode(), MOST_LEVELS):
+                    raise ValueError("nests deeper than rows do")
                 rows = json.loads(text) if path.suffix == ".json" else [json.loads(line) for line in text.splitlines()]
                 names = list(dict.fromkeys([*columns, *(name for row in rows for name in row)]))
     except (OSError, ValueError, pa.ArrowException) as error:

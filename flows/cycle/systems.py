@@ -153,7 +153,7 @@ def recall(
     return Recalled(
         links=Remembered(
             links={kind: ledger.links(job.name, kind) for kind in Kind},
-            elsewhere=_elsewhere(ledger.links_elsewhere(job.name, target_of(job))),
+            elsewhere=partial(ledger.owners_elsewhere, job.name, target_of(job)),
             written=partial(ledger.written, job.name),
             former=pd.Series(ledger.former_ids(job.name, Kind.USER), dtype="str"),
         ),
@@ -183,12 +183,3 @@ def recall(
 def figures_folder(job: str) -> Path:
     """Where the figures of a job's snapshots are kept: with the snapshots."""
     return home() / "snapshots" / job
-
-
-def _elsewhere(links: pd.DataFrame) -> "dict[Kind, pd.Series[str]]":
-    """Jobs by the ids of accounts that they own."""
-    found = {}
-    for kind in Kind:
-        mine = links.loc[links["kind"] == kind]
-        found[kind] = pd.Series(mine["job"].array, index=pd.Index(mine["target_id"], dtype="str"), dtype="str")
-    return found

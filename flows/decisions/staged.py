@@ -128,7 +128,7 @@ def _refuse_the_wrong_person(
         raise DecisionError(
             f"{identity.login} may not decide for {last.job}: its job file lists {', '.join(allowed)} (approval.by)."
         )
-    cycles = [last, *(ledger.cycle(last.job, number) for number in {one.cycle_id for one in chosen})]
+    cycles = [last, *(ledger.cycle(last.job, cycle_id) for cycle_id in {one.cycle_id for one in chosen})]
     starters = {_login_of(cycle.initiator) for cycle in cycles if cycle is not None}
     if separated and approves and _login_of(login) in starters:
         raise DecisionError(

@@ -277,9 +277,8 @@ def _present(evidence: Evidence, seen: Seen, decision: Decision, who: Who, conte
     if evidence.target_id is not None and evidence.target_id in target.index:
         evidence.account = shown_row(target, evidence.target_id)
     if evidence.target_id is not None:
-        elsewhere = seen.recalled.links.elsewhere.get(kind)
-        if elsewhere is not None and evidence.target_id in elsewhere.index:
-            evidence.plans.by_others = str(elsewhere[evidence.target_id])
+        owners = seen.recalled.links.elsewhere(kind, [evidence.target_id])
+        evidence.plans.by_others = owners.get(evidence.target_id, evidence.plans.by_others)
     known_by = {rule.target: (evidence.account or {}).get(rule.target) for rule in rules.matching}
     listed = frozenset(name.lower() for name in job.protect)
     evidence.protected = is_listed(listed, who.anchor, evidence.target_id, known_by)

@@ -11,7 +11,7 @@ import pandas as pd
 
 from connectors.contract import Action, Kind
 from tasks.checks.bench import Bench, Guard, Mark, Verdict
-from tasks.checks.removals import EVERYBODY_FROM, exceeds, several, waiting_sentence, weight_of
+from tasks.checks.removals import EVERYBODY_FROM, exceeds, several, too_many, waiting_sentence, weight_of
 from tasks.job import Limit, MembershipLimits
 
 
@@ -69,7 +69,7 @@ def judge_memberships(bench: Bench, limits: MembershipLimits) -> None:
     deleted, marks = _deleted(bench)
     count = sum(one.count for one in losing) + deleted
     marks += [mark for one in losing for mark in one.marks]
-    if count and (why := exceeds(count, population, limits) or _all_of(count, population)):
+    if count and (why := _all_of(count, population) or too_many(count, population, limits)):
         _hold(bench, marks, f"{several(count, 'membership')} would end", why, count, population, limits)
 
 
@@ -92,7 +92,7 @@ def _judge_period(bench: Bench, period: str, done: Mapping[str, int], limit: Lim
             _hold(bench, one.passing_marks, what, why, count, one.size + before, limit, subject=one.label)
     losing = _losing(bench)
     passing, before = sum(one.passing for one in losing), sum(done.values())
-    if passing and (why := exceeds(before + passing, population + before, limit)):
+    if passing and (why := too_many(before + passing, population + before, limit)):
         marks = [mark for one in losing for mark in one.passing_marks]
         what = f"{several(before + passing, 'membership')} would have ended within {period}"
         _hold(bench, marks, what, why, before + passing, population + before, limit, subject=period)

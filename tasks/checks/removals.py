@@ -13,6 +13,9 @@ from tasks.plan import Cause
 EVERYBODY_FROM = 3
 """Removing every account there is trips the guard from this many accounts on, whatever the limits say."""
 
+MOST = 0.5
+"""Share of a small population that is too much at once, from ``EVERYBODY_FROM`` on, where the job allows no more."""
+
 _ABSENCE = frozenset(Cause) - {Cause.OUT_OF_SCOPE, Cause.NOT_DUE, Cause.DISABLED, Cause.UNDONE}
 """Causes that follow from something that is missing; the others the entry itself shows."""
 
@@ -26,6 +29,17 @@ def exceeds(count: int, population: int, limit: Limit) -> str | None:
     if population >= limit.minimum and count > limit.fraction * population:
         return f"more than {_percent(limit.fraction)} of {population:,}"
     return None
+
+
+def too_many(count: int, population: int, limit: Limit) -> str | None:
+    """Why so much may not be taken away, or None: as ``exceeds``, and most of a population below the minimum.
+
+    One of three is a day's work there, and no fraction says so; eighteen of nineteen are a broken export.
+    """
+    share = max(limit.fraction, MOST)
+    if population < limit.minimum and count >= EVERYBODY_FROM and count > share * population:
+        return f"more than {_percent(share)} of {population:,}"
+    return exceeds(count, population, limit)
 
 
 def _percent(fraction: float) -> str:
@@ -53,7 +67,7 @@ def judge_source(bench: Bench, limit: Limit) -> None:
         return
     before = bench.history.source_counts[0]
     now = bench.plan.source_count[Kind.USER] + bench.accounted
-    why = exceeds(before - now, before, limit)
+    why = too_many(before - now, before, limit)
     marks = absent_marks(bench, approved=False)
     held = weight_of(marks)
     if why is None or not held:
@@ -72,7 +86,7 @@ def _judge_source_members(bench: Bench, limit: Limit) -> None:
     if before is None:
         return
     missing = before - bench.plan.source_members - bench.accounted_members
-    why = exceeds(missing, before, limit)
+    why = too_many(missing, before, limit)
     marks = [mark for mark in absent_marks(bench, approved=False) if mark.part.block.action is Action.REMOVE_MEMBERS]
     held = weight_of(marks)
     if why is None or not held:
@@ -144,7 +158,7 @@ def judge_removals(bench: Bench, limit: Limit) -> None:
         else:
             _hold_accounts(bench, Guard.REMOVALS, [one], f"{several(one.count, one.kind)} {_WOULD_BE}, {why}", limit)
     count, population = _totals(removals)
-    if _totals(rest)[0] and (why := exceeds(count, population, limit)) is not None:
+    if _totals(rest)[0] and (why := too_many(count, population, limit)) is not None:
         _hold_accounts(
             bench,
             Guard.REMOVALS,
@@ -156,11 +170,9 @@ def judge_removals(bench: Bench, limit: Limit) -> None:
 
 
 def _exceeds_in_kind(one: _Removals, limit: Limit) -> str | None:
-    if why := exceeds(one.count, one.population, limit):
-        return why
     if one.population >= EVERYBODY_FROM and one.count >= one.population:
         return f"which is all of the {one.population:,}"
-    return None
+    return too_many(one.count, one.population, limit)
 
 
 def judge_budget(bench: Bench, budget: Budget) -> None:
@@ -175,7 +187,7 @@ def judge_budget(bench: Bench, budget: Budget) -> None:
         ("24 hours", history.removed_in_day, budget.per_day),
         ("seven days", history.removed_in_week, budget.per_week),
     ):
-        why = exceeds(done + count, population + done, limit)
+        why = too_many(done + count, population + done, limit)
         if count and why is not None:
             what = f"{done + count:,} accounts would have been disabled or deleted within {period}, {why}"
             _hold_accounts(bench, Guard.BUDGET, removals, what, limit, done=done, subject=period)

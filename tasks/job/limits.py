@@ -98,7 +98,8 @@ class Limits(Section):
     """Guards: what exceeds one of these is held until a person has approved or rejected it; the rest goes on."""
 
     removals: Limit = Limit()
-    """Accounts disabled and deleted by one cycle: users, groups, and both together."""
+    """Accounts disabled and deleted by one cycle: users, groups, and both together. Below the minimum three or more are
+    too much when they are more than half, unless the fraction allows more; so for memberships, budget and source."""
     members: Limit = Limit()
     """Members removed from one group by one cycle."""
     memberships: MembershipLimits = MembershipLimits()

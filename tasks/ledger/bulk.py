@@ -90,6 +90,12 @@ class Bulk(Protocol):
         """Anchor and target id of the links whose column ``by`` is one of the keys."""
         ...
 
+    def owners(
+        self, connection: Connection, target: str, kind: str, ids: Sequence[str], *, but: str
+    ) -> list[tuple[str, str]]:
+        """Target id and job of those of these accounts of a target that any job ``but`` one owns."""
+        ...
+
     def written(self, connection: Connection, job: str, kind: str, ids: Sequence[str]) -> list[tuple[str, bytes]]:
         """Target id and what was last written, of the links of these accounts of which that is known."""
         ...
@@ -197,6 +203,20 @@ class SqliteBulk:
         )
         return pairs
 
+    def owners(
+        self, connection: Connection, target: str, kind: str, ids: Sequence[str], *, but: str
+    ) -> list[tuple[str, str]]:
+        found: list[tuple[str, str]] = (
+            _driver(connection)
+            .execute(
+                "SELECT target_id, job FROM link WHERE target = ? AND kind = ? "
+                "AND target_id IN (SELECT value FROM json_each(?)) AND job <> ?",
+                (target, kind, _json_list(ids), but),
+            )
+            .fetchall()
+        )
+        return found
+
     def written(self, connection: Connection, job: str, kind: str, ids: Sequence[str]) -> list[tuple[str, bytes]]:
         found: list[tuple[str, bytes]] = (
             _driver(connection)
@@ -230,8 +250,11 @@ class PostgresBulk:
         columns = ", ".join(_columns(table))
         waiting = self._waiting(connection, table.name, f"(LIKE {SCHEMA}.{table.name})")
         self._copy(connection, f"{waiting} ({columns})", rows)
+        # Two jobs that want the same accounts wait for each other at each one; in one order, neither waits for ever.
+        order = "ORDER BY kind, target_id" if table is LINK else ""
         _driver(connection).execute(
-            f"INSERT INTO {SCHEMA}.{table.name} ({columns}) SELECT {columns} FROM {waiting} {_on_conflict(table)}"
+            f"INSERT INTO {SCHEMA}.{table.name} ({columns}) SELECT {columns} FROM {waiting} {order} "
+            f"{_on_conflict(table)}"
         )
 
     def finish(self, connection: Connection, rows: Sequence[Row]) -> int:
@@ -279,6 +302,20 @@ class PostgresBulk:
             .fetchall()
         )
         return pairs
+
+    def owners(
+        self, connection: Connection, target: str, kind: str, ids: Sequence[str], *, but: str
+    ) -> list[tuple[str, str]]:
+        found: list[tuple[str, str]] = (
+            _driver(connection)
+            .execute(
+                f"SELECT target_id, job FROM {SCHEMA}.{LINK.name} WHERE target = %s AND kind = %s "
+                "AND target_id = ANY(%s) AND job <> %s",
+                (target, kind, list(ids), but),
+            )
+            .fetchall()
+        )
+        return found
 
     def written(self, connection: Connection, job: str, kind: str, ids: Sequence[str]) -> list[tuple[str, bytes]]:
         found: list[tuple[str, bytes]] = (

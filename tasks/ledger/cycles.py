@@ -115,14 +115,14 @@ def ignorant_since(connection: Connection, job: str, cycle_id: int) -> list[int]
 def note_plan(connection: Connection, cycle: Cycle, plan: str) -> None:
     """Write down, with its initiator, that a running cycle carries out a plan file. Raises: LeaseLostError."""
     check_fence(connection, cycle)
-    initiator = f"{cycle.initiator}, {_by_plan(plan)}" if cycle.initiator else _by_plan(plan)
-    connection.execute(update(CYCLE).where(CYCLE.c.id == cycle.id).values(initiator=initiator))
+    initiator = ", ".join(filter(None, (cycle.initiator, f"by plan {plan}")))
+    connection.execute(update(CYCLE).where(CYCLE.c.id == cycle.id).values(initiator=initiator, plan=plan))
 
 
-def carrying_out(plan: str) -> ColumnElement[bool]:
-    """Condition for cycles that carried out, or began to carry out, a plan file."""
-    return CYCLE.c.initiator.endswith(_by_plan(plan), autoescape=True)
+def of_plan(connection: Connection, job: str, plan: str) -> Cycle | None:
+    """The job's latest cycle that carried out, or began to carry out, a plan file.
 
-
-def _by_plan(plan: str) -> str:
-    return f"by plan {plan}"
+    The database is not asked for an order: it would walk through all cycles to have it, not through those of the plan.
+    """
+    rows_found = connection.execute(select(CYCLE).where(CYCLE.c.job == job, CYCLE.c.plan == plan)).all()
+    return max(map(rows.cycle_from, rows_found), key=lambda cycle: cycle.number, default=None)

@@ -3,7 +3,6 @@
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
-import pandas as pd
 from sqlalchemy import Connection, exists, select
 
 from connectors.contract import Kind
@@ -81,16 +80,15 @@ class Links:
             found.update(self._bulk.written(connection, job, kind.value, some))
         return found
 
-    def elsewhere(self, connection: Connection, job: str, target: str) -> pd.DataFrame:
-        """Accounts that other jobs own at the same address; columns kind, target_id, job."""
-        others = select(JOB.c.name).where(JOB.c.target == target, JOB.c.name != job)
-        frames = [
-            self._bulk.links(connection, other, kind.value).assign(kind=kind.value, job=other)
-            for other in sorted(connection.scalars(others))
-            for kind in Kind
-        ]
-        columns = ["kind", "target_id", "job"]
-        return pd.concat(frames)[columns] if frames else pd.DataFrame(columns=columns, dtype="str")
+    def owners_elsewhere(
+        self, connection: Connection, job: str, target: str, kind: Kind, target_ids: Sequence[str]
+    ) -> dict[str, str]:
+        """Target id to job, of those of these accounts at an address that another job owns."""
+        found: dict[str, str] = {}
+        for start in range(0, len(target_ids), _ASKED_AT_ONCE):
+            some = target_ids[start : start + _ASKED_AT_ONCE]
+            found.update(self._bulk.owners(connection, target, kind.value, some, but=job))
+        return found
 
     def put(self, connection: Connection, links: Iterable[rows.Values]) -> None:
         """Write links where no target id is in the way; hardly ever one is, so nobody looks first.

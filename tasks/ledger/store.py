@@ -209,7 +209,7 @@ class Ledger:
     def cycle_of_plan(self, job: str, plan: str) -> Cycle | None:
         """The job's cycle that carried out, or began to carry out, a plan file; None when there is none."""
         with self._database.reading() as connection:
-            return _first(cycles.latest(connection, job, 1, cycles.carrying_out(plan)))
+            return cycles.of_plan(connection, job, plan)
 
     def source_counts(self, job: str, limit: int = 20) -> list[int]:
         """Users in the source in the job's latest cycles that have such a number, newest first."""
@@ -288,10 +288,10 @@ class Ledger:
         with self._database.reading() as connection:
             return {row.former_id: row.anchor for row in connection.execute(query)}
 
-    def links_elsewhere(self, job: str, target: str) -> pd.DataFrame:
-        """Accounts that other jobs own at the same address of a target; columns kind, target_id, job."""
+    def owners_elsewhere(self, job: str, target: str, kind: Kind, target_ids: Sequence[str]) -> dict[str, str]:
+        """Of these accounts at an address, those that another job owns: target id to that job."""
         with self._database.reading() as connection:
-            return self._links.elsewhere(connection, job, target)
+            return self._links.owners_elsewhere(connection, job, target, kind, target_ids)
 
     def put_links(
         self, job: str, kind: Kind, frame: pd.DataFrame, *, cycle_id: int, now: datetime, under: Cycle | None = None

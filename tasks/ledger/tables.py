@@ -30,6 +30,9 @@ OPEN_ATTEMPTS = text("status IN ('sent', 'unknown')")
 PASSED_OVER = text("error_code = 'EntrySynchronizationSkipped'")
 """Lines about entries that get no account: said once of each, so that they have to be found again."""
 
+BY_PLAN = text("plan IS NOT NULL")
+"""Cycles that carried out a plan file: few, and asked for by the plan."""
+
 HAD_ANOTHER = text("former_id IS NOT NULL")
 """Links of entries that had another account before; the partial index over these stays small."""
 
@@ -92,7 +95,11 @@ class CycleTable(LedgerModel, table=True):
     """Every cycle, with what came of it."""
 
     __tablename__ = "cycle"
-    __table_args__ = (UniqueConstraint("job", "number"), Index(None, "began"))
+    __table_args__ = (
+        UniqueConstraint("job", "number"),
+        Index(None, "began"),
+        Index("ix_cycle_plan", "job", "plan", sqlite_where=BY_PLAN, postgresql_where=BY_PLAN),
+    )
 
     id: int | None = _number()
     job: str = _text()
@@ -119,6 +126,8 @@ class CycleTable(LedgerModel, table=True):
     source: str = _text()
     """The system that was read, for people; empty until it was."""
     target: str = _text()
+    plan: str | None = _text(null=True)
+    """The plan file that it carries out."""
 
 
 class LinkTable(LedgerModel, table=True):

@@ -18,7 +18,7 @@ from connectors.contract import Action, Kind, Traits
 from tasks.job import Deprovision, Drift, EntryRules, Vanished
 from tasks.keys import Rows, texts
 from tasks.mapping import Desired, Held, Mask, referenced_paths
-from tasks.matching import Matches
+from tasks.matching import Matches, Owners, owned_nowhere
 from tasks.membership import is_among
 from tasks.plan.compare import fingerprints
 from tasks.plan.written import Recall, among, digests_of, rules_of
@@ -225,8 +225,8 @@ class Situation:
     now: datetime
     drift: Drift = Drift.CORRECT
     vanished: Vanished = Vanished.RECREATE
-    elsewhere: "pd.Series[str]" = field(default_factory=lambda: pd.Series(dtype="str"))
-    """Index: id of an account that belongs to another job of the same target; value: that job."""
+    elsewhere: Owners = owned_nowhere
+    """Says which of some accounts other jobs of the same target own."""
     reachable: pd.Index | None = None
     """Anchors that references may point to; None until that is known."""
     recall: Recall | None = None

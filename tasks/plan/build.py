@@ -17,7 +17,7 @@ from tasks.extract import Facts
 from tasks.job import EntryRules, Job, Nested
 from tasks.keys import texts
 from tasks.mapping import Desired, Held, Mapper, expression_of, map_entries
-from tasks.matching import match_entries
+from tasks.matching import Owners, match_entries, owned_nowhere
 from tasks.membership import flattened, is_among
 from tasks.plan.blocks import Block, EntryPlan, Later, Situation
 from tasks.plan.entries import plan_entries
@@ -33,8 +33,8 @@ class Remembered:
     """The ledger's links per kind. Index: anchor; columns target_id, fingerprint, state, label, state_since."""
 
     links: Mapping[Kind, pd.DataFrame]
-    elsewhere: Mapping[Kind, "pd.Series[str]"] = field(default_factory=dict)
-    """Accounts of other jobs in the same target. Index: target id; value: the job."""
+    elsewhere: Owners = owned_nowhere
+    """Says which of some accounts other jobs of the same target own."""
     written: Recall | None = None
     """Gives what was last written to accounts, attribute by attribute; None where nothing is known of that."""
     former: "pd.Series[str]" = field(default_factory=lambda: _NOWHERE)
@@ -219,7 +219,7 @@ def _situation(
         links,
         present=scoped.present.append(unreadable),
         exact=exact,
-        elsewhere=remembered.elsewhere.get(kind, _NOWHERE),
+        elsewhere=remembered.elsewhere,
         ended=scoped.out.index,
         same_person=partial(_have_one_name, rules, source.entries(kind)),
     )
@@ -237,7 +237,7 @@ def _situation(
         now=context.now,
         drift=job.drift,
         vanished=job.vanished,
-        elsewhere=remembered.elsewhere.get(kind, _NOWHERE),
+        elsewhere=remembered.elsewhere,
         recall=remembered.written,
         former=remembered.former,
         unsettled=remembered.unsettled.get(kind, {}),

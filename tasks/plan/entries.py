@@ -89,7 +89,8 @@ def _passed_over(s: Situation) -> "pd.Series[str]":
 
 
 def _unmanaged(s: Situation, known: "pd.Series[str]") -> pd.Index:
-    return s.existing.index[~is_among(s.existing.index, texts(known.index.append(s.elsewhere.index)))]
+    unknown = s.existing.index[~is_among(s.existing.index, texts(known.index))]
+    return unknown[~unknown.isin(list(s.elsewhere(s.desired.kind, unknown.tolist())))]
 
 
 def _created(creates: Block | None) -> pd.Index:

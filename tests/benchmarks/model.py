@@ -1,6 +1,6 @@
 """Lives of a job in random order, against the model of tests/model, for as long as it is told.
 
-    python -m tests.benchmarks.model [--minutes 10] [--steps 40] [--seed N]
+    python -m tests.benchmarks.model [--minutes 10 | --in-all 5000] [--steps 40] [--seed N]
 
 Prints, about every minute, how many lives, steps, cycles, deaths and requests it has run. At the first life that ends
 otherwise than the model says it prints the shortest one that Hypothesis finds, and ends with status 1; ``--seed`` with
@@ -46,6 +46,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--minutes", type=float, default=10.0)
     parser.add_argument("--steps", type=int, default=40, help="how many events a life has at most")
+    parser.add_argument("--in-all", type=int, help="ends after so many events of all lives, instead of by time")
     parser.add_argument("--seed", type=int, help="run the lives of this seed only")
     arguments = parser.parse_args()
     started = time.monotonic()
@@ -59,7 +60,9 @@ def main() -> int:
             print(f"seed {number}, {arguments.steps} steps")
             show(started)
             return 1
-        over = arguments.seed is not None or time.monotonic() - started > arguments.minutes * 60
+        enough = arguments.in_all is not None and counted["steps"] >= arguments.in_all
+        late = arguments.in_all is None and time.monotonic() - started > arguments.minutes * 60
+        over = arguments.seed is not None or enough or late
         if over or time.monotonic() - shown > 60:
             shown = time.monotonic()
             show(started)

@@ -563,7 +563,7 @@ def job_of(rules: Rules, url: str) -> dict[str, Any]:
         "users": users,
         "deprovision": {way: getattr(rules, way) for way in ways} | days,
         "limits": {"removals": WIDE, "members": WIDE, "attribute": WIDE, "updates": WIDE, "source": WIDE}
-        | {"budget": {"per_day": WIDE, "per_week": WIDE}},
+        | {"budget": {"per_day": WIDE, "per_week": WIDE}, "memberships": WIDE | {"per_day": WIDE, "per_week": WIDE}},
         "quarantine": {"floor": 1_000_000, "all_of": 1_000_000, "stops": 1_000_000},
         "load": {"batch_size": 2, "concurrency": 1, "members": 2},
         "drift": rules.drift,

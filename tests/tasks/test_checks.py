@@ -190,6 +190,8 @@ def test_a_group_in_several_requests_is_judged_as_one():
     checked = judged(world)
     assert removed(checked.blocks) == 0
     assert removed(checked.staged) == 20
+    [one] = checked.waiting
+    assert one.guard.count("members would be removed") == 1
 
 
 def test_groups_that_end_count_as_removals():

@@ -53,6 +53,32 @@ def test_what_is_approved_runs_and_does_not_count() -> None:
     assert len(checked.waiting) == 4
 
 
+def test_a_removal_says_itself_how_much_a_budget_counts_of_it() -> None:
+    """One account, or so many members; nothing where somebody approved it, or where members go with their account."""
+    world = company(50)
+    add_group(world, "g", [f"p{number:03}" for number in range(20)])
+    leave(world, 4)
+    approved = decided(judged(world).waiting, APPROVED)
+    leave(world, 1)
+    world.members -= {("g", "p010"), ("g", "p011")}
+    counted = {}
+    for block in judged(world, *approved).blocks:
+        for at in range(len(block)):
+            row = block.table.iloc[at]
+            who = tuple(row["members"]) if block.action is Action.REMOVE_MEMBERS else row["anchor"]
+            counted[str(block.action), who] = row.get("counted")
+    assert counted == {
+        ("disable", "p000"): 0,
+        ("disable", "p001"): 0,
+        ("disable", "p002"): 0,
+        ("disable", "p003"): 0,
+        ("disable", "p004"): 1,
+        ("remove members", ("p000", "p001", "p002", "p003")): 0,
+        ("remove members", ("p004",)): 0,
+        ("remove members", ("p010", "p011")): None,  # nothing is said: each of them counts
+    }
+
+
 def test_what_is_rejected_is_left_out_of_the_plan() -> None:
     """As a held entry that says who, when and why; the others are judged without it."""
     world = leavers()

@@ -97,6 +97,71 @@ def test_all_kinds_count_together(leavers: int, held: int) -> None:
     assert count(checked.staged, Action.DELETE) == len(checked.waiting) == held
 
 
+@pytest.mark.parametrize(
+    ("people", "leavers", "held"),
+    [
+        (3, 1, 0),
+        (3, 2, 0),
+        (3, 3, 3),
+        (4, 2, 0),
+        (4, 3, 3),
+        (5, 3, 3),
+        (6, 3, 0),
+        (19, 9, 0),
+        (19, 10, 10),
+        (19, 18, 18),
+    ],
+)
+@pytest.mark.parametrize("way", ["deleted", "disabled"])
+def test_most_of_a_small_organisation_is_held(way: str, people: int, leavers: int, held: int) -> None:
+    """Below the minimum no fraction is looked at, so that one of three may leave; most of everybody may not."""
+    world = company(people)
+    names = list(world.users)[:leavers]
+    for name in names:
+        if way == "deleted":
+            del world.users[name]
+        else:
+            world.disabled.add(name)
+    checked = judged(world)
+    assert count(checked.staged, Action.DISABLE) == len(checked.waiting) == held
+    assert count(checked.blocks, Action.DISABLE) == leavers - held
+    assert guards(checked) == (["removals"] if held else [])
+    unlimited = {"count": None, "fraction": 1.0, "minimum": 20}
+    if leavers < people:
+        assert guards(judged(world, removals=unlimited, budget={"per_day": unlimited, "per_week": unlimited})) == []
+
+
+def test_most_of_a_small_organisation_is_held_over_several_days() -> None:
+    """One by one is no way round it: the budgets of day and week count those that are gone."""
+    world = company(8)
+    leave(world, 1)
+    assert guards(judged(world, History(removed_in_week=3))) == []  # 4 of 11
+    assert guards(judged(world, History(removed_in_week=9))) == ["budget"]  # 10 of 17
+    assert guards(judged(world, History(removed_in_day=9))) == ["budget"]
+
+
+@pytest.mark.parametrize(("before", "held"), [(4, 0), (5, 2)])
+def test_a_small_source_that_has_lost_most_of_its_people_proves_nothing(before: int, held: int) -> None:
+    """Two removals would pass by themselves: the source once had more than twice as many."""
+    world = company(4)
+    leave(world, 2)
+    assert guards(judged(world, History(source_counts=[before]))) == (["source"] if held else [])
+
+
+@pytest.mark.parametrize(("removed", "held"), [(4, 0), (5, 5)])
+def test_most_memberships_of_a_small_target_are_held(removed: int, held: int) -> None:
+    """Of all groups together: none of them loses everybody."""
+    world = company(4)
+    names = list(world.users)
+    for group in ("a", "b"):
+        add_group(world, group, names)
+    taken = [(group, name) for name in names[:3] for group in ("a", "b")][:removed]
+    world.members -= set(taken)
+    checked = judged(world)
+    assert guards(checked) == (["memberships"] if held else [])
+    assert sum(len(one.members) for one in checked.waiting) == held
+
+
 @pytest.mark.parametrize(("before", "held"), [(7, 0), (8, 3)])
 def test_slow_bleeding_trips_the_budget(before: int, held: int) -> None:
     """Below the limit of every cycle, and above that of the day: exactly as many as the day allows pass."""
@@ -149,6 +214,10 @@ def test_mass_clear_holds_only_the_clearing(cleared: int, trips: bool) -> None:
     assert len(titles) == (0 if trips else cleared)
     assert {anchor for anchor, path in running if path == "nickName"} == {"p000", "p050"}
     assert {item.attributes for item in checked.waiting} == ({("title",)} if trips else set())
+    staged = {
+        path for block in checked.staged for path in block.touched.columns if block.touched[path].to_numpy().any()
+    }
+    assert staged == ({"title"} if trips else set())
 
 
 def test_an_entry_written_in_part_is_not_remembered_as_it_should_be() -> None:
@@ -252,7 +321,8 @@ def test_administrators_may_leave_while_one_is_left() -> None:
     add_group(world, "Admins", ["p001", "p002", "p003"])
     world.disabled.add("p001")
     assert guards(judged(world, administrators={"groups": ["Admins"], "minimum": 2})) == []
-    assert guards(judged(world, administrators={"groups": ["Admins"], "minimum": 3})) == ["administrators"]
+    [verdict] = judged(world, administrators={"groups": ["Admins"], "minimum": 3}).verdicts
+    assert (verdict.guard.value, verdict.counted, verdict.population) == ("administrators", 1, 3)
 
 
 def test_administrators_need_groups_that_are_read() -> None:
