@@ -117,8 +117,9 @@ class _Round:
         since = self._asked.since is not None
         begun = [Edge(*edge) for edge, holds in self._edges.items() if holds and edge[0] not in self._gone]
         ended = [Edge(*edge) for edge, holds in self._edges.items() if not holds]
-        # A changed user's row has no manager unless the manager has changed: it is read whole.
-        partial = since and "manager" in self._asked.paths
+        # A changed user's row has no manager unless the manager has changed, and a changed group's only the members who
+        # came or went: both are read whole, since what changes say of an entry replaces what was known of it.
+        partial = since and (self._asked.kind is Kind.GROUP or "manager" in self._asked.paths)
         return Page(
             list(self._rows.values()),
             edges=begun,

@@ -12,6 +12,7 @@ from connectors.entra.settings import EntraSettings, EntraTargetSettings
 from connectors.entra.system import EntraSource, open_source, open_target, random_password
 from connectors.errors import CredentialsError, ErrorCode, FatalError, SchemaMismatchError
 from connectors.kit import KitTarget
+from tasks.snapshots import merge_delta
 from tests.servers.graph_service import CLIENT, DOMAIN, SECRET, TENANT, GraphService, serving
 
 WANTED = Wanted(("userPrincipalName", "displayName", "accountEnabled", "employeeId", "manager"), ("displayName",))
@@ -111,6 +112,20 @@ def test_what_changed_is_what_two_whole_reads_differ_by(graph: GraphService, sou
     assert set(map(tuple, delta.members.to_numpy())) >= {(group, dee)}
     assert delta.edges_gone is not None
     assert (group, bob) in set(map(tuple, delta.edges_gone.to_numpy()))
+
+
+def test_whoever_was_a_member_stays_one_when_somebody_joins(graph: GraphService, source: EntraSource) -> None:
+    """A delta names who came and who went alone; the others must not look as if they had left."""
+    ann, bob, cay = (graph.put_user(userPrincipalName=upn(name)) for name in ("ann", "bob", "cay"))
+    group, renamed = graph.put_group("Sales", ann, bob), graph.put_group("Clerks", ann)
+    first = source.read(WANTED)
+    graph.join(group, cay)
+    graph.leave(group, bob)
+    graph.groups[renamed]["displayName"] = "Clerics"
+    graph._log.append(("groups", renamed, "row"))
+    merged = merge_delta(first, source.read(WANTED, since=first.watermark))
+    assert merged is not None
+    assert set(map(tuple, merged.members.to_numpy())) == {(group, ann), (group, cay), (renamed, ann)}
 
 
 def test_a_quiet_cycle_costs_two_requests(graph: GraphService, source: EntraSource) -> None:
