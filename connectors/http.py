@@ -482,14 +482,29 @@ class _Line:
         except ValueError as error:
             raise SettingsError(f"The url that {settings.url} stands for {error}.") from error
         self.signer: Signer = open_signer(settings, folder=folder, now=clock.now, sleep=sleep)
-        self.wire = Wire(settings, url=url, folder=folder, connections=connections)
+        self._settings, self._folder, self._connections = settings, folder, connections
+        self.wire = self._dial(url)
+        self._left: list[Wire] = []
+        """Wires to addresses that the system has moved away from; requests may still be under way on them."""
         self._common = {"accept": media_type, "user-agent": "Provisor/0.1"}
         self._content = {"content-type": media_type}
         self._signed: tuple[Signature | None, httpx.Headers | None, httpx.Headers | None] = (None, None, None)
 
     async def close(self) -> None:
         await self.signer.close()
-        await self.wire.close()
+        for wire in (*self._left, self.wire):
+            await wire.close()
+
+    def _dial(self, url: str) -> Wire:
+        return Wire(self._settings, url=url, folder=self._folder, connections=self._connections)
+
+    def _at(self, origin: str | None) -> Wire:
+        """The wire to an origin: the path of the base address stays, scheme and host are those that a token is for."""
+        parts = urlsplit(self.wire.url)
+        if origin is not None and origin != f"{parts.scheme}://{parts.netloc}":
+            self._left.append(self.wire)
+            self.wire = self._dial(origin + parts.path)
+        return self.wire
 
     async def exchange(self, call: Call, signature: Signature) -> Answer:
         """One request and its whole answer. Raises: NoAnswer."""
@@ -498,9 +513,10 @@ class _Line:
         if call.headers is not None:
             headers = headers.copy()
             headers.update(call.headers)
-        return await self.wire.exchange(
+        wire = self._at(signature.origin)
+        return await wire.exchange(
             call.method,
-            self.wire.address(call.path, params=call.params, lasting=lasting),
+            wire.address(call.path, params=call.params, lasting=lasting),
             headers=headers,
             body=call.body,
             secrets=lambda: self.signer.secrets,

@@ -63,13 +63,12 @@ class PrivateKey(Settings):
 
 
 class ClientCredentials(Settings):
-    """OAuth 2.0 client credentials, or a refresh token: a token is fetched with them, and another one before that has
-    expired.
+    """OAuth 2.0: a token is fetched, and another one before that has expired.
 
     Exactly one of ``secret``, ``private_key`` and ``assertion_file`` proves who the client is; none of them where it is
-    ``client_certificate``.
+    ``client_certificate``. The token is the client's own, unless ``subject`` or ``refresh_token`` makes it a user's.
 
-    Source: RFC 6749 sections 4.4 and 6, RFC 7523 section 2.2 (assertions), RFC 8705 section 2 (mutual TLS).
+    Source: RFC 6749 sections 4.4 and 6, RFC 7523 sections 2.1 and 2.2 (assertions), RFC 8705 section 2 (mutual TLS).
     """
 
     token_url: Annotated[str, AfterValidator(lambda text: _address(text, ends="token endpoint"))]
@@ -80,11 +79,15 @@ class ClientCredentials(Settings):
     """The client's secret; a reference."""
     secret_in: SecretIn = SecretIn.HEADER
     refresh_token: Secret | None = None
-    """Tokens are asked for with this instead of the client's own right; a reference. One that does not expire."""
+    """Gives the token of the user who once consented, with a ``secret`` or alone; a reference."""
     private_key: PrivateKey | None = None
     assertion_file: Path | None = None
     """File with an assertion that others keep fresh (federated token file of a workload identity); read for every
     token."""
+    subject: Name | None = None
+    """The user whose token is wanted: ``private_key`` signs for this user (JWT bearer grant). May hold references."""
+    follow_instance_url: bool = False
+    """The token endpoint names the host to speak to (``instance_url``), and requests go there."""
     scope: str | None = None
     """Scopes, with blanks between them."""
     audience: str | None = None
@@ -101,6 +104,10 @@ class ClientCredentials(Settings):
     def _one_proof(self) -> Self:
         if self.proofs > 1:
             raise ValueError("give one of secret, private_key and assertion_file")
+        if self.subject is not None and self.private_key is None:
+            raise ValueError("subject needs a private_key that signs for this user")
+        if self.refresh_token is not None and self.subject is not None:
+            raise ValueError("give either subject or refresh_token")
         if taken := self.parameters.keys() & _OWN_PARAMETERS:
             raise ValueError(f"parameters cannot hold {', '.join(sorted(taken))}: there are settings for that")
         return self
@@ -113,6 +120,7 @@ _OWN_PARAMETERS = frozenset(
         "client_secret",
         "client_assertion",
         "client_assertion_type",
+        "assertion",
         "refresh_token",
         "scope",
         "audience",
@@ -203,9 +211,9 @@ class HttpSettings(Settings):
     @model_validator(mode="after")
     def _client_is_proved(self) -> Self:
         oauth = self.auth.oauth if self.auth is not None else None
-        if oauth is not None and not oauth.proofs and self.client_certificate is None:
-            raise ValueError("auth.oauth needs one of secret, private_key and assertion_file, or a client_certificate")
-        return self
+        if oauth is None or oauth.proofs or oauth.refresh_token is not None or self.client_certificate is not None:
+            return self
+        raise ValueError("auth.oauth needs one of secret, private_key and assertion_file, or a client_certificate")
 
 
 def is_loopback(host: str) -> bool:

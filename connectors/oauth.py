@@ -1,4 +1,4 @@
-"""OAuth 2.0 client credentials and refresh tokens: tokens that are fetched, used by all, and renewed once for all.
+"""OAuth 2.0: tokens of a client or a user that are fetched, used by all requests, and renewed once for all of them.
 
 Source: RFC 6749 (OAuth 2.0), RFC 7521 and 7523 (assertions), RFC 8705 (mutual TLS), RFC 6750 (bearer tokens).
 """
@@ -13,12 +13,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NoReturn
-from urllib.parse import quote_plus, urlencode
+from urllib.parse import quote_plus, urlencode, urlsplit
 
 import orjson
 
 from connectors.errors import CredentialsError, HaltedError, SettingsError, UnreachableError
-from connectors.http_settings import ClientCredentials, HttpSettings, PrivateKey, SecretIn
+from connectors.http_settings import ClientCredentials, HttpSettings, PrivateKey, SecretIn, eavesdropped
 from connectors.rate_limits import retry_after_s
 from connectors.settings import reveal
 from connectors.signing import Now, Signature, Sleep, can_be_sent, longest_first
@@ -26,8 +26,11 @@ from connectors.wire import Answer, Fault, NoAnswer, Wire, nature
 from connectors.wire_log import WireLog
 
 ASSERTION = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"
+JWT_BEARER = "urn:ietf:params:oauth:grant-type:jwt-bearer"
 ASSERTION_LASTS_S = 300
 """Seconds for which an assertion that we sign is good."""
+SUBJECT_LASTS_S = 180
+"""The same for one that asks for a user's token: Salesforce takes three minutes at most."""
 EARLY_S = 60.0
 """A token is renewed so many seconds before its end, or at nine tenths of its life where that is later."""
 ATTEMPTS = 4
@@ -63,6 +66,8 @@ class TokenSigner:
         self._token: _Token | None = None
         self._renewal: asyncio.Task[_Token] | None = None
         self._in_vain = 0
+        self._refresh_token: str | None = None
+        """The last one that the token endpoint gave, where it gives another each time."""
         self._secrets: set[str] = set()
         self._struck: tuple[str, ...] = ()
         self._log = WireLog()
@@ -173,7 +178,7 @@ class TokenSigner:
         form = {name: reveal(value, folder=folder) for name, value in client.parameters.items()}
         form |= {"grant_type": "client_credentials"}
         if client.refresh_token is not None:
-            refresh = reveal(client.refresh_token, folder=folder)
+            refresh = self._refresh_token or reveal(client.refresh_token, folder=folder)
             self._keep(refresh)
             form |= {"grant_type": "refresh_token", "refresh_token": refresh}
         form |= {name: value for name in ("scope", "audience") if (value := getattr(client, name)) is not None}
@@ -187,6 +192,13 @@ class TokenSigner:
                 return form, {"authorization": f"Basic {pair}"}
             return form | {"client_id": client_id, "client_secret": secret}, {}
         form["client_id"] = client_id
+        if client.private_key is not None and client.subject is not None:
+            subject = reveal(client.subject, folder=folder)
+            assertion = sign_assertion(
+                client.private_key, client_id, token_url=url, folder=folder, now=time.time(), subject=subject
+            )
+            self._keep(assertion)
+            return form | {"grant_type": JWT_BEARER, "assertion": assertion}, {}
         if client.private_key is not None:
             assertion = sign_assertion(client.private_key, client_id, token_url=url, folder=folder, now=time.time())
         elif client.assertion_file is not None:
@@ -215,11 +227,25 @@ class TokenSigner:
         if not can_be_sent(token) or len(token) > LONGEST_TOKEN:
             raise SettingsError(f"The token that the token endpoint {url} gave cannot be sent in a header.")
         lasts_s = _seconds(found.get("expires_in"))
+        if isinstance(refresh := found.get("refresh_token"), str) and refresh:
+            self._refresh_token = refresh
+            self._keep(refresh)
         return _Token(
-            Signature({"authorization": f"Bearer {token}"}),
+            Signature({"authorization": f"Bearer {token}"}, self._origin(found, url)),
             renew_at=asked_at + max(lasts_s - EARLY_S, 0.9 * lasts_s),
             ends_at=asked_at + lasts_s,
         )
+
+    def _origin(self, found: Mapping[str, Any], url: str) -> str | None:
+        """Scheme and host of the instance that the token is for. Raises: SettingsError."""
+        named = found.get("instance_url")
+        if not self._client.follow_instance_url or not isinstance(named, str) or not named:
+            return None
+        parts = urlsplit(named)
+        problem = eavesdropped(self._settings, named) if parts.scheme in {"http", "https"} and parts.hostname else "bad"
+        if problem or parts.username or parts.password:
+            raise SettingsError(f"The token endpoint {url} names an instance_url that is not a safe address.")
+        return f"{parts.scheme}://{parts.netloc}"
 
     def _refuse(self, answer: Answer, url: str) -> NoReturn:
         """Raises: CredentialsError, SettingsError."""
@@ -254,14 +280,23 @@ class TokenSigner:
                 return "Allow the client to sign in by itself (client credentials)."
             case "invalid_target":
                 return "Check audience and parameters."
+            case "invalid_grant" if self._client.subject is not None:
+                return (
+                    "Check client_id, subject and private_key: an administrator has to allow the app for this user "
+                    "beforehand, and its audience may have to be another address."
+                )
             case "invalid_client" | "invalid_grant" | "":
                 return f"Check client_id and {proof}."
             case _:
                 return f"Check client_id, scope, audience, parameters and {proof}."
 
 
-def sign_assertion(key: PrivateKey, client_id: str, *, token_url: str, folder: Path, now: float) -> str:
+def sign_assertion(
+    key: PrivateKey, client_id: str, *, token_url: str, folder: Path, now: float, subject: str | None = None
+) -> str:
     """A JWT that says who the client is, good for some minutes and once. ``now``: seconds since 1970.
+
+    ``subject``: the user whose token it asks for; the client itself without it.
 
     Source: RFC 7523 section 3 (claims); RFC 7515 section 4.1 (kid, x5t, x5t#S256). Raises: SettingsError.
     """
@@ -284,12 +319,12 @@ def sign_assertion(key: PrivateKey, client_id: str, *, token_url: str, folder: P
         headers |= _thumbprints(folder / key.certificate.expanduser())
     claims = {
         "iss": client_id,
-        "sub": client_id,
+        "sub": subject or client_id,
         "aud": key.audience or token_url,
         "jti": str(uuid.uuid4()),
         "iat": int(now),
         "nbf": int(now),
-        "exp": int(now) + ASSERTION_LASTS_S,
+        "exp": int(now) + (ASSERTION_LASTS_S if subject is None else SUBJECT_LASTS_S),
     }
     try:
         return jwt.encode(claims, private, algorithm=key.algorithm.value, headers=headers)

@@ -44,6 +44,7 @@ _SENTENCE = re.compile(
     rb"rate.?limit(?:ed|ing)?\b.{0,20}\b(?:exceeded|reached|hit)\b"
     rb"|\bexceeded\b.{0,60}\b(?:rate.?limit|quota|request limit)"
     rb"|too many requests|being rate.?limited|\bratelimited\b|rate_limit_exceeded|requestlimitexceeded"
+    rb"|\bconcurrent.{0,80}\blimit exceeded"
     rb"|\bthrottl(?:ed|ing)|abuse detection",
     re.IGNORECASE | re.DOTALL,
 )

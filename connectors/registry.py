@@ -25,6 +25,7 @@ BUILT_IN: dict[str, str] = {
     "csv": "connectors.csv",
     "entra": "connectors.entra",
     "ldap": "connectors.ldap",
+    "salesforce": "connectors.salesforce",
     "scim": "connectors.scim",
     "sql": "connectors.sql",
     "workday": "connectors.workday",

@@ -19,6 +19,8 @@ class Signature:
     """Headers that go with a request; never printed. Two are the same only when they are one object."""
 
     headers: Mapping[str, str] = field(repr=False)
+    origin: str | None = None
+    """Scheme and host that the token is for, where the token endpoint names them; None: those of the settings."""
 
 
 class Signer(Protocol):

@@ -26,6 +26,8 @@ class Chain:
     """As the connector sees it."""
     steps: deque[tuple[Step, Change]] = field(default_factory=deque)
     """What is left to be sent, each with the part of the change that it is for."""
+    held: Held | None = None
+    """What was there before, where the connector needs to know it."""
     id: str | None = None
     address: str | None = None
     pending: set[str] = field(default_factory=set)

@@ -159,7 +159,7 @@ class Course:
         chain.steps.popleft()
         for members in (part.members[middle:], part.members[:middle]):
             half = replace(part, members=members)
-            made = self._s.system.steps(self._s.known, half, None)
+            made = self._s.system.steps(self._s.known, half, chain.held)
             if not isinstance(made, Done | Refused):
                 chain.steps.extendleft((step, half) for step in reversed(list(made)))
 
@@ -196,7 +196,7 @@ class Course:
     def _send_rest(self, chain: Chain, rest: Change) -> None:
         """Members that are left to be added or removed, in the place of the step that did the others."""
         assert self._s.system.steps is not None
-        made = self._s.system.steps(self._s.known, rest, None)
+        made = self._s.system.steps(self._s.known, rest, chain.held)
         chain.steps.popleft()
         if not isinstance(made, Done | Refused):
             chain.steps.extendleft((step, rest) for step in reversed(list(made)))

@@ -44,6 +44,9 @@ from connectors.kit.system import (
     Verdict,
 )
 
+BREATH = 200
+"""Changes whose steps are worked out before the loop sees to anything else."""
+
 
 class Load:
     """Some changes that do not depend on each other, carried out."""
@@ -84,7 +87,9 @@ class Load:
     async def _prepare(self, chains: Sequence[Chain]) -> None:
         """Works out the steps of every change; those that cannot be sent are told at once."""
         held = await self._held(chains)
-        for chain in chains:
+        for number, chain in enumerate(chains):
+            if number % BREATH == BREATH - 1:  # connections that the system closes meanwhile are noticed
+                await asyncio.sleep(0)
             key = chain.change.target_id or ""
             there = held.get(key)
             try:
@@ -104,6 +109,7 @@ class Load:
     def _plan(self, chain: Chain, change: Change, held: Held | None) -> None:
         """The steps of a change, in the place of those it had."""
         assert self._s.system.steps is not None
+        chain.held = held
         made = self._s.system.steps(self._s.known, change, held)
         match made:
             case Done():

@@ -7,6 +7,7 @@ from pathlib import Path
 from tests.contract.bench import Bench, MemoryBench
 from tests.contract.entra_bench import entra_bench
 from tests.contract.file_bench import file_bench
+from tests.contract.salesforce_bench import salesforce_bench
 from tests.contract.scim_bench import scim_bench
 from tests.contract.sql_bench import sqlite_bench
 
@@ -24,6 +25,7 @@ BENCHES: dict[str, Callable[[Path], AbstractContextManager[Bench]]] = {
     "csv": file_bench,
     "entra": entra_bench,
     "memory": _memory,
+    "salesforce": salesforce_bench,
     "scim": scim_bench,
     "sql": sqlite_bench,
 }

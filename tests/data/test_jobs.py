@@ -36,6 +36,7 @@ def test_the_examples_are_all_there() -> None:
         "entra-to-scim",
         "hr-to-ad",
         "hr-to-entra",
+        "hr-to-salesforce",
         "hr-to-openldap",
         "hr-to-scim",
         "hr-to-sql",
