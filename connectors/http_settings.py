@@ -62,11 +62,32 @@ class PrivateKey(Settings):
     """Whom the assertion is for; the token endpoint's address without it."""
 
 
+class SamlAssertion(Settings):
+    """A SAML 2.0 assertion that says as which user the client comes, signed by us. Needs the extra ``hr``.
+
+    Source: RFC 7522 section 2.1.
+    """
+
+    key: Secret
+    """The key that signs it, in PEM form; a reference, mostly ``${file:path}``."""
+    certificate: Path
+    """PEM file with the key's certificate, which the token endpoint knows."""
+    subject: Name
+    """The user; may hold references."""
+    issuer: Name
+    """Who says so: mostly the client's id; may hold references."""
+    audience: Name
+    """Whom it is for."""
+    attributes: dict[Name, str] = Field(default_factory=dict)
+    """What else it says; values may hold references."""
+
+
 class ClientCredentials(Settings):
     """OAuth 2.0: a token is fetched, and another one before that has expired.
 
-    Exactly one of ``secret``, ``private_key`` and ``assertion_file`` proves who the client is; none of them where it is
-    ``client_certificate``. The token is the client's own, unless ``subject`` or ``refresh_token`` makes it a user's.
+    Exactly one of ``secret``, ``private_key``, ``assertion_file`` and ``saml`` proves who the client is; none of them
+    where it is ``client_certificate``. The token is the client's own, unless ``subject``, ``saml`` or ``refresh_token``
+    makes it a user's.
 
     Source: RFC 6749 sections 4.4 and 6, RFC 7523 sections 2.1 and 2.2 (assertions), RFC 8705 section 2 (mutual TLS).
     """
@@ -88,6 +109,8 @@ class ClientCredentials(Settings):
     """The user whose token is wanted: ``private_key`` signs for this user (JWT bearer grant). May hold references."""
     follow_instance_url: bool = False
     """The token endpoint names the host to speak to (``instance_url``), and requests go there."""
+    saml: SamlAssertion | None = None
+    """Tokens are asked for as a user, by an assertion that we sign."""
     scope: str | None = None
     """Scopes, with blanks between them."""
     audience: str | None = None
@@ -98,12 +121,12 @@ class ClientCredentials(Settings):
     @property
     def proofs(self) -> int:
         """How many ways there are to prove who the client is."""
-        return sum(way is not None for way in (self.secret, self.private_key, self.assertion_file))
+        return sum(way is not None for way in (self.secret, self.private_key, self.assertion_file, self.saml))
 
     @model_validator(mode="after")
     def _one_proof(self) -> Self:
         if self.proofs > 1:
-            raise ValueError("give one of secret, private_key and assertion_file")
+            raise ValueError("give one of secret, private_key, assertion_file and saml")
         if self.subject is not None and self.private_key is None:
             raise ValueError("subject needs a private_key that signs for this user")
         if self.refresh_token is not None and self.subject is not None:
@@ -213,7 +236,9 @@ class HttpSettings(Settings):
         oauth = self.auth.oauth if self.auth is not None else None
         if oauth is None or oauth.proofs or oauth.refresh_token is not None or self.client_certificate is not None:
             return self
-        raise ValueError("auth.oauth needs one of secret, private_key and assertion_file, or a client_certificate")
+        raise ValueError(
+            "auth.oauth needs one of secret, private_key, assertion_file and saml, or a client_certificate"
+        )
 
 
 def is_loopback(host: str) -> bool:

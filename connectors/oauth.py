@@ -11,6 +11,7 @@ import time
 import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, NoReturn
 from urllib.parse import quote_plus, urlencode, urlsplit
@@ -27,6 +28,7 @@ from connectors.wire_log import WireLog
 
 ASSERTION = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"
 JWT_BEARER = "urn:ietf:params:oauth:grant-type:jwt-bearer"
+SAML_BEARER = "urn:ietf:params:oauth:grant-type:saml2-bearer"
 ASSERTION_LASTS_S = 300
 """Seconds for which an assertion that we sign is good."""
 SUBJECT_LASTS_S = 180
@@ -199,6 +201,12 @@ class TokenSigner:
             )
             self._keep(assertion)
             return form | {"grant_type": JWT_BEARER, "assertion": assertion}, {}
+        if client.saml is not None:
+            from connectors.saml import signed_assertion
+
+            told = signed_assertion(client.saml, recipient=url, folder=folder, now=datetime.now(UTC))
+            self._keep(told)
+            return form | {"grant_type": SAML_BEARER, "assertion": told}, {}
         if client.private_key is not None:
             assertion = sign_assertion(client.private_key, client_id, token_url=url, folder=folder, now=time.time())
         elif client.assertion_file is not None:
@@ -267,6 +275,8 @@ class TokenSigner:
             if self._client.secret is not None
             else "private_key, and whether the token endpoint knows it"
             if self._client.private_key is not None
+            else "the key, the user and the certificate in saml"
+            if self._client.saml is not None
             else "the assertion in assertion_file: it may have ended, or be for another audience"
             if self._client.assertion_file is not None
             else "client_certificate"

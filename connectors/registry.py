@@ -28,6 +28,7 @@ BUILT_IN: dict[str, str] = {
     "salesforce": "connectors.salesforce",
     "scim": "connectors.scim",
     "sql": "connectors.sql",
+    "successfactors": "connectors.successfactors",
     "workday": "connectors.workday",
 }
 """Connector name to the module that holds its ``CONNECTOR``."""

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import tomllib
 import types
+from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
@@ -18,7 +19,8 @@ import tasks
 from connectors import registry
 from connectors.contract import Kind, Source, Wanted
 from connectors.http_settings import HttpSettings
-from connectors.workday.attributes import CATALOGUE
+from connectors.successfactors import attributes as successfactors
+from connectors.workday import attributes as workday
 from flows.cli import app
 from flows.cli.here import decide_now
 from flows.show.plan import show_plan
@@ -76,16 +78,17 @@ def connector_table() -> str:
     return "\n".join(lines) + "\n"
 
 
-def worker_attributes() -> str:
-    """The names that the connector to Workday has, a paragraph."""
-    return ", ".join(f"`{name}`" for name in sorted(CATALOGUE)) + "\n"
+def named(catalogue: Mapping[str, object]) -> str:
+    """The attributes that a connector has built in, a paragraph."""
+    return ", ".join(f"`{name}`" for name in sorted(catalogue)) + "\n"
 
 
 GENERATED = {
     "connectors": ("reference/connectors.md", connector_table),
     "functions": ("reference/expressions.md", lambda: function_reference().strip() + "\n"),
     "job": ("reference/job-file.md", job_reference),
-    "workday": ("how-to/workday.md", worker_attributes),
+    "successfactors": ("how-to/successfactors.md", lambda: named(successfactors.CATALOGUE)),
+    "workday": ("how-to/workday.md", lambda: named(workday.CATALOGUE)),
 }
 
 

@@ -36,12 +36,14 @@ def test_the_examples_are_all_there() -> None:
         "entra-to-scim",
         "hr-to-ad",
         "hr-to-entra",
-        "hr-to-salesforce",
         "hr-to-openldap",
+        "hr-to-salesforce",
         "hr-to-scim",
         "hr-to-sql",
         "scim-to-scim",
         "sql-to-scim",
+        "successfactors-to-ad",
+        "workday-to-ad",
         "workday-to-entra",
     ]
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -16,8 +16,9 @@ from flows.cycle.systems import CLOCK, open_ledger, open_systems
 from tasks.expressions import Context
 from tasks.job import load_job
 from tasks.plan import Plan
-from tests.servers import graph_service, workday_service
+from tests.servers import graph_service, successfactors_service, workday_service
 from tests.servers.graph_service import GraphService
+from tests.servers.successfactors_service import SuccessFactorsService, key_pair
 from tests.servers.workday_service import START, WorkdayService
 
 ROOT = Path(__file__).parents[2]
@@ -44,13 +45,25 @@ def workday(monkeypatch: pytest.MonkeyPatch) -> Iterator[WorkdayService]:
 
 
 @pytest.fixture
+def people(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[SuccessFactorsService]:
+    key, certificate = key_pair()
+    (tmp_path / "successfactors.key").write_text(key, encoding="ascii")
+    (tmp_path / "successfactors.crt").write_text(certificate, encoding="ascii")
+    with successfactors_service.serving(SuccessFactorsService(certificate=certificate)) as service:
+        monkeypatch.setenv("SF_URL", service.url)
+        monkeypatch.setenv("SF_COMPANY", successfactors_service.COMPANY)
+        monkeypatch.setenv("SF_API_KEY", successfactors_service.CLIENT)
+        yield service
+
+
+@pytest.fixture
 def planned(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Planned:
-    """Plans a shipped job as it stands, at a moment; ``target`` has settings in the place of the job's."""
+    """Plans a shipped job as it stands, at a moment; ``target`` has settings in the place of the job's, or beside."""
     monkeypatch.setenv("PROVISOR_HOME", str(tmp_path / "state"))
 
     def plan(name: str, now: datetime, **target: Any) -> Plan:
         document = YAML(typ="safe").load(JOBS / f"{name}.yaml")
-        document["target"] |= target
+        document["target"] = target if "connector" in target else document["target"] | target
         file = tmp_path / f"{name}.yaml"
         with file.open("w", encoding="utf-8") as stream:
             YAML().dump(document, stream)
@@ -65,6 +78,19 @@ def planned(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Planned:
             CLOCK.reset(token)
 
     return plan
+
+
+def accounts(folder: Path, name: str) -> dict[str, Any]:
+    """A file with a column for each attribute of the job in the place of its directory."""
+    paths = YAML(typ="safe").load(JOBS / f"{name}.yaml")["users"]["attributes"]
+    columns = [path for path in paths if path != "provisor:active"]
+    users = {
+        "path": str(folder / "accounts.csv"),
+        "key": "employeeID",
+        "columns": columns,
+        "enabled": {"column": "state", "on": "on", "off": "off"},
+    }
+    return {"connector": "csv", "users": users}
 
 
 def rows(plan: Plan, action: Action) -> dict[str, dict[str, Any]]:
@@ -120,3 +146,39 @@ def test_workday_to_entra(workday: WorkdayService, graph: GraphService, planned:
     assert switched_off(before, graph) == []
     after = planned("workday-to-entra", START + timedelta(hours=2), **place)
     assert switched_off(after, graph) == ["7"]
+
+
+def test_workday_to_ad(workday: WorkdayService, planned: Planned, tmp_path: Path) -> None:
+    """Names that Windows takes, a unit by country, leavers in a unit of their own; nobody from elsewhere."""
+    boss = workday.put("1", first="Ann Marie", last="O'Brien-Featherstonehaugh", mobile="+491701234567")
+    report = workday.put("2", first="Zoë", last="Müller", country="AT")
+    workday.managers[report] = boss
+    workday.put("3", first="Jean", last="Blanc", country="FR")
+    made = rows(planned("workday-to-ad", START, **accounts(tmp_path, "workday-to-ad")), Action.CREATE)
+    assert set(made) == {"1", "2"}
+    assert made["1"]["sAMAccountName"] == "annmarie.obrien-feat"
+    assert made["2"]["userPrincipalName"] == "zoe.muller@corp.example.com"
+    assert made["2"]["cn"] == "Zoë Müller (2)"
+    assert made["2"]["manager"] == "1"
+    assert made["2"]["parentDistinguishedName"].startswith("OU=Vienna,")
+    assert made["1"]["parentDistinguishedName"].startswith("OU=People,")
+    assert bool(made["1"]["provisor:active"])
+
+
+def test_successfactors_to_ad(people: SuccessFactorsService, planned: Planned, tmp_path: Path) -> None:
+    """People who are to come get accounts two weeks ahead; those who have left, or work elsewhere, get none."""
+    now = datetime.now(UTC)
+    people.today = now.date()
+    people.put("1", first="Ann", last="Lee")
+    people.put("2", first="Zoë", last="Müller", country="AT", manager="1")
+    people.put("3", status="T")
+    people.put("4", country="FR")
+    people.put("5", first="Soon", start=people.today + timedelta(days=10))
+    people.put("6", first="Far", start=people.today + timedelta(days=20))
+    target = accounts(tmp_path, "successfactors-to-ad")
+    made = rows(planned("successfactors-to-ad", now, **target), Action.CREATE)
+    assert set(made) == {"1", "2", "5"}
+    assert made["2"]["sAMAccountName"] == "zoe.muller"
+    assert made["2"]["manager"] == "1"
+    assert made["2"]["parentDistinguishedName"].startswith("OU=Vienna,")
+    assert made["1"] | {"title": "Clerk", "department": "Sales", "company": "Contoso"} == made["1"]

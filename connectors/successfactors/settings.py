@@ -1,0 +1,165 @@
+"""What a job file says about a SuccessFactors instance."""
+
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated, Any, Self
+
+from pydantic import AfterValidator, BeforeValidator, Field, model_validator
+
+from connectors.contract import Form
+from connectors.http_settings import HttpSettings, PrivateKey, base_address
+from connectors.settings import Name, Secret, Settings
+from connectors.successfactors.attributes import CATALOGUE, PersonPath, plain_path
+
+AUDIENCE = "www.successfactors.com"
+
+
+class SamlUser(Settings):
+    """An API user, by a client of "Manage OAuth2 Client Applications": an assertion signed with the client's key."""
+
+    client_id: Name
+    """The client's API key; may hold references."""
+    key: Secret
+    """The client's private key in PEM form; a reference, mostly ``${file:path}``."""
+    certificate: Path
+    """PEM file with the certificate that was registered for it."""
+    user: Name
+    """Name of the API user; may hold references."""
+
+
+class IdentityClient(Settings):
+    """A client of SAP Cloud Identity Services (OpenID Connect)."""
+
+    token_url: Name
+    """Its token endpoint; may hold references."""
+    client_id: Name
+    """May hold references."""
+    secret: Secret | None = None
+    """The client's secret; a reference."""
+    private_key: PrivateKey | None = None
+    """Or its key."""
+    resource: str | None = None
+    """``urn:sap:identity:application:provider:name:...``."""
+
+
+class SuccessFactorsAuth(Settings):
+    """How to sign in: exactly one of these. SAP has switched Basic authentication off."""
+
+    saml: SamlUser | None = None
+    oidc: IdentityClient | None = None
+
+    @model_validator(mode="after")
+    def _exactly_one(self) -> Self:
+        if (self.saml is None) == (self.oidc is None):
+            raise ValueError("give exactly one of saml and oidc")
+        return self
+
+
+class Employment(StrEnum):
+    """Which of a person's employments counts."""
+
+    ACTIVE = "active"
+    """An active one; of several the home assignment, of several of these the one that began first."""
+    LATEST = "latest"
+    """The one that began last."""
+    HOME = "home"
+    """The one that is no global assignment."""
+    HOST = "host"
+    """The global assignment, where there is one."""
+
+
+class StatusCodes(Settings):
+    """External codes of the employee status, by what they mean for an account. A code in neither holds the entry."""
+
+    enabled: tuple[Name, ...] = ("A", "U", "P")
+    """Active, unpaid leave, paid leave."""
+    disabled: tuple[Name, ...] = ("T", "R", "D", "S", "F", "O")
+    """Terminated, retired, dormant, suspended, furloughed, discarded."""
+
+
+class PersonAttribute(Settings):
+    """An attribute of your own."""
+
+    path: Annotated[str, AfterValidator(plain_path)]
+    """From PerPerson on: ``employmentNav/jobInfoNav/customString3``."""
+    many: bool = False
+    """Whether the values of all entries of a node are wanted, as a list."""
+    form: Form = Form.TEXT
+    """text, boolean, date, or reference: the personIdExternal of another person."""
+
+    @model_validator(mode="after")
+    def _can_be_read(self) -> Self:
+        if self.form not in (Form.TEXT, Form.BOOLEAN, Form.DATE, Form.REFERENCE):
+            raise ValueError("form is one of text, boolean, date, reference")
+        return self
+
+
+def _long_form(value: object) -> object:
+    return {"path": value} if isinstance(value, str) else value
+
+
+class SuccessFactorsSettings(Settings):
+    """An instance of Employee Central as a source: people by PerPerson. Their key is personIdExternal."""
+
+    url: Annotated[str, AfterValidator(base_address)]
+    """``https://apiN.successfactors.com``, without a path; may hold references."""
+    company: Name
+    """The company id; may hold references."""
+    auth: SuccessFactorsAuth
+    attributes: dict[
+        Name, Annotated[PersonAttribute, BeforeValidator(_long_form, json_schema_input_type=str | PersonAttribute)]
+    ] = Field(default_factory=dict)
+    """Attributes of your own besides those that are built in, or in the place of one of them."""
+    employment: Employment = Employment.ACTIVE
+    """Which of a person's employments counts: active, latest, home or host."""
+    status: StatusCodes = StatusCodes()
+    ahead_days: Annotated[int, Field(ge=0, le=366)] = 30
+    """Days by which people are read before their first day, as of that day. Not less than ``joiners: {before: ...}`` of
+    the job."""
+    page_size: Annotated[int, Field(ge=1, le=1000)] = 400
+    """People in one page."""
+    ca_file: Path | None = None
+    """PEM file with certificate authorities to trust besides the usual ones."""
+    proxy: str | None = None
+    """Address of an HTTP proxy; may hold references."""
+    timeout_s: Annotated[float, Field(gt=0, le=3600)] = 300.0
+    """Seconds to wait for an answer; large pages take some."""
+
+    @property
+    def catalogue(self) -> dict[str, PersonPath]:
+        """Every attribute that can be read, by name."""
+        own = {name: PersonPath(one.path, one.form, one.many) for name, one in self.attributes.items()}
+        return {**CATALOGUE, **own}
+
+    def http(self) -> HttpSettings:
+        """The same for an HTTP session."""
+        oauth: dict[str, Any]
+        if self.auth.saml is not None:
+            saml = self.auth.saml
+            oauth = {
+                "token_url": f"{self.url}/oauth/token",
+                "client_id": saml.client_id,
+                "saml": {
+                    "key": saml.key,
+                    "certificate": saml.certificate,
+                    "subject": saml.user,
+                    "issuer": saml.client_id,
+                    "audience": AUDIENCE,
+                    "attributes": {"api_key": saml.client_id},
+                },
+                "parameters": {"company_id": self.company, "new_token": "true"},
+            }
+        else:
+            assert self.auth.oidc is not None  # there is exactly one
+            oidc = self.auth.oidc
+            oauth = oidc.model_dump(exclude={"resource"}, exclude_none=True)
+            oauth["parameters"] = {} if oidc.resource is None else {"resource": oidc.resource}
+        return HttpSettings.model_validate(
+            {
+                "url": f"{self.url}/odata/v2",
+                "auth": {"oauth": oauth},
+                "ca_file": self.ca_file,
+                "proxy": self.proxy,
+                "timeout_s": self.timeout_s,
+            }
+        )
