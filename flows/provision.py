@@ -23,6 +23,7 @@ from prefect.task_runners import ThreadPoolTaskRunner
 
 from connectors.contract import Snapshot
 from connectors.errors import FatalError, HaltedError
+from flows.cycle.ahead import look_ahead
 from flows.cycle.attended import attended
 from flows.cycle.plan_file import PlanRefusedError
 from flows.cycle.preview import Decision, decide
@@ -61,6 +62,8 @@ def _run_name() -> str:
     parameters: dict[str, Any] = flow_run.parameters
     choice = CycleChoice(parameters.get("cycle", CycleChoice.RECONCILE))
     what = choice if parameters.get("plan_file") is None else "apply"
+    if parameters.get("plan_only"):
+        what = "plan"
     return f"{Path(parameters['job']).stem} · {what}"
 
 
@@ -71,16 +74,23 @@ def _run_name() -> str:
     task_runner=ThreadPoolTaskRunner(max_workers=BATCHES_AT_ONCE),  # type: ignore[arg-type]
 )
 def provision(
-    job: Path, cycle: CycleChoice = CycleChoice.AUTO, at_once: tuple[str, ...] = (), plan_file: Path | None = None
+    job: Path,
+    plan_only: bool = False,
+    cycle: CycleChoice = CycleChoice.AUTO,
+    at_once: tuple[str, ...] = (),
+    plan_file: Path | None = None,
 ) -> State:
     """Bring the target of a job in step with its source.
 
     Args:
         job: The job file.
+        plan_only: Show what would be done, and do nothing.
         cycle: What to evaluate; auto decides by what the ledger remembers.
         at_once: Anchors of entries that failed before and are tried now, however long they would have to wait.
         plan_file: A plan that was reviewed: exactly this is done, or nothing.
     """
+    if plan_only:
+        return look_ahead(job, cycle)
     return attended(job, lambda: carry_out(job, cycle, at_once=at_once, plan_file=plan_file))
 
 
@@ -90,12 +100,15 @@ def provision(
     retry_delay_seconds=5,
     task_runner=ThreadPoolTaskRunner(max_workers=BATCHES_AT_ONCE),  # type: ignore[arg-type]
 )
-def reconcile(job: Path) -> State:
+def reconcile(job: Path, plan_only: bool = False) -> State:
     """Compare with the whole target as it is now, report what others changed there, and bring it in step.
 
     Args:
         job: The job file.
+        plan_only: Show what would be done, and do nothing.
     """
+    if plan_only:
+        return look_ahead(job, CycleChoice.RECONCILE)
     return attended(job, lambda: carry_out(job, CycleChoice.RECONCILE))
 
 

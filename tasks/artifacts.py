@@ -32,10 +32,11 @@ _REASONS = 10
 """Reasons that are listed for each kind of change."""
 
 
-def publish_plan(checked: Checked, *, cycle: int, expected: str = "") -> None:
+def publish_plan(checked: Checked, *, cycle: int | None = None, expected: str = "") -> None:
     """The plan as a page, what is done and held and why, and its first changes as a table to search in.
 
-    ``cycle``: its number within the job. ``expected``: a sentence about how long it will take.
+    ``cycle``: its number within the job; None where it only looks ahead. ``expected``: a sentence about how long it
+    will take.
     """
     plan = checked.plan
     lines = [Markdown("{} → {}").format(plan.source, plan.target), NOTHING, *table_head("what", "changes", numbers=1)]
@@ -48,9 +49,10 @@ def publish_plan(checked: Checked, *, cycle: int, expected: str = "") -> None:
     table = key_of(plan.job, "changes")
     shown = f"the first {len(rows):,} of {plan.requests:,} changes" if plan.requests > len(rows) else "all changes"
     if rows:
-        look = code(f"provisor log {plan.job} --cycle {cycle}")
         lines += [NOTHING, Markdown("As a table, {}: {}.").format(shown, link(table, f"/artifacts/key/{table}"))]
-        lines += [NOTHING, Markdown("What came of them, entry by entry: {}.").format(look)]
+        if cycle is not None:
+            look = code(f"provisor log {plan.job} --cycle {cycle}")
+            lines += [NOTHING, Markdown("What came of them, entry by entry: {}.").format(look)]
     publish_page(lines, key=key_of(plan.job, "plan"), about=f"Plan of {plan.job}")
     if rows:
         publish_table(rows, key=table, about=f"Plan of {plan.job}: {shown}")

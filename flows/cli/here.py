@@ -80,7 +80,12 @@ def run_cycle(
     from flows.provision import provision
 
     choice = CycleChoice(cycle)
-    return _run(job, lambda: provision(job, choice, tuple(at_once), plan_file, return_state=True), api_ready, quiet)
+    return _run(
+        job,
+        lambda: provision(job, cycle=choice, at_once=tuple(at_once), plan_file=plan_file, return_state=True),
+        api_ready,
+        quiet,
+    )
 
 
 def run_undo(

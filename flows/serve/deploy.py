@@ -1,8 +1,9 @@
 """Deployments: every job of a folder as runs that people start by a form, and that its schedule starts by itself.
 
-A job has five: its cycle (``provision``), one that looks at the whole target (``reconcile``), one entry on demand
-(``provision-on-demand``), a restart, and a decision about what its guards hold. The first four share one slot, so that
-a cycle that takes long delays what comes next instead of being overtaken. Deploying again changes what is there.
+A job has six: its cycle (``provision``), its plan, which writes nothing, one that looks at the whole target
+(``reconcile``), one entry on demand (``provision-on-demand``), a restart, and a decision about what its guards hold.
+Those that write share one slot, so that a cycle that takes long delays what comes next instead of being overtaken.
+Deploying again changes what is there.
 """
 
 import sys
@@ -26,6 +27,7 @@ from prefect.workers.process import ProcessWorker
 from flows.decide import decide
 from flows.maintain import restart
 from flows.on_demand import provision_on_demand
+from flows.plan import plan_cycle
 from flows.provision import provision, reconcile
 from flows.serve.jobs_of import jobs_of
 from flows.show.picture import picture, schedule_sentence
@@ -80,6 +82,7 @@ FORMS = (
         hidden=("job", "plan_file"),
         scheduled=True,
     ),
+    Form(plan_cycle, "-plan", "Shows what a cycle would do now; nothing is written to any system.", exclusive=False),
     Form(reconcile, "-reconcile", "Runs a cycle that lists the whole target and reports what others changed there."),
     Form(provision_on_demand, "-on-demand", "Provisions one user, or one group with its members, now."),
     Form(restart, "-restart", "Clears what the job remembers, so that its next cycle starts afresh."),

@@ -8,12 +8,16 @@ from prefect.flow_engine import run_flow
 from prefect.states import State
 
 from flows.decisions.own_job import ForeignJobError, _refuse_foreign
-from flows.serve.deploy import FORMS, Form, deploy_folder
-from tests.flows.workplace import Workplace
+from flows.plan import plan_cycle
+from flows.provision import provision, reconcile
+from flows.serve.deploy import FORMS, Form, deploy_folder, schema_of
+from tasks.ledger import Ledger
+from tests.flows.workplace import Workplace, writes
 from tests.servers.scim_service import ScimService
 
 ASKS = {
     "provision": {},
+    "plan": {},
     "reconcile": {},
     "provision-on-demand": {"identity": "000015"},
     "restart": {},
@@ -50,3 +54,21 @@ def test_no_form_takes_another_job(
     assert (state.name, state.is_failed()) == ("Stopped", True)
     assert "this run names" in (state.message or "")
     assert service.requests == {}
+
+
+def test_a_first_click_changes_nothing(small: Workplace, service: ScimService, prefect_api: str) -> None:
+    """The plan's deployment, and the first field of each form of a cycle: no write, no cycle in the ledger."""
+    service.reset_counts()
+    looks = (
+        plan_cycle(small.job, return_state=True),
+        provision(small.job, plan_only=True, return_state=True),
+        reconcile(small.job, plan_only=True, return_state=True),
+    )
+    assert {state.name for state in looks} == {"Planned"}
+    assert all("to create" in str(state.message) and "Nothing was written." in str(state.message) for state in looks)
+    assert not writes(service)
+    with Ledger.open(None, small.home) as ledger:
+        assert ledger.jobs() == []
+    for form in FORMS[:3]:
+        asked = [name for name in schema_of(form)["properties"] if name != "cycle"]
+        assert asked[:1] == ([] if form.flow is plan_cycle else ["plan_only"])
