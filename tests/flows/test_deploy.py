@@ -42,7 +42,7 @@ def test_prefect_deploys_the_project_file(prefect_api: str) -> None:
     found: list[dict[str, Any]] = httpx.post(f"{prefect_api}/deployments/filter", json={}, timeout=60).json()
     found = [one for one in found if one["parameters"]["job"].startswith("flows/jobs/")]  # others use the server too
     by_name = {one["name"]: one for one in found}
-    assert len(by_name) == len(found) == 5 * len(list(JOBS.glob("*.yaml")))
+    assert len(by_name) == len(found) == 6 * len(list(JOBS.glob("*.yaml")))
     assert by_name["scim-to-scim"]["schedules"][0]["schedule"]["interval"] == 1200
     assert by_name["scim-to-scim"]["global_concurrency_limit"]["limit"] == 1
     assert by_name["hr-to-scim-restart"]["parameters"] == {"job": "flows/jobs/hr-to-scim.yaml"}
