@@ -80,9 +80,27 @@ def no_members() -> pd.DataFrame:
     return pd.DataFrame({"group": pd.Series(dtype="str"), "member": pd.Series(dtype="str")})
 
 
+def _about_nobody() -> "pd.Series[str]":
+    return pd.Series(dtype="str", index=pd.Index([], name="key", dtype="str"))
+
+
 def no_entries() -> pd.DataFrame:
     """An empty entry frame."""
     return pd.DataFrame(index=pd.Index([], name="key", dtype="str"))
+
+
+@dataclass(frozen=True, slots=True)
+class SourcePart:
+    """One of several sources whose people make up the population in a snapshot."""
+
+    name: str
+    prefix: str
+    """What the keys of its entries begin with in the snapshot; empty for one part at most."""
+    users: int = 0
+    groups: bool = False
+    """Whether groups were asked for, and may be in it."""
+    incomplete: tuple[str, ...] = ()
+    """Why it proves the absence of none of its entries, one sentence each; empty when it is provably complete."""
 
 
 @dataclass(slots=True)
@@ -104,6 +122,20 @@ class Snapshot:
     """When reading began, UTC."""
     incomplete: tuple[str, ...] = ()
     """Why absence of an entry proves nothing, one sentence each; empty when the snapshot is provably complete."""
+    parts: tuple[SourcePart, ...] = ()
+    """The sources of which it is made up, where there are several; what is ``incomplete`` as a whole concerns all."""
+    unknown: Mapping[str, pd.Index] = field(default_factory=dict)
+    """By attribute of users, keys of those whose value cannot be told now: the source of the attribute is incomplete,
+    or contradicts itself. What follows from such a value stays as it was."""
+    unsure: tuple[str, ...] = ()
+    """Why values are unknown, one sentence for each source of attributes."""
+    disputes: Mapping[str, str] = field(default_factory=dict)
+    """Key of a user to the sentence that says what sources contradict each other about."""
+    given: Mapping[str, pd.DataFrame] = field(default_factory=dict)
+    """Of a population in which people may be in several sources: by attribute what each source gives, one column for
+    each. Index: as ``users``. Only of attributes that second sources give."""
+    aliases: "pd.Series[str]" = field(default_factory=_about_nobody)
+    """Other keys of people who are in several sources. Index: the other key; value: the key in ``users``."""
     unreadable: tuple[Unreadable, ...] = ()
     """Entries left out of the frames, each with its reason."""
     gone: Mapping[Kind, frozenset[str]] = field(default_factory=dict)
@@ -124,9 +156,9 @@ class Snapshot:
     assignments: pd.DataFrame | None = None
     """Whom the app is assigned to, where a table says it: columns ``kind``, ``key`` (of a user; of a group the key or
     a name) and ``role`` (null for none). No duplicates."""
-    left: "pd.Series[str]" = field(default_factory=lambda: pd.Series(dtype="str"))
+    left: "pd.Series[str]" = field(default_factory=_about_nobody)
     """Why people who are in ``disabled`` have left by a date of theirs, where a job acts on dates. Index: key."""
-    waiting: "pd.Series[str]" = field(default_factory=lambda: pd.Series(dtype="str"))
+    waiting: "pd.Series[str]" = field(default_factory=_about_nobody)
     """Why people are not provisioned yet: a date of theirs has not come. Index: key."""
     coming: pd.DataFrame | None = None
     """Dates that will come: columns key, what (begins or leaves), moment (UTC) and zone, the earliest first."""
@@ -144,7 +176,13 @@ class Snapshot:
     @property
     def complete(self) -> bool:
         """True when an entry that is not here is not in the system either."""
-        return not self.incomplete
+        return not self.incomplete and not any(part.incomplete for part in self.parts)
+
+    @property
+    def doubts(self) -> tuple[str, ...]:
+        """Everything in it that proves nothing, one sentence each."""
+        of_parts = (f"{part.name}: {reason}" for part in self.parts for reason in part.incomplete)
+        return (*self.incomplete, *of_parts, *self.unsure)
 
     def entries(self, kind: Kind) -> pd.DataFrame:
         """The frame of one kind."""

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from connectors.contract import Attribute, Form, Kind, Write
 from tasks.assignment import table_problems
 from tasks.expressions import check_expression
-from tasks.extract import Facts, computed_attributes, dates_of, expressions_of
+from tasks.extract import Facts, computed_attributes, dates_of, expressions_of, joins_of
 from tasks.job import AttributeMapping, EntryRules, Job, JobError, Operator, Problem
 from tasks.job.problems import did_you_mean, nearest
 from tasks.job.yaml import Document, Key, read_yaml, spelled
@@ -47,6 +47,7 @@ def _problems(job: Job, facts: Facts) -> Iterator[Problem]:
     if job.assignment.table is not None:
         for key, message in table_problems(job.assignment.table, job.folder):
             yield _problem(job, document, ("assignment", "table", key), message)
+    yield from _source_conflicts(job, document, facts.given)
     if (users := facts.source.get(Kind.USER)) is not None:
         yield from _wrong_expressions(job, document, dates_of(job), {*users, *computed_attributes(job, Kind.USER)})
     for kind, rules in job.rules.items():
@@ -57,6 +58,35 @@ def _problems(job: Job, facts: Facts) -> Iterator[Problem]:
             yield from _source_problems(job, document, section, rules, known)
         if target is not None:
             yield from _target_problems(job, document, section, rules, target)
+
+
+def _source_conflicts(
+    job: Job, document: Document | None, given: Mapping[str, Mapping[str, Attribute] | None]
+) -> Iterator[Problem]:
+    """Attributes of second sources that others give as well, joins over attributes that are not there, and orders that
+    name a source which does not give the attribute."""
+    people = [one.name for one in job.people]
+    here = {name for source in people for name in given.get(source) or ()}
+    told = all(given.get(source) is not None for source in people)
+    for number, section in enumerate(job.enrich):
+        for attribute in section.gives:
+            others = [one for one in people if (known := given.get(one)) is None or attribute in known]
+            others += [one.name for one in job.enrich if one is not section and attribute in one.gives]
+            if others and attribute not in job.precedence:
+                givers = [section.name, *others]
+                message = (
+                    f"{attribute} comes from {' and '.join(givers)}: say under precedence which counts, like "
+                    f"{attribute}: [{', '.join(givers)}]."
+                )
+                yield _problem(job, document, ("enrich", number, "gives", attribute), message)
+    if told:
+        joins = ((key, text) for key, text in joins_of(job))
+        yield from _wrong_expressions(job, document, joins, here | {name for one in job.enrich for name in one.gives})
+    for attribute, order in job.precedence.items():
+        for name in order:
+            known = given.get(name)
+            if known is not None and attribute not in known:
+                yield _problem(job, document, ("precedence", attribute), f"{name} does not give {attribute}.")
 
 
 def _source_problems(

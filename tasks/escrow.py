@@ -109,7 +109,7 @@ def after_load(
     settled = Settled(put=[_after(failures[key], before.get(key), wanted.get(key), job, now) for key in failures])
     if carried_out:
         held = {(one.kind, one.anchor) for one in plan.held}
-        tried = _in_plan(plan.blocks, before) if plan.incomplete else before.keys()
+        tried = _in_plan(plan.blocks, before) if plan.doubts else before.keys()
         for kind, anchor in tried:
             if (kind, anchor) not in failures and (kind, anchor) not in held:
                 settled.drop.setdefault(kind, []).append(anchor)

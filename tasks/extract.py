@@ -4,14 +4,14 @@ What is read is what the job names and no more: the attributes of its mappings, 
 """
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
-from connectors.contract import Attribute, Kind, Snapshot, Source, Target, Traits, Wanted
+from connectors.contract import Attribute, Kind, Snapshot, Target, Traits, Wanted
 from connectors.errors import SchemaMismatchError
 from tasks.assignment import computed_roles
 from tasks.expressions import compile_expression
 from tasks.job import Checked, EntryRules, Job, Operator
-from tasks.snapshots import merge_delta
+from tasks.sources import AnySource, Sources, read_parts
 
 Progress = Callable[[int], None]
 
@@ -36,15 +36,23 @@ class Facts:
     """The target's attributes by path; None where it has no schema."""
     source: Mapping[Kind, Mapping[str, Attribute] | None]
     """The source's attributes; None where it cannot tell."""
+    given: Mapping[str, Mapping[str, Attribute] | None] = field(default_factory=dict)
+    """Of several sources: by name what each gives for users, by the names that rules use; None where it cannot tell."""
 
 
-def survey(source: Source, target: Target) -> Facts:
+def survey(source: AnySource, target: Target) -> Facts:
     """What the two systems can do and which attributes they have. Raises: FatalError."""
     return Facts(
         traits=target.traits(),
         target={kind: target.attributes(kind) for kind in Kind},
         source={kind: source.attributes(kind) for kind in Kind},
+        given=given_by(source),
     )
+
+
+def given_by(source: AnySource) -> Mapping[str, Mapping[str, Attribute] | None]:
+    """What each of several sources gives for users, as ``Facts.given``."""
+    return source.of_each(Kind.USER) if isinstance(source, Sources) else {}
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,21 +78,21 @@ def needs_of(job: Job, traits: Traits) -> Needs:
     )
 
 
-def read_source(
-    job: Job, source: Source, facts: Facts, *, known: Snapshot | None = None, progress: Progress | None = None
-) -> Snapshot:
-    """The source as it is now, limited to what the job names; assignments of a table are not in it yet.
+def read_sources(
+    job: Job,
+    source: AnySource,
+    facts: Facts,
+    *,
+    known: Mapping[str, Snapshot] | None = None,
+    progress: Progress | None = None,
+) -> dict[str, Snapshot]:
+    """Every source of the job as it is now, limited to what the job names; see ``tasks.sources.read_parts``.
 
-    Where an earlier snapshot is ``known`` and the source can tell, only what changed since is read and merged into it.
+    Where earlier snapshots are ``known`` and a source can tell, only what changed since is read and merged into them.
     Raises: FatalError.
     """
     wanted = needs_of(job, facts.traits).source
-    if known is not None and known.watermark is not None and known.complete:
-        delta = source.read(wanted, since=known.watermark, progress=progress)
-        merged = merge_delta(known, delta) if delta.everybody or delta.gone else delta
-        if merged is not None:
-            return merged
-    return source.read(wanted, progress=progress)
+    return read_parts(job, source, wanted, known=known, progress=progress)
 
 
 def read_target(job: Job, target: Target, facts: Facts, *, progress: Progress | None = None) -> Snapshot:
@@ -124,6 +132,14 @@ def dates_of(job: Job) -> Iterable[tuple[tuple[str, str], str]]:
                 yield (section, key), text
 
 
+def joins_of(job: Job) -> Iterable[tuple[tuple[str | int, ...], str]]:
+    """Every expression over people's attributes that puts entries of several sources together, with its key."""
+    if job.same_person is not None:
+        yield ("same_person",), job.same_person
+    for number, section in enumerate(job.enrich):
+        yield ("enrich", number, "join", "people"), section.join.people
+
+
 def clause_attributes(rules: EntryRules) -> set[str]:
     """Attributes that the scoping filters look at; a clause about memberships looks at groups instead."""
     clauses = (clause for group in rules.scope for clause in group)
@@ -152,7 +168,7 @@ def _source_attributes(job: Job, kind: Kind, rules: EntryRules) -> tuple[str, ..
     for _, text in expressions_of(rules):
         named |= compile_expression(text).attributes
     if kind is Kind.USER:
-        for _, text in dates_of(job):
+        for _, text in (*dates_of(job), *joins_of(job)):
             named |= compile_expression(text).attributes
     for check in job.checks.of(Checked(f"source.{kind}s")):
         named |= set(_columns(check.arguments))

@@ -19,7 +19,9 @@ from connectors.errors import ErrorCode, SettingsError
 from tasks.expressions import Column, Context, EvaluationError, Expression, compile_expression
 from tasks.expressions.tree import Call, walk
 from tasks.expressions.values import integer_of, single, text_of
-from tasks.job import AttributeMapping, EntryRules
+from tasks.job import Apply, AttributeMapping, EntryRules
+from tasks.keys import texts
+from tasks.membership import is_among
 from tasks.scope import SOFT_DELETED, Scoped
 
 Mask = npt.NDArray[np.bool_]
@@ -88,6 +90,9 @@ class Desired:
     """Paths whose values must not be shown anywhere."""
     held: list[Held] = field(default_factory=list)
     """Entries in scope that could not be mapped; they are not in ``frame``."""
+    pending: pd.Index = field(default_factory=lambda: pd.Index([], dtype="str"))
+    """Entries that cannot be matched or created now: a value by which accounts are matched, or that is written on
+    create alone, cannot be told."""
     skipped: pd.Index = field(default_factory=lambda: pd.Index([], dtype="str"))
     """Entries that a mapping skips as a whole (IgnoreObjectFlow); they are not in ``frame``."""
 
@@ -126,6 +131,8 @@ def map_entries(
         elif schema is not None and path in schema:
             series = convert(series, schema[path], path, evaluation.failures)
         values[path] = series
+    if scoped.unknown:
+        _leave_unknown(rules, scoped, values, evaluation.untouched)
     keys = [evaluation.key(rule.source, rule.target) for rule in rules.matching]
     for rule, key in zip(rules.matching, keys, strict=True):
         _refuse_long(key, rule.target, evaluation.failures)
@@ -150,9 +157,41 @@ def map_entries(
         add_only=frozenset(path for path, mapping in rules.attributes.items() if _keeps_others(mapping)),
         redacted=redacted,
         held=held,
+        pending=_pending(rules, scoped),
         skipped=source.index[skipped.to_numpy(dtype=bool)],
     )
     return _only(desired, ~left_out) if left_out.any() else desired
+
+
+def _leave_unknown(rules: EntryRules, scoped: Scoped, values: dict[str, pd.Series], untouched: dict[str, Mask]) -> None:
+    """Attributes that follow from a value that cannot be told now stay as they are; joiners get them later."""
+    for path, mapping in rules.attributes.items():
+        text = expression_of(mapping)
+        unclear = _unclear(scoped, text) if text is not None else None
+        if unclear is None or not unclear.any():
+            continue
+        before = untouched.get(path)
+        untouched[path] = unclear if before is None else before | unclear
+        values[path] = values[path].mask(unclear)
+
+
+def _pending(rules: EntryRules, scoped: Scoped) -> pd.Index:
+    """As ``Desired.pending``."""
+    mask = np.zeros(len(scoped.entries), dtype=bool)
+    if scoped.unknown:
+        once = [expression_of(one) for one in rules.attributes.values() if one.apply is Apply.ON_CREATE]
+        for text in (*once, *(rule.source for rule in rules.matching)):
+            if text is not None:
+                mask |= _unclear(scoped, text)
+    return scoped.entries.index[mask]
+
+
+def _unclear(scoped: Scoped, text: str) -> Mask:
+    """Rows for which an expression reads a value that cannot be told now."""
+    mask = np.zeros(len(scoped.entries), dtype=bool)
+    for attribute in compile_expression(text).attributes & scoped.unknown.keys():
+        mask |= is_among(scoped.entries.index, texts(scoped.unknown[attribute]))
+    return mask
 
 
 class _Evaluation:

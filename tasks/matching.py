@@ -16,7 +16,7 @@ import pyarrow.compute as pc
 from connectors.contract import Kind
 from connectors.errors import ErrorCode
 from tasks.job import MatchingRule
-from tasks.keys import Rows, find, texts
+from tasks.keys import Rows, find, pick, texts
 from tasks.mapping import Desired, Held
 from tasks.membership import is_among
 
@@ -78,6 +78,8 @@ def match_entries(
     elsewhere: Owners = owned_nowhere,
     ended: pd.Index | None = None,
     same_person: Callable[[str, str], bool] = lambda _new, _old: True,
+    aliases: "pd.Series[str] | None" = None,
+    unseen: pd.Index | None = None,
 ) -> Matches:
     """The account of every desired entry.
 
@@ -86,6 +88,9 @@ def match_entries(
     ``elsewhere``: says which accounts other jobs own: they are never adopted. ``ended``: anchors of those in
     ``present`` who must have no account (disabled, out of scope): a record that goes on under another anchor takes the
     account over, as when a contractor becomes an employee; ``same_person`` is asked with the new and the old anchor.
+    ``aliases``: other anchors of people, index is the other one, value the one in ``desired``: an account that is linked
+    to another anchor of a person is the person's. ``unseen``: anchors of those who are not in ``present`` and may be
+    there all the same.
     """
     count = len(desired.frame)
     link = find(texts(desired.frame.index), texts(links.index))
@@ -97,14 +102,19 @@ def match_entries(
     how[row >= 0] = LINKED
     matches = Matches(row=row, how=how, link=link, link_row=link_row, blocked=np.zeros(count, dtype=bool))
 
+    if aliases is not None and len(aliases):
+        _go_on(matches, desired, links, aliases)
+    _refuse_pending(matches, desired)
     link_of_row = _inverse(link_row, len(existing))
+    hidden = pd.Index([], dtype="str") if unseen is None else unseen
     over = pd.Index([], dtype="str") if ended is None else ended
     over = over.append(desired.frame.index[desired.disabled])
     for number, (rule, keys) in enumerate(zip(rules, desired.keys, strict=True)):
         if rule.target in existing:
             first = number == 0
             _match_by(
-                rule, keys, first, matches, desired, existing, links, link_of_row, present, over, same_person, exact
+                *(rule, keys, first, matches, desired, existing, links, link_of_row),
+                *(present.append(hidden), over, hidden, same_person, exact),
             )
     _refuse_doubles(matches, desired, existing)
     _refuse_look_alikes(rules, matches, desired, existing, exact)
@@ -125,6 +135,7 @@ def _match_by(
     link_of_row: Rows,
     present: pd.Index,
     ended: pd.Index,
+    unseen: pd.Index,
     same_person: Callable[[str, str], bool],
     exact: frozenset[str],
 ) -> None:
@@ -178,10 +189,8 @@ def _match_by(
             )
             hold(int(position), ErrorCode.DUPLICATE_SOURCE_ENTRIES, reason)
         elif owner_is_there and not goes_on:
-            reason = (
-                f"The account that matches by {rule.target} belongs to the source entry {links.index[link]}, "
-                "which is still there."
-            )
+            where = "which its source does not show completely now" if old in unseen else "which is still there"
+            reason = f"The account that matches by {rule.target} belongs to the source entry {old}, {where}."
             hold(int(position), ErrorCode.DUPLICATE_SOURCE_ENTRIES, reason)
         else:
             matches.released.append(old)
@@ -190,6 +199,32 @@ def _match_by(
     adopted = single & ~matches.blocked[open_rows]
     matches.row[open_rows[adopted]] = found[adopted]
     matches.how[open_rows[adopted]] = f"matched by {rule.target}"
+
+
+def _go_on(matches: Matches, desired: Desired, links: pd.DataFrame, aliases: "pd.Series[str]") -> None:
+    """Accounts of people who are known by another anchor now: the link goes over, whatever the attributes say."""
+    other = find(texts(links.index), texts(aliases.index))
+    owner = find(pick(texts(aliases), other), texts(desired.frame.index))
+    for link in np.flatnonzero((owner >= 0) & (matches.link_row >= 0)).tolist():
+        at, old = int(owner[link]), str(links.index[link])
+        if matches.link[at] >= 0 or matches.row[at] >= 0:
+            continue  # the person has an account by the present anchor, or by another one before
+        matches.row[at] = matches.link_row[link]
+        matches.how[at] = f"the same person as {old}"
+        matches.released.append(old)
+
+
+def _refuse_pending(matches: Matches, desired: Desired) -> None:
+    """Entries without an account of whom nobody can say now which one is theirs, or what it would be created with."""
+    waits = is_among(desired.frame.index, texts(desired.pending)) & (matches.row < 0) & (matches.link < 0)
+    for at in np.flatnonzero(waits).tolist():
+        matches.blocked[at] = True
+        reason = (
+            "An attribute by which accounts are matched, or that is written on create alone, cannot be told now, "
+            "because its source is incomplete or contradicts itself. The entry waits until it can."
+        )
+        anchor, label = str(desired.frame.index[at]), str(desired.labels.iloc[at])
+        matches.held.append(Held(desired.kind, anchor, ErrorCode.IMPORT_SKIPPED, reason, label=label))
 
 
 def _with_a_claim(

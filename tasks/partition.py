@@ -16,6 +16,7 @@ from tasks.expressions import Context
 from tasks.job import EntryRules
 from tasks.keys import Rows, find, texts
 from tasks.mapping import Desired, UniqueRules, map_entries
+from tasks.membership import is_among
 from tasks.scope import Scoped
 
 MapParts = Callable[[Sequence[Scoped]], Sequence[Desired]]
@@ -88,5 +89,10 @@ def _joined(
         },
         candidates={path: UniqueRules(rule.rules, source, context) for path, rule in first.candidates.items()},
         held=sorted((held for one in mapped for held in one.held), key=lambda held: held.anchor),
+        pending=scoped.entries.index[is_among(scoped.entries.index, texts(_pending(mapped)))],
         skipped=scoped.entries.index[np.sort(skipped)],
     )
+
+
+def _pending(mapped: Sequence[Desired]) -> pd.Index:
+    return mapped[0].pending.append([one.pending for one in mapped[1:]])

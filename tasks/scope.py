@@ -4,7 +4,7 @@ An entry must be assigned (where the job says so) and pass the filter. Where the
 it is neither in scope nor out of it: it is held, unless the source has disabled it.
 """
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from zoneinfo import ZoneInfo
@@ -61,6 +61,8 @@ class Scoped:
     """Anchors of those in ``out`` whose first day has not come."""
     left: "pd.Series[str]" = field(default_factory=_nobody)
     """Why people have left by a date of theirs. Index: anchor."""
+    unknown: Mapping[str, pd.Index] = field(default_factory=dict)
+    """By source attribute, anchors of those whose value cannot be told now."""
 
     @property
     def present(self) -> pd.Index:
@@ -99,6 +101,7 @@ def select(
         held=_reasons_held(rules, snapshot, kind, frame.loc[unsure], now) if unsure.any() else _nobody(),
         waiting=early,
         left=snapshot.left if kind is Kind.USER else _nobody(),
+        unknown=snapshot.unknown if kind is Kind.USER else {},
     )
 
 

@@ -20,20 +20,18 @@ import pandas as pd
 
 from connectors.contract import Attribute, Form, Kind, Snapshot, Traits, Unreadable, Value
 from connectors.errors import FatalError, ProvisorError
-from connectors.registry import open_source
 from flows.cycle.preview import Decision, find_out, judge
 from flows.cycle.sight import Hits, Sight, make_sure, see_entry
 from flows.cycle.systems import Recalled, Systems, recall
 from flows.show.explain_entry import shown_row, with_matching_value
 from flows.show.plan_json import changes_of
 from flows.show.why_sentence import clause_text
+from tasks.acting import as_it_acts
 from tasks.agreement import check_agreement
-from tasks.assignment import with_assignments
 from tasks.checks import refuse_empty
-from tasks.employment import with_dates
 from tasks.expectations import check_source
 from tasks.expressions import Context, compile_expression
-from tasks.extract import Facts, needs_of, read_source
+from tasks.extract import Facts, given_by, needs_of, read_sources
 from tasks.history import plain
 from tasks.job import BuiltinChecks, Job
 from tasks.knowledge import Question
@@ -43,6 +41,7 @@ from tasks.mapping import convert, redacted_paths
 from tasks.plan import Plan, build_plan
 from tasks.plan.narrow import only
 from tasks.scope import ClauseVerdict, ScopeDecision, explain_scope, hidden_attributes, select
+from tasks.sources import open_source_of
 
 
 class UnknownEntryError(ProvisorError):
@@ -162,15 +161,14 @@ def look_up(job: Job, ledger: Ledger, page: Page, *, now: datetime) -> Asked:
     Who is gone from the source is found by what the ledger remembers. Raises: UnknownEntryError, JobError, FatalError.
     """
     page.notices += _notices(job, ledger)
-    source = open_source(job.source.connector, job.source.settings, folder=job.folder)
+    source = open_source_of(job)
     with closing(source):
         with page.doing(StepName.CONNECTION):
             attributes = {kind: source.attributes(kind) for kind in Kind}
-        facts = Facts(traits=Traits(), target=dict.fromkeys(Kind), source=attributes)
+        facts = Facts(traits=Traits(), target=dict.fromkeys(Kind), source=attributes, given=given_by(source))
         check_agreement(job, facts)
         with page.doing(StepName.IMPORT):
-            read = with_assignments(job, read_source(job, source, facts))
-            snapshot = with_dates(job, read, Context(now=now))
+            snapshot = as_it_acts(job, read_sources(job, source, facts), Context(now=now))
             refuse_empty(snapshot, job, members_before=ledger.source_members(job.name))
     page.entry = _find(job, snapshot, ledger, page.asked, now)
     return Asked(page.entry, snapshot, attributes)
@@ -231,7 +229,7 @@ def _import(job: Job, asked: Asked, page: Page) -> None:
         sentence = f"It could not be read ({unreadable.place}): {unreadable.reason}"
         page.add(StepName.IMPORT, LogStatus.FAILURE, sentence)
         return
-    doubts = "".join(f" {reason}" for reason in asked.source.incomplete)
+    doubts = "".join(f" {reason}" for reason in asked.source.doubts)
     page.add(StepName.IMPORT, LogStatus.SKIPPED, f"{asked.source.system} has no such {kind} any more.{doubts}")
 
 

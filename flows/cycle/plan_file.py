@@ -251,7 +251,8 @@ def _digest(snapshot: Snapshot, key: Key) -> str:
         keyed = rows if "member" in rows or frame is snapshot.assignments else rows.assign(**{"": rows.index})
         parts.append(np.sort(fingerprints(keyed)).tobytes())
     unreadable = sorted([str(row.kind), str(row.key)] for row in snapshot.unreadable)
-    return key.digest(*parts, orjson.dumps([sorted(snapshot.disabled), unreadable, list(snapshot.incomplete)]))
+    unknown = {attribute: sorted(keys) for attribute, keys in sorted(snapshot.unknown.items())}
+    return key.digest(*parts, orjson.dumps([sorted(snapshot.disabled), unreadable, list(snapshot.doubts), unknown]))
 
 
 # --- what a change is ----------------------------------------------------------------------------------------------

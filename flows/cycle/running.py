@@ -179,7 +179,7 @@ class Running:
         story().info("Read %s: %s, %s users and %s groups.", side, snapshot.system, f"{users:,}", f"{groups:,}")
         for remark in snapshot.remarks:
             story().info("%s", remark)
-        for reason in snapshot.incomplete:
+        for reason in snapshot.doubts:
             story().warning("The %s is not complete: %s", side, reason)
         if (watcher := WATCHER.get()) is not None:
             watcher.have_read(side, snapshot)
@@ -529,7 +529,11 @@ def _report(ending: Ending, running: Running | None) -> CycleReport:
         state = CycleState.STOPPED
     elif staged:
         state = CycleState.STAGED
-    elif counts.get("failed") or counts.get("held") or (decision is not None and decision.checked.plan.incomplete):
+    elif (
+        counts.get("failed")
+        or counts.get("held")
+        or (decision is not None and (decision.checked.plan.doubts or decision.source.unsure))
+    ):
         state = CycleState.DONE_WITH_FAILURES
     else:
         state = CycleState.DONE

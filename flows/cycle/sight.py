@@ -18,11 +18,10 @@ from connectors.contract import Action, Kind, Snapshot, Wanted, no_entries
 from connectors.errors import SchemaMismatchError, SettingsError
 from flows.cycle.home import home
 from flows.cycle.systems import CLOCK, EVALUATING, FINISHED, Recalled, Systems
-from tasks.assignment import with_assignments
+from tasks.acting import as_it_acts
 from tasks.effects import to_look_at
-from tasks.employment import with_dates
 from tasks.expressions import Context
-from tasks.extract import Facts, needs_of, read_source, read_target
+from tasks.extract import Facts, needs_of, read_sources, read_target
 from tasks.job import Job, Reconcile
 from tasks.keys import find, texts
 from tasks.knowledge import WITNESSES, Question, answer, look_at, look_up, questions, to_be_sure_of
@@ -31,6 +30,7 @@ from tasks.lost import lost_creates, unseen, whereabouts
 from tasks.mapping import redacted_paths
 from tasks.plan import Plan
 from tasks.snapshots import Kept, Side, SnapshotStore
+from tasks.sources import SOLE
 
 Progress = Callable[[int], None]
 
@@ -94,9 +94,10 @@ def kind_of_cycle(ledger: Ledger, job: Job, choice: CycleChoice, *, now: datetim
             return CycleKind.RECONCILE if due else CycleKind.INCREMENTAL
 
 
-def store_of(job: str) -> SnapshotStore:
-    """Where a job's snapshots are."""
-    return SnapshotStore(home() / "snapshots" / job)
+def store_of(job: str, source: str = SOLE) -> SnapshotStore:
+    """Where a job's snapshots are; of one of several sources, by its name, those of its own."""
+    folder = home() / "snapshots" / job
+    return SnapshotStore(folder if source == SOLE else folder / "sources" / source)
 
 
 def see_source(
@@ -116,17 +117,26 @@ def see_source(
     Once a day it is read whole, however seldom the target is listed: a row that was committed very late is in no delta.
     With a ``cycle`` it is kept for the next delta, unless the job redacts values: then it is always read whole.
     """
-    kept = None
-    if kind is CycleKind.INCREMENTAL and ledger.watermark(job.name) is not None:
-        kept = _believed(job, ledger, Side.SOURCE)
-        if kept is not None and kept.listed_at + DAILY <= CLOCK.get()():
-            kept = None
-    known = kept.snapshot if kept is not None else None
-    source = read_source(job, systems.source, facts, known=known, progress=progress)
+    names = [one.name for one in (*job.people, *job.enrich)]
+    kept = {name: found for name in names if (found := _kept_source(job, ledger, kind, name)) is not None}
+    known = {name: one.snapshot for name, one in kept.items()}
+    read = read_sources(job, systems.source, facts, known=known, progress=progress)
+    source = as_it_acts(job, read, context)
     refuse_another_layout(ledger, job, source)
-    if cycle is not None and (known is None or known.watermark != source.watermark):
-        _keep_source(job, cycle, source, whole_at=kept.listed_at if kept is not None else cycle.began)
-    return with_dates(job, with_assignments(job, source), context)
+    if cycle is not None:
+        for name, snapshot in read.items():
+            before = kept.get(name)
+            if before is None or before.snapshot.watermark != snapshot.watermark:
+                _keep_source(job, cycle, name, snapshot, whole_at=before.listed_at if before else cycle.began)
+    return source
+
+
+def _kept_source(job: Job, ledger: Ledger, kind: CycleKind, name: str) -> Kept | None:
+    """What is kept of one source for a read of changes; None where it is to be read whole."""
+    if kind is not CycleKind.INCREMENTAL or ledger.watermark(job.name) is None:
+        return None
+    kept = _believed(job, ledger, Side.SOURCE, name)
+    return None if kept is not None and kept.listed_at + DAILY <= CLOCK.get()() else kept
 
 
 _LAYOUT = re.compile(r" \([^()]*\)")
@@ -291,8 +301,8 @@ def base_of(job: Job, cycle: Cycle, sight: Sight) -> Kept:
     return Kept(snapshot, cycle.id, cycle.began, cycle.fingerprint, listing.read_at, listing.requests)
 
 
-def _keep_source(job: Job, cycle: Cycle, source: Snapshot, *, whole_at: datetime) -> None:
-    store = store_of(job.name)
+def _keep_source(job: Job, cycle: Cycle, name: str, source: Snapshot, *, whole_at: datetime) -> None:
+    store = store_of(job.name, name)
     if source.watermark is None or not source.complete or _redacts(job):
         store.forget(Side.SOURCE)
         return
@@ -300,9 +310,9 @@ def _keep_source(job: Job, cycle: Cycle, source: Snapshot, *, whole_at: datetime
     store.keep(Side.SOURCE, kept)
 
 
-def _believed(job: Job, ledger: Ledger, side: Side) -> Kept | None:
+def _believed(job: Job, ledger: Ledger, side: Side, source: str = SOLE) -> Kept | None:
     """What is kept of a side, when it belongs to this ledger and this configuration."""
-    kept = store_of(job.name).recall(side, fingerprint=job.fingerprint())
+    kept = store_of(job.name, source).recall(side, fingerprint=job.fingerprint())
     if kept is None:
         return None
     cycle = ledger.cycle(job.name, kept.cycle_id)

@@ -12,8 +12,8 @@ from pathlib import Path
 import pandas as pd
 
 from connectors.address import address_of
-from connectors.contract import Kind, Pace, Source, Target
-from connectors.registry import open_source, open_target
+from connectors.contract import Kind, Pace, Target
+from connectors.registry import open_target
 from connectors.wire_log import following
 from flows.cycle.forecast import known_pace
 from flows.cycle.home import home
@@ -26,6 +26,7 @@ from tasks.ledger import Attempt, CycleKind, CycleState, Escrow, Ledger
 from tasks.lost import LOOKED_FOR, lost_creates
 from tasks.plan import Remembered
 from tasks.private import kept_secret, own_folder
+from tasks.sources import AnySource, open_source_of
 
 
 def _universal_time() -> datetime:
@@ -52,7 +53,7 @@ EVALUATING = tuple(kind for kind in CycleKind if not kind.partial)
 class Systems:
     """Both sides of a job, open."""
 
-    source: Source
+    source: AnySource
     target: Target
     share: Share = field(default_factory=Share)
     """Of the target's pace."""
@@ -83,7 +84,7 @@ def open_systems(job: Job, permit: Callable[[], bool] | None = None) -> Iterator
     ``permit``: whether the target may still be sent to; None where nothing is written. Raises: SettingsError.
     """
     share = Share()
-    source = open_source(job.source.connector, job.source.settings, folder=job.folder)
+    source = open_source_of(job)
     with following(os.environ.get("PROVISOR_WIRE_LOG")), closing(source), open_one_target(job, share, permit) as target:
         yield Systems(source, target, share)
 

@@ -11,8 +11,7 @@ from typing import Any
 
 import pandas as pd
 
-from connectors.contract import Kind, Snapshot, Source, Traits, Value, Wanted, short_path
-from connectors.registry import open_source
+from connectors.contract import Kind, Snapshot, Traits, Value, Wanted, short_path
 from flows.show.console import Terminal, Text, console
 from flows.show.explain import (
     LONGEST_VALUE,
@@ -26,17 +25,17 @@ from flows.show.explain import (
     shown,
     write_json,
 )
+from tasks.acting import as_it_acts
 from tasks.agreement import check_agreement
-from tasks.assignment import with_assignments
-from tasks.employment import with_dates
 from tasks.expressions import Context, State, check_expression, compile_expression
 from tasks.expressions.rows import kind_of
-from tasks.extract import Facts, computed_attributes, needs_of
+from tasks.extract import Facts, computed_attributes, given_by, needs_of
 from tasks.history import plain
 from tasks.job import AttributeMapping, EntryRules, Job, load_job
 from tasks.job.problems import did_you_mean
 from tasks.ledger import REDACTED
 from tasks.scope import SOFT_DELETED, select
+from tasks.sources import AnySource, open_source_of, read_parts
 
 _NAMES_SEARCHED = 50_000
 """Keys of a source among which a similar one is looked for; in more it would take too long."""
@@ -70,13 +69,13 @@ def read_entry(job: Job, key: str, *, now: dt.datetime, expression: str | None =
     such entry or when there are several; JobError, FatalError.
     """
     with (
-        closing(open_source(job.source.connector, job.source.settings, folder=job.folder)) as source,
+        closing(open_source_of(job)) as source,
         console(stderr=True).status("reading the source …"),
     ):
         known = {kind: source.attributes(kind) for kind in Kind}
-        check_agreement(job, Facts(traits=Traits(), target=dict.fromkeys(Kind), source=known))
-        read = with_assignments(job, source.read(_wanted(job, source, expression)))
-        snapshot = with_dates(job, read, Context(now=now))
+        check_agreement(job, Facts(traits=Traits(), target=dict.fromkeys(Kind), source=known, given=given_by(source)))
+        read = read_parts(job, source, _wanted(job, source, expression))
+        snapshot = as_it_acts(job, read, Context(now=now))
     kind, found = _find(job, snapshot, key, now=now)
     scoped = select(job.rules[kind], snapshot, kind, assignment=job.assignment, now=now)
     inside = found in scoped.entries.index
@@ -95,7 +94,7 @@ def read_entry(job: Job, key: str, *, now: dt.datetime, expression: str | None =
     )
 
 
-def _wanted(job: Job, source: Source, expression: str | None) -> Wanted:
+def _wanted(job: Job, source: AnySource, expression: str | None) -> Wanted:
     """What the job reads, and what the expression reads besides, as far as the source has it."""
     wanted = needs_of(job, Traits()).source
     if expression is None or check_expression(expression):

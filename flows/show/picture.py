@@ -27,8 +27,8 @@ def picture(job: Job) -> Markdown:
     lines = [
         Markdown("| source | | target |"),
         Markdown("| :---: | :---: | :---: |"),
-        row(bold.format(job.source.connector), rules, bold.format(job.target.connector)),
-        row(_where(job.source), "", _where(job.target)),
+        row(bold.format(" + ".join(one.connector for one in _sources(job))), rules, bold.format(job.target.connector)),
+        row(Markdown("<br>").join(map(_where, _sources(job))), "", _where(job.target)),
         NOTHING,
         *(Markdown("- **{}**: {}").format(name, fact) for name, fact in facts.items() if fact),
     ]
@@ -62,6 +62,11 @@ def _checks(job: Job) -> str:
     return ", ".join(
         f"{len(checks)} on {frame}" for frame, checks in counts.items() if isinstance(checks, tuple) and checks
     )
+
+
+def _sources(job: Job) -> list[SystemSection]:
+    """The sources of people, then those of more attributes."""
+    return [*job.people, *job.enrich]
 
 
 def _where(section: SystemSection) -> Markdown:

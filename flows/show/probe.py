@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from connectors.errors import SettingsError
 from connectors.settings import reveal
-from tasks.job import Job
+from tasks.job import Job, SystemSection
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -28,10 +28,10 @@ def probe_job(job: Job, *, write: bool, tell: "Callable[[Finding], None]") -> "P
     from connectors.scim.probing import Probe
     from connectors.scim.settings import ScimTargetSettings
 
-    section = job.target if job.target.connector == CONNECTOR else job.source
+    section = _service(job)
     if section.connector != CONNECTOR:
         raise SettingsError(f"Neither side of the job {job.name} is a SCIM service: there is nothing to probe.")
-    if write and section is job.source:
+    if write and section is not job.target:
         raise SettingsError("The SCIM service of this job is its source, which is only ever read: leave out --write.")
     assert isinstance(section.settings, ScimTargetSettings)
     probe = Probe(section.settings, folder=job.folder, write=write, tell=tell)
@@ -39,6 +39,12 @@ def probe_job(job: Job, *, write: bool, tell: "Callable[[Finding], None]") -> "P
         return probe.run(when=datetime.now(UTC).date().isoformat())
     finally:
         probe.close()
+
+
+def _service(job: Job) -> SystemSection:
+    """The job's SCIM service: its target, or the first of its sources that is one; the target where none is."""
+    sections = (job.target, *job.people, *job.enrich)
+    return next((one for one in sections if one.connector == CONNECTOR), job.target)
 
 
 @contextmanager
@@ -59,7 +65,7 @@ def profile_file(job: Job) -> Path:
     """Where the job finds its service's profile by itself, or the file that it names."""
     from connectors.scim.profile import file_name
 
-    section = job.target if job.target.connector == CONNECTOR else job.source
+    section = _service(job)
     named = getattr(section.settings, "profile", None)
     if named is not None and Path(named).suffix in {".yaml", ".yml"}:
         return job.folder / Path(named).expanduser()

@@ -34,7 +34,7 @@ class TerminalWatcher:
         """One line per side."""
         entries = f"{len(snapshot.users):,} users, {len(snapshot.groups):,} groups"
         self._err.print(f"[dim]read[/] {side}: {escape(snapshot.system)} [dim]({entries})[/]")
-        for reason in snapshot.incomplete:
+        for reason in snapshot.doubts:
             self._err.print(f"  [yellow]![/] not complete: {escape(reason)}")
 
     def have_planned(self, decision: Decision) -> None:

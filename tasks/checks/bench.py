@@ -126,7 +126,7 @@ class Checked:
     def doubtful(self) -> bool:
         """True when the number of users in this source is no measure for later ones."""
         doubts = (Guard.COMPLETE_SOURCE, Guard.SOURCE)
-        return bool(self.plan.incomplete) or any(verdict.guard in doubts for verdict in self.verdicts)
+        return bool(self.plan.doubts) or any(verdict.guard in doubts for verdict in self.verdicts)
 
 
 def _weight(block: Block) -> int:

@@ -4,11 +4,14 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
+import pandas as pd
 
 from connectors.contract import Action, Kind
 from tasks.checks.bench import LEAVING, Bench, Guard, Mark, Verdict, causes
 from tasks.job import Budget, Limit
+from tasks.mapping import Mask
 from tasks.plan import Cause
+from tasks.sources import part_numbers
 
 EVERYBODY_FROM = 3
 """Removing every account there is trips the guard from this many accounts on, whatever the limits say."""
@@ -18,6 +21,9 @@ MOST = 0.5
 
 _ABSENCE = frozenset(Cause) - {Cause.OUT_OF_SCOPE, Cause.NOT_DUE, Cause.DISABLED, Cause.UNDONE}
 """Causes that follow from something that is missing; the others the entry itself shows."""
+
+_BY_GROUPS = frozenset({Cause.UNASSIGNED, Cause.NOT_A_MEMBER})
+_GONE = frozenset({Cause.GONE})
 
 _WOULD_BE = "would be disabled or deleted"
 
@@ -47,7 +53,11 @@ def _percent(fraction: float) -> str:
 
 
 def judge_completeness(bench: Bench) -> None:
-    """An incomplete source proves nobody's absence: what follows from absence is held, approved or not."""
+    """An incomplete source proves nobody's absence: what follows from absence is held, approved or not.
+
+    Of several sources an incomplete one stops what follows from absence from it, and nothing else.
+    """
+    _judge_parts(bench)
     if not bench.plan.incomplete:
         return
     marks = absent_marks(bench, approved=True)
@@ -60,9 +70,71 @@ def judge_completeness(bench: Bench) -> None:
         bench.hold(Verdict(Guard.COMPLETE_SOURCE, held, sentence, counted=held), marks, approved=True)
 
 
+def _judge_parts(bench: Bench) -> None:
+    """Removals that follow from absence from one of several sources that is incomplete."""
+    parts = bench.plan.parts
+    for number, part in enumerate(parts):
+        if not part.incomplete:
+            continue
+        marks = [
+            Mark(mark.part, rows)
+            for mark in absent_marks(bench, approved=True)
+            if len(rows := mark.rows[_depends(bench, mark, number)])
+        ]
+        if held := weight_of(marks):
+            sentence = (
+                f"{waiting_sentence(held, 'removal')} because the source {part.name} is not complete, so that absence "
+                f"from it proves nothing; a cycle that reads it completely decides anew: {' '.join(part.incomplete)}"
+            )
+            verdict = Verdict(Guard.COMPLETE_SOURCE, held, sentence, part.name, counted=held)
+            bench.hold(verdict, marks, approved=True)
+
+
+def _depends(bench: Bench, mark: Mark, number: int) -> Mask:
+    """Which of the marked removals may follow from absence from one of several sources.
+
+    Whoever is gone is gone from the source that the key is of, and a membership from the source of its group. Who is
+    assigned, or passes a filter on memberships, may follow from the groups of any source that has some; so may a
+    membership where groups are flattened, since groups of other sources may be inside.
+    """
+    parts, table = bench.plan.parts, mark.part.block.table.iloc[mark.rows]
+    own = np.isin(part_numbers(pd.Index(table["anchor"], dtype="str"), parts), (number, -1))
+    by_groups = np.array([cause in _BY_GROUPS for cause in table["cause"]], dtype=bool)
+    if bench.plan.flattened:
+        by_groups |= np.array([cause is Cause.LEFT_GROUP for cause in table["cause"]], dtype=bool)
+    depends: Mask = np.where(by_groups, parts[number].groups | own, own)
+    return depends
+
+
+def _judge_shrunk_parts(bench: Bench, limit: Limit) -> None:
+    """Several sources: each is judged by how many of its people who have an account it shows no more."""
+    users = bench.plan.entries[Kind.USER]
+    known = part_numbers(pd.Index(users.known.array, dtype="str"), bench.plan.parts)
+    gone = [mark for mark in absent_marks(bench, approved=False) if mark.part.block.kind is Kind.USER]
+    for number, part in enumerate(bench.plan.parts):
+        marks = [
+            Mark(mark.part, rows)
+            for mark in gone
+            if len(rows := mark.rows[causes(mark.part.block, _GONE)[mark.rows] & _depends(bench, mark, number)])
+        ]
+        count, population = weight_of(marks), int((known == number).sum())
+        why = exceeds(count, population, limit)
+        if not count or why is None or part.incomplete:
+            continue
+        sentence = (
+            f"The source {part.name} no longer shows {count:,} of the {population:,} users who have an account because "
+            f"of it, {why}: {waiting_sentence(count, 'removal')} for approval, as absence is the only proof. "
+            "Whoever is back in the source no longer waits."
+        )
+        bench.hold(Verdict(Guard.SOURCE, count, sentence, part.name, count, population, limit), marks)
+
+
 def judge_source(bench: Bench, limit: Limit) -> None:
     """A source that has shrunk since it was last believed; people whose removal is decided are not missing."""
     _judge_source_members(bench, limit)
+    if bench.plan.parts:
+        _judge_shrunk_parts(bench, limit)
+        return
     if not bench.history.source_counts:
         return
     before = bench.history.source_counts[0]
@@ -83,8 +155,8 @@ def judge_source(bench: Bench, limit: Limit) -> None:
 def _judge_source_members(bench: Bench, limit: Limit) -> None:
     """Memberships that the source has no more; those whose removal is decided are not missing."""
     before = bench.history.source_members
-    if before is None:
-        return
+    if before is None or any(part.incomplete and part.groups for part in bench.plan.parts):
+        return  # what an incomplete source lacks is held already
     missing = before - bench.plan.source_members - bench.accounted_members
     why = too_many(missing, before, limit)
     marks = [mark for mark in absent_marks(bench, approved=False) if mark.part.block.action is Action.REMOVE_MEMBERS]

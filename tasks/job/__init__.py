@@ -40,12 +40,12 @@ from tasks.job.models import (
     Nested,
     Reconcile,
     Removal,
-    SystemSection,
     Vanished,
     Workers,
 )
 from tasks.job.problems import JobError, Problem, Severity
 from tasks.job.schedule import Blackout, Schedule
+from tasks.job.systems import AttributeSource, Join, PeopleSource, SystemSection
 
 __all__ = [
     "Actions",
@@ -56,6 +56,7 @@ __all__ = [
     "AssignmentMode",
     "AssignmentTable",
     "AttributeMapping",
+    "AttributeSource",
     "Blackout",
     "Budget",
     "BuiltinChecks",
@@ -71,6 +72,7 @@ __all__ = [
     "GroupRules",
     "Job",
     "JobError",
+    "Join",
     "Limit",
     "Limits",
     "Load",
@@ -82,6 +84,7 @@ __all__ = [
     "Nested",
     "OnFailure",
     "Operator",
+    "PeopleSource",
     "Problem",
     "QuarantineRules",
     "Reaction",

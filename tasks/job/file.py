@@ -12,12 +12,15 @@ from pydantic_core import ErrorDetails
 
 from connectors.errors import SettingsError
 from tasks.job.clauses import REGEXES
-from tasks.job.models import AssignmentMode, Job, SystemSection, settings_class
+from tasks.job.models import AssignmentMode, Job
 from tasks.job.problems import JobError, Problem, Severity, did_you_mean, nearest
+from tasks.job.systems import AttributeSource, PeopleSource, SystemSection, settings_class
 from tasks.job.values import regex_warning
 from tasks.job.yaml import Document, Key, quoted, read_yaml, spelled
 
 _SYSTEMS = ("source", "target")
+_NAMED_SYSTEMS: dict[str, type[SystemSection]] = {"sources": PeopleSource, "enrich": AttributeSource}
+"""Sections that are lists of systems, and what each of these may have beside the keys of its connector."""
 _NO_KEYS = ("file", "warnings")
 """Fields of a job that its file does not have."""
 _KINDS = ("users", "groups")
@@ -131,7 +134,9 @@ def _model_problem(document: Document, detail: ErrorDetails) -> Problem:
             name = str(detail["loc"][-1])
             return document.problem((*key, name), _missing(document, key, name), node=document.key_node(key))
         case "extra_forbidden":
-            message = _unknown_key(str(key[-1]), _keys_of(_models_at(document, key[:-1]), connector=key[0] in _SYSTEMS))
+            message = _unknown_key(
+                str(key[-1]), _keys_of(_models_at(document, key[:-1]), connector=_system_at(key) is not None)
+            )
             return document.problem(key, message, node=document.key_node(key))
         case "job" if not document.has(detail["loc"]):
             return document.problem((*key, detail["loc"][-1]), detail["msg"])
@@ -177,7 +182,7 @@ def _unknown_key(name: str, known: list[str]) -> str:
 def _sentence(document: Document, detail: ErrorDetails, key: Key) -> str:
     """What would be right. Values of a system's section are never repeated: one of them may be a credential."""
     value, context = detail["input"], detail.get("ctx", {})
-    secretive = key[:1] in [(system,) for system in _SYSTEMS]
+    secretive = _system_at(key) is not None
     match detail["type"]:
         case "value_error":
             return _ended(str(context["error"]))
@@ -247,17 +252,25 @@ def _models_at(document: Document, key: Key) -> list[type[BaseModel]]:
     annotations: list[Any] = [Job]
     for number, part in enumerate(key):
         annotations = [inner for outer in annotations for inner in _inside(outer, part)]
-        if number == 0 and part in _SYSTEMS:
-            annotations = _settings_models(document, str(part))
+        if _system_at(key) == key[: number + 1]:
+            annotations = _settings_models(document, key[: number + 1])
     return [model for annotation in annotations for model in _plain(annotation) if isinstance(model, type)]
 
 
-def _settings_models(document: Document, side: str) -> list[Any]:
-    connector = document.value((side, "connector"))
+def _system_at(key: Key) -> Key | None:
+    """The section of a system in which a key lies: ``source``, or the number of one of ``sources``."""
+    if key[:1] and key[0] in _SYSTEMS:
+        return key[:1]
+    return key[:2] if key[:1] and key[0] in _NAMED_SYSTEMS and len(key) > 1 else None
+
+
+def _settings_models(document: Document, system: Key) -> list[Any]:
+    connector = document.value((*system, "connector"))
+    own = [_NAMED_SYSTEMS[str(system[0])]] if system[0] in _NAMED_SYSTEMS else []
     try:
-        return [settings_class(connector, "source" if side == "source" else "target")]
+        return [settings_class(connector, "target" if system[0] == "target" else "source"), *own]
     except (SettingsError, TypeError):
-        return [SystemSection]
+        return own or [SystemSection]
 
 
 def _plain(annotation: Any) -> Iterator[Any]:
@@ -400,7 +413,7 @@ def _doubts(document: Document, job: Job) -> Iterator[Problem]:
 
 
 def _credential_problems(document: Document) -> Iterator[Problem]:
-    for section in (*_SYSTEMS, "assignment", "notify"):
+    for section in (*_SYSTEMS, *_NAMED_SYSTEMS, "assignment", "notify"):
         for key, text in document.texts((section,)):
             found = _PASSWORD_IN_ADDRESS.search(_ANY_REFERENCE.sub("$", text))
             if found and found["password"].strip("$"):

@@ -7,28 +7,35 @@ YAML and finds the line of every problem. A job is frozen: a changed job is anot
 import hashlib
 import json
 import re
-from collections.abc import Mapping
 from datetime import timedelta
 from enum import StrEnum
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal, Self, TypeAlias
+from typing import TYPE_CHECKING, Annotated, Any, Self, TypeAlias
 
-from pydantic import AfterValidator, BeforeValidator, Field, SerializeAsAny, field_validator, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, field_validator, model_validator
 from pydantic.json_schema import SkipJsonSchema
 
-from connectors.errors import SettingsError
 from connectors.file_section import FileSection
-from connectors.settings import Name, Settings
+from connectors.settings import Name
 from tasks.job.checks import Checks
 from tasks.job.clauses import Filter
 from tasks.job.employment import Joiners, Leavers
 from tasks.job.limits import Approval, EscrowRules, Limits, QuarantineRules
 from tasks.job.problems import JobError as JobError
 from tasks.job.problems import Problem as Problem
-from tasks.job.problems import finding
+from tasks.job.problems import did_you_mean, finding
 from tasks.job.schedule import Schedule
 from tasks.job.section import Flag, Section, Text
+from tasks.job.systems import (
+    AttributesSection,
+    PeopleSection,
+    PeopleSource,
+    SourceSection,
+    TargetSection,
+    compiles,
+    prefix_problem,
+)
 from tasks.job.values import Duration, Rate
 
 if TYPE_CHECKING:
@@ -45,60 +52,6 @@ def _address(text: str) -> str:
 
 
 Address = Annotated[str, AfterValidator(_address)]
-
-
-class SystemSection(Section):
-    """One of the two systems of a job: which connector speaks to it, and that connector's settings beside it."""
-
-    connector: str
-    """Name of the connector; ``provisor connectors`` lists them."""
-    settings: SerializeAsAny[Settings]
-    """What the connector needs to know; in YAML these keys lie beside ``connector``."""
-
-
-Side: TypeAlias = Literal["source", "target"]
-
-
-def settings_class(connector: str, side: Side) -> type[Settings]:
-    """The settings that a connector takes on one side of a job.
-
-    Raises: SettingsError when there is no such connector, or when it cannot be on that side.
-    """
-    from connectors.registry import find
-
-    found = find(connector)
-    settings = found.source_settings if side == "source" else found.target_settings
-    if settings is None:
-        raise SettingsError(f"The connector {connector} cannot be a {side}.")
-    return settings
-
-
-def _system_section(value: object, side: Side) -> object:
-    """YAML's keys beside ``connector`` become ``settings``, validated by the connector itself.
-
-    A section that is one reference to a block of Prefect is what that block holds.
-    """
-    if isinstance(value, str) and value.strip().startswith("${prefect:"):
-        from connectors.blocks import Side as BlockSide
-        from connectors.blocks import section_of
-
-        try:
-            value = section_of(value, BlockSide(side))
-        except SettingsError as error:
-            raise ValueError(str(error)) from None
-    if not isinstance(value, Mapping) or isinstance(value.get("settings"), Settings):
-        return value
-    name = value.get("connector")
-    if not isinstance(name, str):
-        raise finding("connector", "Name the connector, like csv, sql or scim; `provisor connectors` lists them.")
-    try:
-        settings = settings_class(name, side)
-    except SettingsError as error:
-        raise finding("connector", str(error)) from None
-    return {
-        "connector": name,
-        "settings": settings.model_validate({key: item for key, item in value.items() if key != "connector"}),
-    }
 
 
 class AssignmentMode(StrEnum):
@@ -383,7 +336,18 @@ class History(Section):
     """How many different desired states are kept, the oldest goes first; 0 keeps none."""
 
 
-_DECIDING = {"source", "target", "assignment", "users", "groups", "deprovision"}
+_DECIDING = {
+    "source",
+    "sources",
+    "enrich",
+    "precedence",
+    "same_person",
+    "target",
+    "assignment",
+    "users",
+    "groups",
+    "deprovision",
+}
 """Sections that decide who gets what: when one changes, everybody must be evaluated again."""
 
 
@@ -392,9 +356,19 @@ class Job(Section):
 
     name: str
     """Name of the job in the ledger, in logs and in the UI; a renamed job starts with nothing."""
-    source: Annotated[SystemSection, BeforeValidator(lambda value: _system_section(value, "source"))]
-    """The system that says who there is."""
-    target: Annotated[SystemSection, BeforeValidator(lambda value: _system_section(value, "target"))]
+    source: SourceSection | None = None
+    """The system that says who there is; ``sources`` where there are several."""
+    sources: tuple[PeopleSection, ...] = ()
+    """Several systems whose people make up one population, the most trusted first."""
+    enrich: tuple[AttributesSection, ...] = ()
+    """Sources of more attributes for these people: mail addresses of a directory, a phone list."""
+    precedence: dict[Text, tuple[Text, ...]] = Field(default_factory=dict)
+    """For an attribute that several sources give: their names, the most trusted first. The first that has a value
+    counts, and sources that are not named do not give it."""
+    same_person: Text | None = None
+    """Expression over the attributes of people that is equal for the entries of one person in several ``sources``, like
+    ``ToLower([mail])``; without it every entry is a person."""
+    target: TargetSection
     """The system whose accounts are kept in step."""
     assignment: Assignment = Assignment()
     """Whom the app is assigned to."""
@@ -449,6 +423,43 @@ class Job(Section):
         if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,79}", name):
             raise ValueError("Use letters, digits, dots, hyphens and underscores, 80 at most: hr-to-scim.")
         return name
+
+    @field_validator("same_person")
+    @classmethod
+    def _same_person_is_an_expression(cls, text: str | None) -> str | None:
+        return None if text is None else compiles(text)
+
+    @model_validator(mode="after")
+    def _sources_fit_together(self) -> Self:
+        if self.source is None and not self.sources:
+            raise finding(
+                "source", "Name the system that says who there is: source, or sources where there are several."
+            )
+        if self.source is not None and self.sources:
+            raise finding("sources", "The job has source as well: put all of them under sources, each with a name.")
+        if (problem := prefix_problem(self.sources)) is not None:
+            raise finding("sources", problem)
+        names = [one.name for one in (*self.people, *self.enrich)]
+        if twice := next((name for name in names if names.count(name) > 1), None):
+            raise finding(
+                "enrich" if twice in {one.name for one in self.enrich} else "sources", f"Two are called {twice}."
+            )
+        if self.same_person is not None and len(self.sources) < 2:
+            raise finding("same_person", "The same person can only be in several sources, and the job has one.")
+        for attribute, order in self.precedence.items():
+            for name in order:
+                if name not in names:
+                    raise finding("precedence", f"{attribute}: no source is called {name}.{did_you_mean(name, names)}")
+            if len(set(order)) < len(order):
+                raise finding("precedence", f"{attribute}: a source is named twice.")
+        return self
+
+    @property
+    def people(self) -> tuple[PeopleSource, ...]:
+        """The sources whose people make up the population; a single ``source`` is called source, without a prefix."""
+        if self.source is None:
+            return self.sources
+        return (PeopleSource(name="source", connector=self.source.connector, settings=self.source.settings),)
 
     @model_validator(mode="after")
     def _guarded_groups_are_read(self) -> Self:

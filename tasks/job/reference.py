@@ -68,7 +68,7 @@ def _examples(value: _Part) -> Iterator[str]:
 
 def _default(value: _Part) -> str:
     default = value.get("default")
-    if default is None or isinstance(default, dict):
+    if default is None or default == "" or isinstance(default, dict):
         return ""
     return f"`{_plain(default)}`"
 

@@ -7,7 +7,8 @@ from typing import Any
 from connectors.errors import SettingsError
 from connectors.registry import find, names
 from tasks.job.including import INCLUDE
-from tasks.job.models import Job, Side, SystemSection
+from tasks.job.models import Job
+from tasks.job.systems import AttributeSource, PeopleSource, Side, SystemSection
 
 _INCLUDE = {
     "anyOf": [{"type": "string"}, {"type": "array", "items": {"type": "string"}}],
@@ -15,6 +16,7 @@ _INCLUDE = {
     "description": "Files whose keys count as if they stood here, from this file's folder on. What this file says "
     "wins: mappings are joined key by key, lists and single values are replaced.",
 }
+_SIDES: tuple[Side, ...] = ("source", "target")
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
 
 
@@ -22,16 +24,32 @@ def build_schema() -> dict[str, Any]:
     """The schema of a whole job file. A connector that cannot be loaded here is left out."""
     schema = Job.model_json_schema()
     definitions = schema["$defs"]
-    del definitions[SystemSection.__name__]
-    definitions.pop("Settings", None)
-    for side in ("source", "target"):
+    for name in (SystemSection.__name__, "Settings"):
+        definitions.pop(name, None)
+    for side in _SIDES:
         section = schema["properties"][side]
-        section.pop("$ref", None)
+        for key in ("$ref", "anyOf", "default"):
+            section.pop(key, None)
         section["type"] = "object"
         section["required"] = ["connector"]
         section["oneOf"] = _alternatives(side, definitions)
+    for model in (PeopleSource, AttributeSource):
+        _allow_connectors(definitions[model.__name__], definitions)
+    schema["required"] = [key for key in schema["required"] if key != "source"]
+    schema["anyOf"] = [{"required": ["source"]}, {"required": ["sources"]}, {"required": [INCLUDE]}]
     schema["properties"] = {INCLUDE: _INCLUDE, **schema["properties"]}
     return {"$schema": DIALECT, **_readable(schema), "title": "Provisor job"}
+
+
+def _allow_connectors(section: dict[str, Any], definitions: dict[str, Any]) -> None:
+    """A source among several: keys of its own, beside those of the connector that it names."""
+    del section["properties"]["settings"]
+    own = section["properties"]
+    section["required"] = [key for key in section["required"] if key != "settings"]
+    del section["additionalProperties"]
+    section["oneOf"] = [
+        {**one, "properties": {**own, **one["properties"]}} for one in _alternatives("source", definitions)
+    ]
 
 
 def _readable(part: Any) -> Any:

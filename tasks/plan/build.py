@@ -8,7 +8,7 @@ from functools import partial
 
 import pandas as pd
 
-from connectors.contract import Action, Attribute, Kind, Snapshot, no_members
+from connectors.contract import Action, Attribute, Kind, Snapshot, SourcePart, no_members
 from connectors.errors import ErrorCode
 from tasks.assignment import strangers
 from tasks.doubts import not_among, spoilt_keys, spoilt_members
@@ -24,6 +24,7 @@ from tasks.plan.entries import plan_entries
 from tasks.plan.memberships import plan_memberships
 from tasks.plan.written import Recall
 from tasks.scope import DISABLED_IN_SOURCE, SOFT_DELETED, Scoped, select
+from tasks.sources import unseen
 
 _NOWHERE: "pd.Series[str]" = pd.Series(dtype="str", index=pd.Index([], dtype="str"))
 
@@ -69,8 +70,17 @@ class Plan:
     """Why absence from the source proves nothing; empty when the source's snapshot is complete."""
     source_members: int = 0
     """Memberships in the source."""
+    flattened: bool = False
+    """Whether members of groups inside a group count as its own."""
+    parts: tuple[SourcePart, ...] = ()
+    """The sources of which the source is made up, where there are several; each may be incomplete."""
     wanted_members: "Later[pd.DataFrame]" = field(default_factory=lambda: Later(no_members))
     """Gives the memberships that the target should have: columns group and member, both anchors."""
+
+    @property
+    def doubts(self) -> tuple[str, ...]:
+        """Everything for which absence proves nothing, one sentence each."""
+        return (*self.incomplete, *(f"{part.name}: {why}" for part in self.parts for why in part.incomplete))
 
     def counts(self) -> dict[Action, int]:
         """Changes by action; a membership change counts every member."""
@@ -122,6 +132,10 @@ def build_plan(
     held += [entry for plan in entries.values() for entry in plan.held]
     notes = [_stranger(kind, key) for kind, key in strangers(job.assignment, source)]
     notes += [entry for plan in entries.values() for entry in plan.notes]
+    notes += [
+        Held(Kind.USER, key, ErrorCode.IMPORT_SKIPPED, why, label=_label(entries, key))
+        for key, why in source.disputes.items()
+    ]
     if job.groups is not None:
         edges = flattened(source) if job.groups.nested is Nested.FLATTEN else source.members
         wanted_members = Later(partial(_wanted_members, edges, entries))
@@ -153,8 +167,39 @@ def build_plan(
         group_sizes=target.members["group"].value_counts(),
         source_members=len(source.members),
         incomplete=(*source.incomplete, *doubts),
+        flattened=job.groups is not None and job.groups.nested is Nested.FLATTEN,
+        parts=source.parts,
         wanted_members=wanted_members,
     )
+
+
+def _label(entries: Mapping[Kind, EntryPlan], key: str) -> str:
+    return str(entries[Kind.USER].labels.get(key, key))
+
+
+def _other_anchors(source: Snapshot, scoped: Scoped, desired: Desired, links: pd.DataFrame) -> pd.Series:
+    """Linked anchors by which people were known before and whose accounts stay as they are in this cycle.
+
+    Index: the other anchor; value True where the person has a second account by the present anchor. Where the person
+    has no account yet, matching hands this one over; where nobody can say whether the person is in scope, it waits.
+    """
+    linked = source.aliases[is_among(source.aliases.index, texts(links.index))]
+    if not len(linked):
+        return pd.Series(dtype=bool, index=pd.Index([], dtype="str"))
+    ended = scoped.out.index.append(desired.frame.index[desired.disabled])
+    both = is_among(linked, texts(links.index))
+    there = is_among(linked, texts(desired.frame.index))
+    stays = ~is_among(linked, texts(ended)) & (both | ~there)
+    return pd.Series(both[stays], index=pd.Index(linked.index[stays], dtype="str"))
+
+
+def _two_accounts(source: Snapshot, other: str) -> Held:
+    head = str(source.aliases[other])
+    why = (
+        f"It is the same person as {head} (same_person), and both have an account. This one stays as it is: give the "
+        "person one account by hand, and remove the other."
+    )
+    return Held(Kind.USER, other, ErrorCode.DUPLICATE_SOURCE_ENTRIES, why, label=other)
 
 
 def _spoilt(situation: Situation, kind: Kind) -> tuple[str, ...]:
@@ -212,16 +257,23 @@ def _situation(
     desired.held = [*unmapped, *_undecided(scoped)]
     unreadable = pd.Index([row.key for row in source.unreadable if row.kind is kind and row.key], dtype="str")
     links = remembered.links[kind]
+    if kind is Kind.USER and len(source.aliases):
+        others = _other_anchors(source, scoped, desired, links)
+        desired.held += [_two_accounts(source, str(other)) for other in others.index[others]]
+        unreadable = unreadable.append(others.index)
+    present = scoped.present.append(unreadable)
     matches = match_entries(
         rules.matching,
         desired,
         target.entries(kind),
         links,
-        present=scoped.present.append(unreadable),
+        present=present,
         exact=exact,
         elsewhere=remembered.elsewhere,
         ended=scoped.out.index,
         same_person=partial(_have_one_name, rules, source.entries(kind)),
+        aliases=source.aliases if kind is Kind.USER else None,
+        unseen=unseen(links.index, present, source.parts),
     )
     return Situation(
         rules=rules,

@@ -1,0 +1,52 @@
+"""The sources of a job as they act at a moment: one population, who is assigned, whose day has come. Pure but for the
+job's assignment table."""
+
+from collections.abc import Mapping
+from dataclasses import replace
+
+import numpy as np
+import pandas as pd
+
+from connectors.contract import Kind, Snapshot, Unreadable
+from tasks.assignment import with_assignments
+from tasks.employment import with_dates
+from tasks.expressions import Context, compile_expression
+from tasks.extract import clause_attributes, dates_of
+from tasks.job import Job
+from tasks.membership import is_among
+from tasks.sources import one_each, population
+
+
+def as_it_acts(job: Job, read: Mapping[str, Snapshot], context: Context) -> Snapshot:
+    """What rules are applied to. ``read``: every source by name, as ``tasks.extract.read_sources`` gives them.
+
+    Dates come before persons: of two entries of one person, the one that acts now counts. Raises: FatalError for the
+    assignment table.
+    """
+    dated = with_dates(job, with_assignments(job, population(job, read, context)), context)
+    return without_undecided(job, one_each(job, dated, context))
+
+
+def without_undecided(job: Job, source: Snapshot) -> Snapshot:
+    """Without people about whom scope or dates cannot be judged, because a value that these look at is unknown.
+
+    Their accounts stay as they are; but those whom the source has disabled end all the same.
+    """
+    if not source.unknown:
+        return source
+    judged = clause_attributes(job.users)
+    for _, text in dates_of(job):
+        judged |= compile_expression(text).attributes
+    doubtful = {attribute: keys for attribute, keys in source.unknown.items() if attribute in judged}
+    if not doubtful:
+        return source
+    why: dict[str, str] = {}
+    for attribute, keys in sorted(doubtful.items()):
+        for key in keys:
+            reason = source.disputes.get(key) or " ".join(source.unsure) or " ".join(source.doubts)
+            why.setdefault(
+                str(key), f"Whether it is in scope depends on {attribute}, which cannot be told now. {reason}"
+            )
+    held = is_among(source.users.index, pd.Index(list(why), dtype="str").array)
+    rows = tuple(Unreadable(Kind.USER, str(key), f"user {key}", why[str(key)]) for key in source.users.index[held])
+    return replace(source, users=source.users.loc[~np.asarray(held)], unreadable=(*source.unreadable, *rows))
