@@ -1,7 +1,7 @@
 """The sources of a job as they act at a moment: one population, who is assigned, whose day has come. Pure but for the
 job's assignment table."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import replace
 
 import numpy as np
@@ -24,19 +24,18 @@ def as_it_acts(job: Job, read: Mapping[str, Snapshot], context: Context) -> Snap
     assignment table.
     """
     dated = with_dates(job, with_assignments(job, population(job, read, context)), context)
-    return without_undecided(job, one_each(job, dated, context))
+    of_dates = frozenset(name for _, text in dates_of(job) for name in compile_expression(text).attributes)
+    persons = one_each(job, without_undecided(dated, of_dates), context)
+    return without_undecided(persons, clause_attributes(job.users))
 
 
-def without_undecided(job: Job, source: Snapshot) -> Snapshot:
-    """Without people about whom scope or dates cannot be judged, because a value that these look at is unknown.
+def without_undecided(source: Snapshot, judged: Collection[str]) -> Snapshot:
+    """Without people about whom scope or dates cannot be judged, because an attribute that is looked at is unknown.
 
     Their accounts stay as they are; but those whom the source has disabled end all the same.
     """
     if not source.unknown:
         return source
-    judged = clause_attributes(job.users)
-    for _, text in dates_of(job):
-        judged |= compile_expression(text).attributes
     doubtful = {attribute: keys for attribute, keys in source.unknown.items() if attribute in judged}
     if not doubtful:
         return source
@@ -45,7 +44,7 @@ def without_undecided(job: Job, source: Snapshot) -> Snapshot:
         for key in keys:
             reason = source.disputes.get(key) or " ".join(source.unsure) or " ".join(source.doubts)
             why.setdefault(
-                str(key), f"Whether it is in scope depends on {attribute}, which cannot be told now. {reason}"
+                str(key), f"Whether it has an account depends on {attribute}, which cannot be told now. {reason}"
             )
     held = is_among(source.users.index, pd.Index(list(why), dtype="str").array)
     rows = tuple(Unreadable(Kind.USER, str(key), f"user {key}", why[str(key)]) for key in source.users.index[held])

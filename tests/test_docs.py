@@ -25,7 +25,7 @@ from flows.cli import app
 from flows.cli.here import decide_now
 from flows.show.plan import show_plan
 from tasks.expressions import FUNCTIONS, function_reference
-from tasks.job import BuiltinChecks, Checks, load_job
+from tasks.job import BuiltinChecks, Checks, Job, load_job
 from tasks.job.reference import job_reference
 from tests.servers.scim_service import ScimService
 
@@ -174,6 +174,21 @@ def test_the_data_checks_that_are_shown_are_a_section():
     shown = YAML(typ="safe").load(text)["checks"]
     assert Checks.model_validate(shown).written == 2
     assert list(shown["builtin"]) == list(BuiltinChecks.model_fields)
+
+
+def test_the_several_sources_that_are_shown_make_a_job():
+    """The blocks of the page, one below the other, are accepted as they stand."""
+    blocks = re.findall(r"```yaml\n(.*?)```", page("how-to/several-sources.md"), re.DOTALL)
+    job = Job.model_validate({**YAML(typ="safe").load("".join(blocks)), "name": "shown", **SHOWN})
+    assert job.same_person == "ToLower([mail])"
+    assert [one.name for one in job.people] == ["hr", "contractors"]
+    assert job.enrich[0].join.own == "[badge]"
+
+
+SHOWN = {
+    "target": {"connector": "scim", "url": "http://127.0.0.1:1"},
+    "users": {"matching": [{"source": "[mail]", "target": "userName"}], "attributes": {"userName": "[mail]"}},
+}
 
 
 def test_every_way_to_sign_in_that_is_shown_is_one():

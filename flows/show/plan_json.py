@@ -73,6 +73,7 @@ def write_plan(stream: JsonOut | BinaryIO, decision: Decision) -> None:
         "requests": plan.requests,
         "expected": decision.forecast.as_json(),
         "guards": [verdict_json(verdict) for verdict in checked.verdicts],
+        "incomplete": [*decision.checked.plan.doubts, *decision.source.unsure],
         "findings": [finding.sentence for finding in decision.findings],
         "held": [_held_json(held) for held in plan.held],
         "notes": [_held_json(held) for held in plan.notes],

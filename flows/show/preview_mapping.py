@@ -9,17 +9,16 @@ from typing import Any
 
 from connectors.contract import Kind, Snapshot, Traits
 from connectors.errors import ProvisorError
-from connectors.registry import open_source
 from flows.show.console import Terminal, Text, console
 from flows.show.explain import write_json
 from flows.show.explain_entry import SourceEntry, explain_mappings, row_of, show_mappings
+from tasks.acting import as_it_acts
 from tasks.agreement import check_agreement
-from tasks.assignment import with_assignments
-from tasks.employment import with_dates
 from tasks.expressions import Context
-from tasks.extract import Facts, needs_of
+from tasks.extract import Facts, given_by, needs_of
 from tasks.job import Job, load_job
 from tasks.scope import Scoped, select
+from tasks.sources import open_source_of, read_parts
 
 _LOOKED_EVERY_S = 0.5
 
@@ -73,13 +72,13 @@ def watch_preview(path: Path, count: int) -> None:
 
 def _read(job: Job, context: Context) -> tuple[Snapshot, Scoped]:
     with (
-        closing(open_source(job.source.connector, job.source.settings, folder=job.folder)) as source,
+        closing(open_source_of(job)) as source,
         console(stderr=True).status("reading the source …"),
     ):
         known = {kind: source.attributes(kind) for kind in Kind}
-        check_agreement(job, Facts(traits=Traits(), target=dict.fromkeys(Kind), source=known))
-        read = with_assignments(job, source.read(needs_of(job, Traits()).source))
-    snapshot = with_dates(job, read, context)
+        check_agreement(job, Facts(traits=Traits(), target=dict.fromkeys(Kind), source=known, given=given_by(source)))
+        read = read_parts(job, source, needs_of(job, Traits()).source)
+    snapshot = as_it_acts(job, read, context)
     return snapshot, select(job.users, snapshot, Kind.USER, assignment=job.assignment, now=context.now)
 
 

@@ -40,6 +40,8 @@ def read_job_file(path: Path) -> Job:
         for look in (_expression_problems, _matching_problems, _credential_problems)
         for problem in look(document)
     ]
+    if not any(problem.key == "source" for problem in problems):
+        problems += _missing_source(document)
     known = {(problem.file, problem.line, problem.column) for problem in document.problems}
     problems = document.problems + [one for one in problems if (one.file, one.line, one.column) not in known]
     if problems or job is None:
@@ -61,6 +63,13 @@ def _validate(document: Document) -> tuple[Job | None, list[Problem]]:
         details = error.errors(include_url=False)
     causes = [detail for detail in _likely(document, details) if not _follows(document, detail, details)]
     return None, _own_key_problems(document) + [_model_problem(document, detail) for detail in causes]
+
+
+def _missing_source(document: Document) -> list[Problem]:
+    """A job has a source or several; the model says so only where everything else is right."""
+    if document.has(("source",)) or document.has(("sources",)):
+        return []
+    return [document.problem(("source",), _missing(document, (), "source"), node=document.key_node(()))]
 
 
 def _own_key_problems(document: Document) -> list[Problem]:

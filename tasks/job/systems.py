@@ -153,8 +153,8 @@ def prefix_problem(sources: tuple[PeopleSource, ...]) -> str | None:
     bare = [one.name for one in sources if not one.prefix]
     if len(bare) > 1:
         return (
-            f"The sources {' and '.join(bare)} have no prefix, and two systems may use the same key for two people: give a prefix "
-            'to all sources but one, like prefix: "C-".'
+            f"The sources {' and '.join(bare)} have no prefix, and two systems may use the same key for two people: "
+            'give a prefix to all sources but one, like prefix: "C-".'
         )
     for one in sources:
         for other in sources:

@@ -2,7 +2,9 @@
 
 Entries of different sources with the same value of ``same_person`` are one person. The person goes by the entry that
 counts: one that acts now before one whose first day has not come, before one that has ended; then the order of the
-sources. Its account stays the person's when another entry counts, as when a contractor becomes an employee.
+sources. Its account stays the person's when another entry counts, as when a contractor becomes an employee. Attributes
+are those of the entry that counts, but for those with a ``precedence``: these are looked for in all entries that count
+as much.
 """
 
 from collections.abc import Mapping, Sequence
@@ -11,7 +13,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 import pandas as pd
 
-from connectors.contract import Kind, Snapshot, Unreadable
+from connectors.contract import Kind, Snapshot, SourcePart, Unreadable
 from tasks.expressions import Context, compile_expression
 from tasks.job import EntryRules, Job
 from tasks.keys import Rows, find, pick, texts
@@ -19,6 +21,7 @@ from tasks.membership import Mask, is_among
 from tasks.sources.enriching import Offer, settled
 from tasks.sources.parts import part_numbers
 from tasks.sources.population import reference_attributes
+from tasks.sources.stacking import filled
 
 
 @dataclass(slots=True)
@@ -56,8 +59,16 @@ def one_each(job: Job, snapshot: Snapshot, context: Context) -> Snapshot:
         assignments=None if snapshot.assignments is None else _pointing(snapshot.assignments, "key", aliases),
         unreadable=(*snapshot.unreadable, *_doubts(users.index, value, doubtful)),
         unknown={attribute: _kept(keys, merged.users.index[kept]) for attribute, keys in merged.unknown.items()},
+        coming=_coming(snapshot.coming, aliases),
         aliases=aliases,
     )
+
+
+def _coming(coming: pd.DataFrame | None, aliases: "pd.Series[str]") -> pd.DataFrame | None:
+    """What will come of the entries that count; what becomes of another one of a person changes nothing."""
+    if coming is None or not len(aliases):
+        return coming
+    return coming.loc[~is_among(coming["key"], texts(aliases.index))].reset_index(drop=True)
 
 
 def _kept(keys: pd.Index, index: pd.Index) -> pd.Index:
@@ -135,7 +146,7 @@ def _merged(job: Job, snapshot: Snapshot, person: Rows, counts: Rows, number: Ro
     columns: dict[str, pd.Series] = {}
     unknown = {attribute: set(keys) for attribute, keys in snapshot.unknown.items()}
     head_keys = users.index[heads]
-    for attribute in users.columns:
+    for attribute in sorted({*snapshot.given, *job.precedence} & set(users.columns)):
         offers = _offers(job, snapshot, str(attribute), rows, every, heads, number, torn=torn)
         values, unclear = settled(offers, pd.RangeIndex(len(heads)))
         column = users[attribute].copy()
@@ -187,7 +198,15 @@ def _offers(
     """
     users, parts = snapshot.users, snapshot.parts
     given = snapshot.given.get(attribute)
-    order = job.precedence.get(attribute) or tuple(one.name for one in (*job.people, *job.enrich))
+    order = job.precedence.get(attribute)
+    if order is None and given is not None:
+        own = _own_of_each(given, rows, heads, number, parts)
+        return [Offer(own, np.zeros(len(heads), dtype=bool))] + [
+            _of_any_row(given[one.name], every, heads, users.index.isin(snapshot.unknown.get(attribute, ())))
+            for one in job.enrich
+            if one.name in given
+        ]
+    assert order is not None
     places = {part.name: position for position, part in enumerate(parts)}
     unknown = users.index.isin(snapshot.unknown.get(attribute, ()))
     offers = []
@@ -204,6 +223,18 @@ def _offers(
         elif given is not None and name in given:
             offers.append(_of_any_row(given[name], every, heads, unknown))
     return offers
+
+
+def _own_of_each(
+    given: pd.DataFrame, rows: Mapping[str, Rows], heads: Rows, number: Rows, parts: Sequence[SourcePart]
+) -> pd.Series:
+    """What the entry that counts gives itself."""
+    own = pd.Series(np.nan, index=pd.RangeIndex(len(heads)), dtype="str")
+    for position, part in enumerate(parts):
+        if part.name in given:
+            mine = number[heads] == position
+            own = filled(own, mine, _taken(given[part.name], rows[part.name]))
+    return own
 
 
 def _taken(column: pd.Series, row: Rows) -> pd.Series:
