@@ -88,9 +88,9 @@ def match_entries(
     ``elsewhere``: says which accounts other jobs own: they are never adopted. ``ended``: anchors of those in
     ``present`` who must have no account (disabled, out of scope): a record that goes on under another anchor takes the
     account over, as when a contractor becomes an employee; ``same_person`` is asked with the new and the old anchor.
-    ``aliases``: other anchors of people, index is the other one, value the one in ``desired``: an account that is linked
-    to another anchor of a person is the person's. ``unseen``: anchors of those who are not in ``present`` and may be
-    there all the same.
+    ``aliases``: other anchors of people, index is the other one, value the one in ``desired``: an account that is
+    linked to another anchor of a person is the person's. ``unseen``: anchors of those who are not in ``present`` and
+    may be there all the same.
     """
     count = len(desired.frame)
     link = find(texts(desired.frame.index), texts(links.index))

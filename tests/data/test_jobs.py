@@ -34,6 +34,7 @@ def test_the_examples_are_all_there() -> None:
     assert [file.stem for file in FILES] == [
         "ad-to-scim",
         "entra-to-scim",
+        "hr-and-contractors-to-scim",
         "hr-to-ad",
         "hr-to-entra",
         "hr-to-openldap",
