@@ -7,23 +7,28 @@ from dataclasses import replace
 import numpy as np
 import pandas as pd
 
-from connectors.contract import Kind, Snapshot, Unreadable
+from connectors.contract import Kind, Snapshot, Traits, Unreadable, Wanted
 from tasks.assignment import with_assignments
 from tasks.employment import with_dates
 from tasks.expressions import Context, compile_expression
-from tasks.extract import clause_attributes, dates_of
+from tasks.extract import clause_attributes, dates_of, needs_of
 from tasks.job import Job
 from tasks.membership import is_among
 from tasks.sources import one_each, population
 
 
-def as_it_acts(job: Job, read: Mapping[str, Snapshot], context: Context) -> Snapshot:
-    """What rules are applied to. ``read``: every source by name, as ``tasks.extract.read_sources`` gives them.
+def as_it_acts(job: Job, read: Mapping[str, Snapshot], context: Context, *, wanted: Wanted | None = None) -> Snapshot:
+    """What rules are applied to.
+
+    ``read``: every source by name, as ``tasks.extract.read_sources`` gives them. ``wanted``: what was asked for, where
+    that is more than the job names.
 
     Dates come before persons: of two entries of one person, the one that acts now counts. Raises: FatalError for the
     assignment table.
     """
-    dated = with_dates(job, with_assignments(job, population(job, read, context)), context)
+    names = (wanted or needs_of(job, Traits()).source).users
+    people = population(job, read, context, names=frozenset(names))
+    dated = with_dates(job, with_assignments(job, people), context)
     of_dates = frozenset(name for _, text in dates_of(job) for name in compile_expression(text).attributes)
     persons = one_each(job, without_undecided(dated, of_dates), context)
     return without_undecided(persons, clause_attributes(job.users))

@@ -74,8 +74,8 @@ def read_entry(job: Job, key: str, *, now: dt.datetime, expression: str | None =
     ):
         known = {kind: source.attributes(kind) for kind in Kind}
         check_agreement(job, Facts(traits=Traits(), target=dict.fromkeys(Kind), source=known, given=given_by(source)))
-        read = read_parts(job, source, _wanted(job, source, expression))
-        snapshot = as_it_acts(job, read, Context(now=now))
+        wanted = _wanted(job, source, expression)
+        snapshot = as_it_acts(job, read_parts(job, source, wanted), Context(now=now), wanted=wanted)
     kind, found = _find(job, snapshot, key, now=now)
     scoped = select(job.rules[kind], snapshot, kind, assignment=job.assignment, now=now)
     inside = found in scoped.entries.index

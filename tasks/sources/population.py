@@ -5,7 +5,7 @@ name. A key that an attribute read by a reference holds, or that a group names a
 where that has such an entry, and otherwise stands as it is: the key of an entry of another source.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -36,11 +36,17 @@ class _Piece:
     """Its keys as the population has them, readable or not."""
 
 
-def population(job: Job, read: Mapping[str, Snapshot], context: Context) -> Snapshot:
-    """The people of all sources, with what second sources add. ``read``: every source by name, as it was read."""
+def population(job: Job, read: Mapping[str, Snapshot], context: Context, *, names: Collection[str]) -> Snapshot:
+    """The people of all sources, with what second sources add. ``read``: every source by name, as it was read.
+
+    ``names``: attributes of users that rules read. What a source has under another name is left behind: what is hidden
+    by the name that rules use would be shown by its own.
+    """
     if job.source is not None and not job.enrich:
         return next(iter(read.values()))
-    pieces = _without_foreign([_piece(section, read[section.name], context) for section in job.people], job.people)
+    pieces = _without_foreign(
+        [_piece(section, read[section.name], context, names) for section in job.people], job.people
+    )
     references = {kind: reference_attributes(rules) for kind, rules in job.rules.items()}
     snapshots = [_with_references(piece, references) for piece in pieces]
     users = stacked([one.users for one in snapshots])
@@ -75,12 +81,12 @@ def _failures(pieces: Sequence[_Piece]) -> dict[str, dict[str, str]]:
     return found
 
 
-def _piece(section: PeopleSource, snapshot: Snapshot, context: Context) -> _Piece:
+def _piece(section: PeopleSource, snapshot: Snapshot, context: Context, names: Collection[str]) -> _Piece:
     """One source with its keys prefixed and its attributes by the names of the rules."""
     name, prefix = section.name, section.prefix
-    users, failed = _as_given(section, snapshot.users, context)
+    users, failed = _as_given(section, snapshot.users, context, names)
     aside = {
-        kind: _keyed(prefix, _as_given(section, frame, context)[0] if kind is Kind.USER else frame)
+        kind: _keyed(prefix, _as_given(section, frame, context, names)[0] if kind is Kind.USER else frame)
         for kind, frame in snapshot.set_aside.items()
     }
     unreadable = tuple(
@@ -120,7 +126,7 @@ def _known(snapshot: Snapshot, kind: Kind) -> pa.Array:
 
 
 def _as_given(
-    section: PeopleSource, frame: pd.DataFrame, context: Context
+    section: PeopleSource, frame: pd.DataFrame, context: Context, names: Collection[str]
 ) -> tuple[pd.DataFrame, dict[str, dict[str, str]]]:
     """The frame with what the source gives; by attribute and key what could not be worked out, which is null."""
     values: dict[str, pd.Series] = {}
@@ -132,7 +138,8 @@ def _as_given(
             failed[attribute] = {
                 key: f"{section.name} gives no {attribute}: {why}" for key, why in column.failed.items()
             }
-    return (frame.assign(**values) if values else frame), failed
+    own = frame[[name for name in frame.columns if name in names and name not in values]]
+    return own.assign(**values), failed
 
 
 def _without_foreign(pieces: list[_Piece], sections: Sequence[PeopleSource]) -> list[_Piece]:

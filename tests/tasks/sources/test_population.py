@@ -34,6 +34,16 @@ def test_the_same_key_in_two_systems_is_two_people() -> None:
     assert found["A-0001"][PHONE] == "+1 F1"
 
 
+def test_what_a_source_calls_an_attribute_itself_is_left_behind() -> None:
+    """Redaction hides the name that rules read; the source's own name of it would show the same value."""
+    made = company(2, user_rules={"scope": []})
+    for entry in made.read["contractors"].values():
+        entry["private"] = "secret"
+    users = made.source(None).users
+    assert sorted(users.columns) == ["dept", "mail", "number", "phone", "title"]
+    assert users.loc["C-0001", "dept"] == "Guests"
+
+
 @pytest.mark.parametrize("way", WAYS)
 @pytest.mark.parametrize("name", PEOPLE)
 def test_nobody_loses_anything_because_one_source_is_wrong(name: str, way: str) -> None:
