@@ -251,3 +251,19 @@ def test_every_step_of_a_life_names_a_function_that_exists(name):
 def test_the_packages_are_those_of_the_checkout():
     """Provisor runs from a checkout; an installed copy under another path would be another program."""
     assert Path(tasks.__file__).parents[1] == Path(__file__).parents[1]
+
+
+def test_tests_that_pages_name_are_there():
+    """A promise leads to the tests that can fail."""
+    texts = [path.read_text(encoding="utf-8") for path in (ROOT / "docs").rglob("*.md")]
+    named = sorted({name for text in texts for name in re.findall(r"tests/[\w/]+\.py", text)})
+    assert len(named) > 15
+    assert [name for name in named if not (ROOT / name).is_file()] == []
+
+
+def test_commands_of_the_long_forms_are_there():
+    """Each suite that attacks the promises has one command."""
+    made = set(re.findall(r"^([\w-]+):", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE))
+    named = re.findall(r"`make ([\w-]+)`", (ROOT / "tests" / "README.md").read_text(encoding="utf-8"))
+    assert len(named) > 5
+    assert set(named) <= made

@@ -204,6 +204,27 @@ def test_an_approved_clear_is_about_that_attribute() -> None:
     assert not block.touched["nickName"].any()
 
 
+def test_an_approved_attribute_is_not_held_again_with_the_rest_of_its_update() -> None:
+    """A guard that holds whole updates holds of them what nobody has approved."""
+    world = company(100)
+    cleared = list(world.users)[:20]
+    for name in cleared:
+        world.users[name]["title"] = None
+    approved = decided(judged(world, limits=Limits()).waiting, APPROVED)
+    assert {item.attributes for item in approved} == {("title",)}
+    for name in world.users:
+        world.users[name]["nick"] = "Zed"
+    checked = judged(world, *approved, limits=Limits(), settled=True)
+    assert guards(checked) == ["updates"]
+    running = {
+        (anchor, path)
+        for block in checked.blocks
+        for row, anchor in enumerate(block.table["anchor"])
+        for path in block.touched.columns[block.touched.iloc[row].to_numpy(dtype=bool)]
+    }
+    assert running == {(name, "title") for name in cleared}
+
+
 def test_a_rejected_clear_leaves_the_rest_of_the_update() -> None:
     """What else changes about these people goes on."""
     world = company(100)
