@@ -278,6 +278,8 @@ def settle_attempts(ledger: Ledger, cycle: Cycle, verdicts: Sequence[Verdict], *
             message=f"{_LOST[attempt.status]}; the target shows {_shows(verdict)}.",
         )
         line = log_outcome(change, outcome, reason=READ_BACK)
+        if attempt.action is Action.REMOVE_MEMBERS:
+            line = replace(line, counted=len(change.members))  # whether somebody approved it is not known any more
         if verdict.orphan_of is not None:
             line = orphan_line(line, str(verdict.target_id), verdict.orphan_of)
         elif done and attempt.action is Action.CREATE:

@@ -189,6 +189,18 @@ def test_a_regained_account_is_linked_and_the_attempt_closed(ledger: Ledger, cyc
     assert (line["action"], line["status"], line["anchor"]) == ("create", "success", "ann")
 
 
+@pytest.mark.parametrize(("effect", "counted"), [(Effect.DONE, {"sales": 2}), (Effect.NOT_DONE, {})])
+def test_members_whose_removal_was_not_answered_count_against_the_budget(
+    ledger: Ledger, cycle: Cycle, effect: Effect, counted: dict[str, int]
+) -> None:
+    """A service that answers nothing would let a group bleed without anybody noticing."""
+    change = Change("c1", Kind.GROUP, Action.REMOVE_MEMBERS, "sales", "g1", members=("t1", "t2"))
+    ledger.journal(cycle, [change], now=NOW)
+    (lost,) = ledger.open_attempts("test")
+    assert settle_attempts(ledger, cycle, [Verdict(lost, effect)], now=NOW) == 1
+    assert ledger.members_removed("test", since=NOW) == counted
+
+
 def test_values_that_are_never_kept_are_not_kept_here(ledger: Ledger, cycle: Cycle) -> None:
     """A redacted attribute is no help in finding an account again, even when entries are matched by it."""
     made = World(make_job(users={"userName": {"expression": "[mail]", "redact": True}}))
