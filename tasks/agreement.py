@@ -211,6 +211,12 @@ def _doubts(
         if mapping.clear and info.required:
             message = f"The target demands {path} of everybody, so it may refuse that it is cleared."
             yield _problem(job, document, _written(document, (section, "attributes", path, "clear")), message)
+        for key, value in (("constant", mapping.constant), ("default", mapping.default)):
+            if info.longest is not None and isinstance(value, str) and len(value) > info.longest:
+                message = (
+                    f"The target takes {info.longest:,} characters at most for {path}, and this has {len(value):,}."
+                )
+                yield _problem(job, document, _written(document, (section, "attributes", path, key)), message)
         if not info.values:
             continue
         expected = {value.casefold() for value in info.values}

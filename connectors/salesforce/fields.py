@@ -68,7 +68,7 @@ SORTS = {
 
 GROUPS = table(
     Attribute("Id", write=Write.NEVER, unique=Reach.SYSTEM, same=Sameness.EXACT),
-    Attribute("Name", required=True, longest=40),
+    Attribute("Name", required=True),
     Attribute("DeveloperName", unique=Reach.SYSTEM, longest=80),
     Attribute("Type", write=Write.NEVER, searchable=False),
 )

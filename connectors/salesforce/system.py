@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from connectors.contract import Change, Outcome, Pace, Status
-from connectors.errors import CredentialsError, ErrorCode, FatalError, SchemaMismatchError, SettingsError
+from connectors.errors import CredentialsError, ErrorCode, FatalError, RejectedError, SchemaMismatchError, SettingsError
 from connectors.http import Answer, Call, Effect, HttpSession, redact
 from connectors.kit import (
     Action,
@@ -56,7 +56,10 @@ class SalesforceWire:
         return link.removeprefix(self._below)
 
     async def send(self, call: Call) -> Answer:
-        """See :class:`connectors.http.HttpSession`. Raises: FatalError where the quota or the org does not allow it."""
+        """See :class:`connectors.http.HttpSession`.
+
+        Raises: RejectedError for what would take the reserve; FatalError where no other request would fare better.
+        """
         if call.effect is not Effect.READ and call.purpose not in writing.TAKES_AWAY:
             self._keep_reserve()
         answer = await self._session.send(call)
@@ -67,10 +70,11 @@ class SalesforceWire:
         return answer
 
     def _keep_reserve(self) -> None:
+        """Refused, not ended: leavers come last in a cycle, and must not wait for what is only put off."""
         if self.most and self.most - self.used < self._reserve * self.most:
-            raise FatalError(
-                f"The org has {self.most - self.used:,} of its {self.most:,} API requests a day left, less than "
-                "quota_reserve keeps for others. Access is still taken away; the rest is sent by a later cycle, as "
+            raise RejectedError(
+                f"Put off: the org has {self.most - self.used:,} of its {self.most:,} API requests a day left, less "
+                "than quota_reserve keeps for others. Access is still taken away; a later cycle sends the rest, as "
                 "requests count for 24 hours.",
                 code=ErrorCode.TOO_MANY_REQUESTS,
             )
@@ -152,7 +156,8 @@ async def _check(wire: SalesforceWire, known: Known) -> str:
     soql = f"SELECT COUNT() FROM User WHERE {reading.whom(known)}"
     counted = await reading.json_of(wire, "/query", "count the users", soql=soql)
     quota = f" {wire.used:,} of {wire.most:,} API requests of 24 hours are used." if wire.most else ""
-    return f"Salesforce at {wire.address} answers: {counted['totalSize']:,} users.{quota}"
+    count = int(counted["totalSize"])
+    return f"Salesforce at {wire.address} answers: {count:,} user{'s' if count != 1 else ''}.{quota}"
 
 
 async def _check_target(wire: SalesforceWire, known: Known) -> str:

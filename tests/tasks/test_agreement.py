@@ -17,7 +17,7 @@ TARGET = {
     "schemas": Attribute(required=True, form=Form.REFERENCE, count=Count.LIST),
     "active": Attribute(form=Form.BOOLEAN),
     "level": Attribute(form=Form.INTEGER),
-    "title": Attribute(),
+    "title": Attribute(longest=10),
     "userType": Attribute(values=("Employee", "Contractor")),
     "name": Attribute(form=Form.STRUCTURE, required=True),
     "name.familyName": Attribute(required=True),
@@ -111,3 +111,11 @@ def test_odd_values_are_doubts_not_problems(tmp_path: Path) -> None:
     odd = "The target names Employee, Contractor for userType, not Boss."
     assert doubts(tmp_path, GOOD | {"userType": {"constant": "Boss"}}) == [odd]
     assert doubts(tmp_path, GOOD | {"userType": {"constant": "employee"}}) == []
+
+
+def test_what_is_too_long_for_the_target_is_said(tmp_path: Path) -> None:
+    """A constant or default that every account would be refused for."""
+    said = "The target takes 10 characters at most for title, and this has 11."
+    assert doubts(tmp_path, GOOD | {"title": {"constant": "x" * 11}}) == [said]
+    assert doubts(tmp_path, GOOD | {"title": {"expression": "[title]", "default": "x" * 11}}) == [said]
+    assert doubts(tmp_path, GOOD | {"title": {"constant": "x" * 10}}) == []

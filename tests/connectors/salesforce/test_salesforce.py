@@ -16,6 +16,8 @@ from connectors.salesforce.fields import id18
 from connectors.salesforce.settings import SalesforceSettings, SalesforceTargetSettings
 from connectors.salesforce.system import open_source, open_target
 from connectors.salesforce.writing import MEANINGS
+from tests.connectors.nasty import PEOPLE
+from tests.servers.salesforce_client import client_of
 from tests.servers.salesforce_service import ADMIN, CLIENT, SECRET, Fault, SalesforceService, serving
 
 WANTED = Wanted(
@@ -103,7 +105,7 @@ def test_a_key_signs_for_the_user_of_the_app(org: SalesforceService, key: Path, 
     """JWT bearer: no secret anywhere, and the account itself is known, so that it is never disabled."""
     auth = {"client_id": CLIENT, "private_key": {"key": f"${{file:{key.name}}}"}, "username": ADMIN}
     target = opened(auth=auth)
-    assert "users" in target.check()
+    assert "answers: 1 user" in target.check()
     assert target.traits().signed_in == org.admin
 
 
@@ -121,7 +123,7 @@ def test_a_refresh_token_gives_tokens(org: SalesforceService, opened: Any, monke
     org.refresh_tokens.add("5Aep861")
     monkeypatch.setenv("SF_REFRESH", "5Aep861")
     auth = {"client_id": CLIENT, "refresh_token": "${env:SF_REFRESH}"}
-    assert "users" in opened(auth=auth).check()
+    assert "answers: 1 user" in opened(auth=auth).check()
     monkeypatch.setenv("SF_REFRESH", "revoked")
     with pytest.raises(CredentialsError, match="Check refresh_token: it may have ended"):
         opened(auth=auth).check()
@@ -134,7 +136,7 @@ def test_refresh_tokens_that_are_good_once_follow_each_other(
     monkeypatch.setenv("SF_REFRESH", "first")
     target = opened(auth={"client_id": CLIENT, "refresh_token": "${env:SF_REFRESH}"})
     for _ in range(3):
-        assert "users" in target.check()
+        assert "answers: 1 user" in target.check()
     assert len(org.refresh_tokens & {"first", "first+"}) == 0
 
 
@@ -282,6 +284,46 @@ def test_a_joiner_has_profile_role_and_manager(org: SalesforceService, opened: A
     held = org.users[str(outcome.target_id)]
     assert (held["LastName"], held["ManagerId"], held["IsActive"]) == ("O'Brien-Ünal", boss, True)
     assert org.tables["UserRole"][held["UserRoleId"]]["DeveloperName"] == "Sales_EMEA"
+
+
+def test_a_thousand_nasty_names_come_back_as_they_are(org: SalesforceService, opened: Any) -> None:
+    """What simple-salesforce reads, and we, is what was sent; names that are too long are told with their limit."""
+    nasty = [(given, surname or ".", title) for _, _, given, surname, title, _ in PEOPLE]
+    wanted = {
+        f"n{number}@example.com": (given, surname, title)
+        for number, (given, surname, title) in enumerate(nasty * (1_000 // len(nasty) + 1))
+        if number < 1_000
+    }
+    changes = [
+        person("x", Username=login, Alias="x", LastName=surname, FirstName=given, Title=title)
+        for login, (given, surname, title) in wanted.items()
+    ]
+    target = opened(groups=["public"])
+    outcomes = apply(target, *changes)
+    fits = {
+        login: names
+        for login, names in wanted.items()
+        if len(names[0] or "") <= 40 and len(names[1]) <= 80 and len(names[2] or "") <= 80
+    }
+    assert len(fits) == sum(one.status is Status.DONE for one in outcomes) > 900
+    for one in outcomes:
+        if one.status is not Status.DONE:
+            assert "characters at most" in one.message
+            assert "Adelheid" not in one.message
+    soql = "SELECT Id, Username, FirstName, LastName, Title FROM User"
+    found = client_of(org).query_all(soql)["records"]
+    held = {one["Username"]: (one["FirstName"], one["LastName"], one["Title"]) for one in found}
+    del held[ADMIN]
+    assert held == fits
+    frame = target.read(Wanted(("Username", "FirstName", "LastName", "Title"))).users.set_index("Username")
+    shown = {
+        login: tuple(None if isinstance(v, float) else v for v in row) for login, row in frame.T.to_dict("list").items()
+    }
+    del shown[ADMIN]
+    assert shown == fits
+    names = {"o'brien", "\\", '"', "robert');", "drop table users;--"}
+    hits = target.find(Kind.USER, "LastName", sorted(names), WANTED)
+    assert set(hits["LastName"].str.lower()) == {name for name in names if name != "robert');"}
 
 
 def test_refused_rows_take_nobody_else_with_them(org: SalesforceService, opened: Any) -> None:
@@ -446,14 +488,22 @@ def test_a_used_up_quota_ends_the_load_cleanly(org: SalesforceService, opened: A
 
 
 def test_the_reserve_is_left_to_others_but_access_is_taken_away(org: SalesforceService, opened: Any) -> None:
-    ann = org.put_user()
+    """What is put off does not end the load: in a cycle leavers come last."""
+    ann, cay = org.put_user(), org.put_user()
+    group = org.put_group("Sales", ann)
     org.quota, org.used = 1000, 950
     target = opened(quota_reserve=0.1)
-    [outcome] = apply(target, change(Action.DISABLE, ann, IsActive=False))
-    assert outcome.status is Status.DONE
-    with pytest.raises(FatalError, match="less than quota_reserve keeps for others"):
-        apply(target, person("bob"))
-    assert len(org.users) == 1
+    put_off, off, out = apply(
+        target,
+        person("bob"),
+        change(Action.DISABLE, ann, IsActive=False),
+        change(Action.REMOVE_MEMBERS, group, kind=Kind.GROUP, members=[ann]),
+    )
+    assert (put_off.status, put_off.code) == (Status.REJECTED, ErrorCode.TOO_MANY_REQUESTS)
+    assert "less than quota_reserve keeps for others" in put_off.message
+    assert (off.status, out.status) == (Status.DONE, Status.DONE)
+    assert (org.users[ann]["IsActive"], org.users[cay]["IsActive"], org.edges()) == (False, True, set())
+    assert len(org.users) == 2
 
 
 @pytest.mark.parametrize("code", sorted(MEANINGS))
@@ -498,7 +548,7 @@ def test_errors_of_the_whole_org_stop(
 
 def test_check_says_what_answers_and_which_licences_are_full(org: SalesforceService, opened: Any) -> None:
     said = opened().check()
-    assert "1 users" in said
+    assert "answers: 1 user." in said
     assert "Licences left: Salesforce 99,999 of 100,000." in said
     org.tables["UserLicense"][org.licence]["TotalLicenses"] = 1
     assert "No licence Salesforce is left: new accounts with it will be refused." in opened().check()
