@@ -22,9 +22,12 @@ ENTRY_POINT_GROUP = "provisor.connectors"
 
 BUILT_IN: dict[str, str] = {
     "active-directory": "connectors.ldap.active_directory",
+    "bamboohr": "connectors.bamboohr",
     "csv": "connectors.csv",
     "entra": "connectors.entra",
+    "hibob": "connectors.hibob",
     "ldap": "connectors.ldap",
+    "personio": "connectors.personio",
     "salesforce": "connectors.salesforce",
     "scim": "connectors.scim",
     "sql": "connectors.sql",

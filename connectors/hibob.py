@@ -1,0 +1,118 @@
+"""HiBob: everybody by one search, those who have left included.
+
+Source: HiBob API documentation, "People read API contract", "Search for employees".
+"""
+
+from collections.abc import AsyncIterator, Iterable
+from typing import Annotated, Any
+
+from pydantic import AfterValidator, Field
+
+from connectors.http import HttpSession
+from connectors.http_settings import HttpSettings, base_address
+from connectors.json_people import JsonField, fields_of, list_in, never_filled, page_of, traits_of
+from connectors.kit import Asked, Known, Opening, Page, Switch, System, call, connector, refused
+from connectors.settings import Name, Secret, Settings
+
+KEY_PATH, STATUS = "root.id", "internal.status"
+CATALOGUE = fields_of(
+    {
+        "email": "root.email",
+        "firstName": "root.firstName",
+        "surname": "root.surname",
+        "displayName": "root.displayName",
+        "employeeNumber": "work.employeeIdInCompany",
+        "title": "work.title",
+        "department": "work.department",
+        "site": "work.site",
+        "workPhone": "work.workPhone",
+        "mobile": "work.workMobile",
+        "country": "address.country",
+        "city": "address.city",
+        "status": STATUS,
+        "lifecycleStatus": "internal.lifecycleStatus",
+    },
+    {
+        "startDate": "work.startDate",
+        "terminationDate": "internal.terminationDate",
+    },
+    {"manager": "work.reportsTo.id"},
+)
+"""Attributes by name."""
+
+
+class HiBobSettings(Settings):
+    """A company as a source. The key of a person is HiBob's own id, not the employee number."""
+
+    url: Annotated[str, AfterValidator(base_address)] = "https://api.hibob.com/v1"
+    """Address of the API."""
+    service_user: Secret
+    """The service user's id; a reference."""
+    token: Secret
+    """Its token; a reference."""
+    attributes: dict[Name, Name] = Field(default_factory=dict)
+    """Attributes of your own: names to ids of fields (``work.customColumns.column_1``)."""
+    timeout_s: Annotated[float, Field(gt=0, le=3600)] = 300.0
+    """Seconds to wait for the answer, which holds everybody."""
+
+    @property
+    def catalogue(self) -> dict[str, JsonField]:
+        """Every attribute that can be read, by name."""
+        return {**CATALOGUE, **{name: JsonField(path) for name, path in self.attributes.items()}}
+
+
+def _open(settings: HiBobSettings, opening: Opening) -> HttpSession:
+    auth = {"basic": {"username": settings.service_user, "password": settings.token}}
+    http = HttpSettings.model_validate({"url": settings.url, "auth": auth, "timeout_s": settings.timeout_s})
+    return HttpSession(http, folder=opening.folder, pace=opening.pace, clock=opening.clock)
+
+
+async def _traits(wire: HttpSession, settings: HiBobSettings) -> Known:
+    del wire
+    return Known(users=traits_of(settings.catalogue), switch=Switch.steps(), settings=settings)
+
+
+async def _search(wire: HttpSession, paths: Iterable[str]) -> list[Any]:
+    """Everybody with these fields. Raises: ProvisorError."""
+    asked_fields = [path.removesuffix(".id") if path.startswith("work.reportsTo") else path for path in paths]
+    body = {
+        "fields": list(dict.fromkeys([KEY_PATH, STATUS, *asked_fields])),
+        "showInactive": True,  # without it leavers would vanish
+        "humanReadable": "REPLACE",
+    }
+    asked = call("POST", "/people/search", "read the employees", body)
+    answer = await wire.send(asked)
+    if answer.status != 200:
+        raise refused(wire, asked, answer)
+    return list_in(answer.json(), "employees", "HiBob")
+
+
+async def _pages(wire: HttpSession, known: Known, asked: Asked) -> AsyncIterator[Page]:
+    catalogue = known.settings.catalogue
+    people = [_rooted(one) for one in await _search(wire, _paths_of(catalogue, asked.paths))]
+    yield page_of(
+        people, catalogue, asked.paths, key=KEY_PATH, status=STATUS, active=("Active",), inactive=("Inactive",)
+    )
+
+
+def _paths_of(catalogue: dict[str, JsonField], wanted: Iterable[str]) -> list[str]:
+    return [catalogue[name].path for name in wanted if name in catalogue]
+
+
+def _rooted(person: Any) -> Any:
+    """A person whose root fields stand under ``root``, wherever the answer has them."""
+    return person if not isinstance(person, dict) or "root" in person else {**person, "root": person}
+
+
+async def _check(wire: HttpSession, known: Known) -> str:
+    catalogue = known.settings.catalogue
+    people = [_rooted(one) for one in await _search(wire, [one.path for one in catalogue.values()])]
+    empty = never_filled(people, catalogue)
+    said = f" Nobody has a value for {', '.join(empty)}." if people and empty else ""
+    return f"HiBob answers with {len(people):,} employees.{said}"
+
+
+CONNECTOR = connector(
+    System("hibob", HiBobSettings, _open, _traits, _check, _pages, in_flight=1, per_s=0.8),
+    title="HiBob",
+)

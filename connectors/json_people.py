@@ -1,0 +1,130 @@
+"""What connectors to small HR systems share: people in JSON, attributes by dotted paths, who is active, who is held.
+
+A field that a system leaves out may be one that the API user may not see, so that it is never taken for an answer: a
+person whose status does not come is held, and a check tells which of the wanted fields nobody has.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from connectors.errors import SchemaMismatchError
+from connectors.kit import ACTIVE, KEY, Attribute, Count, Form, Kind, Page, Row, Write, table
+
+NO_DATES = frozenset({"0000-00-00", ""})
+"""What stands for no value."""
+
+
+@dataclass(frozen=True, slots=True)
+class JsonField:
+    """Where an attribute stands in the JSON of one person."""
+
+    path: str
+    """Names with dots between them."""
+    form: Form = Form.TEXT
+    many: bool = False
+
+
+def fields_of(
+    texts: Mapping[str, str], dates: Mapping[str, str], references: Mapping[str, str]
+) -> dict[str, JsonField]:
+    """A catalogue: names to paths."""
+    return {
+        **{name: JsonField(path) for name, path in texts.items()},
+        **{name: JsonField(path, Form.DATE) for name, path in dates.items()},
+        **{name: JsonField(path, Form.REFERENCE) for name, path in references.items()},
+    }
+
+
+def traits_of(fields: Mapping[str, JsonField]) -> dict[str, Attribute]:
+    """The attributes as a connector tells them."""
+    return table(
+        *(
+            Attribute(
+                name,
+                form=one.form,
+                count=Count.LIST if one.many else Count.ONE,
+                write=Write.NEVER,
+                refers_to=frozenset({Kind.USER}) if one.form is Form.REFERENCE else frozenset(),
+            )
+            for name, one in fields.items()
+        )
+    )
+
+
+def value_at(entry: Any, path: str) -> Any:
+    """What stands at a path; None where nothing does. Keys like ``/work/title`` with ``{"value": ...}`` behind them are
+    understood too.
+    """
+    parts = path.split(".")
+    for end in range(len(parts), 0, -1):
+        key = "/" + "/".join(parts[:end])
+        if isinstance(entry, Mapping) and key in entry:
+            held = entry[key]
+            held = held.get("value") if isinstance(held, Mapping) and "value" in held else held
+            return value_at(held, ".".join(parts[end:])) if parts[end:] else held
+    for part in parts:
+        entry = entry.get(part) if isinstance(entry, Mapping) else None
+    return entry
+
+
+def plain(value: Any, one: JsonField) -> Any:
+    """A value in the form of its attribute: text, or a list of texts; None for null."""
+    if isinstance(value, list):
+        texts = [text for item in value if (text := _text(item)) is not None]
+        return (texts or None) if one.many else next(iter(texts), None)
+    text = _text(value)
+    return None if text is None else [text] if one.many else text
+
+
+def _text(value: Any) -> str | None:
+    if value is None or isinstance(value, Mapping | list):
+        return None
+    text = str(value).lower() if isinstance(value, bool) else str(value).strip()
+    return None if text in NO_DATES else text
+
+
+def page_of(
+    people: Iterable[Any],
+    fields: Mapping[str, JsonField],
+    wanted: Sequence[str],
+    *,
+    key: str,
+    status: str,
+    active: Iterable[str],
+    inactive: Iterable[str],
+    doubt: str = "",
+) -> Page:
+    """People as rows. ``key``, ``status``: paths; ``active``, ``inactive``: words of the status, in any case."""
+    on, off = ({word.casefold() for word in words} for words in (active, inactive))
+    chosen = {name: fields[name] for name in wanted if name in fields}
+    rows: list[Row] = []
+    unreadable: list[tuple[str | None, str]] = []
+    for person in people:
+        found = _text(value_at(person, key))
+        if found is None:
+            unreadable.append((None, f"A person came without {key}."))
+            continue
+        word = _text(value_at(person, status))
+        if word is None or word.casefold() not in on | off:
+            said = "is not shown: the API user may not see it" if word is None else f"is {word}, which is not known"
+            unreadable.append((found, f"The status ({status}) {said}."))
+            continue
+        values = {name: plain(value_at(person, one.path), one) for name, one in chosen.items()}
+        rows.append({KEY: found, ACTIVE: word.casefold() in on, **values})
+    return Page(rows, unreadable=unreadable, doubt=doubt)
+
+
+def never_filled(people: Sequence[Any], fields: Mapping[str, JsonField]) -> list[str]:
+    """Attributes that nobody has a value for."""
+    return [
+        name for name, one in fields.items() if all(plain(value_at(person, one.path), one) is None for person in people)
+    ]
+
+
+def list_in(body: Any, key: str, system: str) -> list[Any]:
+    """The entries that an answer holds under a key. Raises: SchemaMismatchError."""
+    found = body.get(key) if isinstance(body, Mapping) else None
+    if not isinstance(found, list):
+        raise SchemaMismatchError(f"{system} gave JSON without a list of {key}. Check the url.")
+    return found

@@ -1,0 +1,143 @@
+"""Personio, API v2: persons by pages, and the employments of each.
+
+Source: Personio developer hub, "API v2: persons", "employments", "authentication".
+"""
+
+import asyncio
+from collections.abc import AsyncIterator
+from typing import Annotated, Any
+from urllib.parse import quote
+
+from pydantic import AfterValidator, Field
+
+from connectors.errors import SchemaMismatchError
+from connectors.http import HttpSession
+from connectors.http_settings import HttpSettings, base_address
+from connectors.json_people import JsonField, fields_of, list_in, never_filled, page_of, traits_of
+from connectors.kit import Asked, Known, Opening, Page, Switch, System, connector, read_json
+from connectors.settings import Name, Secret, Settings
+
+LARGEST_PAGE = 50
+_EMPLOYMENT = "employment"
+CATALOGUE = fields_of(
+    {
+        "email": "email",
+        "firstName": "first_name",
+        "lastName": "last_name",
+        "preferredName": "preferred_name",
+        "gender": "gender",
+        "status": "status",
+        "title": f"{_EMPLOYMENT}.position.title",
+        "employmentStatus": f"{_EMPLOYMENT}.status",
+        "employmentType": f"{_EMPLOYMENT}.type",
+        "department": f"{_EMPLOYMENT}.units.department",
+        "team": f"{_EMPLOYMENT}.units.team",
+        "office": f"{_EMPLOYMENT}.office.id",
+        "legalEntity": f"{_EMPLOYMENT}.legal_entity.id",
+    },
+    {
+        "startDate": f"{_EMPLOYMENT}.employment_start_date",
+        "endDate": f"{_EMPLOYMENT}.employment_end_date",
+        "contractEndDate": f"{_EMPLOYMENT}.contract_end_date",
+        "terminationDate": f"{_EMPLOYMENT}.termination.termination_date",
+        "lastWorkingDay": f"{_EMPLOYMENT}.termination.last_working_day",
+    },
+    {"manager": f"{_EMPLOYMENT}.supervisor.id"},
+)
+"""Attributes by name. Departments, teams, offices and legal entities are ids."""
+
+
+class PersonioSettings(Settings):
+    """A company as a source. The key of a person is Personio's own id."""
+
+    url: Annotated[str, AfterValidator(base_address)] = "https://api.personio.de"
+    """Address of the API, without a version."""
+    client_id: Name
+    """Of the API credentials; may hold references."""
+    secret: Secret
+    """Their secret; a reference."""
+    attributes: dict[Name, Name] = Field(default_factory=dict)
+    """Attributes of your own: names to paths (``custom.ID`` for a custom attribute by its id)."""
+    timeout_s: Annotated[float, Field(gt=0, le=3600)] = 60.0
+    """Seconds to wait for an answer."""
+
+    @property
+    def catalogue(self) -> dict[str, JsonField]:
+        """Every attribute that can be read, by name."""
+        return {**CATALOGUE, **{name: JsonField(path) for name, path in self.attributes.items()}}
+
+
+def _open(settings: PersonioSettings, opening: Opening) -> HttpSession:
+    oauth = {
+        "token_url": f"{settings.url}/v2/auth/token",
+        "client_id": settings.client_id,
+        "secret": settings.secret,
+        "secret_in": "body",
+    }
+    http = {"url": f"{settings.url}/v2", "auth": {"oauth": oauth}, "timeout_s": settings.timeout_s}
+    return HttpSession(HttpSettings.model_validate(http), folder=opening.folder, pace=opening.pace, clock=opening.clock)
+
+
+async def _traits(wire: HttpSession, settings: PersonioSettings) -> Known:
+    del wire
+    return Known(users=traits_of(settings.catalogue), switch=Switch.steps(), settings=settings)
+
+
+async def _listed(wire: HttpSession, path: str, purpose: str) -> tuple[list[Any], str | None]:
+    """Entries of a page, and the path of the next. Raises: ProvisorError."""
+    body = await read_json(wire, path, purpose)
+    found = list_in(body, "_data", "Personio")
+    link = ((body.get("_meta") or {}).get("links") or {}).get("next") or {}
+    href = link.get("href") if isinstance(link, dict) else link
+    if not href or not found:
+        return found, None
+    if not str(href).startswith(wire.address + "/"):
+        raise SchemaMismatchError(f"A page of {wire.address} leads to another address; it was not followed.")
+    return found, str(href)[len(wire.address) :]
+
+
+def _person(person: Any, employments: list[Any]) -> Any:
+    """A person with the custom attributes by their ids, and the employment that counts: the one that began last."""
+    custom = {str(one.get("id")): one.get("value") for one in person.get("custom_attributes") or ()}
+    chosen: dict[str, Any] = max(employments, key=lambda one: str(one.get("employment_start_date") or ""), default={})
+    units = {str(one.get("type")).lower(): one.get("id") for one in chosen.get("org_units") or ()}
+    return {**person, "custom": custom, _EMPLOYMENT: {**chosen, "units": units}}
+
+
+async def _employments(wire: HttpSession, person: Any) -> list[Any]:
+    """All employments of a person. Raises: ProvisorError."""
+    path: str | None = f"/persons/{quote(str(person.get('id')), safe='')}/employments?limit={LARGEST_PAGE}"
+    employments: list[Any] = []
+    while path is not None:
+        found, path = await _listed(wire, path, "read a person's employments")
+        employments += found
+    return employments
+
+
+async def _pages(wire: HttpSession, known: Known, asked: Asked) -> AsyncIterator[Page]:
+    catalogue = known.settings.catalogue
+    whole = any(catalogue[name].path.startswith(_EMPLOYMENT) for name in asked.paths if name in catalogue)
+    path: str | None = f"/persons?limit={LARGEST_PAGE}"
+    while path is not None:
+        found, path = await _listed(wire, path, "list the persons")
+        every = await asyncio.gather(*(_employments(wire, one) for one in found)) if whole else [[] for _ in found]
+        people = [_person(one, employments) for one, employments in zip(found, every, strict=True)]
+        page = page_of(
+            people, catalogue, asked.paths, key="id", status="status", active=("ACTIVE",), inactive=("INACTIVE",)
+        )
+        yield Page(page.rows, next=path, unreadable=page.unreadable)
+
+
+async def _check(wire: HttpSession, known: Known) -> str:
+    people, more = await _listed(wire, f"/persons?limit={LARGEST_PAGE}", "list the persons")
+    sample = [_person(one, await _employments(wire, one)) for one in people[:5]]
+    empty = never_filled(sample, known.settings.catalogue)
+    count = f"more than {len(people):,}" if more is not None else f"{len(people):,}"
+    said = f" None of {len(sample)} of them has a value for {', '.join(empty)}." if sample and empty else ""
+    return f"Personio answers with {count} persons.{said}"
+
+
+CONNECTOR = connector(
+    System("personio", PersonioSettings, _open, _traits, _check, _pages, in_flight=4, per_s=5.0),
+    title="Personio, API v2",
+)
