@@ -185,6 +185,7 @@ def _notices(job: Job, ledger: Ledger) -> Iterator[str]:
 def _find(job: Job, source: Snapshot, ledger: Ledger, asked: str, now: datetime) -> Entry:
     """Users come before groups, and an anchor before everything else."""
     rules = job.rules
+    asked = str(source.aliases.get(asked, asked))  # another key of somebody who is in several sources
     for kind in rules:
         if asked in source.entries(kind).index or any(_is(row, kind, asked) for row in source.unreadable):
             return Entry(kind, asked)

@@ -194,6 +194,8 @@ def _tiers(
     if seen is not None:
         by_anchor += [Who(kind, asked) for kind in Kind if asked in seen.source.entries(kind).index]
         by_anchor += [Who(row.kind, asked) for row in seen.source.unreadable if row.key == asked]
+        if asked in seen.source.aliases.index:  # another key of somebody who is in several sources
+            by_anchor.append(Who(Kind.USER, str(seen.source.aliases[asked])))
     yield sorted(by_anchor, key=lambda one: one.kind, reverse=True)  # users first
     yield [Who(kind, anchor) for kind in Kind for anchor in ledger.anchors(job.name, kind, [asked]).values()]
     if seen is not None and decision is not None:

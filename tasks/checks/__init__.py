@@ -57,10 +57,12 @@ __all__ = [
 def refuse_empty(source: Snapshot, job: Job | None = None, *, members_before: int | None = None) -> None:
     """Stops a cycle whose source has nobody: an empty extract is a fault, not an organisation without people.
 
-    Neither are groups without any member, where the job removes members and the source had some (``members_before``).
+    Where everybody is held because of a value that cannot be told now, nobody is gone: the cycle goes on. Groups
+    without any member stop it as well, where the job removes members and the source had some (``members_before``).
     Raises: SettingsError.
     """
-    if not len(source.users):
+    unknown = {key for keys in source.unknown.values() for key in keys} if not len(source.users) else set()
+    if not len(source.users) and not any(row.key in unknown for row in source.unreadable):
         unread = f" {len(source.unreadable)} rows could not be read." if source.unreadable else ""
         raise SettingsError(f"The source ({source.system}) has no users at all.{unread} Nothing was written.")
     if job is None or job.groups is None or job.groups.members is Members.ADDITIVE or len(source.members):

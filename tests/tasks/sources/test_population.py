@@ -5,6 +5,7 @@ from random import Random
 import pytest
 
 from connectors.contract import Action, Kind
+from tasks.checks import refuse_empty
 from tests.tasks.plan.worlds import changes, held, notes
 from tests.tasks.sources.companies import SOURCES, WAYS, Company, company, settle
 
@@ -237,6 +238,9 @@ def test_whether_somebody_is_in_scope_waits_for_what_cannot_be_told() -> None:
     assert [change[:3] for change in changes(plan)] == [("disable", "user", "0001")]
     assert len(held(plan)) == 9
     assert "phone, which cannot be told now" in held(plan)["0050"]
+    source = made.source(None)
+    assert not len(source.users)
+    refuse_empty(source, made.job)
 
 
 def test_a_value_that_cannot_be_worked_out_leaves_the_attribute_and_says_so() -> None:
