@@ -7,11 +7,12 @@ from pathlib import Path
 
 import httpx
 import pytest
+from argon2 import PasswordHasher
 
 from flows.cycle.systems import now, open_ledger
+from flows.serve.web import signing_in
 from flows.serve.web.rights import Grant, Role
 from flows.serve.web.serving import serving_pages
-from flows.serve.web.signing_in import hash_password
 from tasks.ledger import Ledger, LocalUser
 from tests.flows.web.company import found_company, write_jobs
 from tests.servers.starting import free_port
@@ -24,7 +25,8 @@ PEOPLE = {
     "otto": Grant(Role.OPERATOR),
 }
 """Logins and what they may."""
-_HASHED = hash_password(PASSWORD)
+_QUICK = PasswordHasher(time_cost=1, memory_cost=8, parallelism=1)
+_HASHED = _QUICK.hash(PASSWORD)
 
 
 @dataclass(slots=True)
@@ -77,6 +79,15 @@ def token_of(page: str) -> str:
     found = re.search(r'name="form_token" value="([^"]+)"', page)
     assert found is not None, page[:2000]
     return found[1]
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _quick_passwords() -> Iterator[None]:
+    """A password is compared in no time here; in earnest it takes some tenths of a second, on purpose."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(signing_in, "_HASHER", _QUICK)
+        patch.setattr(signing_in, "_NOBODY", _QUICK.hash("nobody"))
+        yield
 
 
 @pytest.fixture(scope="module")
