@@ -12,7 +12,7 @@ from connectors.contract import Attribute, Form, Kind, Write
 from tasks.assignment import table_problems
 from tasks.expressions import check_expression
 from tasks.extract import Facts, computed_attributes, dates_of, expressions_of, joins_of
-from tasks.job import AttributeMapping, EntryRules, Job, JobError, Operator, Problem
+from tasks.job import AttributeMapping, AttributeSource, EntryRules, Job, JobError, Operator, Problem
 from tasks.job.problems import did_you_mean, nearest
 from tasks.job.yaml import Document, Key, read_yaml, spelled
 
@@ -48,6 +48,7 @@ def _problems(job: Job, facts: Facts) -> Iterator[Problem]:
         for key, message in table_problems(job.assignment.table, job.folder):
             yield _problem(job, document, ("assignment", "table", key), message)
     yield from _source_conflicts(job, document, facts.given)
+    yield from _own_problems(job, document, facts.own)
     if (users := facts.source.get(Kind.USER)) is not None:
         yield from _wrong_expressions(job, document, dates_of(job), {*users, *computed_attributes(job, Kind.USER)})
     for kind, rules in job.rules.items():
@@ -87,6 +88,21 @@ def _source_conflicts(
             known = given.get(name)
             if known is not None and attribute not in known:
                 yield _problem(job, document, ("precedence", attribute), f"{name} does not give {attribute}.")
+
+
+def _own_problems(
+    job: Job, document: Document | None, own: Mapping[str, Mapping[str, Attribute] | None]
+) -> Iterator[Problem]:
+    """Expressions of one of several sources over attributes that it does not have."""
+    for section, several in (("sources", job.sources), ("enrich", job.enrich)):
+        for number, one in enumerate(several):
+            known = own.get(one.name)
+            if known is None:
+                continue
+            named = [((section, number, "gives", name), text) for name, text in one.gives.items()]
+            if isinstance(one, AttributeSource):
+                named.append(((section, number, "join", "own"), one.join.own))
+            yield from _wrong_expressions(job, document, named, set(known))
 
 
 def _source_problems(

@@ -38,6 +38,8 @@ class Facts:
     """The source's attributes; None where it cannot tell."""
     given: Mapping[str, Mapping[str, Attribute] | None] = field(default_factory=dict)
     """Of several sources: by name what each gives for users, by the names that rules use; None where it cannot tell."""
+    own: Mapping[str, Mapping[str, Attribute] | None] = field(default_factory=dict)
+    """The same by the names that the sources use themselves."""
 
 
 def survey(source: AnySource, target: Target) -> Facts:
@@ -47,6 +49,7 @@ def survey(source: AnySource, target: Target) -> Facts:
         target={kind: target.attributes(kind) for kind in Kind},
         source={kind: source.attributes(kind) for kind in Kind},
         given=given_by(source),
+        own=source.own_attributes() if isinstance(source, Sources) else {},
     )
 
 

@@ -47,6 +47,10 @@ class Sources:
             for section in _sections(self._job)
         }
 
+    def own_attributes(self) -> dict[str, Mapping[str, Attribute] | None]:
+        """By source, what it has for users by its own names; None where it cannot tell."""
+        return {name: source_attributes(source, Kind.USER) for name, source in self.opened.items()}
+
     def close(self) -> None:
         """Closes all of them."""
         with ExitStack() as stack:
