@@ -33,6 +33,7 @@ BUILT_IN: dict[str, str] = {
     "sql": "connectors.sql",
     "successfactors": "connectors.successfactors",
     "workday": "connectors.workday",
+    "workday-report": "connectors.workday.report",
 }
 """Connector name to the module that holds its ``CONNECTOR``."""
 
