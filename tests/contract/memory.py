@@ -46,6 +46,7 @@ from connectors.kit import (
     Write,
     table,
 )
+from connectors.kit.target import connector
 from connectors.kit.values import text_key
 from connectors.settings import Settings
 
@@ -55,6 +56,8 @@ USERS = table(
     Attribute("name"),
     Attribute("title", longest=40),
     Attribute("level", form=Form.INTEGER),
+    Attribute("nick"),
+    Attribute("mail"),
     Attribute("share", form=Form.DECIMAL),
     Attribute("vip", form=Form.BOOLEAN),
     Attribute("since", form=Form.DATE),
@@ -462,3 +465,4 @@ SYSTEM = System(
     unpack=_unpack,
     poll=_poll,
 )
+CONNECTOR = connector(SYSTEM, title="A system in memory, for tests")

@@ -23,6 +23,7 @@ import pytest
 import flows.cycle.progress
 import flows.cycle.running
 import flows.provision
+from connectors.kit import BlockingWire
 from connectors.wire import Answer, Wire
 from flows.cycle.lease import LEASE
 from flows.cycle.preview import preview
@@ -35,6 +36,7 @@ from tasks.ledger import LeaseLostError, Ledger
 from tasks.plan import Plan
 from tasks.report import CycleReport
 from tasks.snapshots import SnapshotStore
+from tests.contract.memory import MemoryWire
 
 
 class Moment(StrEnum):
@@ -298,6 +300,20 @@ def _orchestrated_by_nobody(ledger: Ledger, power: Power, onlooker: _Onlooker) -
             raise _GoneError
         return answer
 
+    def mortal(send: Callable[..., Any], before: Moment, after: Moment | None = None) -> Callable[..., Any]:
+        """The same for the wires of systems that do not speak HTTP."""
+
+        async def send_or_die(wire: Any, *what: Any) -> Any:
+            if power.reach(before) or power.dead:
+                raise _GoneError
+            power.requests += 1
+            answer = await send(wire, *what)
+            if (after is not None and power.reach(after)) or power.dead:
+                raise _GoneError
+            return answer
+
+        return send_or_die
+
     def mortal_keep(store: SnapshotStore, side: Any, kept: Any) -> None:
         power.pass_by(Moment.BEFORE_KEEP)
         if power.reach(Moment.HALF_KEPT):
@@ -321,6 +337,9 @@ def _orchestrated_by_nobody(ledger: Ledger, power: Power, onlooker: _Onlooker) -
             patch.setattr(flows.cycle.progress, "begin_progress", _nothing)
             patch.setattr(flows.cycle.running, "open_ledger", open_mortal_ledger)
             patch.setattr(Wire, "exchange", mortal_exchange)
+            for wire in (BlockingWire, MemoryWire):
+                patch.setattr(wire, "send", mortal(wire.send, Moment.BEFORE_CHANGE, Moment.AFTER_CHANGE))
+            patch.setattr(BlockingWire, "run", mortal(BlockingWire.run, Moment.BEFORE_LOOK))
             patch.setattr(SnapshotStore, "keep", mortal_keep)
             yield
     finally:

@@ -15,7 +15,7 @@ import shutil
 import sqlite3
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from contextlib import closing
+from contextlib import ExitStack, closing
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from tempfile import mkdtemp
@@ -25,11 +25,11 @@ import orjson
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
+from connectors.contract import Kind
 from tests.model.driver import Driver, Ended, Moment, Power
 from tests.model.reference import Rules, World, settle, why_outside
-from tests.servers.scim_service import ScimService
+from tests.servers.apps import APPS, ENTERPRISE, MANAGER, App
 
-ENTERPRISE = "urn:ietf:params:scim:schemas:extension:enterprise:2.0:User"
 JOB = "model"
 PEOPLE = [f"p{number}" for number in range(8)]
 GROUPS = [f"g{number}" for number in range(4)]
@@ -97,14 +97,17 @@ counted: Counter[str] = Counter()
 class Lifecycle(RuleBasedStateMachine):
     """One job and its two systems, from its first day."""
 
+    app = "scim"
+    """Which app is the target: one of ``tests.servers.apps.APPS``."""
+
     def __init__(self) -> None:
         super().__init__()
         counted["runs"] += 1
         self.folder = Path(mkdtemp(prefix="provisor-model-"))
         self.environment = {name: os.environ.get(name) for name in ("PROVISOR_HOME", "SCIM_TOKEN")}
         os.environ |= {"PROVISOR_HOME": str(self.folder / "state"), "SCIM_TOKEN": "a-token"}
-        self.service = ScimService(max_page_size=3)
-        self.service.__enter__()
+        self._running = ExitStack()
+        self.service = self._running.enter_context(APPS[self.app](self.folder))
         self.driver = Driver(self.folder / "job.yaml")
         self.world = World()
         """The source and the job as they are; the rest of it as ``look`` found it last."""
@@ -133,7 +136,7 @@ class Lifecycle(RuleBasedStateMachine):
                 self._settle()
         finally:
             self.driver.close()
-            self.service.__exit__()
+            self._running.close()
             for name, value in self.environment.items():
                 if value is None:
                     os.environ.pop(name, None)
@@ -225,7 +228,7 @@ class Lifecycle(RuleBasedStateMachine):
     def _member_comes_or_goes(self, number: int, other: int) -> None:
         """A user, somebody who is not there, or another group."""
         for anchor in pick_one(sorted(self.world.groups), number):
-            groups = sorted(self.world.groups.keys() - {anchor})
+            groups = sorted(self.world.groups.keys() - {anchor}) if self.service.nested else []
             self.world.members ^= {(anchor, pick([*sorted(self.world.people), *groups, *PEOPLE], other))}
 
     # -- what others do in the target ------------------------------------------------------------------------------
@@ -260,7 +263,8 @@ class Lifecycle(RuleBasedStateMachine):
         for id in pick_one(sorted(self.world.teams), number):
             resource = self.service.groups[id]
             members = {one["value"] for one in resource.get("members", ())}
-            members ^= set(pick_one([*sorted(self.world.accounts), *sorted(self.world.teams.keys() - {id})], other))
+            groups = sorted(self.world.teams.keys() - {id}) if self.service.nested else []
+            members ^= set(pick_one([*sorted(self.world.accounts), *groups], other))
             self.service.groups[id] = resource | {"members": [{"value": one} for one in sorted(members)]}
 
     def _makes_an_account(self, number: int, other: int) -> None:
@@ -461,7 +465,7 @@ class Lifecycle(RuleBasedStateMachine):
         write_csv(self.folder / "groups.csv", ("id", "name"), groups)
         members = [{"group": group, "member": member} for group, member in sorted(world.members)]
         write_csv(self.folder / "members.csv", ("group", "member"), members)
-        (self.folder / "job.yaml").write_bytes(orjson.dumps(job_of(world.rules, self.service.url)))  # JSON is YAML
+        (self.folder / "job.yaml").write_bytes(orjson.dumps(job_of(world.rules, self.service)))  # JSON is YAML
 
     def _join(self, anchor: str, name: str, title: str, nick: str, manager: str) -> None:
         self.world.people[anchor] = {
@@ -525,27 +529,35 @@ def pick_one(choices: Sequence[T], number: int) -> Sequence[T]:
 # --- what the model and the target say to each other ------------------------------------------------------------------
 
 
-def job_of(rules: Rules, url: str) -> dict[str, Any]:
+def job_of(rules: Rules, app: App) -> dict[str, Any]:
     """The job file's content."""
+    own = app.paths[Kind.USER]
+
+    def named(path: str) -> str:
+        return own.get(path, path)
 
     def mapped(how: str | None, path: str, origin: str, column: str) -> dict[str, Any]:
         match how:
             case None:
                 return {}
             case "on_create":
-                return {path: {origin: f"[{column}]", "apply": "on_create"}}
+                return {named(path): {origin: f"[{column}]", "apply": "on_create"}}
             case _:
-                return {path: {origin: f"[{column}]", "clear": how == "clear"}}
+                return {named(path): {origin: f"[{column}]", "clear": how == "clear"}}
 
     users: dict[str, Any] = {
-        "matching": [{"source": "[userName]", "target": "userName"}],
-        "attributes": {"userName": "[userName]", "externalId": "[id]", "active": "Not([IsSoftDeleted])"}
+        "matching": [{"source": "[userName]", "target": named("userName")}],
+        "attributes": {
+            named("userName"): "[userName]",
+            named("externalId"): "[id]",
+            named("active"): "Not([IsSoftDeleted])",
+        }
         | mapped(rules.title, "title", "expression", "title")
         | mapped(rules.nick, "nickName", "expression", "nick")
-        | mapped(rules.manager, f"{ENTERPRISE}:manager", "reference", "manager"),
+        | mapped(rules.manager, MANAGER, "reference", "manager"),
     }
     if rules.by_anchor:
-        users["matching"].append({"source": "[id]", "target": "externalId"})
+        users["matching"].append({"source": "[id]", "target": named("externalId")})
     if rules.scope:
         users["scope"] = [[{"attribute": "department", "operator": "NOT EQUALS", "value": "out"}]]
     enabled = {"column": "status", "values": ["active"]}
@@ -559,7 +571,7 @@ def job_of(rules: Rules, url: str) -> dict[str, Any]:
             "groups": {"path": "groups.csv", "key": "id"},
             "members": {"path": "members.csv", "group": "group", "member": "member"},
         },
-        "target": {"connector": "scim", "url": url, "auth": {"bearer": "${env:SCIM_TOKEN}"}, "page_size": 3},
+        "target": app.section,
         "users": users,
         "deprovision": {way: getattr(rules, way) for way in ways} | days,
         "limits": {"removals": WIDE, "members": WIDE, "attribute": WIDE, "updates": WIDE, "source": WIDE}
@@ -570,9 +582,11 @@ def job_of(rules: Rules, url: str) -> dict[str, Any]:
         "vanished": rules.vanished,
     }
     if rules.groups:
+        names = app.paths[Kind.GROUP]
+        title, anchor = (names.get(path, path) for path in ("displayName", "externalId"))
         document["groups"] = {
-            "matching": [{"source": "[name]", "target": "displayName"}],
-            "attributes": {"displayName": "[name]", "externalId": "[id]"},
+            "matching": [{"source": "[name]", "target": title}],
+            "attributes": {title: "[name]", anchor: "[id]"},
             "members": rules.members,
             "nested": rules.nested,
         }

@@ -14,6 +14,7 @@ from hypothesis.stateful import run_state_machine_as_test
 
 from tests.model.driver import Moment
 from tests.model.machine import Lifecycle
+from tests.servers.apps import APPS
 
 LONG = bool(os.environ.get("PROVISOR_LONG"))
 CASES = settings(
@@ -27,16 +28,23 @@ CASES = settings(
 )
 
 
-def test_every_life_ends_as_the_model_says() -> None:
+@pytest.mark.parametrize("app", APPS)
+def test_every_life_ends_as_the_model_says(app: str) -> None:
     """Promises 1 to 5, 10, 11 and 12 in one: whatever happens to the source, the target and the job, and wherever runs
     die, nobody is doubled, lost or touched without right, and one cycle that is let finish puts everything right.
     """
-    run_state_machine_as_test(Lifecycle, settings=CASES)
+    cases = CASES if app == "scim" or LONG else settings(CASES, max_examples=6)
+    run_state_machine_as_test(machine_of(app), settings=cases)
 
 
-def live(life: Callable[[Lifecycle], None]) -> None:
+def machine_of(app: str) -> type[Lifecycle]:
+    """The machine with this app as the target."""
+    return type(f"LifecycleOf{app.title()}", (Lifecycle,), {"app": app})
+
+
+def live(life: Callable[[Lifecycle], None], app: str = "scim") -> None:
     """One life that is told, on the same machine: two people, one of them in a group."""
-    machine = Lifecycle()
+    machine = machine_of(app)()
     try:
         machine.first_day(people=2, groups=1, number=0)
         life(machine)
@@ -86,6 +94,7 @@ def others_change_what_is_ours(life: Lifecycle) -> None:
     life.others_work_in_the_target("makes_an_account", 0, 0)
 
 
+@pytest.mark.parametrize("app", APPS)
 @pytest.mark.parametrize(
     "life",
     [
@@ -97,15 +106,16 @@ def others_change_what_is_ours(life: Lifecycle) -> None:
         others_change_what_is_ours,
     ],
 )
-def test_lives_that_random_ones_come_to_seldom(life: Callable[[Lifecycle], None]) -> None:
+def test_lives_that_random_ones_come_to_seldom(life: Callable[[Lifecycle], None], app: str) -> None:
     """What everybody's life holds sooner or later ends as the model says."""
-    live(life)
+    live(life, app)
 
 
+@pytest.mark.parametrize("app", APPS)
 @pytest.mark.parametrize("moment", [Moment.AFTER_CHANGE, Moment.BEFORE_RECORD, Moment.IN_TRANSACTION])
-def test_a_run_that_died_while_it_made_accounts_is_caught_up_with(moment: Moment) -> None:
+def test_a_run_that_died_while_it_made_accounts_is_caught_up_with(moment: Moment, app: str) -> None:
     """Accounts that nobody saw being made are found by their names, and belong to those they were made for."""
-    live(lambda life: life.a_cycle_dies([], "auto", (moment, 0)))
+    live(lambda life: life.a_cycle_dies([], "auto", (moment, 0)), app)
 
 
 @pytest.mark.parametrize("event", ["is_renamed", "leaves_the_export", "leaves_scope"])

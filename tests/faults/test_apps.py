@@ -1,0 +1,151 @@
+"""Every kind of change on every kind of app, with an answer lost, a write put off, or the run dead in the middle of it.
+
+The many ways in which an HTTP service fails have a matrix of their own (``test_matrix``). Here it is the app that is
+the parameter: whatever a target is made of, in the end there is no duplicate, nobody lost, and nobody else touched.
+The short form has one fault for each change of tables, and a few of the system in memory; ``PROVISOR_LONG=1`` runs all.
+"""
+
+import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import orjson
+import pytest
+
+from connectors.contract import Kind
+from connectors.errors import RetryableError, UnknownOutcomeError
+from connectors.kit import BlockingWire
+from connectors.wire import Wire
+from flows.cycle.systems import open_ledger
+from tests.connectors.clocks import FakeClock
+from tests.contract.memory import MemoryWire
+from tests.faults.changes import OPERATIONS
+from tests.faults.company import JOB, STRANGERS, Company, write_job
+from tests.flows.reading_back import differences, found_in
+from tests.model.driver import Driver, Moment, Power
+from tests.servers.apps import APPS, App
+
+pytestmark = pytest.mark.xdist_group("faults")
+
+LONG = bool(os.environ.get("PROVISOR_LONG"))
+CYCLES = 3
+A_DAY = timedelta(hours=25)
+FAULTS = ("answer lost before", "answer lost after", "put off", "dead before", "dead after")
+STRUCK = (1, 2, 4)
+"""Which of the writes are struck, counted from 0."""
+
+
+def cases() -> Iterator[Any]:
+    """All of it, or a sample; the matrix has SCIM's."""
+    every = [(app, operation, fault) for app in APPS for operation in OPERATIONS for fault in FAULTS]
+    if not LONG:
+        every = [("sql", operation, FAULTS[number % len(FAULTS)]) for number, operation in enumerate(OPERATIONS)]
+        every += [("memory", "create", "answer lost after"), ("memory", "add members", "dead after")]
+    for app, operation, fault in every:
+        yield pytest.param(app, operation, fault, id=f"{app}: {operation}, {fault}")
+
+
+@contextmanager
+def failing(fault: str) -> Iterator[list[int]]:
+    """Some writes fail, on their way or on the way back; gives the numbers of those that did."""
+    seen, struck = 0, list[int]()
+
+    def with_fault(send: Callable[..., Any], is_write: Callable[..., bool]) -> Callable[..., Any]:
+        async def send_or_fail(wire: Any, *what: Any, **how: Any) -> Any:
+            nonlocal seen
+            number, seen = seen, seen + is_write(*what)
+            if not is_write(*what) or number not in STRUCK:
+                return await send(wire, *what, **how)
+            struck.append(number)
+            if fault == "put off":
+                raise RetryableError("Not now.", retry_after_s=1.0)
+            if fault == "answer lost after":
+                await send(wire, *what, **how)
+            raise UnknownOutcomeError("The answer was lost.")
+
+        return send_or_fail
+
+    with pytest.MonkeyPatch.context() as patch:
+        for wire in (BlockingWire, MemoryWire):
+            patch.setattr(wire, "send", with_fault(wire.send, lambda *what: True))
+        patch.setattr(Wire, "exchange", with_fault(Wire.exchange, lambda method, *what: method != "GET"))
+        yield struck
+
+
+def write_job_for(app: App, folder: Path) -> Path:
+    """The company's job, with this app as its target."""
+    path = write_job(folder, "")
+    document = orjson.loads(path.read_bytes())
+    document["target"] = app.section
+    for section, kind in (("users", Kind.USER), ("groups", Kind.GROUP)):
+        named = app.paths[kind]
+        mapped = document[section]["attributes"]
+        document[section]["attributes"] = {named.get(name, name): value for name, value in mapped.items()}
+        for rule in document[section]["matching"]:
+            rule["target"] = named.get(rule["target"], rule["target"])
+    path.write_bytes(orjson.dumps(document))
+    return path
+
+
+def strangers(app: App) -> list[Any]:
+    """Accounts that are nobody's, as they are."""
+    return [user for user in dict(app.users).values() if "externalId" not in user]
+
+
+def wrong(app: App, company: Company, ledger: Any) -> list[str]:
+    """Where the app or the ledger is not as it must be."""
+    users = [user for user in dict(app.users).values() if "externalId" in user]
+    groups = list(dict(app.groups).values())
+    lines = differences(found_in(users, groups), company.expected())
+    lines += [f"the attempt to {one.action} {one.anchor} is open" for one in ledger.open_attempts(JOB)]
+    lines += [f"{one.anchor} is in escrow" for one in ledger.escrows(JOB)]
+    for kind, held in ((Kind.USER, users), (Kind.GROUP, groups)):
+        links = ledger.links(JOB, kind)
+        if dict(zip(links.index, links["target_id"], strict=True)) != {one["externalId"]: one["id"] for one in held}:
+            lines.append(f"the links of {kind}s are not what the app holds")
+    return lines
+
+
+@pytest.mark.parametrize(("kind", "name", "fault"), list(cases()))
+def test_everything_comes_right(
+    kind: str, name: str, fault: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Promises 1, 3, 4 and 5, whatever the target is made of."""
+    monkeypatch.setenv("PROVISOR_HOME", str(tmp_path / "state"))
+    monkeypatch.setattr("connectors.kit.target.SystemClock", FakeClock)
+    monkeypatch.setattr("connectors.scim.service.SystemClock", FakeClock)
+    company = Company.make()
+    company.write(tmp_path)
+    with APPS[kind](tmp_path) as app:
+        app.seed(users=STRANGERS["users"])
+        before = strangers(app)
+        driver = Driver(write_job_for(app, tmp_path))
+        try:
+            first = driver.cycle().report
+            assert first is not None
+            assert first.state == "done", first.message
+            OPERATIONS[name].change(company)
+            company.write(tmp_path)
+            if fault.startswith("dead"):
+                moment = Moment.BEFORE_CHANGE if fault == "dead before" else Moment.AFTER_CHANGE
+                assert driver.cycle(power=Power(moment, STRUCK[0])).killed, "the run did not die"
+            else:
+                with failing(fault) as struck:
+                    driver.cycle()
+                assert struck, "the fault struck nobody"
+            for _ in range(CYCLES):
+                driver.now += A_DAY
+                report = driver.cycle().report
+                assert report is not None
+                if report.state == "done" and driver.preview("reconcile").empty:
+                    break
+            else:
+                raise AssertionError(f"not at rest after {CYCLES} clean cycles")
+            with open_ledger() as ledger:
+                assert wrong(app, company, ledger) == []
+            assert strangers(app) == before
+        finally:
+            driver.close()
