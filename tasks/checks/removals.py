@@ -212,6 +212,8 @@ def _open_removals(bench: Bench, *, passing: bool = False) -> list[_Removals]:
             found[Kind.GROUP].marks.append(Mark(part, rows))
     if ending:
         found[Kind.GROUP].count += len(ending)
+    for one in found.values():  # accounts that are deleted may have been switched off long ago
+        one.population = max(one.population, one.count)
     return list(found.values())
 
 

@@ -169,7 +169,8 @@ class EntryPlan:
     dropped: list[str]
     """Anchors whose link ends: gone from both sides, or taken over by a new anchor."""
     population: int
-    """Linked accounts before this cycle that are active, as far as the target says: what guards measure against."""
+    """Accounts that are linked or get linked now and are active, as far as the target says: what guards measure
+    against."""
     accounts: "pd.Series[str]" = field(default_factory=lambda: pd.Series(dtype="str"))
     """Index: target id of every in-scope entry's account; value: its anchor."""
     coming: pd.Index = field(default_factory=lambda: pd.Index([], dtype="str"))
@@ -182,6 +183,8 @@ class EntryPlan:
     """Target ids of linked entries that are gone, unassigned or out of scope."""
     emptied: "pd.Series[str]" = field(default_factory=lambda: pd.Series(dtype="str"))
     """Groups that end by losing their members, since a group cannot be disabled: index target id, value anchor."""
+    taken: dict[str, str] = field(default_factory=dict)
+    """By anchor of an entry that takes an account over: the anchor whose link ends by that."""
 
     joining: "dict[str, pd.Series[str]]" = field(default_factory=dict)
     """By attribute of the target: values by which accounts of those who get one would be recognised if they had one

@@ -58,6 +58,7 @@ def plan_entries(s: Situation, *, people: EntryPlan | None = None) -> EntryPlan:
         labels=_labels(s),
         leaving=leavers.ids,
         emptied=leavers.emptied(),
+        taken=dict(s.matches.taken),
         joining=_joining(s, creates),
         drifted=[*drifted, *_vanished(s, creatable & ~deserted)],
         unmanaged=Later(partial(_unmanaged, s, known)),
@@ -171,7 +172,8 @@ def _order(held: Held) -> tuple[str, str]:
 
 
 def _population(s: Situation) -> int:
-    rows = s.matches.link_row
+    """Active accounts that the job owns, those it adopts now among them: a first cycle has no others."""
+    rows = np.union1d(s.matches.link_row, s.matches.row)
     return int(s.active(rows[rows >= 0]).sum())
 
 

@@ -50,6 +50,7 @@ def _not_created(plan: Plan, kind: Kind, anchors: Collection[str]) -> dict[Kind,
 
 def _entries(entries: EntryPlan, mine: set[str]) -> EntryPlan:
     settling, passed_over = entries.settling, entries.passed_over
+    ending = mine | {old for new, old in entries.taken.items() if new in mine}
 
     def among(index: pd.Index) -> Mask:
         return is_among(index, texts(pd.Index(sorted(mine), dtype="str")))
@@ -69,7 +70,7 @@ def _entries(entries: EntryPlan, mine: set[str]) -> EntryPlan:
         notes=[entry for entry in entries.notes if entry.anchor in mine],
         unchanged=0,
         settling=Later(settled),
-        dropped=[anchor for anchor in entries.dropped if anchor in mine],
+        dropped=[anchor for anchor in entries.dropped if anchor in ending],
         drifted=[one for one in entries.drifted if one.anchor in mine],
         unmanaged=Later(lambda: pd.Index([], dtype="str")),
         passed_over=Later(left_out),

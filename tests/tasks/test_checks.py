@@ -1,6 +1,7 @@
 """What guards let through and what they hold back."""
 
 from dataclasses import replace
+from datetime import timedelta
 
 import pytest
 
@@ -253,3 +254,29 @@ def test_a_plan_within_the_limits_is_what_runs():
     assert checked.blocks == plan.blocks
     assert checked.staged == []
     assert len(changes(plan)) == 1
+
+
+@pytest.mark.parametrize(("linked", "off"), [(0, 40), (0, 20), (1, 40)])
+def test_a_first_cycle_counts_the_accounts_that_it_adopts(linked, off):
+    """A mapping that is upside down switches nobody off in the cycle that finds everybody's account."""
+    world = world_of(40, off, way="disabled")
+    for name in list(world.links[Kind.USER])[linked:]:
+        del world.links[Kind.USER][name]
+    checked = judged(world)
+    assert removed(checked.blocks) == 0
+    assert removed(checked.staged) == off
+    assert [(verdict.guard, verdict.population) for verdict in checked.verdicts] == [("removals", 40)]
+
+
+@pytest.mark.parametrize("active", [0, 15])
+def test_accounts_that_were_switched_off_are_not_all_deleted_at_once(active):
+    """A clock that is a year ahead ends every period of grace; there is nobody active to measure that against."""
+    world = world_of(40, 40 - active, way="disabled", deprovision={"delete_after": "30d"})
+    for name in world.disabled:
+        world.accounts[Kind.USER][f"t{name}"]["active"] = False
+        world.links[Kind.USER][name]["state"] = "disabled"
+    world.now += timedelta(days=365)
+    checked = judged(world)
+    assert [block.action for block in checked.plan.blocks] == [Action.DELETE]
+    assert removed(checked.blocks) == 0
+    assert [verdict.counted for verdict in checked.verdicts] == [40 - active]

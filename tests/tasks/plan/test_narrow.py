@@ -96,3 +96,16 @@ def test_a_group_keeps_the_members_who_have_an_account() -> None:
 def test_nobody_is_nothing(kind: Kind) -> None:
     """An anchor that the plan does not know leaves an empty plan."""
     assert only(make_world().plan(), kind, ["nobody"]).empty
+
+
+def test_who_takes_an_account_over_ends_the_link_that_it_had() -> None:
+    """An account has one owner: the link of the anchor that is gone goes with the new one, and no other link does."""
+    world = World(make_job())
+    for anchor in ("old", "gone"):
+        world.link(anchor, f"t{anchor}")
+    world.accounts[Kind.USER] = {"told": {"userName": "ann@x", "active": True}}
+    world.users["new"] = {"mail": "ann@x"}
+    assert world.plan().entries[Kind.USER].dropped == ["gone", "old"]
+    users = only(world.plan(), Kind.USER, ["new"]).entries[Kind.USER]
+    assert users.dropped == ["old"]
+    assert users.settled["target_id"].to_dict() == {"new": "told"}
