@@ -35,9 +35,13 @@ class _Acting:
 
     moments: "pd.Series[pd.Timestamp]"
     """UTC; NaT where the person has no such date."""
+    days: "pd.Series[pd.Timestamp]"
+    """The calendar day on the clock of the person's place, whatever hour acts; NaT where there is no moment."""
     zones: "pd.Series[str]"
     failed: dict[str, str]
     """Key to the sentence that says what could not be read."""
+    strange: tuple[str, ...] = ()
+    """Names that are given as time zones and are none."""
 
 
 def with_dates(job: Job, source: Snapshot, context: Context) -> Snapshot:
@@ -50,8 +54,9 @@ def with_dates(job: Job, source: Snapshot, context: Context) -> Snapshot:
     now = pd.Timestamp(context.now)
     joining = _acting(job.joiners, users, context)
     leaving = _acting(job.leavers, users, context)
-    # A last day before the first one belongs to an earlier employment.
-    stale = (leaving.moments < joining.moments).to_numpy(dtype=bool)
+    # A last day before the first one belongs to an earlier employment. Days are compared, each in its own place: the
+    # account may be due a week before the first day, and the last hour of the only day may come before another zone's.
+    stale = (leaving.days < joining.days).to_numpy(dtype=bool)
     leaves = leaving.moments.where(~stale)
     left = (leaves <= now).to_numpy(dtype=bool)
     waits = (joining.moments > now).to_numpy(dtype=bool) & ~left
@@ -68,6 +73,7 @@ def with_dates(job: Job, source: Snapshot, context: Context) -> Snapshot:
         left=_told("left", leaves, leaving.zones, left),
         waiting=_told("not due yet: begins", joining.moments, joining.zones, waits & ~held),
         coming=_coming(joining, replace(leaving, moments=leaves), ~held & ~left, now),
+        remarks=(*source.remarks, *_remarks(job.joiners, joining), *_remarks(job.leavers, leaving)),
     )
 
 
@@ -78,65 +84,116 @@ def _unreadable(key: str, why: str) -> Unreadable:
 def _acting(rules: Joiners | Leavers | None, frame: pd.DataFrame, context: Context) -> _Acting:
     nothing = pd.Series(pd.NaT, index=frame.index, dtype="datetime64[us, UTC]")
     if rules is None:
-        return _Acting(nothing, pd.Series("UTC", index=frame.index, dtype="str"), {})
+        return _Acting(nothing, nothing, pd.Series("UTC", index=frame.index, dtype="str"), {})
     section = "joiners" if isinstance(rules, Joiners) else "leavers"
     dates = compile_expression(rules.date).column(frame, context)
     failed = {key: f"{section}.date cannot be worked out: {why}" for key, why in dates.failed.items()}
     texts = dates.values.astype("str")
-    zones = _zones(rules, frame, context)
+    zones, strange = _zones(rules, frame, context)
     offset = rules.at - (rules.before or timedelta()) if isinstance(rules, Joiners) else rules.at
     pairs = pd.DataFrame({"text": texts, "zone": zones}, index=frame.index)
     pairs = pairs[pairs["text"].notna() & (pairs["text"] != "")]
-    read: dict[tuple[str, str], datetime | None] = {
-        (text, zone): _moment(text, zone, offset) for text, zone in pairs.drop_duplicates().itertuples(index=False)
-    }
+    read = {(text, zone): _moment(text, zone, offset) for text, zone in pairs.drop_duplicates().itertuples(index=False)}
     found = [read[pair] for pair in zip(pairs["text"], pairs["zone"], strict=True)]
-    moments = nothing.copy()
-    moments[pairs.index] = pd.to_datetime(pd.Series(found, index=pairs.index), utc=True).astype(moments.dtype)
-    for key, text in pairs["text"][[moment is None for moment in found]].items():
+    moments, days = nothing.copy(), nothing.copy()
+    acting, calendar = [one and one.moment for one in found], [one and one.day for one in found]
+    for column, values in ((moments, acting), (days, calendar)):
+        column[pairs.index] = pd.to_datetime(pd.Series(values, index=pairs.index), utc=True).astype(nothing.dtype)
+    for key, text in pairs["text"][[one is None for one in found]].items():
         failed[str(key)] = (
             f'{section}.date is "{text}", which is not a date like 2026-03-31: read it by its format, as in '
             'FormatDateTime([hired], , "dd.MM.yyyy", "yyyy-MM-dd").'
         )
-    return _Acting(moments, zones, failed)
+    return _Acting(moments, days, zones, failed, strange)
 
 
-def _zones(rules: Joiners | Leavers, frame: pd.DataFrame, context: Context) -> "pd.Series[str]":
-    """The name of each person's time zone; the fallback for those who have none that is known."""
+def _zones(rules: Joiners | Leavers, frame: pd.DataFrame, context: Context) -> "tuple[pd.Series[str], tuple[str, ...]]":
+    """The name of each person's time zone, the fallback for those who have none that is known; and names of none."""
     if is_zone(rules.timezone):
-        return pd.Series(rules.timezone, index=frame.index, dtype="str")
+        return pd.Series(rules.timezone, index=frame.index, dtype="str"), ()
     named = compile_expression(rules.timezone).column(frame, context).values.astype("str")
     known = {name: name for name in named.dropna().unique() if is_zone(name)}
-    return pd.Series([known.get(name, rules.fallback) for name in named], index=frame.index, dtype="str")
+    strange = tuple(sorted(name for name in named.dropna().unique() if name and name not in known))
+    zones = [known.get(name, rules.fallback) for name in named]
+    return pd.Series(zones, index=frame.index, dtype="str"), strange
 
 
-def _moment(text: str, zone: str, offset: timedelta) -> datetime | None:
-    """The moment at which a date acts; None where the text is no date. One with a time of its own acts at that."""
+def _remarks(rules: Joiners | Leavers | None, acting: _Acting) -> tuple[str, ...]:
+    """What people should know of the time zones."""
+    if rules is None or not acting.strange:
+        return ()
+    section = "joiners" if isinstance(rules, Joiners) else "leavers"
+    names = ", ".join(f'"{name}"' for name in acting.strange[:5])
+    more = f" and {len(acting.strange) - 5:,} more" if len(acting.strange) > 5 else ""
+    return (
+        f"{section}.timezone gives {names}{more}, which is no time zone like Europe/Berlin: the dates of these people "
+        f"act in {rules.fallback}. Correct the source, or translate its names with Switch.",
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class _Date:
+    """What one date means at one place."""
+
+    moment: datetime
+    """When it acts, UTC."""
+    day: datetime
+    """Its calendar day, as midnight in UTC."""
+
+
+def _moment(text: str, zone: str, offset: timedelta) -> _Date | None:
+    """When a date acts; None where the text is no date. One with a time of its own acts at that."""
     place = _place(zone)
     if match := _DAY.fullmatch(text.strip()):
         try:
-            day = date(*map(int, match.groups()))
-            return _on_the_clock(day, offset, place)
-        except (ValueError, OverflowError):
+            return _on_the_clock(date(*map(int, match.groups())), offset, place)
+        except ValueError:
             return None
     if _RENDERED.fullmatch(text.strip()):  # what CDate and DateFromNum give
         moment = datetime.strptime(text.strip(), "%m/%d/%Y %I:%M:%S %p").replace(tzinfo=UTC)
-        return moment if moment.time() != time() else _on_the_clock(moment.date(), offset, place)
+        return _at(moment, place) if moment.time() != time() else _on_the_clock(moment.date(), offset, place)
     if not _MOMENT.fullmatch(text.strip()):
         return None
     try:
         moment = datetime.fromisoformat(text.strip())
     except ValueError:
         return None
-    at = moment if moment.tzinfo is not None else moment.replace(tzinfo=place)
-    return at.astimezone(UTC)
+    return _at(moment if moment.tzinfo is not None else moment.replace(tzinfo=place), place)
 
 
-def _on_the_clock(day: date, offset: timedelta, place: ZoneInfo) -> datetime:
+_EARLIEST, _LATEST = datetime(1, 1, 2, 12, tzinfo=UTC), datetime(9999, 12, 30, 12, tzinfo=UTC)
+"""What is told on every clock. Dates beyond it are how HR systems write "always" and "never", as 9999-12-31."""
+
+
+def _at(moment: datetime, place: ZoneInfo) -> _Date:
+    try:
+        return _Date(_told_anywhere(moment.astimezone(UTC)), _midnight(moment.astimezone(place).date()))
+    except OverflowError:
+        return _Date(_end_of_time(moment.date()), _midnight(moment.date()))
+
+
+def _on_the_clock(day: date, offset: timedelta, place: ZoneInfo) -> _Date:
     """A time of a day, which may be days away, on the clock of a place: days of 23 and 25 hours included."""
     days, rest = divmod(offset, timedelta(days=1))
-    midnight = datetime.combine(day + timedelta(days=days), time())
-    return (midnight + rest).replace(tzinfo=place).astimezone(UTC)
+    try:
+        midnight = datetime.combine(day + timedelta(days=days), time())
+        moment = _told_anywhere((midnight + rest).replace(tzinfo=place).astimezone(UTC))
+    except OverflowError:
+        moment = _end_of_time(day)
+    return _Date(moment, _midnight(day))
+
+
+def _told_anywhere(moment: datetime) -> datetime:
+    return min(max(moment, _EARLIEST), _LATEST)
+
+
+def _end_of_time(day: date) -> datetime:
+    """A moment beyond the calendar: the end of it that is nearer."""
+    return _EARLIEST if day.year < 5000 else _LATEST
+
+
+def _midnight(day: date) -> datetime:
+    return datetime.combine(day, time(), tzinfo=UTC)
 
 
 @lru_cache(maxsize=1024)

@@ -239,3 +239,60 @@ def test_a_year_of_a_company() -> None:
             case 3:
                 pass
         write(key)
+
+
+@pytest.mark.parametrize("last", ["9999-12-31", "9999-12-31T23:59:59", "9999-12-31T23:59:59-12:00", "9998-12-31"])
+@pytest.mark.parametrize("zone", ["Pacific/Kiritimati", "America/Los_Angeles"])
+def test_a_last_day_at_the_end_of_the_calendar_never_comes(last: str, zone: str) -> None:
+    """HR systems write it where there is no last day: it is a date, and nobody is held by it."""
+    made = world(datetime(2026, 3, 15, tzinfo=UTC), ann={"lastDay": last, "zone": zone})
+    assert [one[:3] for one in changes(made.plan())] == [("create", "user", "ann")]
+    assert held(made.plan()) == {}
+
+
+@pytest.mark.parametrize(
+    ("row", "there"),
+    [
+        ({"hireDate": "0001-01-01"}, True),
+        ({"hireDate": "9999-12-31"}, False),
+        ({"hireDate": "9999-12-31T23:59:59"}, False),
+        ({"lastDay": "0001-01-01"}, False),
+        ({"lastDay": "0001-01-01T00:00:00"}, False),
+    ],
+)
+@pytest.mark.parametrize("zone", ["Pacific/Kiritimati", "America/Los_Angeles"])
+def test_both_ends_of_the_calendar_are_dates(row: dict[str, str], there: bool, zone: str) -> None:
+    made = world(datetime(2026, 3, 15, tzinfo=UTC), ann={**row, "zone": zone})
+    assert held(made.plan()) == {}
+    assert bool(changes(made.plan())) is there
+
+
+def test_an_earlier_employment_that_ended_within_the_time_ahead_counts_no_more() -> None:
+    """Back five days after the last day, with an account that is due seven days ahead: on again, and it stays so."""
+    rehired = {"hireDate": "2026-03-15", "lastDay": "2026-03-10"}
+    made = settle(world(datetime(2026, 3, 9, tzinfo=UTC), ann=rehired))
+    for day in (12, 16, 30):
+        made.now = datetime(2026, 3, day, tzinfo=UTC)
+        assert active(settle(made)) == {"ann"}
+
+
+def test_the_only_day_ends_although_it_begins_later_in_another_zone() -> None:
+    """A last day that ends before midnight UTC, where the first one is told in UTC, is no earlier employment."""
+    dates = {"hireDate": "2026-03-31", "lastDay": "2026-03-31"}
+    made = World(
+        make_job(
+            joiners={"date": "[hireDate]"},
+            leavers={"date": "[lastDay]", "at": "09:00", "timezone": "Australia/Sydney"},
+        ),
+        now=datetime(2026, 4, 2, tzinfo=UTC),
+    )
+    made.users["ann"] = {"mail": "ann@example.com", **dates}
+    assert made.plan().empty
+
+
+def test_a_name_that_is_no_time_zone_is_told() -> None:
+    """The date acts in the fallback then, and people learn of it."""
+    made = world(datetime(2026, 3, 15, tzinfo=UTC), ann={"lastDay": "2026-03-31", "zone": "Australia/Sidney"})
+    for section, said in zip(("joiners", "leavers"), made.source(None).remarks, strict=True):
+        assert said.startswith(f'{section}.timezone gives "Australia/Sidney", which is no time zone')
+        assert "act in UTC" in said
