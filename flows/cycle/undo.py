@@ -118,13 +118,14 @@ def decide_undo(job: Job, systems: Systems, ledger: Ledger, number: int, wishes:
     facts = survey(systems.source, systems.target)
     groups = ledger.anchors(job.name, Kind.GROUP, [id_ for deed in deeds for id_ in deed.removed])
     current = _look(job, systems, facts, _ids(deeds, groups))
-    undo = _Undo(job, ledger, facts, current, wishes)
+    recalled = recall(ledger, job, now)
+    undo = _Undo(job, ledger, facts, current, wishes, recalled.links.elsewhere)
     for deed in sorted(deeds, key=lambda deed: Action.DELETE not in deed.actions):  # groups ask who comes back
         undo.take_back(deed)
     if undo.refused and not wishes.leave_alone:
         raise UndoRefusedError(_refusal(number, job.name, undo.refused))
     plan = undo.plan(cycle, now)
-    history = replace(recall(ledger, job, now).history, source_counts=(), source_members=None)
+    history = replace(recalled.history, source_counts=(), source_members=None)
     nobody = Snapshot(plan.source, no_entries(), no_entries(), no_members(), read_at=now)
     how = f"Of the target, the {sum(map(len, undo.ids.values())):,} entries that cycle {number} changed were looked at."
     return judge(job, systems, plan, facts, history, sight=Sight(current, how), source=nobody)
@@ -206,13 +207,22 @@ def _look(job: Job, systems: Systems, facts: Facts, ids: Mapping[Kind, Sequence[
 class _Undo:
     """Collects the changes that take deeds back."""
 
-    def __init__(self, job: Job, ledger: Ledger, facts: Facts, current: Snapshot, wishes: Wishes) -> None:
+    def __init__(
+        self,
+        job: Job,
+        ledger: Ledger,
+        facts: Facts,
+        current: Snapshot,
+        wishes: Wishes,
+        elsewhere: "Mapping[Kind, pd.Series[str]]",
+    ) -> None:
         self._job, self._ledger, self._facts, self._wishes = job, ledger, facts, wishes
         self._current = current
         self._members: dict[str, set[str]] = {
             str(group): set(members) for group, members in current.members.groupby("group")["member"]
         }
         self._links = {kind: ledger.links(job.name, kind) for kind in Kind}
+        self._elsewhere = elsewhere
         self._rules = job.rules
         self._anchors = {
             kind: dict(zip(links["target_id"], links.index, strict=True)) for kind, links in self._links.items()
@@ -234,6 +244,9 @@ class _Undo:
         if current is None:
             if Action.CREATE not in deed.actions and (deed.old or deed.removed):
                 self._refuse(deed, "it is no longer in the target.")
+            return
+        if (owner := self._other_owner(deed)) is not None:
+            self._refuse(deed, owner)
             return
         if (problem := self._unknown(deed)) is not None:
             self._refuse(deed, problem)
@@ -265,6 +278,17 @@ class _Undo:
         return {path: canonical(row[path]) for path in frame.columns} | {
             path: None for path in deed.new if path not in frame.columns
         }
+
+    def _other_owner(self, deed: Deed) -> str | None:
+        """Why an account is not the entry's own any more, None where it is: only linked accounts are changed."""
+        links = self._links[deed.kind]
+        if deed.anchor in links.index and links.at[deed.anchor, "target_id"] == deed.target_id:
+            return None
+        if (job := self._elsewhere[deed.kind].get(deed.target_id)) is not None:
+            return f"the account {deed.target_id} belongs to the job {job} by now."
+        if (anchor := self._anchors[deed.kind].get(deed.target_id)) is not None:
+            return f"the account {deed.target_id} belongs to {anchor} by now."
+        return f"the account {deed.target_id} is not linked to it any more, and only linked accounts are changed."
 
     def _unknown(self, deed: Deed) -> str | None:
         """Why nobody knows what the entry was like before, None where the log says it."""
@@ -366,6 +390,10 @@ class _Undo:
             self.unchanged[deed.kind] += bool(deed.new)
             return
         switch, action = self._switch(deed.kind), Action.UPDATE
+        if switch in paths and deed.old[switch] is False and len(paths) > 1:
+            # What switches somebody off goes by itself: no other attribute of the request can be refused in its place.
+            self._restore(deed, current, [path for path in paths if path != switch])
+            paths = [switch]
         if switch in paths:
             action = Action.DISABLE if deed.old[switch] is False else Action.ENABLE
         links = self._links[deed.kind]
