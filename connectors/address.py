@@ -5,16 +5,20 @@ import json
 from pathlib import Path
 from urllib.parse import SplitResult, unquote, urlsplit
 
+from connectors.http_settings import is_loopback
 from connectors.settings import Settings, reveal
 
 _DEFAULT_PORTS = {"http": 80, "https": 443, "ldap": 389, "ldaps": 636, "postgresql": 5432, "mysql": 3306}
 
 
 def address_of(connector: str, settings: Settings, *, folder: Path) -> str:
-    """Where a system is: the normalised ``url`` of its settings; without one, the connector and a digest of them all.
+    """Where a system is: what its settings say, else their normalised ``url``; without one, a digest of them all.
 
     Never a credential. Raises: SettingsError when the address refers to something that is not there.
     """
+    place = settings.place(folder=folder)
+    if place is not None:
+        return f"{connector}:{place}"
     url = getattr(settings, "url", None)
     if isinstance(url, str):
         return normalised(reveal(url, folder=folder))
@@ -25,11 +29,12 @@ def address_of(connector: str, settings: Settings, *, folder: Path) -> str:
 def normalised(url: str) -> str:
     """An address with lower-case scheme and host, without default port, trailing slash, user or password.
 
-    A query stays as a digest, because it may tell tenants apart and may hold a secret. Source: RFC 3986 section 6.2.
+    All names of this machine are one. A query stays as a digest, because it may tell tenants apart and may hold a
+    secret. Source: RFC 3986 section 6.2.
     """
     parts = urlsplit(url.strip())
     scheme, host = parts.scheme.lower(), (parts.hostname or "").rstrip(".").lower()
-    host = f"[{host}]" if ":" in host else host
+    host = "localhost" if is_loopback(host) else f"[{host}]" if ":" in host else host
     port = _port(parts)
     default = _DEFAULT_PORTS.get(scheme.partition("+")[0])
     where = host if port is None or port == default else f"{host}:{port}"

@@ -30,6 +30,14 @@ class Settings(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
 
+    def place(self, *, folder: Path) -> str | None:
+        """Where the system of these settings is, in one spelling and without credentials; None: its ``url`` says it.
+
+        Two jobs whose targets are at the same place share its accounts, whatever else their settings say. Raises:
+        SettingsError.
+        """
+        return None
+
 
 def _only_references(text: str) -> str:
     if not _REFERENCE.search(text) or _REFERENCE.sub("", text).strip():

@@ -1,27 +1,23 @@
 """Files as a target: an app's import drop, kept as the whole state, and written as changes where the app wants those.
 
 Each load writes whole files beside the old ones and puts them in their place, so that a reader sees the old state or
-the new one and never a half. A file that is not there yet begins with the columns that the job names.
+the new one and never a half (``connectors.csv.drop_files``). A file that is not there yet begins with the columns that
+the job names.
 """
 
-import csv
 import json
-import os
-import secrets
 import threading
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Self
 
-import pyarrow as pa
-import pyarrow.parquet as pq
 from pydantic import model_validator
 
 from connectors.columns import EdgeColumns, SwitchColumn, demand_both
 from connectors.contract import Action, Attribute, Change, Family, Kind, Reach, Sameness, Write
-from connectors.depth import MOST_LEVELS, nests_deeper
-from connectors.errors import ErrorCode, SettingsError
+from connectors.csv.drop_files import Entry, locked, mark_of, read_rows, replace_file, write_rows
+from connectors.errors import ErrorCode, RetryableError, SettingsError
 from connectors.kit.system import (
     ENTRY,
     KEY,
@@ -47,14 +43,14 @@ from connectors.kit.system import (
 )
 from connectors.kit.values import text_key
 from connectors.kit.wires import BlockingWire
-from connectors.rows import nearest, text_of
+from connectors.rows import nearest
 from connectors.settings import Name, Settings
 
 PACK = 10_000
 """Changes that are written at once."""
 FORMATS = (".csv", ".jsonl", ".json", ".parquet")
-
-Entry = dict[str, str | None]
+TRIES = 5
+"""How often a load begins again because somebody else has written the files meanwhile."""
 
 
 class EntryDrop(Settings):
@@ -105,6 +101,10 @@ class FileTargetSettings(Settings):
         demand_both(self.groups, self.members)
         return self
 
+    def place(self, *, folder: Path) -> str:
+        """The file of the people: links are followed."""
+        return str((folder / self.users.path).resolve())
+
     def drop(self, kind: Kind) -> EntryDrop | None:
         """The section of one kind."""
         return self.users if kind is Kind.USER else self.groups
@@ -119,7 +119,15 @@ class State:
 
     entries: dict[Kind, dict[str, Entry]] = field(default_factory=lambda: {kind: {} for kind in Kind})
     columns: dict[Kind, list[str]] = field(default_factory=lambda: {kind: [] for kind in Kind})
-    edges: dict[tuple[str, str], None] = field(default_factory=dict)
+    found: dict[Kind | None, list[dict[str, Any]]] = field(default_factory=dict)
+    """Rows as they stand in the files, by kind, memberships under None: what nobody changes stays as it is."""
+    keys: dict[Kind, list[str]] = field(default_factory=lambda: {kind: [] for kind in Kind})
+    """Keys of the rows of entries in the order of the files."""
+    edges: dict[tuple[str, str], tuple[Entry, dict[str, Any] | None]] = field(default_factory=dict)
+    """Each with its row as text, and as it stands in the file; None for a new one."""
+    edge_columns: list[str] = field(default_factory=list)
+    odd: list[tuple[Entry, dict[str, Any] | None]] = field(default_factory=list)
+    """Rows of memberships without a group or a member."""
 
 
 class Drop(BlockingWire):
@@ -138,7 +146,7 @@ class Drop(BlockingWire):
             drop = settings.drop(kind)
             if drop is None:
                 continue
-            names, rows = read_rows(self._folder / drop.path, drop.columns)
+            names, rows, state.found[kind] = read_rows(self._folder / drop.path, drop.columns)
             if drop.key not in names:
                 near = nearest(drop.key, names)
                 hint = f"Did you mean {near!r}?" if near else "Name its columns: a file that is not there yet has none."
@@ -149,118 +157,81 @@ class Drop(BlockingWire):
                 if key is None or key in state.entries[kind]:
                     raise SettingsError(f"{drop.path} has a row without {drop.key}, or two with the same; correct it.")
                 state.entries[kind][key] = row
+            state.keys[kind] = list(state.entries[kind])
         if settings.members is not None:
-            members = settings.members
-            _, rows = read_rows(self._folder / members.path, (members.group, members.member))
-            state.edges = {(str(row.get(members.group)), str(row.get(members.member))): None for row in rows}
+            self._read_members(state, settings.members)
         return state
 
+    def _read_members(self, state: State, section: EdgeDrop) -> None:
+        path = self._folder / section.path
+        state.edge_columns, rows, state.found[None] = read_rows(path, (section.group, section.member))
+        for row, before in zip(rows, state.found[None], strict=True):
+            group, member = row.get(section.group), row.get(section.member)
+            if group is None or member is None:
+                state.odd.append((row, before))
+            else:
+                state.edges[group, member] = (row, before)
+
     def _write(self, steps: Sequence[tuple[Any, ...]]) -> list[Any]:
-        """Carries out steps on the state and writes it. Raises: SettingsError where it cannot be written."""
-        with self._lock:
-            state = self.read()
-            answers = [_carry_out(self._settings, state, step) for step in steps]
-            done = [step for step, answer in zip(steps, answers, strict=True) if answer[0] in ("made", "done")]
-            try:
-                if done and self._settings.changes is not None:
-                    self._tell_changes(self._folder / self._settings.changes, done)
-                self._put(state, {(step[0], step[1]) for step in done})
-            except OSError as error:
-                raise SettingsError(f"The files cannot be written: {error.strerror}.") from error
-            return answers
+        """Carries out steps on the state and writes it.
+
+        One process writes at a time, and none on top of what it has not read. Raises: SettingsError where it cannot be
+        written, RetryableError where somebody else keeps writing.
+        """
+        with self._lock, locked((self._folder / self._settings.users.path).parent):
+            for _ in range(TRIES):
+                seen = self._marks()
+                state = self.read()
+                answers = [_carry_out(self._settings, state, step) for step in steps]
+                done = [step for step, answer in zip(steps, answers, strict=True) if answer[0] in ("made", "done")]
+                if self._marks() != seen:
+                    continue
+                try:
+                    if done and self._settings.changes is not None:
+                        self._tell_changes(self._folder / self._settings.changes, done)
+                    self._put(state, {(step[0], step[1]) for step in done})
+                except OSError as error:
+                    raise SettingsError(f"The files cannot be written: {error.strerror}.") from error
+                return answers
+            raise RetryableError(f"Somebody else writes {self.address} again and again; nothing was written.")
+
+    def _marks(self) -> list[Any]:
+        settings = self._settings
+        sections = (settings.users, settings.groups, settings.members)
+        return [mark_of(self._folder / one.path) for one in sections if one is not None]
 
     def _put(self, state: State, done: set[tuple[str, Any]]) -> None:
         settings, touched = self._settings, {about for _, about in done}
         for kind in Kind:
             drop = settings.drop(kind)
             if drop is not None and kind in touched:
-                rows = list(state.entries[kind].values())
-                write_rows(self._folder / drop.path, state.columns[kind], rows)
+                before = {str(key): row for key, row in zip(state.keys[kind], state.found[kind], strict=True)}
+                rows = [(entry, before.get(key)) for key, entry in state.entries[kind].items()]
+                write_rows(self._folder / drop.path, state.columns[kind], rows, like=state.found[kind])
         if settings.members is not None and ("members" in touched or any(verb == "delete" for verb, _ in done)):
-            names = [settings.members.group, settings.members.member]
-            rows = [dict(zip(names, edge, strict=True)) for edge in state.edges]
-            write_rows(self._folder / settings.members.path, names, rows)
+            edges = [*state.edges.values(), *state.odd]
+            write_rows(self._folder / settings.members.path, state.edge_columns, edges, like=state.found[None])
 
     @staticmethod
     def _tell_changes(folder: Path, done: Sequence[tuple[Any, ...]]) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         last = max((int(path.stem) for path in folder.glob("*.jsonl") if path.stem.isdigit()), default=0)
         rows = [{"action": step[0], "kind": str(step[1]), "key": step[2], "values": step[3]} for step in done]
-        _replace_file(folder / f"{last + 1:06d}.jsonl", b"".join(json.dumps(row).encode() + b"\n" for row in rows))
-
-
-def read_rows(path: Path, columns: Sequence[str]) -> tuple[list[str], list[Entry]]:
-    """Columns and rows of a file, cells as text; a file that is not there has none. Raises: SettingsError."""
-    if not path.exists():
-        return list(columns), []
-    try:
-        match path.suffix:
-            case ".csv":
-                with path.open(encoding="utf-8", newline="") as file:
-                    reader = csv.DictReader(file)
-                    rows: list[Any] = list(reader)
-                    names = list(reader.fieldnames or columns)
-            case ".parquet":
-                held = pq.read_table(path)
-                rows, names = held.to_pylist(), list(held.column_names)
-            case _:
-                text = path.read_text(encoding="utf-8")
-                if nests_deeper(text.encode(), MOST_LEVELS):
-                    raise ValueError("nests deeper than rows do")
-                rows = json.loads(text) if path.suffix == ".json" else [json.loads(line) for line in text.splitlines()]
-                names = list(dict.fromkeys([*columns, *(name for row in rows for name in row)]))
-    except (OSError, ValueError, pa.ArrowException) as error:
-        raise SettingsError(f"The file {path.name} cannot be read: {type(error).__name__}.") from error
-    empty = {"", None} if path.suffix == ".csv" else {None}
-    return names, [{name: None if row.get(name) in empty else text_of(row[name]) for name in names} for row in rows]
-
-
-def write_rows(path: Path, columns: Sequence[str], rows: Sequence[Entry]) -> None:
-    """A file with these rows, in the place of the one before at once or not at all. Raises: OSError."""
-    match path.suffix:
-        case ".csv":
-            from io import StringIO
-
-            text = StringIO(newline="")
-            writer = csv.DictWriter(text, fieldnames=list(columns), lineterminator="\r\n", extrasaction="ignore")
-            writer.writeheader()
-            writer.writerows({name: "" if row.get(name) is None else row[name] for name in columns} for row in rows)
-            content = text.getvalue().encode("utf-8")
-        case ".parquet":
-            sink = pa.BufferOutputStream()
-            schema = pa.schema([pa.field(name, pa.large_string()) for name in columns])
-            pq.write_table(pa.Table.from_pylist([dict(row) for row in rows], schema=schema), sink)
-            content = sink.getvalue().to_pybytes()
-        case ".json":
-            content = json.dumps(rows, ensure_ascii=False, indent=1).encode("utf-8")
-        case _:
-            content = b"".join(json.dumps(row, ensure_ascii=False).encode("utf-8") + b"\n" for row in rows)
-    _replace_file(path, content)
-
-
-def _replace_file(path: Path, content: bytes) -> None:
-    new = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
-    try:
-        with new.open("wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        new.replace(path)
-    finally:
-        new.unlink(missing_ok=True)
+        replace_file(folder / f"{last + 1:06d}.jsonl", b"".join(json.dumps(row).encode() + b"\n" for row in rows))
 
 
 def _carry_out(settings: FileTargetSettings, state: State, step: tuple[Any, ...]) -> tuple[Any, ...]:
     verb, kind, key, values = step
     if verb in ("join", "leave"):
-        return _fill(state, verb, key, values)
+        return _fill(settings, state, verb, key, values)
     drop = settings.drop(kind)
     assert drop is not None
     entries = state.entries[kind]
     if verb == "delete":
         if entries.pop(key, None) is None:
             return ("gone",)
-        state.edges = {edge: None for edge in state.edges if key != edge[0 if kind is Kind.GROUP else 1]}
+        side = 0 if kind is Kind.GROUP else 1
+        state.edges = {edge: row for edge, row in state.edges.items() if key != edge[side]}
         return ("done",)
     if verb == "create":
         key = values.get(drop.key)
@@ -276,7 +247,9 @@ def _carry_out(settings: FileTargetSettings, state: State, step: tuple[Any, ...]
     return ("done",)
 
 
-def _fill(state: State, verb: str, group: str, members: Sequence[str]) -> tuple[Any, ...]:
+def _fill(settings: FileTargetSettings, state: State, verb: str, group: str, members: Sequence[str]) -> tuple[Any, ...]:
+    section = settings.members
+    assert section is not None
     if group not in state.entries[Kind.GROUP]:
         return ("gone",)
     unknown = [member for member in members if verb == "join" and member not in state.entries[Kind.USER]]
@@ -284,7 +257,7 @@ def _fill(state: State, verb: str, group: str, members: Sequence[str]) -> tuple[
         if verb == "leave":
             state.edges.pop((group, member), None)
         elif member not in unknown:
-            state.edges[group, member] = None
+            state.edges.setdefault((group, member), ({section.group: group, section.member: member}, None))
     return ("done", unknown)
 
 
@@ -340,12 +313,12 @@ async def pages(wire: Drop, known: Known, asked: Asked) -> AsyncIterator[Page]:
 async def look(wire: Drop, known: Known, sought: Sought) -> Page:
     """Rows by key or by value."""
     state: State = await wire.run(wire.read)
-    attribute = known.attribute(sought.kind, sought.path)
-    wanted = {text_key(attribute.same, str(value)) for value in sought.values}
+    same = Sameness.EXACT if sought.path == KEY else known.attribute(sought.kind, sought.path).same
+    wanted = {text_key(same, str(value)) for value in sought.values}
     rows = []
     for key, entry in state.entries[sought.kind].items():
         held = key if sought.path == KEY else entry.get(sought.path)
-        if held is not None and text_key(attribute.same, held) in wanted:
+        if held is not None and text_key(same, held) in wanted:
             rows.append({KEY: key, **entry})
     keys = {row[KEY] for row in rows}
     edges = [Edge(*edge) for edge in state.edges if edge[0] in keys] if sought.kind is Kind.GROUP else []

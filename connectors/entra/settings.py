@@ -6,8 +6,9 @@ from typing import Annotated, Self
 
 from pydantic import Field, model_validator
 
+from connectors.address import normalised
 from connectors.http_settings import HttpSettings, PrivateKey
-from connectors.settings import Name, Secret, Settings
+from connectors.settings import Name, Secret, Settings, reveal
 
 
 class Cloud(StrEnum):
@@ -69,6 +70,11 @@ class EntraSettings(Settings):
     """Address of a proxy; ``HTTPS_PROXY`` without it."""
     timeout_s: Annotated[float, Field(gt=0)] = 100.0
     """Seconds for one answer."""
+
+    def place(self, *, folder: Path) -> str:
+        """The tenant in its cloud, whatever signs in to it."""
+        graph = normalised((self.url or _HOSTS[self.cloud][0]).rstrip("/"))
+        return f"{graph}/{reveal(self.tenant, folder=folder).strip().lower()}"
 
     def http(self) -> HttpSettings:
         """The same for an HTTP session."""

@@ -7,9 +7,10 @@ from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
+from connectors.address import normalised
 from connectors.http_settings import is_loopback
 from connectors.ldap import names
-from connectors.settings import Name, Secret, Settings
+from connectors.settings import Name, Secret, Settings, reveal
 
 
 def _address(text: str) -> str:
@@ -192,6 +193,11 @@ class LdapSettings(Settings):
                     f"{address} would send the password unencrypted: use ldaps://, or ldap:// with start_tls: true"
                 )
         return self
+
+    def place(self, *, folder: Path) -> str:
+        """The servers, whatever the way there: ids are the directory's own, not those of a base or a filter."""
+        parts = [urlsplit(normalised(reveal(address, folder=folder))) for address in self.url]
+        return ",".join(sorted({part.netloc or part.path for part in parts}))
 
     def keeps_secrets(self, address: str) -> bool:
         """Whether no password goes over a network unencrypted; this machine's own addresses are no network."""

@@ -19,6 +19,7 @@ from sqlalchemy.exc import (
 )
 from sqlalchemy.pool import NullPool
 
+from connectors.address import normalised
 from connectors.errors import CredentialsError, FatalError, SettingsError, UnreachableError
 from connectors.rows import nearest
 from connectors.settings import reveal
@@ -26,6 +27,8 @@ from connectors.settings import reveal
 _REFERENCE = re.compile(r"\$\{(?:env|file|prefect):[^}]+\}")
 _SECRET_OPTION = re.compile(r"[?&][^=&]*(?:passw|pwd|secret|token)[^=&]*=([^&]*)", re.IGNORECASE)
 _WHOLE = re.compile(r"\s*\$\{(?:env|file|prefect):[^}]+\}\s*")
+_PLACES = frozenset({"host", "port", "service", "odbc_connect"})
+"""Options of an address that name another database; the others say how to speak to it."""
 CONNECT_TIMEOUT_S = 10
 _TIMEOUT_DRIVERS = frozenset({"psycopg", "psycopg2", "pymysql", "mysqldb"})
 
@@ -96,6 +99,16 @@ def resolve(text: str, *, folder: Path) -> URL:
 
 
 # Engine
+
+
+def place_of(text: str, *, folder: Path) -> str:
+    """Where a database is, without driver and credentials; a file by its own path. Raises: SettingsError."""
+    url = resolve(text, folder=folder)
+    kind = url.get_backend_name()
+    if kind == "sqlite":
+        return f"sqlite:{(folder / Path(url.database or '').expanduser()).resolve()}"
+    query = {name: value for name, value in url.query.items() if name in _PLACES}
+    return normalised(url.set(drivername=kind, username=None, password=None, query=query).render_as_string())
 
 
 def make_engine(text: str, *, folder: Path) -> Engine:

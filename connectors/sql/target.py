@@ -6,6 +6,11 @@ tables, the job gives statements, which may call stored procedures, in the place
 """
 
 from collections.abc import AsyncIterator, Mapping, Sequence
+<<<<<<< HEAD
+=======
+from dataclasses import dataclass
+from pathlib import Path
+>>>>>>> d70216b (connectors: places of targets, files without losses, rows that share a key)
 from typing import Annotated, Any, Self
 
 import sqlalchemy as sa
@@ -38,14 +43,20 @@ from connectors.kit.system import (
 )
 from connectors.rows import text_of
 from connectors.settings import Name, Settings
+<<<<<<< HEAD
 from connectors.sql.catalog import Tables, attributes_of, bound, reflect, require
 from connectors.sql.database import without_written_password
+=======
+from connectors.sql.database import place_of, without_written_password
+>>>>>>> d70216b (connectors: places of targets, files without losses, rows that share a key)
 from connectors.sql.writing import Database, Result, Statement
 
 CHUNK = 10_000
 """Rows in one page of a listing."""
 PACK = 200
 """Changes in one transaction."""
+USUAL_SCHEMAS = ("public", "dbo")
+"""Schemas that need not be said."""
 
 
 # Settings
@@ -114,6 +125,12 @@ class SqlTargetSettings(Settings):
     def _members_need_groups(self) -> Self:
         demand_both(self.groups, self.members)
         return self
+
+    def place(self, *, folder: Path) -> str:
+        """The table of the people in its database, whatever driver speaks to it: two tables are two apps."""
+        schema = self.users.schema_name
+        table = self.users.table if schema in (None, *USUAL_SCHEMAS) else f"{schema}.{self.users.table}"
+        return f"{place_of(self.url, folder=folder)}#{table}"
 
     def rows(self, kind: Kind) -> EntryRows:
         """The section of one kind."""

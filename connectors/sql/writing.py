@@ -171,6 +171,10 @@ class Database(BlockingWire):
                 row = cursor.first()
                 key = None if row is None or row[0] is None else text_of(row[0])
             rows = cursor.rowcount
+            if (why := _not_as_meant(connection, known, statement, rows)) is not None:
+                connection.exec_driver_sql("ROLLBACK TO SAVEPOINT one")
+                connection.exec_driver_sql("RELEASE SAVEPOINT one")
+                return Result(code=ErrorCode.UNPROCESSABLE_ENTITY, text=why)
         except DBAPIError as error:
             if error.connection_invalidated or _state(error) in _WHOLE or _is_lost(error):
                 raise
@@ -209,6 +213,29 @@ def statement_of(connection: Connection, known: Any, statement: Statement) -> tu
             for name, before in statement.expected.items():
                 made = made.where(columns.c[name].is_not_distinct_from(bind(columns.c[name], before)))
             return made.values(values), {}
+
+
+def _not_as_meant(connection: Connection, known: Any, statement: Statement, rows: int) -> str | None:
+    """Why a statement of ours did not do what it says, None where it did: more rows than one, or a switch that stays.
+
+    A trigger may take every statement and change nothing; who was to lose access has it then.
+    """
+    if statement.template is not None or statement.verb not in ("update", "delete"):
+        return None
+    if rows > 1:
+        return f"{rows} rows have this key; none of them was changed. The key column must tell them apart."
+    path = known.switch.path if known.switch is not None and statement.kind is Kind.USER else None
+    if statement.verb != "update" or rows != 1 or path is None or path not in statement.values:
+        return None
+    from connectors.sql.target import Tables, bind
+
+    tables: Tables = known.facts["tables"]
+    columns, key = tables.of(statement.kind), known.settings.rows(statement.kind).key
+    wanted = columns.c[path].is_not_distinct_from(bind(columns.c[path], statement.values[path]))
+    look = sa.select(sa.func.count()).where(columns.c[key] == bind(columns.c[key], statement.key), wanted)
+    if connection.scalar(look):
+        return None
+    return f"The database took the change, and {path} holds another value afterwards: does a trigger set it?"
 
 
 def _edge_statement(tables: Any, section: Any, statement: Statement) -> tuple[Any, dict[str, Any]]:

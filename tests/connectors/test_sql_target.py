@@ -260,3 +260,45 @@ def test_it_is_in_the_registry(url: str) -> None:
     opened = open_target("sql", settings_type.model_validate({"url": url, **SECTIONS}), folder=Path())
     assert "accounts" in opened.check()
     opened.close()
+
+
+@pytest.mark.parametrize("action", [Action.DISABLE, Action.DELETE])
+def test_rows_that_share_a_key_are_left_alone(tmp_path: Path, action: Action) -> None:
+    """One of two people is meant, and nobody knows which: neither loses anything."""
+    url = f"sqlite:///{tmp_path}/app.db"
+    sqlite3.connect(tmp_path / "app.db").close()
+    people = "CREATE TABLE accounts (id integer, login text, active boolean NOT NULL DEFAULT true)"
+    run(url, people, "INSERT INTO accounts VALUES (1, 'root', true), (1, 'bob', true)")
+    users = {"table": "accounts", "key": "id", "enabled": {"column": "active"}}
+    target = open_sql(url, users=users, groups=None, members=None)
+    values = {"active": False} if action is Action.DISABLE else {}
+    (outcome,) = apply(target, change(action, "1", **values))
+    target.close()
+    assert (outcome.status, outcome.code) == (Status.REJECTED, ErrorCode.UNPROCESSABLE_ENTITY)
+    assert outcome.message.startswith("2 rows have this key; none of them was changed.")
+    assert run(url, "SELECT login, active FROM accounts") == [("root", 1), ("bob", 1)]
+
+
+def test_a_trigger_that_switches_on_again_is_noticed(target: KitTarget, url: str) -> None:
+    """The database says that a row was updated; who was switched off has access all the same, and that is told."""
+    made = apply(
+        target, change(Action.CREATE, login="ann", active=True), change(Action.CREATE, login="bob", active=True)
+    )
+    ann, bob = (outcome.target_id for outcome in made)
+    if url.startswith("sqlite"):
+        run(
+            url,
+            f"""CREATE TRIGGER lie AFTER UPDATE ON accounts WHEN new.id = {ann}
+                BEGIN UPDATE accounts SET active = true WHERE id = new.id; END""",
+        )
+    else:
+        run(
+            url,
+            f"""CREATE FUNCTION lie() RETURNS trigger LANGUAGE plpgsql AS
+                $$ BEGIN IF new.id = {ann} THEN new.active := true; END IF; RETURN new; END $$""",
+            "CREATE TRIGGER lie BEFORE UPDATE ON accounts FOR EACH ROW EXECUTE FUNCTION lie()",
+        )
+    one, two = apply(target, change(Action.DISABLE, ann, active=False), change(Action.DISABLE, bob, active=False))
+    assert (one.status, two.status) == (Status.REJECTED, Status.DONE)
+    assert "active holds another value afterwards" in one.message
+    assert run(url, "SELECT active FROM accounts ORDER BY login") in ([(1,), (0,)], [(True,), (False,)])
