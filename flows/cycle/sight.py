@@ -262,6 +262,8 @@ def make_sure(
                 continue
         sight = list_target(job, systems, facts, recalled.attempts, why=why, kept=sight.kept)
         plan = make_plan(sight)
+    if not sight.listed and (ids := _by_their_names(job, plan, sight)):
+        plan, sight = _look_at_leavers(job, systems, facts, sight, make_plan, ids, recalled)
     while sight.listed and (ids := _to_be_sure_of(plan, sight, recalled)):
         snapshot = look_at(sight.snapshot, ids, systems.target, wanted, late=recalled.recent)
         looked = {kind: sight.looked.get(kind, frozenset()) | ids.get(kind, set()) for kind in Kind}
@@ -270,6 +272,45 @@ def make_sure(
         sight = replace(sight, snapshot=snapshot, listing=snapshot, how=how, looked=looked)
         plan = make_plan(sight)
     return plan, sight
+
+
+def _by_their_names(job: Job, plan: Plan, sight: Sight) -> dict[Kind, set[str]]:
+    """Who is to be switched off or deleted and was not looked at: as last known, nobody knows what they are called now.
+
+    Only where the job protects some by their names.
+    """
+    ids: dict[Kind, set[str]] = {}
+    for block in plan.blocks if job.protect else ():
+        if block.action in (Action.DISABLE, Action.DELETE):
+            new = set(block.table["target_id"]) - sight.looked.get(block.kind, frozenset())
+            ids.setdefault(block.kind, set()).update(new)
+    return {kind: some for kind, some in ids.items() if some}
+
+
+def _look_at_leavers(
+    job: Job,
+    systems: Systems,
+    facts: Facts,
+    sight: Sight,
+    make_plan: Callable[[Sight], Plan],
+    ids: Mapping[Kind, Collection[str]],
+    recalled: Recalled,
+) -> tuple[Plan, Sight]:
+    """The plan, made of accounts as they are called now: one that is protected by that name is not switched off."""
+    count = sum(map(len, ids.values()))
+    why = f"looking at {count:,} accounts that are to be switched off would take more requests"
+    if sight.kept is None or sight.looked_at + count <= sight.kept.listing_requests:
+        try:
+            snapshot = look_at(sight.snapshot, ids, systems.target, needs_of(job, facts.traits).target)
+        except SchemaMismatchError as error:
+            why = f"it cannot be asked for single accounts ({error})"
+        else:
+            looked = {kind: sight.looked.get(kind, frozenset()) | set(ids.get(kind, ())) for kind in Kind}
+            how = f"{sight.how} Accounts that are to be switched off were looked at: {count:,}."
+            sight = replace(sight, snapshot=snapshot, looked_at=sight.looked_at + count, looked=looked, how=how)
+            return make_plan(sight), sight
+    sight = list_target(job, systems, facts, recalled.attempts, why=why, kept=sight.kept)
+    return make_plan(sight), sight
 
 
 def _to_be_sure_of(plan: Plan, sight: Sight, recalled: Recalled) -> dict[Kind, set[str]]:
