@@ -43,7 +43,7 @@ from connectors.kit.system import (
 )
 from connectors.kit.values import text_key
 from connectors.kit.wires import BlockingWire
-from connectors.rows import nearest
+from connectors.rows import nearest, text_of
 from connectors.settings import Name, Settings
 
 PACK = 10_000

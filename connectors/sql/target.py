@@ -6,11 +6,7 @@ tables, the job gives statements, which may call stored procedures, in the place
 """
 
 from collections.abc import AsyncIterator, Mapping, Sequence
-<<<<<<< HEAD
-=======
-from dataclasses import dataclass
 from pathlib import Path
->>>>>>> d70216b (connectors: places of targets, files without losses, rows that share a key)
 from typing import Annotated, Any, Self
 
 import sqlalchemy as sa
@@ -43,12 +39,8 @@ from connectors.kit.system import (
 )
 from connectors.rows import text_of
 from connectors.settings import Name, Settings
-<<<<<<< HEAD
 from connectors.sql.catalog import Tables, attributes_of, bound, reflect, require
-from connectors.sql.database import without_written_password
-=======
 from connectors.sql.database import place_of, without_written_password
->>>>>>> d70216b (connectors: places of targets, files without losses, rows that share a key)
 from connectors.sql.writing import Database, Result, Statement
 
 CHUNK = 10_000

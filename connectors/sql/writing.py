@@ -227,8 +227,6 @@ def _not_as_meant(connection: Connection, known: Any, statement: Statement, rows
     path = known.switch.path if known.switch is not None and statement.kind is Kind.USER else None
     if statement.verb != "update" or rows != 1 or path is None or path not in statement.values:
         return None
-    from connectors.sql.target import Tables, bind
-
     tables: Tables = known.facts["tables"]
     columns, key = tables.of(statement.kind), known.settings.rows(statement.kind).key
     wanted = columns.c[path].is_not_distinct_from(bind(columns.c[path], statement.values[path]))

@@ -6,7 +6,7 @@ kept of them. Every account is looked at first, by its id. Where it is not as th
 since: then the undo is refused, or leaves the entry alone if asked.
 """
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any
@@ -214,7 +214,7 @@ class _Undo:
         facts: Facts,
         current: Snapshot,
         wishes: Wishes,
-        elsewhere: "Mapping[Kind, pd.Series[str]]",
+        elsewhere: "Callable[[Kind, Sequence[str]], Mapping[str, str]]",
     ) -> None:
         self._job, self._ledger, self._facts, self._wishes = job, ledger, facts, wishes
         self._current = current
@@ -284,7 +284,7 @@ class _Undo:
         links = self._links[deed.kind]
         if deed.anchor in links.index and links.at[deed.anchor, "target_id"] == deed.target_id:
             return None
-        if (job := self._elsewhere[deed.kind].get(deed.target_id)) is not None:
+        if (job := self._elsewhere(deed.kind, [deed.target_id]).get(deed.target_id)) is not None:
             return f"the account {deed.target_id} belongs to the job {job} by now."
         if (anchor := self._anchors[deed.kind].get(deed.target_id)) is not None:
             return f"the account {deed.target_id} belongs to {anchor} by now."
