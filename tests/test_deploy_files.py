@@ -44,6 +44,37 @@ def test_every_service_runs_a_command_that_exists() -> None:
         assert services[name]["cap_drop"] == ["ALL"]
 
 
+def test_every_pod_runs_a_command_that_exists() -> None:
+    """By provisor or by prefect, without rights; the proxy in the pod reaches the pages."""
+    parts = list(YAML(typ="safe").load_all((DEPLOY / "kubernetes/provisor.yaml").read_text(encoding="utf-8")))
+    pods = [one["spec"]["template"]["spec"] for one in parts if one["kind"] == "Deployment"]
+    ours = [
+        container
+        for pod in pods
+        for container in (*pod.get("initContainers", ()), *pod["containers"])
+        if container["image"] == "provisor"
+    ]
+    assert [one["name"] for one in ours] == ["prefect", "deploy", "worker", "pages"]
+    for one in ours:
+        assert one["securityContext"]["readOnlyRootFilesystem"] is True
+        assert one.get("command", ["provisor"])[0] in {"prefect", "provisor"}
+        assert one["args"][0] in {*COMMANDS, "server", "worker"}
+    assert next(one for one in ours if one["name"] == "worker")["args"][3] == POOL
+    assert all(pod["securityContext"]["runAsNonRoot"] for pod in pods)
+    assert "127.0.0.1:4201" in pods[1]["containers"][-1]["args"]
+    kinds = {one["kind"] for one in parts}
+    assert kinds == {"PersistentVolumeClaim", "Deployment", "Service"}
+
+
+def test_the_image_is_made_by_the_steps_of_make() -> None:
+    """What CI runs on a fresh clone is what the image runs: environment, byte code, Prefect's empty database."""
+    steps = (ROOT / "Makefile").read_text(encoding="utf-8")
+    image = (DEPLOY / "Dockerfile").read_text(encoding="utf-8")
+    for step in ("--constraint constraints.txt", "compileall", "-m flows.serve.prefect_database", "--editable '.["):
+        assert step in steps, step
+        assert step in image, step
+
+
 def test_every_variable_of_compose_has_its_line() -> None:
     """What compose.yaml takes from the environment is in the example, without a value that anybody could keep."""
     taken = set(re.findall(r"\$\{(\w+)\}", (DEPLOY / "compose.yaml").read_text(encoding="utf-8")))
@@ -79,6 +110,7 @@ def test_reviews_run_commands_that_exist(name: str) -> None:
 
 def test_the_hook_checks_files_alone() -> None:
     """pre-commit gives it several files at once, on machines that reach no system."""
-    hook = YAML(typ="safe").load((ROOT / ".pre-commit-hooks.yaml").read_text(encoding="utf-8"))[0]
-    assert hook["entry"] == "provisor check --offline"
-    assert re.match(hook["files"], "jobs/hr-to-app.yaml")
+    hooks = YAML(typ="safe").load((ROOT / ".pre-commit-hooks.yaml").read_text(encoding="utf-8"))
+    assert [hook["entry"] for hook in hooks] == ["provisor check --offline", "provisor fmt"]
+    assert all(re.match(hook["files"], "jobs/hr-to-app.yaml") for hook in hooks)
+    assert {hook["entry"].split()[1] for hook in hooks} <= COMMANDS

@@ -202,9 +202,13 @@ def test_every_way_to_sign_in_that_is_shown_is_one():
     others = [
         YAML(typ="safe").load(line) for line in re.findall(r"^ *# (\w+: \S.*?)(?: {3,}#.*)?$", text, re.MULTILINE)
     ]
-    assert [list(one) for one in others] == [["private_key"], ["assertion_file"]]
-    for other in others:
-        client = {name: value for name, value in oauth.items() if name != "secret"} | other
+    named = [name for one in others for name in one]
+    assert named == ["private_key", "assertion_file", "subject", "refresh_token", "follow_instance_url"]
+    given = {name: value for one in others for name, value in one.items()}
+    besides = {"subject": ["private_key"], "follow_instance_url": ["assertion_file"]}
+    for name in named:
+        some = {one: given[one] for one in (name, *besides.get(name, ()))}
+        client = {key: value for key, value in oauth.items() if key != "secret"} | some
         HttpSettings.model_validate({"url": "https://app.example.com", "auth": {"oauth": client}})
 
 

@@ -17,12 +17,12 @@ from connectors.errors import FatalError, ProvisorError
 from flows.cli.answering import INTERRUPTED, STOPPED, WRONG, complain, complain_at_length, say
 from flows.cli.deciding import approve, pause, reject, restart, resume
 from flows.cli.looking import access, diff, docs, history, log, report, status, why
-from flows.cli.making import apps, check, connectors, demo, explain, import_entra, init, preview, probe, schema
+from flows.cli.making import apps, check, connectors, demo, explain, fmt, import_entra, init, preview, probe, schema
 from flows.cli.running import apply, on_demand, plan, run, undo
 from flows.cli.serving import backup, deploy, pages, restore, up, users
 
 GROUPS = {
-    "Make a job": (init, apps, check, preview, explain, probe, schema, connectors, import_entra),
+    "Make a job": (init, apps, check, preview, explain, probe, fmt, schema, connectors, import_entra),
     "Look before anything happens, then do it": (plan, run, apply, on_demand, undo),
     "Decide": (approve, reject, pause, resume, restart),
     "Find out what happened, and why": (status, log, why, access, history, diff, report, docs),

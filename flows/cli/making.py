@@ -33,6 +33,22 @@ def check(
         show_checked(path, one)
 
 
+def fmt(
+    jobs: Annotated[list[Path], typer.Argument(metavar="JOB...", help="Jobs' files, or their names.", parser=job_file)],
+    looking: Annotated[bool, typer.Option("--check", help="Change nothing; 1 where a file would be changed.")] = False,
+) -> None:
+    """Lay job files out alike: indentation, blank lines, line ends; never what they say."""
+    from flows.cli.formatting import formatted
+
+    texts = {path: formatted(path) for path in jobs}
+    changed = [path for path, text in texts.items() if path.read_text(encoding="utf-8") != text]
+    for path in changed:
+        if not looking:
+            path.write_text(texts[path], encoding="utf-8")
+        say(f"{path}: {'would be changed' if looking else 'changed'}")
+    raise typer.Exit(int(looking and bool(changed)))
+
+
 def init(
     source: Annotated[
         Path | None,

@@ -7,7 +7,7 @@ import pytest
 from ruamel.yaml import YAML
 
 from connectors.contract import Attribute, Kind, Traits
-from connectors.gallery import App, apps
+from connectors.gallery import App, app_called, apps
 from tasks.agreement import check_agreement
 from tasks.extract import Facts
 from tasks.job import load_job
@@ -111,3 +111,26 @@ def test_a_preview_shows_mapped_people(export: Path, provisor: Command) -> None:
     assert [one["entry"]["key"] for one in document["entries"]] == ["1", "2"]
     values = {one["target"]: one.get("value") for one in document["entries"][1]["mappings"]}
     assert (values["name.givenName"], values["displayName"]) == ("Bo", "Bo Ek")
+
+
+def test_files_are_laid_out_alike(tmp_path: Path, provisor: Command) -> None:
+    """Comments, order, quotes and meaning stay; a second time nothing changes; a wrong file is left as it is."""
+    path = tmp_path / "job.yaml"
+    neat = app_called("slack").template
+    path.write_text(
+        neat.replace("\n    - {source", "\n  - {source").replace("users:\n  matching", "users:   \n\n\n\n  matching")
+    )
+    messy = path.read_text()
+    looked = provisor("fmt", path, "--check")
+    assert (looked.status, "would be changed" in looked.out, path.read_text()) == (1, True, messy)
+    assert provisor("fmt", path).status == 0
+    tidy = path.read_text()
+    assert tidy != messy
+    assert [line.strip() for line in tidy.splitlines() if "#" in line] == [
+        line.strip() for line in messy.splitlines() if "#" in line
+    ]
+    assert (provisor("fmt", path, "--check").status, path.read_text()) == (0, tidy)
+    assert list(tmp_path.iterdir()) == [path]
+    path.write_text("name: x\nusers: {}\n")
+    assert provisor("fmt", path).status == 2
+    assert path.read_text() == "name: x\nusers: {}\n"
