@@ -1,7 +1,7 @@
 """``provisor fmt``: job files laid out alike, so that a review shows what was changed and nothing else.
 
-Only the layout changes: indentation, blanks at the ends of lines, blank lines, the last line end. Comments, order, quotes
-and what the job means stay as they are.
+Only the layout changes: indentation, blanks at the ends of lines, blank lines, the last line end. Comments, order,
+quotes and what the job means stay as they are.
 """
 
 import io

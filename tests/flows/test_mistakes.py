@@ -7,10 +7,12 @@ mistake, semicolons, a byte order mark, tabs, has to work instead.
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 
+from tasks.ledger import Ledger
 from tests.flows.workplace import Command, writes
 from tests.servers.scim_service import ScimService
 
@@ -79,6 +81,13 @@ MISTAKES = {
     "brackets without quotes": Mistake(WRONG, r"job\.yaml:15.*quotes", job=(TITLE, "title: [jobTitle]")),
     "a key twice": Mistake(WRONG, r"job\.yaml:16.*title", job=(TITLE, f"{TITLE}\n    {TITLE}")),
     "a colon without a blank": Mistake(WRONG, r"job\.yaml:1\d", job=(TITLE, 'title:"[jobTitle]"')),
+    "a header without a name": Mistake(
+        WORKS,
+        r"3 to create",
+        people=("jobTitle,status", "jobTitle,,status"),
+        content=lambda text: text.replace("Clerk,", "Clerk,x,").replace("Chief,", "Chief,x,").encode(),
+        words=PLAN,
+    ),
     "an age without a unit": Mistake(
         WRONG, r"deprovision\.delete_after.*30d", job=("users:\n", "deprovision: {delete_after: 30}\nusers:\n")
     ),
@@ -192,6 +201,41 @@ def test_a_mistake_is_one_sentence(
     assert said.status == mistake.status, words
     assert re.search(mistake.says, words), words
     assert "Traceback" not in words
+    assert not writes(service)
+
+
+def test_rights_that_are_missing_are_named(
+    folder: Path, service: ScimService, provisor: Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The service knows the token and lets it do nothing: no retry, no traceback, and what to ask for."""
+    monkeypatch.setenv("SCIM_TOKEN", "a-token")
+    (folder / "job.yaml").write_text(JOB.replace("URL", service.url), encoding="utf-8")
+    (folder / "people.csv").write_text(PEOPLE, encoding="utf-8")
+    service.set_fault("error", status=403, method="GET")
+    said = provisor("plan", "job.yaml")
+    words = " ".join(said.err.split())
+    assert (said.status, "Traceback" in words) == (STOPPED, False)
+    assert re.search(r"403.*(rights|permission|allowed)|(rights|permission|allowed).*403", words), words
+
+
+@pytest.mark.xdist_group("prefect")
+def test_two_runs_at_once_are_one(
+    folder: Path, service: ScimService, provisor: Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The second says who runs and since when, and writes nothing."""
+    monkeypatch.setenv("SCIM_TOKEN", "a-token")
+    monkeypatch.setenv("PROVISOR_HOME", str(folder / "state"))
+    (folder / "job.yaml").write_text(JOB.replace("URL", service.url), encoding="utf-8")
+    (folder / "people.csv").write_text(PEOPLE, encoding="utf-8")
+    moment = datetime.now(UTC)
+    (folder / "state").mkdir()
+    with Ledger.open(None, folder / "state") as ledger:
+        lease = ledger.acquire_lease("hr-to-app", "another-machine", now=moment, duration=timedelta(minutes=10))
+        said = provisor("run", "job.yaml")
+        ledger.release_lease(lease)
+    words = " ".join(f"{said.out} {said.err}".split())
+    assert said.status == STOPPED, words
+    assert "another-machine" in words
     assert not writes(service)
 
 
