@@ -223,7 +223,9 @@ class Reading:
         window = Window(start_of(self._today - timedelta(days=1)), end_of(until), entered=False)
         paths = {name: self._settings.catalogue[name] for name in _OWN}
         reader, group = compile_paths(paths), response_group(paths)
-        question = replace(self._question(), window=window, effective=until, group=group)
+        # Whoever will have left by then is inactive then, and wanted all the same.
+        everybody = self._settings.population.model_copy(update={"inactive": True})
+        question = replace(self._question(), window=window, effective=until, group=group, population=everybody)
         starts: dict[date, list[str]] = {}
         async for workers in self._listed(question, "list who is to come and to go", once=False):
             for worker in workers:

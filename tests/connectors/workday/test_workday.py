@@ -348,6 +348,8 @@ def test_last_days_are_told_before_they_come(workday: WorkdayService, opened: Op
     assert told["StatusTerminationLastDayOfWork"] == "2026-05-19"
     assert told["StatusTerminationDate"] == "2026-05-21"
     assert first.disabled == frozenset()
+    known = opened(ahead_days=21, population={"inactive": False}).read(WANTED)
+    assert row(known, "lee")["StatusTerminationDate"] == "2026-05-21"
     far = opened(ahead_days=19).read(WANTED)
     assert row(far, "lee")["StatusTerminationDate"] is None
 
