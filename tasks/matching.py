@@ -17,7 +17,7 @@ from connectors.contract import Kind
 from connectors.errors import ErrorCode
 from tasks.job import MatchingRule
 from tasks.keys import Rows, find, pick, texts
-from tasks.mapping import Desired, Held
+from tasks.mapping import Desired, Held, Mask
 from tasks.membership import is_among
 
 LINKED = "linked"
@@ -52,6 +52,9 @@ class Matches:
     taken: dict[str, str] = field(default_factory=dict)
     """Per anchor in ``desired.frame`` that takes an account over: the anchor it was linked to until now."""
 
+    waiting: dict[str, str] = field(default_factory=dict)
+    """Per anchor that is to get a name which another entry gives up: that entry's anchor."""
+
     @property
     def vanished(self) -> npt.NDArray[np.bool_]:
         """Desired entries whose linked account is no longer in the target."""
@@ -80,6 +83,7 @@ def match_entries(
     same_person: Callable[[str, str], bool] = lambda _new, _old: True,
     aliases: "pd.Series[str] | None" = None,
     unseen: pd.Index | None = None,
+    rewritten: frozenset[str] = frozenset(),
 ) -> Matches:
     """The account of every desired entry.
 
@@ -115,6 +119,7 @@ def match_entries(
             _match_by(
                 *(rule, keys, first, matches, desired, existing, links, link_of_row),
                 *(present.append(hidden), over, hidden, same_person, exact),
+                moving=rule.target in rewritten,
             )
     _refuse_doubles(matches, desired, existing)
     _refuse_look_alikes(rules, matches, desired, existing, exact)
@@ -138,6 +143,8 @@ def _match_by(
     unseen: pd.Index,
     same_person: Callable[[str, str], bool],
     exact: frozenset[str],
+    *,
+    moving: bool,
 ) -> None:
     """One rule, for the entries that have no account yet.
 
@@ -175,6 +182,12 @@ def _match_by(
     single = (candidates == 1) & ~shared
     owner = np.full(len(open_rows), -1, dtype=np.int64)
     owner[single] = link_of_row[found[single]]
+    if moving:
+        leaving = _gives_up(owner, desired, wanted, matches, rule.target, exact)
+        for position in np.flatnonzero(leaving):
+            anchor = str(desired.frame.index[int(open_rows[position])])
+            matches.waiting[anchor] = str(links.index[int(owner[position])])
+        single, owner = single & ~leaving, np.where(leaving, -1, owner)
     owned = np.flatnonzero(owner >= 0)
     still_there = is_among(links.index.take(owner[owned]), texts(present)) if len(owned) else owned
     over = is_among(links.index.take(owner[owned]), texts(ended)) if len(owned) else owned
@@ -225,6 +238,22 @@ def _refuse_pending(matches: Matches, desired: Desired) -> None:
         )
         anchor, label = str(desired.frame.index[at]), str(desired.labels.iloc[at])
         matches.held.append(Held(desired.kind, anchor, ErrorCode.IMPORT_SKIPPED, reason, label=label))
+
+
+def _gives_up(
+    owner: Rows, desired: Desired, wanted: pa.Array, matches: Matches, path: str, exact: frozenset[str]
+) -> Mask:
+    """Entries whose value is that of an account whose owner (a row of the links) is to have another value now."""
+    gives_up = np.zeros(len(owner), dtype=bool)
+    owned, values = np.flatnonzero(owner >= 0), desired.frame[path]
+    if len(owned) and values.dtype != object:
+        row_of_link = _inverse(matches.link, int(max(owner.max(), matches.link.max())) + 1)
+        holder = row_of_link[owner[owned]]
+        holder = np.where((holder >= 0) & ~matches.blocked[holder], holder, -1)
+        now = _key(texts(values.astype("str")), path, exact).take(pa.array(holder, mask=holder < 0))
+        same = pc.equal(now, wanted.dictionary_decode().take(pa.array(owned)))
+        gives_up[owned] = ~np.asarray(pc.fill_null(same, True), dtype=bool)
+    return gives_up
 
 
 def _with_a_claim(
@@ -299,7 +328,8 @@ def _refuse_look_alikes(
         offered = texts(existing[rule.target].astype("str"))
         wanted = texts(keys).take(pa.array(rows))
         found = find(_as_seen(wanted, rule.target, exact), _as_seen(offered, rule.target, exact))
-        for position in np.flatnonzero(found >= 0):
+        equal = find(_key(wanted, rule.target, exact), _key(offered, rule.target, exact)) >= 0  # it is given up
+        for position in np.flatnonzero((found >= 0) & ~equal):
             at = int(rows[position])
             shown = (
                 ""

@@ -48,8 +48,8 @@ Shape: TypeAlias = tuple[Kind, str, Deed]
 
 MEMBERS = "members"
 
-SHORTEST_CUT = 20
-"""Members of a group below which its list is not taken for the beginning of a longer one."""
+SHORTEST_CUT = 10
+"""Members of a group below which its list is not taken for the beginning of a longer one, unless others are longer."""
 
 
 class MemberHabits:
@@ -66,6 +66,8 @@ class MemberHabits:
         """What a member's ``value`` is."""
         self.names: dict[str, str] = {}
         """``userName`` by id, of users that were looked up because lists hold names."""
+        self.kinds: dict[str, Kind] = {}
+        """What members are, by id, of those that were looked up because the service wants their address."""
         self.patch_is_ignored = False
         """It was seen that a PATCH was answered with yes and ignored, and that a PUT was not."""
         self._longest = 0
@@ -123,6 +125,8 @@ class MemberHabits:
             return True
         if self.shown is not MembersShown.ALL or (unseen and not self.patch_is_ignored):
             return False
+        if "members_shown" in self._profile.model_fields_set:
+            return True
         if length == 0:
             return self._longest > 0 or not {self._profile.add_members, self._profile.remove_members}.isdisjoint(WHOLE)
         return length < max(SHORTEST_CUT, self._longest)

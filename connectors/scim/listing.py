@@ -101,7 +101,7 @@ class Listing:
         session: HttpSession,
         kind: Kind,
         *,
-        page_size: int,
+        page_size: int | None,
         paging: Paging = Paging.AUTO,
         params: dict[str, str | int] | None = None,
         progress: Callable[[int], None] = lambda _: None,
@@ -164,13 +164,14 @@ class Listing:
         return page_of(answer.json(), what=self._what)
 
     async def _first_page(self) -> Page:
-        """The first page, in the largest size that the service grants.
+        """The first page, in the largest size that the service grants; without a size where the profile says so.
 
         Some services refuse large pages, and some fail on any ``count``.
         """
-        sizes = [self._page_size, SMALL_PAGE, None] if (self._page_size or 0) > SMALL_PAGE else [self._page_size, None]
+        largest = self._page_size
+        smaller = [] if largest is None else [SMALL_PAGE, None] if largest > SMALL_PAGE else [None]
         refused: ProvisorError | None = None
-        for size in sizes:
+        for size in [largest, *smaller]:
             self._page_size = size
             try:
                 return await self._page(1, size)

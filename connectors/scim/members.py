@@ -118,6 +118,8 @@ class MemberUpdater:
         deed = joining.deed
         if self._known.value is MemberValue.USER_NAME:
             await self._look_up_names(joining)
+        if self._known.value is MemberValue.REF:
+            await self._look_up_groups(joining)
         if self._known.shown is not MembersShown.ALL:  # it is believed: looking would prove nothing
             await self._send(joining, self._known.form(deed))
             return
@@ -264,6 +266,18 @@ class MemberUpdater:
                 self._known.names[member] = str(name or member)
             joining.values[member] = self._known.names[member]
 
+    async def _look_up_groups(self, joining: Joining) -> None:
+        """Which members are groups, so that ``$ref`` names the place where they are."""
+        for member in joining.members:
+            if member in self._known.kinds:
+                continue
+            self._known.kinds[member] = Kind.USER
+            for kind in Kind:
+                call = joining.work.call("GET", entry_address(ENDPOINTS[kind], member), f"read a {kind}", known=True)
+                if (await self._sender.session.send(call)).status == 200:
+                    self._known.kinds[member] = kind
+                    break
+
     # -- sending -------------------------------------------------------------------------------------------------
 
     async def _send_in_some_value(self, joining: Joining, form: MemberForm) -> Resource | None:
@@ -274,6 +288,7 @@ class MemberUpdater:
             if joining.deed is Deed.REMOVE or self._known.value is not MemberValue.ID:
                 raise
             self._known.value = MemberValue.REF
+            await self._look_up_groups(joining)
             try:
                 shown = await self._send(joining, form)
             except _FAILURES:
@@ -287,7 +302,8 @@ class MemberUpdater:
         """A member as it is sent."""
         if self._known.value is not MemberValue.REF:
             return bare_member(value)
-        return {"value": value, "$ref": self._sender.session.address + entry_address(ENDPOINTS[Kind.USER], value)}
+        kind = self._known.kinds.get(value, Kind.USER)
+        return {"value": value, "$ref": self._sender.session.address + entry_address(ENDPOINTS[kind], value)}
 
     async def _send(self, joining: Joining, form: MemberForm) -> Resource | None:
         """Gives the group as the answer shows it. Raises: as ``Sender.until_applied``."""
@@ -321,7 +337,8 @@ class MemberUpdater:
         if not self._known.is_whole(joining.group_id, len(listed)):
             raise UnsupportedError(
                 f"The members of the group can only be sent as a whole list. It shows {len(listed)} members and may "
-                "have more, who would be lost, so nothing was sent. Change the members of this group there."
+                "have more, who would be lost, so nothing was sent. If the service shows all members, set "
+                "members_shown: all in the target's profile; if not, change the members of this group there."
             )
 
     def _put(self, joining: Joining, held: Held, there: Sequence[str], purpose: str) -> Call:

@@ -161,6 +161,8 @@ class Profile(Settings):
     paging: Paging = Paging.AUTO
     page_size: Annotated[int, Field(ge=1, le=10_000)] | None = None
     """Entries asked for in one list request, unless the job says it; None for the connector's own choice."""
+    count: bool = True
+    """False where the service fails on the parameter count: lists are asked for without it, as long as they come."""
     filters: Filters = Filters()
     doubles: bool = False
     """Whether it takes a second user of the same name, if only in another case. Then joiners are looked up before they

@@ -181,7 +181,7 @@ class ScimService:
                 note = " It ignores filters, so existing accounts cannot be looked up one by one."
         except (RejectedError, SettingsError) as error:
             # Some services answer 400 or 404 to a filter; whether the address is right is shown by the list itself.
-            answer = await self._get("/Users", "list users", {"count": 1})
+            answer = await self._get("/Users", "list users", await self._one())
             page_of(answer.json(), what="users")
             if isinstance(error, UnsupportedError | InvalidValueError | SettingsError):
                 note = " It does not answer filters, so existing accounts cannot be looked up one by one."
@@ -286,8 +286,12 @@ class ScimService:
 
         Raises: FatalError, RejectedError, RetryableError.
         """
-        answer = await self._get(ENDPOINTS[kind], f"count the {kind}s", {"count": 1})
+        answer = await self._get(ENDPOINTS[kind], f"count the {kind}s", await self._one())
         return page_of(answer.json(), what=f"{kind}s").total
+
+    async def _one(self) -> dict[str, str | int]:
+        """Parameters of a list of which one entry is enough."""
+        return {"count": 1} if (await self.profile()).count else {}
 
     async def _list(
         self,
@@ -310,7 +314,7 @@ class ScimService:
         listing = Listing(
             self.session,
             codec.kind,
-            page_size=asked or self.settings.page_size,
+            page_size=(asked or self.settings.page_size) if profile.count else None,
             paging=profile.paging,
             params=params,
             progress=progress,

@@ -167,6 +167,8 @@ class Updater:
 
     async def _update(self, work: Work, attributes: Mapping[str, Any]) -> Left:
         kind, codec = work.change.kind, self._sender.codecs[work.change.kind]
+        if "userName" in attributes:
+            self._habits.members.names.pop(work.change.target_id or "", None)
         reasons = self._habits.unchangeable(kind, work.change.target_id, attributes)
         left: Left = {text: UnsupportedError(reason) for text, reason in reasons.items()}
         update = Update(work, codec, {text: value for text, value in attributes.items() if text not in reasons})

@@ -29,6 +29,7 @@ from tasks.expectations import (
     failed,
     figures_of,
     mark_of,
+    mark_of_sentence,
     marks_of,
 )
 from tasks.expressions import Context
@@ -82,6 +83,11 @@ class Decision:
     def news(self) -> list[CheckResult]:
         """The findings that are not those of the last cycle."""
         return [one for one in self.findings if mark_of(one) not in self.told]
+
+    @property
+    def new_doubts(self) -> list[str]:
+        """Why the source is not complete, where that was not so in the last cycle."""
+        return [one for one in self.checked.plan.doubts if mark_of_sentence(one) not in self.told]
 
 
 @dataclass(slots=True)
@@ -194,7 +200,7 @@ def decide(
     )
     decision.verdicts = verdicts
     decision.figures = figures
-    decision.known = Known(digest, of_source, marks_of(decision.findings))
+    decision.known = Known(digest, of_source, marks_of(decision.findings, plan.doubts))
     decision.told = recalled.known.told
     return decision
 

@@ -179,7 +179,7 @@ class Running:
         story().info("Read %s: %s, %s users and %s groups.", side, snapshot.system, f"{users:,}", f"{groups:,}")
         for remark in snapshot.remarks:
             story().info("%s", remark)
-        for reason in snapshot.doubts:
+        for reason in snapshot.doubts if side != "source" else ():  # of the source it is said once it is known
             story().warning("The %s is not complete: %s", side, reason)
         if (watcher := WATCHER.get()) is not None:
             watcher.have_read(side, snapshot)
@@ -192,6 +192,11 @@ class Running:
         plan = decision.checked.plan
         counts = ", ".join(f"{count:,} to {action}" for action, count in plan.counts().items()) or "nothing to do"
         story().info("Planned: %s. %s entries are as they should be.", counts, f"{_unchanged(decision):,}")
+        doubts = decision.new_doubts
+        for reason in doubts:
+            story().warning("The source is not complete: %s", reason)
+        if as_before := len(plan.doubts) - len(doubts):
+            story().info("The source is not complete, as in the last cycle, for reasons told then: %d.", as_before)
         news = decision.news
         for finding in news:
             story().warning("%s", finding.sentence)

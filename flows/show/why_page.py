@@ -13,9 +13,11 @@ from flows.show.plan import table
 from flows.show.why import LINES, Attribute, Evidence
 from flows.show.why_sentence import clause_text, sentence, shown
 from tasks.advice import advice_for
+from tasks.cells import QUESTION_OF, Question, moments_in
 from tasks.escrow import given_up
 from tasks.job import Schedule
 from tasks.ledger import REDACTED, StagedState
+from tasks.scope import ClauseVerdict
 
 _NEVER = "when somebody runs it"
 
@@ -109,12 +111,22 @@ def _scope(evidence: Evidence) -> dict[str, Any] | None:
                     "clause": clause_text(verdict.clause),
                     "holds": None if verdict.doubt else verdict.holds,
                     "value": REDACTED if verdict.hidden else _memberships(verdict.value),
+                    "understood_as": None if verdict.hidden else _understood(verdict),
                 }
                 for verdict in group
             ]
             for group in scope.groups
         ],
     }
+
+
+def _understood(verdict: ClauseVerdict) -> str | None:
+    """The day that a cell was read as, where it is not written as the standard has it."""
+    clause, value = verdict.clause, verdict.value
+    if QUESTION_OF[clause.operator] is not Question.MOMENT or not isinstance(value, str):
+        return None
+    days = list(dict.fromkeys(f"{moment:%Y-%m-%d}" for moment in moments_in(value, clause.format)))
+    return None if not days or value.strip().startswith(days[0]) else " or ".join(days)
 
 
 def _memberships(value: Value) -> Value:
@@ -255,7 +267,8 @@ def _show_scope(out: Terminal, page: dict[str, Any]) -> None:
                 mark, colour = "?", "yellow"
             prefix = "or " if number and clause is group[0] else "and" if clause is not group[0] else "   "
             line = Text(f"{'':<12}{prefix} ").append(mark, style=colour)
-            out.print(line.append(f" {clause['clause']}").append(f" · {shown(clause['value'])}", style="dim"))
+            read = f", understood as {clause['understood_as']}" if clause["understood_as"] else ""
+            out.print(line.append(f" {clause['clause']}").append(f" · {shown(clause['value'])}{read}", style="dim"))
 
 
 def _show_link(out: Terminal, page: dict[str, Any]) -> None:

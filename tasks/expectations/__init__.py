@@ -28,6 +28,7 @@ from tasks.expectations.known import (
     digest_of,
     keep_known,
     mark_of,
+    mark_of_sentence,
     marks_of,
     read_known,
 )
@@ -55,6 +56,7 @@ __all__ = [
     "keep_figures",
     "keep_known",
     "mark_of",
+    "mark_of_sentence",
     "marks_of",
     "read_figures",
     "read_known",

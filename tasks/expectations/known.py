@@ -37,7 +37,7 @@ class Known:
     results: tuple[CheckResult, ...] = ()
     """What came of the checks on that source."""
     told: frozenset[str] = frozenset()
-    """Marks of the findings of the last cycle, on whatever frame."""
+    """Marks of the findings of the last cycle, on whatever frame, and of why the source was not complete."""
 
 
 NOTHING_KNOWN = Known()
@@ -95,9 +95,14 @@ def mark_of(result: CheckResult) -> str:
     return hashlib.sha256(repr(about).encode()).hexdigest()[:32]
 
 
-def marks_of(findings: Iterable[CheckResult]) -> frozenset[str]:
-    """The marks of all findings."""
-    return frozenset(map(mark_of, findings))
+def marks_of(findings: Iterable[CheckResult], doubts: Iterable[str] = ()) -> frozenset[str]:
+    """The marks of all findings, and of the sentences that say why a source is not complete."""
+    return frozenset(map(mark_of, findings)) | frozenset(map(mark_of_sentence, doubts))
+
+
+def mark_of_sentence(sentence: str) -> str:
+    """Equal for the same sentence; nobody can read it there."""
+    return hashlib.sha256(sentence.encode()).hexdigest()[:32]
 
 
 def read_known(folder: Path) -> Known:

@@ -194,6 +194,8 @@ class Actions(Section):
     """Whether accounts may be updated, disabled and enabled."""
     delete: Flag = True
     """Whether accounts may be deleted."""
+    swap: Flag = False
+    """Whether one of several entries that swap their names gets another name for the time between."""
 
 
 class EntryRules(Section):

@@ -238,6 +238,8 @@ class Situation:
     """Index: id of an account that a user had before the present one; value: the user's anchor."""
     unsettled: Mapping[str, Collection[str]] = field(default_factory=dict)
     """By target id, attributes of which nobody knows what was written last."""
+    unique: frozenset[str] = frozenset()
+    """Attributes of the target of which no two entries have the same value."""
     people_there: pd.Index | None = None
     """Ids of all users of the target; None where an id that is not among them proves nothing."""
 

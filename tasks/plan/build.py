@@ -14,9 +14,9 @@ from tasks.assignment import strangers
 from tasks.doubts import not_among, spoilt_keys, spoilt_members
 from tasks.expressions import Context, compile_expression
 from tasks.extract import Facts
-from tasks.job import EntryRules, Job, Nested
+from tasks.job import Apply, EntryRules, Job, Nested
 from tasks.keys import texts
-from tasks.mapping import Desired, Held, Mapper, expression_of, map_entries
+from tasks.mapping import Desired, Held, Mapper, expression_of, map_entries, only_default
 from tasks.matching import Owners, match_entries, owned_nowhere
 from tasks.membership import flattened, is_among
 from tasks.plan.blocks import Block, EntryPlan, Later, Situation
@@ -274,6 +274,7 @@ def _situation(
         same_person=partial(_have_one_name, rules, source.entries(kind)),
         aliases=source.aliases if kind is Kind.USER else None,
         unseen=unseen(links.index, present, source.parts),
+        rewritten=_rewritten(rules, desired),
     )
     return Situation(
         rules=rules,
@@ -293,8 +294,23 @@ def _situation(
         recall=remembered.written,
         former=remembered.former,
         unsettled=remembered.unsettled.get(kind, {}),
+        unique=_unique_paths(rules, schema),
         people_there=target.users.index if target.complete else None,
     )
+
+
+def _unique_paths(rules: EntryRules, schema: Mapping[str, Attribute] | None) -> frozenset[str]:
+    """Attributes of which no two entries have the same value: as the target says, and those that accounts go by."""
+    told = {path for path in rules.attributes if schema and (info := schema.get(path)) is not None and info.unique}
+    return frozenset(told | {rule.target for rule in rules.matching})
+
+
+def _rewritten(rules: EntryRules, desired: Desired) -> frozenset[str]:
+    """Attributes that an update writes, so that an entry whose value changes gives up the one that it has."""
+    if not rules.actions.update:
+        return frozenset()
+    usual = {path for path, one in rules.attributes.items() if one.apply is Apply.ALWAYS and not only_default(one)}
+    return frozenset(usual - desired.candidates.keys())
 
 
 def _without_unmapped(scoped: Scoped, desired: Desired) -> tuple[Scoped, list[Held]]:

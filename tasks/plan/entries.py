@@ -15,6 +15,7 @@ from tasks.plan.blocks import STANDING, Block, Drifted, DriftKind, EntryPlan, La
 from tasks.plan.creates import create_entries
 from tasks.plan.leavers import Leavers
 from tasks.plan.references import order_creates
+from tasks.plan.renames import order_renames
 from tasks.plan.updates import settle_links, update_entries
 
 
@@ -40,8 +41,9 @@ def plan_entries(s: Situation, *, people: EntryPlan | None = None) -> EntryPlan:
     blocks = order_creates(_as_written(s, creates), reachable, notes) if creates is not None else []
     updates, unchanged, drifted = update_entries(s, rows, owners=owners, notes=notes)
     leavers = Leavers(s)
-    blocks = [*blocks, *updates, *leavers.blocks()]
-    held = [*s.desired.held, *s.matches.held, *exhausted, *leavers.held, *_deserted(s, deserted)]
+    in_vain: list[Held] = []
+    blocks = [*order_renames(s, [*blocks, *updates], notes, in_vain), *leavers.blocks()]
+    held = [*s.desired.held, *s.matches.held, *exhausted, *in_vain, *leavers.held, *_deserted(s, deserted)]
     known = _known(s, accounts)
     return EntryPlan(
         kind=s.desired.kind,

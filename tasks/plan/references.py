@@ -60,19 +60,23 @@ def _masked(frame: pd.DataFrame | None, deferred: Mapping[str, Mask]) -> pd.Data
     return frame.assign(**{path: frame[path].mask(mask) for path, mask in deferred.items()})
 
 
-def levels(parents: Sequence[Rows]) -> tuple[Rows, Mask]:
+def openings(parents: Sequence[Rows]) -> Mask:
+    """One entry of every circle, where it is opened; all of it where entries have several references."""
+    on_circles = _on_circles(parents)
+    return _one_of_each_circle(on_circles, parents[0]) if len(parents) == 1 else on_circles
+
+
+def levels(parents: Sequence[Rows], *, deepest: int = MAX_LEVELS) -> tuple[Rows, Mask]:
     """How many others must exist before each entry, at least; and whose references must be set afterwards.
 
     ``parents``: per reference attribute, the position of the referred entry, -1 for none. Deferred, at level 0, are
-    entries more than ``MAX_LEVELS`` deep, and one of every circle (all of it where entries have several references).
+    entries more than ``deepest`` deep, and the openings of circles.
     """
     count = len(parents[0])
     level = np.zeros(count, dtype=np.int64)
-    deferred = _on_circles(parents)
-    if len(parents) == 1:
-        deferred = _one_of_each_circle(deferred, parents[0])
+    deferred = openings(parents)
     live = [np.where(deferred, -1, parent) for parent in parents]
-    for _ in range(MAX_LEVELS + 1):
+    for _ in range(deepest + 1):
         deeper = level.copy()
         for parent in live:
             has = parent >= 0
@@ -80,7 +84,7 @@ def levels(parents: Sequence[Rows]) -> tuple[Rows, Mask]:
         if (deeper == level).all():
             break
         level = deeper
-    too_deep = level >= MAX_LEVELS
+    too_deep = level >= deepest
     level[too_deep] = 0
     return level, deferred | too_deep
 

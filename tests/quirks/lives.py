@@ -251,6 +251,7 @@ class Life:
     def members_now(self) -> set[tuple[str, str]]:
         """Memberships by name of the group's and the user's anchors where these are known."""
         owners = self.owners()
+        owners |= {self.service.users[id]["userName"]: anchor for id, anchor in owners.items()}  # some list names
         groups = {name: id for id, name in self.company.groups.items()}
         return {
             (groups[group["displayName"]], owners[member["value"]])

@@ -283,3 +283,51 @@ def create(server: Server, user: dict[str, Any]) -> None:
     httpx.post(
         f"{server.url}/Users", json=user, headers={"Authorization": f"Bearer {server.token}"}, trust_env=False
     ).raise_for_status()
+
+
+# -- names that move on ------------------------------------------------------------------------------------------------
+
+PEOPLE, CHAIN = (300, 10) if LONG else (12, 4)
+"""How many people there are, and how many pass their names on to each other in one chain."""
+
+
+@pytest.mark.parametrize("name", SERVICES if LONG else ["scim2-server"])
+def test_chains_of_renames_are_done_in_one_cycle(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Everybody takes the name of the next one, and a joiner that of the last: one cycle, and nobody is refused."""
+    monkeypatch.setenv("SCIM_TOKEN", "a-token")
+    monkeypatch.setenv("PROVISOR_HOME", str(tmp_path / "state"))
+    service = SERVICES[name]
+    names = {f"E{number:04}": f"p{number}@example.com" for number in range(PEOPLE)}
+    with service.start() as server:
+        job = YAML(typ="safe").load(write_job(tmp_path, server, service))
+        job["source"] = {"connector": "csv", "users": {"path": "names.csv", "key": "id"}}
+        job["users"] = {
+            "matching": [{"source": "[login]", "target": "userName"}],
+            "attributes": {"userName": "[login]", "externalId": "[id]", "active": "true"},
+        }
+        for part in ("groups", "assignment"):
+            job.pop(part, None)
+        (tmp_path / "job.yaml").write_bytes(orjson.dumps(job))
+        driver = Driver(tmp_path / "job.yaml")
+        write_names(tmp_path, names)
+        assert run_until_nothing_is_left(driver) == []
+        keys = list(names)
+        for start in range(0, PEOPLE, CHAIN):
+            part = keys[start : start + CHAIN]
+            moved = [names[key] for key in part[1:]]
+            names[f"N{start:04}"] = names[part[0]]
+            names |= dict(zip(part, [*moved, f"new{start}@example.com"], strict=True))
+        write_names(tmp_path, names)
+        ended = driver.cycle()
+        assert ended.report is not None
+        assert [failure.message for failure in ended.report.failures] == []
+        with httpx.Client(headers={"Authorization": f"Bearer {server.token}"}, trust_env=False, timeout=120) as http:
+            found = {user.get("externalId"): user["userName"] for user in entries(http, server, "Users", service)}
+        driver.close()
+    assert found == names
+
+
+def write_names(folder: Path, names: Mapping[str, str]) -> None:
+    """The export: who is called what."""
+    rows = "".join(f"{key},{name}\n" for key, name in names.items())
+    folder.joinpath("names.csv").write_text(f"id,login\n{rows}", encoding="utf-8")

@@ -678,7 +678,10 @@ PROBES: dict[str, Probe] = {
             "dropped": (204, []),
         },
     ),
-    "members_shown": Probe(members_shown, {"all": (21, True), "none": (0, True), "first_twenty": (20, True)}),
+    "members_shown": Probe(
+        members_shown,
+        {"all": (21, True), "none": (0, True), "first_twenty": (20, True), "first_ten": (10, True)},
+    ),
     "member_value": Probe(
         member_value,
         {

@@ -67,6 +67,8 @@ async def _ask_without_count(asker: Asker, notes: Notes) -> list[dict[str, Any]]
     if isinstance(page, str):
         return []
     await _ask_for_cursor(asker, notes)
+    if "paging" not in notes.settings:
+        notes.settings["count"] = False
     return [entry for entry in page.entries if isinstance(entry, dict)]
 
 

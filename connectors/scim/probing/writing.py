@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from connectors.contract import Kind
-from connectors.http import Call
+from connectors.http import Answer, Call
 from connectors.scim.bulk import BULK, bulk_message
 from connectors.scim.codec import Codec
 from connectors.scim.columns import member_ids
@@ -16,6 +16,7 @@ from connectors.scim.forms import (
     PUTS,
     READING,
     add_members,
+    bare_member,
     merged,
     operations,
     remove_members,
@@ -25,7 +26,7 @@ from connectors.scim.habits import Deed
 from connectors.scim.paths import Resource
 from connectors.scim.probing.asking import DONE, SILENT, Asker, Notes, body_of, said, succeeded
 from connectors.scim.probing.reading import ask_about_external_ids
-from connectors.scim.profile import MemberForm, PatchForm, Truth
+from connectors.scim.profile import MemberForm, MemberValue, PatchForm, Truth
 from connectors.scim.requests import dump, entry_address, patch
 from connectors.scim.schema import ENDPOINTS, ENTERPRISE
 
@@ -56,6 +57,10 @@ class Guest:
         self.tag = uuid.uuid4().hex[:12]
         self.made: dict[tuple[Kind, str], str] = {}
         """Kind and id to the name of what was made and not yet deleted."""
+        self.kept: list[str] = []
+        """Sentences about what was deleted and is still there."""
+        self._lost: list[str] = []
+        """Attributes that the test user was created with and does not show."""
         self._adding = MemberForm.PATHS
         """How members can be added, as far as it is known."""
         self.begun: list[tuple[Kind, str]] = []
@@ -104,7 +109,7 @@ class Guest:
             gone = succeeded(answer) or (not isinstance(answer, str) and answer.status in {404, 410})
             if gone:
                 del self.made[kind, entry_id]
-        return [
+        return self.kept + [
             f"The test {kind} {name} (id {entry_id}) could not be deleted. Delete it yourself."
             for (kind, entry_id), name in self.made.items()
         ]
@@ -126,17 +131,17 @@ class Guest:
         codec = await self.codec(Kind.USER)
         entry_id, answer = await self.create(Kind.USER, attributes)
         if entry_id is None:
-            self.notes.note("users", "create, active as a boolean", said(answer))
+            self.notes.note("users", "create, active as a boolean", _reason(answer))
             entry_id, answer = await self.create(Kind.USER, attributes, truth=Truth.TEXT)
-            self.notes.note("users", "create, active as text", said(answer))
+            self.notes.note("users", "create, active as text", _reason(answer))
             if entry_id is None:
                 return None
             self.notes.settings["active"] = Truth.TEXT
         else:
             self.notes.note("users", "create", said(answer))
         entry = await self.asker.entry(entry_address("/Users", entry_id)) or {}
-        kept = codec.differing(entry, attributes)
-        self.notes.note("users", "not kept by a create", ", ".join(kept) or "nothing: all is kept")
+        self._lost = codec.differing(entry, attributes)
+        self.notes.note("users", "not kept by a create", ", ".join(self._lost) or "nothing: all is kept")
         self.notes.note("users", "what an id looks like", _form_of_id(entry_id, self.user_name))
         await self._ask_about_lag(entry_id)
         filters = self.notes.settings.get("filters", {}).get("supported", True)
@@ -168,8 +173,20 @@ class Guest:
             self.notes.note("users", question, "created: there are two" if other else refused)
             if other is not None:
                 self.notes.settings["doubles"] = True
-                await self.asker.send("DELETE", entry_address("/Users", other))
-                self.made.pop((Kind.USER, other), None)
+                address = entry_address("/Users", other)
+                if succeeded(await self.asker.send("DELETE", address)):
+                    looked = await self.asker.send("GET", address)
+                    self._note_deleted(other, still_there=succeeded(looked))
+
+    def _note_deleted(self, user_id: str, *, still_there: bool) -> None:
+        """A test user was deleted; some services keep whom they delete, and people want to know of it."""
+        name = self.made.pop((Kind.USER, user_id), self.user_name)
+        self.begun = [one for one in self.begun if one != (Kind.USER, name)]
+        if still_there:
+            self.kept.append(
+                f"The test user {name} (id {user_id}) was deleted, and the service keeps it all the same. Have it "
+                "removed there for good if that can be done."
+            )
 
     async def ask_about_changes(self, user_id: str) -> None:
         """Every form of a change on every shape of attribute. Raises: FatalError."""
@@ -191,8 +208,20 @@ class Guest:
         if best is not PatchForm.PATHS:
             self.notes.settings["patch"] = best
         forgotten = [path for shape, path, _ in SHAPES if shape in _FORGETTABLE and _never_done(results, shape)]
+        forgotten += [path for path in self._lost if await self._never_takes(user_id, path, best, results)]
         if forgotten:
-            self.notes.settings["not_kept"] = {"users": forgotten}
+            self.notes.settings["not_kept"] = {"users": list(dict.fromkeys(forgotten))}
+
+    async def _never_takes(
+        self, user_id: str, path: str, best: PatchForm, results: Mapping[PatchForm, Mapping[str, str]]
+    ) -> bool:
+        """True where an attribute that a create has lost is not set by a change either, in the form that does most."""
+        shape = next((shape for shape, one, _ in SHAPES if one == path and shape != "clearing"), None)
+        if shape is not None:
+            return _never_done(results, shape)
+        outcome = await self._change(user_id, best, "lost by a create", path, "Probe")
+        self.notes.note("changes", f"{path}, which a create has lost", outcome or "cannot be told", form=best)
+        return outcome == SILENT
 
     async def _change(self, user_id: str, form: PatchForm, shape: str, path: str, value: str) -> str | None:
         codec, address = await self.codec(Kind.USER), entry_address("/Users", user_id)
@@ -295,7 +324,7 @@ class Guest:
     async def _prepare(self, address: str, user_id: str, deed: Deed, works: list[MemberForm]) -> bool:
         """Puts the user into the group, or out of it, so that the deed can be tried; False where that fails."""
         group = await self.asker.entry(address) or {}
-        if (user_id in member_ids(group)) is (deed is Deed.REMOVE):
+        if self._is_in(group, user_id) is (deed is Deed.REMOVE):
             return True
         opposite = Deed.REMOVE if deed is Deed.ADD else Deed.ADD
         for form in MEMBER_LADDER if opposite is Deed.REMOVE else (self._adding,):
@@ -309,15 +338,43 @@ class Guest:
         if form is MemberForm.PUT:
             wanted = [*held, user_id] if deed is Deed.ADD else [one for one in held if one != user_id]
             whole = to_put(PatchForm.PUT, await self.codec(Kind.GROUP), group, ())
-            body = dump(whole | {"members": [{"value": one} for one in wanted]})
+            body = dump(whole | {"members": [self._member(one) for one in wanted]})
             answer = await self.asker.send("PUT", address, body=body)
         else:
             build = add_members if deed is Deed.ADD else remove_members
-            answer = await self.asker.send("PATCH", address, body=patch(build(form, [user_id], held)))
+            answer = await self.asker.send("PATCH", address, body=patch(build(form, [user_id], held, self._member)))
         if not succeeded(answer):
+            if deed is Deed.ADD and "member_value" not in self.notes.settings:
+                return await self._with_address(address, user_id, form, said(answer))
             return said(answer)
-        there = user_id in member_ids(await self.asker.entry(address) or {})
+        there = self._is_in(await self.asker.entry(address) or {}, user_id)
         return DONE if there is (deed is Deed.ADD) else SILENT
+
+    async def _with_address(self, address: str, user_id: str, form: MemberForm, refused: str) -> str:
+        """The same with ``$ref`` beside the id, which some services demand; the refusal where that helps no more."""
+        self.notes.settings["member_value"] = MemberValue.REF
+        outcome = await self._change_member(address, user_id, Deed.ADD, form)
+        if outcome == DONE:
+            self.notes.note("groups", "what stands for a member", "its id, with $ref beside it")
+            return outcome
+        del self.notes.settings["member_value"]
+        return refused
+
+    def _member(self, value: str) -> Resource:
+        if self.notes.settings.get("member_value") is not MemberValue.REF:
+            return bare_member(value)
+        users = self.asker.service.session.address + entry_address(ENDPOINTS[Kind.USER], value)
+        return {"value": value, "$ref": users}
+
+    def _is_in(self, group: Resource, user_id: str) -> bool:
+        """Whether the test user is among the members, by id or by name."""
+        held = member_ids(group)
+        if user_id in held or self.user_name.lower() not in (one.lower() for one in held):
+            return user_id in held
+        if "member_value" not in self.notes.settings:
+            self.notes.settings["member_value"] = MemberValue.USER_NAME
+            self.notes.note("groups", "what stands for a member", "the userName")
+        return True
 
     # -- the end -------------------------------------------------------------------------------------------------
 
@@ -333,10 +390,14 @@ class Guest:
         self.notes.note("users", "read after it was deleted", said(looked))
         if succeeded(looked):
             self.notes.settings["soft_delete"] = True
-        else:
-            self.made.pop((Kind.USER, user_id), None)
+        self._note_deleted(user_id, still_there=succeeded(looked))
         self.notes.note("users", "delete again", said(await self.asker.send("DELETE", address)))
-        self.made.pop((Kind.USER, user_id), None)
+
+
+def _reason(answer: Answer | str) -> str:
+    """A refusal in the service's own words: what it is about was made up for the probe."""
+    detail = "" if isinstance(answer, str) or succeeded(answer) else problem_of(answer).detail
+    return f"{said(answer)}, {detail}" if detail else said(answer)
 
 
 _FORGETTABLE = {"a plain attribute", "an attribute of the extension"}

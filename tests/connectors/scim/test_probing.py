@@ -6,12 +6,14 @@ from typing import Any
 
 import pytest
 
+from connectors.contract import Pace, Wanted
 from connectors.errors import FatalError
+from connectors.scim.connector import ScimTarget
 from connectors.scim.probing import Finding, Probe, Probed
 from connectors.scim.profile import Profile
 from connectors.scim.settings import ScimTargetSettings
 from tests.connectors.clocks import FakeClock
-from tests.servers.scim_service import ScimService
+from tests.servers.scim_service import ScimService, application
 
 ANN = {"userName": "Ann@example.com", "emails": [{"type": "work", "value": "ann@example.com"}]}
 PEOPLE = [ANN, *({"userName": f"u{number}@example.com"} for number in range(4))]
@@ -198,3 +200,57 @@ def test_an_older_profile_does_not_colour_what_is_seen(tmp_path: Path) -> None:
 
         (tmp_path / file_name(service.url)).write_text(write(Profile(patch="put", active="text", delete=False)))
         assert settings(probe(service, folder=tmp_path)) == {}
+
+
+def test_what_a_create_loses_is_written_down(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A service that keeps neither names nor displayName: the profile says so, and mappings to them are refused."""
+    clean = application.clean
+
+    def forgetful(resource: dict[str, Any], *how: Any) -> dict[str, Any]:
+        return {name: held for name, held in clean(resource, *how).items() if name not in {"displayName", "name"}}
+
+    monkeypatch.setattr(application, "clean", forgetful)
+    probed, _ = probe_quirks()
+    assert set(probed.profile.not_kept.users) == {"displayName", "name.givenName", "name.familyName"}
+
+
+def test_a_refused_test_user_says_why() -> None:
+    """The service's own words are in the finding."""
+    with ScimService(default_page_size=3) as service:
+        service.seed(users=PEOPLE)
+        service.set_fault("error", status=400, method="POST", path="/Users$", detail="Seat limit reached")
+        probed = probe(service)
+    assert "Seat limit reached" in answers(probed)["create, active as a boolean"]
+
+
+@pytest.mark.parametrize("twins", ["conflict", "created"])
+def test_test_users_that_a_service_keeps_are_reported(twins: str) -> None:
+    """It deletes only softly: each test user that is still there is named, with its id."""
+    probed, service = probe_quirks(delete_twice="soft", duplicate_user_name=twins)
+    kept = [id for id, user in service.users.items() if str(user["userName"]).startswith("provisor-probe")]
+    assert sorted(id for id in kept if any(id in sentence for sentence in probed.left_behind)) == sorted(kept)
+    assert kept
+
+
+def test_a_service_that_fails_on_count_is_asked_without_it(tmp_path: Path) -> None:
+    """The probe writes it down, and by that profile no list is asked for with a count."""
+    probed, _ = probe_quirks(write=False, count="error_500")
+    assert settings(probed)["count"] is False
+    path = tmp_path / "odd.profile.yaml"
+    path.write_text("count: false\n")
+    with ScimService(quirks={"count": "error_500"}, default_page_size=3) as service:
+        service.seed(users=PEOPLE)
+        target = ScimTarget(
+            settings_of(service.url).model_copy(update={"profile": str(path)}), folder=tmp_path, pace=Pace()
+        )
+        assert len(target.read(Wanted(("userName",))).users) == len(PEOPLE)
+        target.close()
+        assert not [entry for entry in service.log if "count=" in entry.path]
+
+
+@pytest.mark.parametrize(("quirk", "expected"), [("user_name", "user_name"), ("ref_demanded", "ref"), ("id", "id")])
+def test_what_stands_for_a_member_is_found_out(quirk: str, expected: str) -> None:
+    """Lists that hold names, and services that want addresses, are seen, and written into the profile."""
+    probed, _ = probe_quirks(member_value=quirk)
+    assert probed.profile.member_value.value == expected
+    assert answers(probed)["add to members by paths"] == "done"

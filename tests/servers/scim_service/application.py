@@ -367,6 +367,8 @@ class Application:
                 shelf, entry.id, after, created=meta["created"], modified=_now(), version=entry.version + 1
             )
             shelf.change(entry, before, after, orjson.dumps(after))
+            if before.get("userName") != after.get("userName"):
+                self._rename_member(entry.id)
             self.effects.append(("changed", entry.id))
             return True
         return False
@@ -409,7 +411,7 @@ class Application:
 
     def most_members(self) -> int | None:
         """Members that a group shows at most; None for all."""
-        return {"none": 0, "first_twenty": 20}.get(self.quirks["members_shown"])
+        return {"none": 0, "first_twenty": 20, "first_ten": 10}.get(self.quirks["members_shown"])
 
     def page_sizes(self) -> tuple[int, int]:
         """How many entries a page has where nobody says, and at most."""
@@ -492,6 +494,13 @@ class Application:
             return value
         named = self.store.users.indexes["username"].look_up(value)
         return named[0].id if named else value
+
+    def _rename_member(self, id: str) -> None:
+        """Groups that list members by name show the new one."""
+        if self.quirks["member_value"] == "user_name":
+            for group in self.store.groups.order:
+                if group.members and id in group.members:
+                    group.members[id] = self._member_piece(id)
 
     def _member_piece(self, id: str) -> bytes:
         user = self.store.users.entries.get(id)

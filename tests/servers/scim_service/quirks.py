@@ -114,7 +114,7 @@ QUIRKS: dict[str, Quirk] = {
     "replace_members": _quirk("replace members", "honoured", "adds", "not_implemented"),
     "remove_all_members": _quirk("remove members, nothing more", "honoured", "silent", "refused"),
     "unknown_member": _quirk("a member nobody knows", "stored", "refused", "error_500", "dropped"),
-    "members_shown": _quirk("which members a group shows", "all", "none", "first_twenty"),
+    "members_shown": _quirk("which members a group shows", "all", "none", "first_twenty", "first_ten"),
     "member_value": _quirk("what stands for a member", "id", "user_name", "ref_demanded"),
     "deleted_member": _quirk("a deleted user's memberships", "removed", "kept"),
     # creating
