@@ -3,7 +3,7 @@
 import secrets
 import string
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from connectors.contract import ACTIVE, ADDRESS, Action, Attribute, Change, Form, Kind
@@ -438,7 +438,15 @@ def verdict(known: Known, step: Step, answer: Written) -> Verdict:
         return Done()
     if doing is Doing.UPDATE and code == Code.NO_ATTRIBUTE and answer.answer.win32 != Win32.PARAMETER:
         return Look("What was to be replaced is not there any more.")
-    return _failed(answer, doing)
+    failed = _failed(answer, doing)
+    if isinstance(failed, Refused) and not failed.about and code == Code.ALREADY_EXISTS:
+        return replace(failed, about=_named_by(step.request))
+    return failed
+
+
+def _named_by(write: Write) -> str:
+    """The attribute by whose value a new entry is named; empty for anything but a create."""
+    return names.split(write.request.dn)[0].partition("=")[0] if isinstance(write.request, Add) else ""
 
 
 def _failed(answer: Written, doing: Doing) -> Verdict:

@@ -76,6 +76,8 @@ def test_refusals_are_sentences_about_one_entry(place: Place) -> None:
     outcomes = apply(target, *(change(Action.CREATE, attributes=one) for one in (taken, good, nowhere, outside)))
     assert [one.status for one in outcomes] == [Status.REJECTED, Status.DONE, Status.REJECTED, Status.REJECTED]
     assert outcomes[0].code is ErrorCode.CONFLICT
+    if not place.is_ad:
+        assert list(outcomes[0].refused) == ["uid"]
     assert "result 68" in outcomes[0].message
     assert "container" in outcomes[2].message
     assert outcomes[3].code is ErrorCode.NOT_PERMITTED

@@ -171,6 +171,8 @@ def _values(value: str | Sequence[str] | None) -> Sequence[str]:
 
 
 def _line(name: str, value: str) -> str:
+    if not value:
+        return f"{name}:"
     if value.startswith("base64:"):
         return f"{name}:: {value.removeprefix('base64:')}"
     return f"{name}:: {base64.b64encode(value.encode()).decode()}"

@@ -114,6 +114,8 @@ def windows(directory: Directory, *, page: int = 1000, range: int = 1500) -> Ite
         yield proxy
     finally:
         running.clear()
+        with suppress(OSError):
+            listener.shutdown(socket.SHUT_RDWR)  # closing alone leaves the thread waiting for the next client
         listener.close()
         for one in open_sockets:
             _end(one)
