@@ -218,3 +218,22 @@ def test_redacted_values_are_written_when_they_change_although_nobody_keeps_them
         path for path, frame in kept.items() if "Secretkeeper" in frame.get("nickName", pd.Series(dtype="str")).array
     ]
     assert not told
+
+
+def test_who_is_protected_by_the_name_of_today_stays(small: Workplace, service: ScimService) -> None:
+    """The account was renamed in the app since it was last listed; what is known of it from then protects nobody."""
+    people = [{**row, "manager": ""} for row in staff(small)[:6]]
+    for name in ("groups.csv", "members.csv"):
+        path = small.export / name
+        path.write_text(path.read_text(encoding="utf-8").splitlines()[0] + "\n", encoding="utf-8")
+    small.write_rows(people)
+    assert small.save(protect=["break.glass@example.com"]).cycle().exit_status == 0
+    renamed, leaver = people[0]["employeeId"], people[1]["employeeId"]
+    made = account(service, renamed)
+    service.users[made["id"]] = {**made, "userName": "Break.Glass@example.com"}
+    small.write_rows(people[2:])
+    report = small.cycle()
+    assert report.kind == "incremental"
+    assert [(one.anchor, "protected" in one.reason) for one in report.held] == [(renamed, True)]
+    assert account(service, renamed)["active"] is True
+    assert account(service, leaver)["active"] is False

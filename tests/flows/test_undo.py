@@ -1,5 +1,6 @@
 """Taking a cycle back: the target is as it was before, or the undo is refused and nothing is written."""
 
+import json
 from dataclasses import asdict
 from typing import Any
 
@@ -10,7 +11,17 @@ from flows.cycle.systems import now, open_ledger
 from tasks.ledger import CycleKind, CycleState, LinkState, LogAction, LogStatus
 from tests.data.expected import State, desired_state
 from tests.flows.reading_back import Found, read_back
-from tests.flows.workplace import Command, Row, Workplace, account, kill_hanging, refused, without_reports, writes
+from tests.flows.workplace import (
+    Command,
+    Row,
+    Workplace,
+    account,
+    kill_hanging,
+    refused,
+    staff,
+    without_reports,
+    writes,
+)
 from tests.servers.scim_service import ScimService
 
 pytestmark = pytest.mark.usefixtures("prefect_api")
@@ -345,3 +356,32 @@ def test_refused_where_there_is_nothing(
         for _ in range(2):
             ledger.begin_cycle(JOB, CycleKind.INCREMENTAL, fingerprint="f", now=now())
     assert "has not come to an end (crashed)" in refused(provisor, service, "undo", small.job, "5", "--plan-only")
+
+
+def test_an_undo_switches_off_by_itself_and_only_what_is_linked(
+    small: Workplace, service: ScimService, provisor: Command
+) -> None:
+    """No other value can be refused in its place; and an account that is nobody's, or another job's, stays as it is."""
+    rows = [{**row, "manager": ""} for row in staff(small)[:6]]
+    for name in ("groups.csv", "members.csv"):
+        path = small.export / name
+        path.write_text(path.read_text(encoding="utf-8").splitlines()[0] + "\n", encoding="utf-8")
+    small.write_rows(rows)
+    assert small.cycle().exit_status == 0
+    small.write_rows(rows[1:])
+    assert small.cycle().exit_status == 0
+    small.write_rows([{**rows[0], "jobTitle": "Astronaut"}, *rows[1:]])
+    assert small.cycle().exit_status == 0
+    said = provisor("undo", small.job, "3", "--plan-only", "--json")
+    changes = {one["action"]: set(one["after"]) for one in said.document["changes"]}
+    assert changes == {"update": {"title"}, "disable": {"active"}}
+
+    assert provisor("restart", JOB, "--scope", "links", "--yes").status == 0
+    why = "is not linked to it any more, and only linked accounts are changed."
+    assert why in refused(provisor, service, "undo", small.job, "3")
+    owned = account(service, rows[0]["employeeId"])["id"]
+    other = json.loads(small.job.read_text(encoding="utf-8")) | {"name": "other"}
+    second = small.folder / "other.yaml"
+    second.write_text(json.dumps(other), encoding="utf-8")
+    assert provisor("run", second).status == 0
+    assert f"the account {owned} belongs to the job other by now." in refused(provisor, service, "undo", small.job, "3")
