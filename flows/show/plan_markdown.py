@@ -50,7 +50,7 @@ def _section(blocks: list[Block], mark: str, limit: int | None) -> list[Markdown
     total = sum(map(len, blocks))
     room = total if limit is None else min(limit, total)
     what = f"{mark}{blocks[0].action} {blocks[0].kind}"
-    lines = [NOTHING, Markdown(f"<details><summary>{markdown(what)}: {total:,}</summary>"), NOTHING]
+    lines = [NOTHING, Markdown("<details><summary>{}: {:,}</summary>").format(what, total), NOTHING]
     lines += table_head("entry", "why", "from → to")
     for block in blocks:
         for change in changes_of(block.take(slice(0, room))):
@@ -70,13 +70,15 @@ def _values(change: dict[str, Any]) -> Markdown:
     before, after = change.get("before"), change.get("after") or {}
     parts = []
     for path, value in after.items():
-        new = markdown(_shown(value))
-        old = "" if before is None else f"{markdown(_shown(before.get(path)))} → "
-        parts.append(Markdown(f"{markdown(short_path(path))}: {old}{new}"))
+        name, new = short_path(path), _shown(value)
+        if before is None:
+            parts.append(Markdown("{}: {}").format(name, new))
+        else:
+            parts.append(Markdown("{}: {} → {}").format(name, _shown(before.get(path)), new))
     if members := change.get("members"):
         more = f" and {len(members) - 8:,} more" if len(members) > 8 else ""
         parts.append(markdown(f"{', '.join(map(str, members[:8]))}{more}"))
-    return Markdown(str.join("; ", parts))
+    return Markdown("; ").join(parts)
 
 
 def _shown(value: Any) -> str:
