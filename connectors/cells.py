@@ -176,6 +176,10 @@ def is_error(text: str) -> bool:
     return text in ERRORS or (len(text) > 2 and not text.strip("#"))
 
 
+_ROUNDED = r"^[1-9][0-9]{5,}0{6,}$|^[1-9][0-9]{14}0+$"
+"""Six digits and six zeros at least, or fifteen digits and nothing but zeros."""
+
+
 def spoilt_keys(keys: pa.Array) -> Iterator[tuple[Mask, str]]:
     """Rows whose key is nobody's, with the end of a sentence that begins with the key's name."""
     data = _all_bytes(keys)
@@ -201,6 +205,18 @@ def spoilt_keys(keys: pa.Array) -> Iterator[tuple[Mask, str]]:
                 long,
                 f"has more than {LONGEST_KEY:,} characters, so nobody knows whose row it is: is a quote missing",
             )
+
+
+def rounded_keys(keys: pa.Array, shared: Mask) -> Mask:
+    """Rows whose key several rows share, because a spreadsheet has rounded longer ones: 123457000000 for two people.
+
+    A spreadsheet shows six digits of a number of twelve or more, and never keeps more than fifteen.
+    """
+    rows = np.flatnonzero(shared)
+    found = np.zeros(len(keys), dtype=bool)
+    if len(rows):
+        found[rows] = _mask(pc.match_substring_regex(keys.take(pa.array(rows)), _ROUNDED))
+    return found
 
 
 def _mask(flags: pa.Array) -> Mask:

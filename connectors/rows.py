@@ -22,7 +22,7 @@ import pyarrow.compute as pc
 from pydantic import BeforeValidator, Field
 
 from connectors.cells import TEXT as TEXT
-from connectors.cells import UNREADABLE_CELL, is_error, spoilt_keys, tidy, unusable
+from connectors.cells import UNREADABLE_CELL, is_error, rounded_keys, spoilt_keys, tidy, unusable
 from connectors.contract import Kind, Unreadable
 from connectors.errors import SettingsError
 from connectors.settings import Name as Name
@@ -328,6 +328,13 @@ def check_entries(rows: Rows, section: EntrySection, kind: Kind, *, wanted: Iter
             f"{copies[number]} rows have this {section.key} and differ; none is used: nobody can say which is right."
         )
         reasons[number] = (keys[number].as_py(), reason)
+    for number in np.flatnonzero(rounded_keys(keys, copies > 1)).tolist():
+        reason = (
+            f"{copies[number]} rows have the {section.key} {keys[number].as_py()}, which ends in zeros as a long "
+            "number does that a spreadsheet has rounded, so nobody knows whose rows they are: export the file again, "
+            "with this column as text."
+        )
+        reasons[number] = (None, reason)
     # Last, for rows without a key are not each other's copies.
     for mask, why in spoilt_keys(keys):
         for number in np.flatnonzero(mask).tolist():

@@ -118,6 +118,26 @@ def test_a_spoilt_key_is_nobodys_and_proves_nothing(tmp_path, key):
     assert found.unreadable[0].place == "people.csv, line 3"
 
 
+@pytest.mark.parametrize("key", ["123457000000", "123456789012345000"])
+def test_long_keys_that_a_spreadsheet_has_rounded_to_one_are_nobodys(tmp_path, key):
+    """Two people became one number: neither of them is gone, and nobody else is because of it."""
+    found = read(tmp_path, f"{HEADER}\n1,a,active\n{key},b,active\n{key},c,active\n")
+    assert (logins(found), found.complete) == ({"1": "a"}, False)
+    assert {row.key for row in found.unreadable} == {None}
+    assert "rounded" in found.unreadable[0].reason
+    assert "column as text" in found.unreadable[0].reason
+
+
+@pytest.mark.parametrize("key", ["120000000000", "1200", "123456789010"])
+def test_keys_that_end_in_zeros_are_somebodys(tmp_path, key):
+    """Alone on its row a key is what it is; shared by two rows it is rounded only where digits were lost."""
+    alone = read(tmp_path, f"{HEADER}\n{key},b,active\n")
+    assert (logins(alone), alone.complete) == ({key: "b"}, True)
+    twice = read(tmp_path, f"{HEADER}\n1,a,active\n{key},b,active\n{key},c,active\n")
+    known = {row.key for row in twice.unreadable}
+    assert known == ({None} if key == "120000000000" else {key})
+
+
 def test_keys_that_only_look_like_numbers_stay(tmp_path):
     """Ids of letters and digits are nobody's long numbers."""
     found = read(tmp_path, f"{HEADER}\n12E4,a,active\n00123,b,active\nE+11,c,active\n1E5,d,active\n#7,e,active\n")
