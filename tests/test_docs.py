@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 from ruamel.yaml import YAML
+from typer.testing import CliRunner
 
 import tasks
 from connectors import registry
@@ -24,28 +25,15 @@ from connectors.workday import attributes as workday
 from flows.cli import app
 from flows.cli.here import decide_now
 from flows.show.plan import show_plan
+from tasks.advice import ADVICE
 from tasks.expressions import FUNCTIONS, function_reference
 from tasks.job import BuiltinChecks, Checks, Job, load_job
 from tasks.job.reference import job_reference
+from tests.pictures import SVG
 from tests.servers.scim_service import ScimService
 
 ROOT = Path(tasks.__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
-SVG = """<svg class="rich-terminal" viewBox="0 0 {width} {height}" xmlns="http://www.w3.org/2000/svg">
-<style>
-.{unique_id}-matrix {{ font-family: ui-monospace, Menlo, Consolas, monospace; font-size: {char_height}px;
-  line-height: {line_height}px; }}
-.{unique_id}-title {{ font-size: 18px; font-weight: bold; font-family: system-ui, sans-serif; }}
-{styles}
-</style>
-<defs><clipPath id="{unique_id}-clip-terminal">
-<rect x="0" y="0" width="{terminal_width}" height="{terminal_height}" /></clipPath>{lines}</defs>
-{chrome}
-<g transform="translate({terminal_x}, {terminal_y})" clip-path="url(#{unique_id}-clip-terminal)">
-{backgrounds}<g class="{unique_id}-matrix">{matrix}</g></g>
-</svg>
-"""
-"""As Rich draws terminals, without a font from elsewhere."""
 LIFE = (ROOT / "tasks" / "README.md").read_text(encoding="utf-8")
 
 
@@ -83,7 +71,29 @@ def named(catalogue: Mapping[str, object]) -> str:
     return ", ".join(f"`{name}`" for name in sorted(catalogue)) + "\n"
 
 
+def error_table() -> str:
+    """Every code of the log with its advice."""
+    lines = ["| code | cause | what to do |", "| --- | --- | --- |"]
+    lines += [f"| `{code}` | {one.category} | {one.action} |" for code, one in sorted(ADVICE.items())]
+    return "\n".join(lines) + "\n"
+
+
+def metric_table() -> str:
+    """Every metric with what it counts, from the code that makes them."""
+    code = (ROOT / "flows/serve/web/metrics.py").read_text(encoding="utf-8")
+    found = re.findall(
+        r'(Counter|Gauge)MetricFamily\(\s*"(\w+)",\s*"([^"]+)",\s*labels=\[([^\]]*)\]', code.replace("\n", " ")
+    )
+    lines = ["| metric | labels | what it is |", "| --- | --- | --- |"]
+    for kind, name, about, labels in found:
+        whole = f"{name}_total" if kind == "Counter" else name
+        lines.append(f"| `{whole}` | {labels.replace(chr(34), '')} | {about} |")
+    return "\n".join(lines) + "\n"
+
+
 GENERATED = {
+    "errors": ("reference/errors.md", error_table),
+    "metrics": ("reference/metrics.md", metric_table),
     "connectors": ("reference/connectors.md", connector_table),
     "functions": ("reference/expressions.md", lambda: function_reference().strip() + "\n"),
     "job": ("reference/job-file.md", job_reference),
@@ -191,6 +201,18 @@ SHOWN = {
 }
 
 
+@pytest.mark.parametrize("name", ["files", "databases"])
+def test_the_sections_of_the_page_are_accepted(name):
+    """Each source and target that the page shows makes a job, with the rest of one around it."""
+    shown = [
+        YAML(typ="safe").load(one) for one in re.findall(r"```yaml\n(.*?)```", page(f"how-to/{name}.md"), re.DOTALL)
+    ]
+    assert shown
+    for section in shown:
+        source = {"connector": "csv", "users": {"path": "people.csv", "key": "id"}}
+        Job.model_validate({"name": "shown", "source": source, **SHOWN, **section})
+
+
 def test_every_way_to_sign_in_that_is_shown_is_one():
     """Each setting of the section is accepted as it stands, and so is what is commented out in it."""
     text = block("yaml", page("how-to/sign-in.md"))
@@ -217,6 +239,29 @@ def test_every_command_is_documented_and_exists():
     documented = set(re.findall(r"^\| `provisor ([a-z-]+)", page("reference/commands.md"), re.MULTILINE))
     existing = {command.name or command.callback.__name__.replace("_", "-") for command in app.registered_commands}
     assert documented == existing
+
+
+def test_every_command_line_that_is_shown_would_be_understood():
+    """In README and on every page: the command exists, and so does each option of it."""
+    known = {
+        command.name or command.callback.__name__.replace("_", "-"): command.callback
+        for command in app.registered_commands
+    }
+    options = {
+        name: set(re.findall(r"--[a-z][a-z-]*", CliRunner().invoke(app, [name, "--help"]).output)) for name in known
+    }
+    texts = [README, *(path.read_text(encoding="utf-8") for path in sorted((ROOT / "docs").rglob("*.md")))]
+    blocks = [
+        line for text in texts for one in re.findall(r"```sh\n(.*?)```", text, re.DOTALL) for line in one.splitlines()
+    ]
+    shown = [found[1] for line in blocks if (found := re.match(r"\s*provisor ([a-z][^#|>]*)", line))]
+    shown += [one for text in texts for one in re.findall(r"`provisor ([a-z][^`]*)`", text)]
+    assert len(shown) > 100
+    for line in shown:
+        command, *words = line.split()
+        assert command in known, line
+        unknown = {word.partition("=")[0] for word in words if word.startswith("--")} - options[command]
+        assert not unknown, (line, unknown)
 
 
 def test_every_dependency_has_its_lower_bound_and_its_reason():

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from connectors.errors import SettingsError
+from connectors.errors import ProvisorError, SettingsError
 from flows.cli.answering import WRONG, complain, complain_at_length, say, write
 from flows.cli.arguments import JobFile, Json, job_file, load
 
@@ -83,6 +83,25 @@ def init(
     load(path)  # what is proposed is a job, or this says why not
     missing = keep_names(folder, made.variables)
     say(*told(made, path, missing))
+    if not missing:
+        _first_look(path)
+
+
+def _first_look(path: Path) -> None:
+    """Checks a job that was just written and shows its first plan, as far as its systems answer already."""
+    from flows.cli.here import decide_now
+    from flows.show.check import check_job, show_checked
+    from flows.show.console import console
+    from flows.show.plan import show_plan
+
+    job = load(path)
+    say("")
+    try:
+        show_checked(path, check_job(job))
+        say("", "The first plan; nothing is written:")
+        show_plan(console(), decide_now(job), limit=3)
+    except ProvisorError as error:
+        say(f"Not yet: {error}")
 
 
 def apps(

@@ -13,6 +13,7 @@ from tasks.extract import Facts
 from tasks.job import load_job
 from tasks.proposing import WELL_KNOWN
 from tests.flows.workplace import Command
+from tests.servers.scim_service import ScimService
 
 EXPORT = """Personnel No;First Name;Last Name;E-Mail;Job Title;Supervisor;Status
 1;Ann;Lee;ann.lee@example.com;Clerk;;active
@@ -72,6 +73,20 @@ def test_what_is_told_and_kept(export: Path, provisor: Command, monkeypatch: pyt
     assert (again.status, "There is a job already: hr-to-app.yaml" in again.err) == (2, True)
     kept = Path(".env")
     assert (kept.read_text(), stat.S_IMODE(kept.stat().st_mode)) == ("SCIM_TOKEN=\n", 0o600)
+
+
+def test_the_first_plan_is_shown_where_the_target_answers(
+    export: Path, provisor: Command, service: ScimService, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With the credentials at hand the new job is checked and planned at once; nothing is written."""
+    monkeypatch.setenv("SCIM_TOKEN", "a-token")
+    done = provisor("init", "--source", export, "--target", service.url)
+    assert done.status == 0, done.err
+    assert "the job file is right" in done.out
+    assert "2 to create" in done.out
+    assert len(service.users) == 0
+    silent = provisor("init", "--source", export, "--target", "http://127.0.0.1:9/scim/v2", "--name", "other")
+    assert (silent.status, "Not yet: " in silent.out) == (0, True)
 
 
 def test_what_is_wrong_is_one_sentence(export: Path, provisor: Command) -> None:

@@ -1,16 +1,20 @@
 """README, word for word: the job is saved, each command is typed as it stands there, and does what it says."""
 
+import io
 import os
 import re
 import shlex
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import httpx
 import pytest
+from rich.console import Console
+from rich.text import Text
 
 from tests.flows.workplace import COMMAND, ROOT
+from tests.pictures import SVG
 from tests.servers.scim_service import ScimService
 from tests.servers.starting import Server, scim2_server
 
@@ -45,6 +49,16 @@ def logins_at(url: str) -> list[str]:
     return sorted(user["userName"] for user in answer["Resources"])
 
 
+def drawn(run: "subprocess.CompletedProcess[str]", url: str, folder: Path) -> str:
+    """What a run says, as the picture in README; times, and where it ran, are made the same every time."""
+    said = f"{run.stderr}{run.stdout}".replace(url, ADDRESS).replace(str(folder), "~/first")
+    said = re.sub(r"\d+\.\d s", "0.4 s", re.sub(r"[\w-]+\.html", "1.html", said))
+    out = Console(record=True, width=96, file=io.StringIO(), force_terminal=True, highlight=False)
+    for line in said.strip().splitlines():
+        out.print(Text(line, style="green" if line.startswith(("Done", "Completed")) else ""))
+    return out.export_svg(title="provisor run hr-to-app", code_format=SVG)
+
+
 @pytest.fixture
 def independent() -> Iterator[Server]:
     """The service that the demo uses, of another make than ours."""
@@ -53,7 +67,7 @@ def independent() -> Iterator[Server]:
 
 
 @pytest.mark.xdist_group("prefect")
-def test_a_job_in_ten_minutes(independent: Server, tmp_path: Path) -> None:
+def test_a_job_in_ten_minutes(independent: Server, tmp_path: Path, golden: Callable[[Path, str], None]) -> None:
     """On a real service, from an empty folder to the first account, and a plan that then finds nothing to do."""
     heading = "## A job in ten minutes"
     job = block(README, "yaml", after=heading)
@@ -69,6 +83,7 @@ def test_a_job_in_ten_minutes(independent: Server, tmp_path: Path) -> None:
     assert "2 to create" in said["plan"].stdout
     assert logins_at(independent.url) == ["ann.lee@example.com", "bob.ray@example.com"]
     assert "Ann" in said["why"].stdout
+    golden(ROOT / "docs/pictures/run.svg", drawn(said["run"], independent.url, folder))
     again = typed("provisor plan hr-to-app", folder, tmp_path)
     assert "nothing to do" in again.stdout
 
