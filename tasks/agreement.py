@@ -6,13 +6,14 @@ A mapping that reads an attribute the source does not have would quietly write n
 what the target does not know would be refused a thousand times in the night. Both are said before anything is read.
 """
 
+import re
 from collections.abc import Iterable, Iterator, Mapping
 
 from connectors.contract import Attribute, Form, Kind, Write
 from tasks.assignment import table_problems
 from tasks.expressions import check_expression
 from tasks.extract import Facts, computed_attributes, dates_of, expressions_of, joins_of
-from tasks.job import AttributeMapping, AttributeSource, EntryRules, Job, JobError, Operator, Problem
+from tasks.job import Apply, AttributeMapping, AttributeSource, EntryRules, Job, JobError, Operator, Problem
 from tasks.job.problems import did_you_mean, nearest
 from tasks.job.yaml import Document, Key, read_yaml, spelled
 
@@ -208,6 +209,21 @@ def _demanded(rules: EntryRules, schema: Mapping[str, Attribute]) -> Iterator[st
             yield path
 
 
+def _parts_demanded(rules: EntryRules, schema: Mapping[str, Attribute]) -> Iterator[tuple[str, str]]:
+    """Parts that the target demands of a structure that mappings give other parts of, each with the structure."""
+    plain = {_without_filter(path).lower() for path in rules.attributes}
+    touched = {_whole(path).lower() for path in rules.attributes}
+    for path, info in schema.items():
+        whole = _whole(path)
+        part = whole != path and info.required and info.write is not Write.NEVER
+        if part and whole.lower() in touched and whole.lower() not in plain and path.lower() not in plain:
+            yield path, whole
+
+
+def _without_filter(path: str) -> str:
+    return re.sub(r"\[[^\]]*\]", "", path)
+
+
 def _whole(path: str) -> str:
     """The attribute that a path is a part of."""
     urn, colon, name = path.rpartition(":") if "[" not in path else ("", "", path)
@@ -220,10 +236,18 @@ def _doubts(
     for path in _demanded(rules, schema):
         message = f"The target demands {path} of everybody, and no mapping gives it."
         yield _problem(job, document, (section, "attributes"), message)
+    for path, whole in _parts_demanded(rules, schema):
+        message = f"The target demands {path} wherever {whole} is given, and no mapping gives it."
+        yield _problem(job, document, (section, "attributes"), message)
     for path, mapping in rules.attributes.items():
         info = _info(schema, path)
         if info is None:
             continue
+        if info.write is Write.ON_CREATE and mapping.apply is not Apply.ON_CREATE and rules.actions.update:
+            message = (
+                f"The target takes {path} only when it creates an entry: add apply: on_create, or changes are refused."
+            )
+            yield _problem(job, document, (section, "attributes", path), message)
         if mapping.clear and info.required:
             message = f"The target demands {path} of everybody, so it may refuse that it is cleared."
             yield _problem(job, document, _written(document, (section, "attributes", path, "clear")), message)

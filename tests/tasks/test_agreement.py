@@ -1,5 +1,6 @@
 """A job held against the attributes of its two systems, before anything is read."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -97,6 +98,30 @@ def test_what_the_target_demands_is_missed(tmp_path: Path) -> None:
     assert doubts(tmp_path, GOOD | cleared) == [
         "The target demands userName of everybody, so it may refuse that it is cleared."
     ]
+
+
+def test_parts_that_the_target_demands_and_what_never_changes(tmp_path: Path) -> None:
+    """A structure without a part that it must have is refused, and so is each change of what is set once."""
+    schema = TARGET | {
+        "name.formatted": Attribute(required=True, part_of="name"),
+        "emails.value": Attribute(required=True, part_of="emails"),
+        "costCenter": Attribute(write=Write.ON_CREATE),
+    }
+    known = replace(facts(), target={Kind.USER: schema, Kind.GROUP: None})
+
+    def told(attributes: dict[str, Any], **users: Any) -> list[str]:
+        return [found.message for found in doubts_about(job_with(tmp_path, attributes, **users), known)]
+
+    formatted = "The target demands name.formatted wherever name is given, and no mapping gives it."
+    assert told(GOOD) == [formatted]
+    assert told(GOOD | {"name.formatted": "[login]"}) == []
+    assert told({"userName": "[login]", "name": {"constant": {"formatted": "x"}}}) == []
+    whole = GOOD | {"name.formatted": "[login]"}
+    assert told(whole | {'emails[type eq "work"].value': "[login]"}) == []
+    once = "The target takes costCenter only when it creates an entry: add apply: on_create, or changes are refused."
+    assert told(whole | {"costCenter": "[title]"}) == [once]
+    assert told(whole | {"costCenter": "[title]"}, actions={"update": False}) == []
+    assert told(whole | {"costCenter": {"expression": "[title]", "apply": "on_create"}}) == []
 
 
 def test_nobody_is_found_by_what_is_never_shown(tmp_path: Path) -> None:
