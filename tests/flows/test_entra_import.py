@@ -449,7 +449,7 @@ def test_the_enabled_mapping_of_the_first_rule_counts(tmp_path: Path) -> None:
     )
     assert loaded(found, tmp_path).users.attributes["userName"].expression == "[first]"
     off = loaded(Schema.model_validate({"synchronizationRules": [rule("only", 1, enabled=False)]}), tmp_path)
-    assert off.users.actions.model_dump() == {"create": False, "update": False, "delete": False}
+    assert off.users.actions.model_dump() == {"create": False, "update": False, "delete": False, "swap": False}
 
 
 @pytest.mark.parametrize(

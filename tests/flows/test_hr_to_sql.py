@@ -4,7 +4,6 @@
 people and 40 groups.
 """
 
-import os
 import sqlite3
 import subprocess
 import time
@@ -18,9 +17,7 @@ import sqlalchemy as sa
 from ruamel.yaml import YAML
 from sqlalchemy.pool import NullPool
 
-from tests.data.events import derive_next
 from tests.data.expected import ENTERPRISE, MANAGER, State, desired_state
-from tests.data.people import generate
 from tests.flows.reading_back import Found, differences
 from tests.flows.workplace import EXPORT, ROOT, Command, Workplace
 from tests.servers.starting import DatabaseServer, postgresql
@@ -49,19 +46,6 @@ PATHS = {
 
 
 @pytest.fixture(scope="module")
-def company(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The first export, and in ``next`` the second one."""
-    if os.environ.get("PROVISOR_LONG"):
-        return EXPORT
-    folder = tmp_path_factory.mktemp("company")
-    first = generate(people=540, groups=16)
-    first.write(folder)
-    (folder / "next").mkdir()
-    derive_next(first)[0].write(folder / "next")
-    return folder
-
-
-@pytest.fixture(scope="module")
 def server() -> Iterator[DatabaseServer]:
     with postgresql() as running:
         yield running
@@ -85,11 +69,11 @@ def url(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.Monk
 
 
 @pytest.fixture
-def workplace(url: str, company: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Workplace:
+def workplace(url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Workplace:
     """The job as it stands, with the first export and a state folder of its own."""
     made = Workplace(tmp_path / "work", YAML(typ="safe").load(JOB))
     made.export.mkdir(parents=True)
-    made.save().use(company)
+    made.save().use(EXPORT)
     monkeypatch.setenv("PROVISOR_HOME", str(made.home))
     return made
 
@@ -125,16 +109,16 @@ def read_tables(url: str) -> Found:
     return found
 
 
-def test_a_life_of_the_app(workplace: Workplace, company: Path, url: str, provisor: Command) -> None:
+def test_a_life_of_the_app(workplace: Workplace, url: str, provisor: Command) -> None:
     """A new company; a day with joiners, movers and leavers; who returns is there again, in the same row."""
-    first = desired_state(company)
+    first = desired_state(EXPORT)
     report = workplace.cycle()
     assert report.exit_status == 0, report.message
     assert differences(read_tables(url), first) == []
     ids = {row["employee_id"]: row["id"] for row in run(url, "SELECT id, employee_id FROM account")}
 
-    workplace.use(company / "next")
-    second = desired_state(company / "next", first)
+    workplace.use(EXPORT / "next")
+    second = desired_state(EXPORT / "next", first)
     report = workplace.cycle()
     assert report.exit_status == 0, report.message
     assert differences(read_tables(url), second) == []
@@ -144,9 +128,9 @@ def test_a_life_of_the_app(workplace: Workplace, company: Path, url: str, provis
     assert {name: count for name, count in nothing.counts.items() if count} == {}
 
     workplace.document["limits"] = {"removals": {"count": 500}, "members": {"count": 500}}
-    workplace.save().use(company)
+    workplace.save().use(EXPORT)
     report = workplace.cycle()
-    back = desired_state(company, second)
+    back = desired_state(EXPORT, second)
     back.edges = {edge for edge in back.edges if edge[1] in back.in_scope}  # who leaves the scope leaves the groups
     found = read_tables(url)
     [ended] = found.groups.keys() - back.groups.keys()  # a group that the source no longer has is kept, and emptied

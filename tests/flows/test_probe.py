@@ -52,6 +52,6 @@ def test_what_cannot_be_probed_is_said() -> None:
     """A job without a SCIM service has nothing to probe; one that reads from it is not written to."""
     file, scim = SimpleNamespace(connector="csv"), SimpleNamespace(connector="scim")
     with pytest.raises(SettingsError, match="nothing to probe"):
-        probe_job(SimpleNamespace(name="j", source=file, target=file), write=False, tell=print)
+        probe_job(SimpleNamespace(name="j", people=(file,), enrich=(), target=file), write=False, tell=print)
     with pytest.raises(SettingsError, match="leave out --write"):
-        probe_job(SimpleNamespace(name="j", source=scim, target=file), write=True, tell=print)
+        probe_job(SimpleNamespace(name="j", people=(scim,), enrich=(), target=file), write=True, tell=print)

@@ -97,7 +97,7 @@ def test_the_picture_of_a_job_holds_no_reference_to_a_credential(name: str) -> N
     """It stands in Prefect's database, and says from where to where."""
     job = load_job(JOBS / name)
     page = picture(job)
-    assert f"**{job.source.connector}**" in page
+    assert f"**{' + '.join(one.connector for one in (*job.people, *job.enrich))}**" in page
     url = getattr(job.target.settings, "url", None) or ()
     for address in [url] if isinstance(url, str) else url:
         assert address in page

@@ -196,7 +196,7 @@ def test_an_addition_whose_answer_was_lost(twice: str, open_target: Opener) -> N
 
 @pytest.mark.parametrize("quirks", LIVES, ids=[" ".join(map("-".join, quirks.items())) for quirks in LIVES])
 def test_a_probe_of_a_service_with_a_quirk(quirks: dict[str, str]) -> None:
-    """Whatever a service does, a probe comes to its end, leaves nothing behind and touches nobody else."""
+    """Whatever a service does, a probe comes to its end and touches nobody else; what the service keeps, it names."""
     with ScimService(quirks=quirks, default_page_size=3) as service:
         service.seed(
             users=[{"userName": f"u{number}@example.com", "externalId": f"E{number}"} for number in range(4)],
@@ -210,7 +210,8 @@ def test_a_probe_of_a_service_with_a_quirk(quirks: dict[str, str]) -> None:
             probe.close()
         assert shown(service) == before
         assert sum(service.requests.values()) < 500
-    assert not probed.left_behind
+    kept = quirks.get("delete_twice") in ("soft", "deactivated")
+    assert ["keeps it all the same" in sentence for sentence in probed.left_behind] == [True] * kept
 
 
 def shown(service: ScimService) -> tuple[dict[str, Any], dict[str, Any]]:

@@ -26,7 +26,10 @@ def test_jobs_are_served_updated_and_ended_without_a_trace(small: Workplace, ser
         assert keys.stat().st_mode & 0o777 == 0o600
 
         before = up.deployments()
-        names = {"hr-to-scim", *(f"hr-to-scim-{what}" for what in ("reconcile", "on-demand", "restart", "decide"))}
+        names = {
+            "hr-to-scim",
+            *(f"hr-to-scim-{what}" for what in ("plan", "reconcile", "on-demand", "restart", "decide")),
+        }
         assert set(before) == names
         schedule = before["hr-to-scim"]["schedules"][0]
         assert (schedule["schedule"]["interval"], schedule["active"]) == (1200, True)
