@@ -10,8 +10,8 @@ from pydantic import AfterValidator, Field
 
 from connectors.http import HttpSession
 from connectors.http_settings import HttpSettings, base_address
-from connectors.json_people import JsonField, fields_of, list_in, never_filled, page_of, traits_of
-from connectors.kit import Asked, Known, Opening, Page, Switch, System, call, connector, refused
+from connectors.json_people import JsonField, fields_of, list_in, never_filled, page_of
+from connectors.kit import Asked, Known, Opening, Page, Switch, System, call, connector, read_only, refused
 from connectors.settings import Name, Secret, Settings
 
 KEY_PATH, STATUS = "root.id", "internal.status"
@@ -69,7 +69,7 @@ def _open(settings: HiBobSettings, opening: Opening) -> HttpSession:
 
 async def _traits(wire: HttpSession, settings: HiBobSettings) -> Known:
     del wire
-    return Known(users=traits_of(settings.catalogue), switch=Switch.steps(), settings=settings)
+    return Known(users=read_only(settings.catalogue), switch=Switch.steps(), settings=settings)
 
 
 async def _search(wire: HttpSession, paths: Iterable[str]) -> list[Any]:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from connectors.errors import SchemaMismatchError
-from connectors.kit import ACTIVE, KEY, Attribute, Count, Form, Kind, Page, Row, Write, table
+from connectors.kit import ACTIVE, KEY, Form, Page, Row
 
 NO_DATES = frozenset({"0000-00-00", ""})
 """What stands for no value."""
@@ -34,22 +34,6 @@ def fields_of(
         **{name: JsonField(path, Form.DATE) for name, path in dates.items()},
         **{name: JsonField(path, Form.REFERENCE) for name, path in references.items()},
     }
-
-
-def traits_of(fields: Mapping[str, JsonField]) -> dict[str, Attribute]:
-    """The attributes as a connector tells them."""
-    return table(
-        *(
-            Attribute(
-                name,
-                form=one.form,
-                count=Count.LIST if one.many else Count.ONE,
-                write=Write.NEVER,
-                refers_to=frozenset({Kind.USER}) if one.form is Form.REFERENCE else frozenset(),
-            )
-            for name, one in fields.items()
-        )
-    )
 
 
 def value_at(entry: Any, path: str) -> Any:

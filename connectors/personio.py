@@ -13,8 +13,8 @@ from pydantic import AfterValidator, Field
 from connectors.errors import SchemaMismatchError
 from connectors.http import HttpSession
 from connectors.http_settings import HttpSettings, base_address
-from connectors.json_people import JsonField, fields_of, list_in, never_filled, page_of, traits_of
-from connectors.kit import Asked, Known, Opening, Page, Switch, System, connector, read_json
+from connectors.json_people import JsonField, fields_of, list_in, never_filled, page_of
+from connectors.kit import Asked, Known, Opening, Page, Switch, System, connector, read_json, read_only
 from connectors.settings import Name, Secret, Settings
 
 LARGEST_PAGE = 50
@@ -80,7 +80,7 @@ def _open(settings: PersonioSettings, opening: Opening) -> HttpSession:
 
 async def _traits(wire: HttpSession, settings: PersonioSettings) -> Known:
     del wire
-    return Known(users=traits_of(settings.catalogue), switch=Switch.steps(), settings=settings)
+    return Known(users=read_only(settings.catalogue), switch=Switch.steps(), settings=settings)
 
 
 async def _listed(wire: HttpSession, path: str, purpose: str) -> tuple[list[Any], str | None]:

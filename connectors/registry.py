@@ -56,6 +56,15 @@ class Connector:
     open_target: "Callable[..., Target] | None" = None
 
 
+def opened_by(module: str, function: str) -> Callable[..., Any]:
+    """A function of a module that is imported at its first call, so that a name and settings are known at once."""
+
+    def open_it(settings: Settings, **options: Any) -> Any:
+        return getattr(import_module(module), function)(settings, **options)
+
+    return open_it
+
+
 def names() -> list[str]:
     """Names of all connectors that can be used here, sorted."""
     return sorted({*BUILT_IN, *(point.name for point in entry_points(group=ENTRY_POINT_GROUP))})

@@ -89,7 +89,7 @@ def propose(people: pd.DataFrame) -> Proposal:
     """What the columns of an export seem to mean; columns hold text, NaN for an empty cell."""
     by_name: dict[str, str] = {}
     for column in map(str, people.columns):
-        by_name.setdefault(_plain(column), column)
+        by_name.setdefault(plain_name(column), column)
     found = {
         known: _named(by_name, names.split(), known)
         for known, names in WELL_KNOWN.items()
@@ -116,13 +116,14 @@ def rewritten(expression: str, known: Mapping[str, Guess]) -> str | None:
     return re.sub(r"\[(\w+)\]", lambda match: known[match[1]].expression if match[1] in known else match[0], expression)
 
 
-def _plain(name: str) -> str:
+def plain_name(name: str) -> str:
+    """A column's name as it is compared: lower case, letters and digits alone."""
     return re.sub(r"[^a-z0-9]", "", name.casefold().replace("é", "e").replace("í", "i"))
 
 
 def _named(by_name: Mapping[str, str], names: Iterable[str], known: str) -> Guess:
     column = next(by_name[name] for name in names if name in by_name)
-    why = SAME_NAME if _plain(column) == known.casefold() else f"the column {column} is what others call {known}"
+    why = SAME_NAME if plain_name(column) == known.casefold() else f"the column {column} is what others call {known}"
     return Guess(f"[{column}]", why)
 
 

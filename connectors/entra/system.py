@@ -13,7 +13,7 @@ from connectors.entra import reading, writing
 from connectors.entra.attributes import GROUPS, with_extensions
 from connectors.entra.settings import EntraSettings, EntraTargetSettings
 from connectors.http import Answer, Call, HttpSession
-from connectors.kit import Family, Kind, KitSource, KitTarget, Known, Limits, Opening, Switch, System
+from connectors.kit import Family, Kind, KitSource, KitTarget, Known, Limits, Opening, SessionWire, Switch, System
 from connectors.settings import reveal
 
 WRITES_PER_S = 18.0
@@ -22,23 +22,14 @@ SETTLES_S = 60.0
 """Seconds after which every replica shows what was written, as far as users of Graph have seen."""
 
 
-class EntraWire:
+class EntraWire(SessionWire):
     """An HTTP session that puts a random password into requests which ask for one."""
 
     def __init__(self, session: HttpSession, length: int, app: str | None) -> None:
-        self._session, self._length = session, length
+        super().__init__(session)
+        self._length = length
         self.app = app
         """The application whose assignments are wanted."""
-
-    @property
-    def requests(self) -> int:
-        """Requests sent so far."""
-        return self._session.requests
-
-    @property
-    def address(self) -> str:
-        """The base address."""
-        return self._session.address
 
     async def send(self, call: Call) -> Answer:
         """See :class:`connectors.http.HttpSession`."""

@@ -51,10 +51,11 @@ from connectors.kit.system import (
     Trust,
     Verdict,
     Wire,
+    read_only,
     table,
 )
 from connectors.kit.target import KitSource, KitTarget, connector
-from connectors.kit.wires import BlockingWire
+from connectors.kit.wires import BlockingWire, SessionWire
 
 __all__ = [
     "ACTIVE",
@@ -99,6 +100,7 @@ __all__ = [
     "Reread",
     "Row",
     "Sameness",
+    "SessionWire",
     "Sought",
     "Step",
     "Stop",
@@ -113,6 +115,7 @@ __all__ = [
     "connector",
     "open_http",
     "read_json",
+    "read_only",
     "refused",
     "table",
 ]

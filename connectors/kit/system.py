@@ -19,11 +19,13 @@ from connectors.contract import (
     Action,
     Attribute,
     Change,
+    Count,
     Family,
     Form,
     Kind,
     Pace,
     Value,
+    Write,
 )
 from connectors.errors import ErrorCode, FatalError
 from connectors.settings import Settings
@@ -205,6 +207,36 @@ class Known:
 def table(*attributes: Attribute) -> dict[str, Attribute]:
     """Attributes by path, as ``Known`` wants them."""
     return {one.path: one for one in attributes}
+
+
+class ReadField(Protocol):
+    """What is known of an attribute that is only read."""
+
+    @property
+    def form(self) -> Form:
+        """What one of its values is."""
+        ...
+
+    @property
+    def many(self) -> bool:
+        """Whether it has several values."""
+        ...
+
+
+def read_only(fields: Mapping[str, ReadField]) -> dict[str, Attribute]:
+    """Attributes by name, none of which can be written; references name users."""
+    return table(
+        *(
+            Attribute(
+                name,
+                form=one.form,
+                count=Count.LIST if one.many else Count.ONE,
+                write=Write.NEVER,
+                refers_to=frozenset({Kind.USER}) if one.form is Form.REFERENCE else frozenset(),
+            )
+            for name, one in fields.items()
+        )
+    )
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,4 +1,4 @@
-"""Wires of the kit for systems whose libraries wait: each call in a thread, at the pace that is allowed."""
+"""Wires of the kit: around a session of ours, and for systems whose libraries wait, each call of which has a thread."""
 
 import asyncio
 from collections.abc import Callable
@@ -6,7 +6,25 @@ from typing import Any
 
 from connectors.contract import Pace
 from connectors.errors import RetryableError
+from connectors.http import HttpSession
 from connectors.throttle import Clock, SystemClock, Throttle
+
+
+class SessionWire:
+    """What a wire has that puts something of its own around an HTTP session."""
+
+    def __init__(self, session: HttpSession) -> None:
+        self._session = session
+
+    @property
+    def requests(self) -> int:
+        """Requests sent so far."""
+        return self._session.requests
+
+    @property
+    def address(self) -> str:
+        """The base address."""
+        return self._session.address
 
 
 class BlockingWire:

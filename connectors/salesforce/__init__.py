@@ -3,29 +3,16 @@
 ``system`` shows the connector whole.
 """
 
-from typing import Any
-
-from connectors.registry import Connector
+from connectors.registry import Connector, opened_by
 from connectors.salesforce.settings import SalesforceSettings, SalesforceTargetSettings
 
-
-def _open_source(settings: Any, **options: Any) -> Any:
-    from connectors.salesforce.system import open_source
-
-    return open_source(settings, **options)
-
-
-def _open_target(settings: Any, **options: Any) -> Any:
-    from connectors.salesforce.system import open_target
-
-    return open_target(settings, **options)
-
+_SYSTEM = "connectors.salesforce.system"
 
 CONNECTOR = Connector(
     name="salesforce",
     title="Salesforce: users, permission sets and public groups",
     source_settings=SalesforceSettings,
-    open_source=_open_source,
+    open_source=opened_by(_SYSTEM, "open_source"),
     target_settings=SalesforceTargetSettings,
-    open_target=_open_target,
+    open_target=opened_by(_SYSTEM, "open_target"),
 )

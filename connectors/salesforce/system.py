@@ -19,6 +19,7 @@ from connectors.kit import (
     Limits,
     Made,
     Opening,
+    SessionWire,
     Switch,
     System,
 )
@@ -31,23 +32,14 @@ _IDENTITY = re.compile(r"/id/\w+/(005\w+)$")
 _DEAD = ("not valid for use with the REST API", "not attached to Agent")
 
 
-class SalesforceWire:
+class SalesforceWire(SessionWire):
     """An HTTP session that watches the org's daily quota, and knows errors of the whole org."""
 
     def __init__(self, session: HttpSession, below: str, reserve: float) -> None:
-        self._session, self._below, self._reserve = session, below, reserve
+        super().__init__(session)
+        self._below, self._reserve = below, reserve
         self.used, self.most = 0, 0
         """Requests of the last 24 hours and how many there may be, as the last answer said."""
-
-    @property
-    def requests(self) -> int:
-        """Requests sent so far."""
-        return self._session.requests
-
-    @property
-    def address(self) -> str:
-        """The base address."""
-        return self._session.address
 
     def below(self, link: str) -> str:
         """A link of an answer without the path of the base address. Raises: SchemaMismatchError."""

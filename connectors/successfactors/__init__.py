@@ -3,21 +3,14 @@
 ``system`` shows the connector whole, ``attributes`` what can be read.
 """
 
-from typing import Any
-
-from connectors.registry import Connector
+from connectors.registry import Connector, opened_by
 from connectors.successfactors.settings import SuccessFactorsSettings
 
-
-def _open_source(settings: Any, **options: Any) -> Any:
-    from connectors.successfactors.system import open_source
-
-    return open_source(settings, **options)
-
+_SYSTEM = "connectors.successfactors.system"
 
 CONNECTOR = Connector(
     name="successfactors",
     title="SAP SuccessFactors Employee Central, by OData",
     source_settings=SuccessFactorsSettings,
-    open_source=_open_source,
+    open_source=opened_by(_SYSTEM, "open_source"),
 )

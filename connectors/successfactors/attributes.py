@@ -16,7 +16,7 @@ from functools import lru_cache
 from typing import Any
 
 from connectors.errors import SettingsError
-from connectors.kit import Attribute, Count, Form, Kind, Write, table
+from connectors.kit import Form
 
 EMPLOYMENT, JOB, USER = "employmentNav", "employmentNav/jobInfoNav", "employmentNav/userNav"
 STATUS = f"{JOB}/emplStatusNav"
@@ -98,22 +98,6 @@ ALWAYS = (
     "personIdExternal",
 )
 """Read of everybody, whatever is wanted."""
-
-
-def traits_of(paths: Mapping[str, PersonPath]) -> dict[str, Attribute]:
-    """The attributes as a connector tells them."""
-    return table(
-        *(
-            Attribute(
-                name,
-                form=one.form,
-                count=Count.LIST if one.many else Count.ONE,
-                write=Write.NEVER,
-                refers_to=frozenset({Kind.USER}) if one.form is Form.REFERENCE else frozenset(),
-            )
-            for name, one in paths.items()
-        )
-    )
 
 
 # Paths

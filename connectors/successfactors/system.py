@@ -3,8 +3,8 @@
 from pathlib import Path
 
 from connectors.http import Call, HttpSession
-from connectors.kit import KitSource, Known, Limits, Opening, Switch, System
-from connectors.successfactors.attributes import nodes, traits_of, value_of
+from connectors.kit import KitSource, Known, Limits, Opening, Switch, System, read_only
+from connectors.successfactors.attributes import nodes, value_of
 from connectors.successfactors.reading import count, pages, refusal_of
 from connectors.successfactors.settings import SuccessFactorsSettings
 
@@ -21,7 +21,7 @@ def _open(settings: SuccessFactorsSettings, opening: Opening) -> HttpSession:
 async def _traits(wire: HttpSession, settings: SuccessFactorsSettings) -> Known:
     del wire
     return Known(
-        users=traits_of(settings.catalogue),
+        users=read_only(settings.catalogue),
         switch=Switch.steps(),
         limits=Limits(page=settings.page_size),
         settings=settings,

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from connectors.errors import SettingsError
-from connectors.kit import Attribute, Count, Form, Kind, Write, table
+from connectors.kit import Form
 
 NAMESPACE = "urn:com.workday/bsvc"
 
@@ -195,22 +195,6 @@ ACTIVE_PATH = "Active"
 HIRED, SINCE = "StatusHireDate", "StatusActiveStatusDate"
 ENDS = ("StatusTerminationDate", "StatusTerminationLastDayOfWork")
 """Dates that are known ahead only to a read as of a later day."""
-
-
-def traits_of(paths: Mapping[str, WorkerPath]) -> dict[str, Attribute]:
-    """The attributes as a connector tells them."""
-    return table(
-        *(
-            Attribute(
-                name,
-                form=one.form,
-                count=Count.LIST if one.many else Count.ONE,
-                write=Write.NEVER,
-                refers_to=frozenset({Kind.USER}) if one.form is Form.REFERENCE else frozenset(),
-            )
-            for name, one in paths.items()
-        )
-    )
 
 
 # Sections of the answer

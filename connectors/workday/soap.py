@@ -20,6 +20,7 @@ from connectors.errors import (
 from connectors.http import Answer, Call, HttpSession, redact
 from connectors.http import Effect as CallEffect
 from connectors.kit import Opening, refused
+from connectors.kit.wires import SessionWire
 from connectors.rate_limits import is_rate_limit, retry_after_s
 from connectors.settings import reveal
 from connectors.wire import nature
@@ -59,31 +60,23 @@ def reference(name: str, kind: str, value: str) -> Any:
     return element(name, element("ID", text=value, type=kind))
 
 
-class WorkdayWire:
+class WorkdayWire(SessionWire):
     """Asks one tenant's Human_Resources service."""
 
     def __init__(self, settings: WorkdaySettings, opening: Opening) -> None:
-        self._session = HttpSession(
-            settings.http(),
-            folder=opening.folder,
-            pace=opening.pace,
-            media_type="text/xml; charset=utf-8",
-            clock=opening.clock,
+        super().__init__(
+            HttpSession(
+                settings.http(),
+                folder=opening.folder,
+                pace=opening.pace,
+                media_type="text/xml; charset=utf-8",
+                clock=opening.clock,
+            )
         )
         self._settings, self._folder, self._clock = settings, opening.folder, opening.clock
         self._token: tuple[str, str] | None = None
         self.waited_s = 0.0
         """Seconds spent waiting because Workday asked for it or failed."""
-
-    @property
-    def requests(self) -> int:
-        """Requests sent so far."""
-        return self._session.requests
-
-    @property
-    def address(self) -> str:
-        """The base address."""
-        return self._session.address
 
     async def send(self, request: Any) -> Any:
         """A body that has been built: as :meth:`ask`, for what it says it is for."""

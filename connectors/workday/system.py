@@ -4,9 +4,9 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
-from connectors.kit import KitSource, Known, Limits, Opening, Switch, System
+from connectors.kit import KitSource, Known, Limits, Opening, Switch, System, read_only
 from connectors.workday.asking import Question, page_in, workers_request
-from connectors.workday.attributes import ACTIVE_PATH, REFERENCES_ONLY, compile_paths, response_group, traits_of
+from connectors.workday.attributes import ACTIVE_PATH, REFERENCES_ONLY, compile_paths, response_group
 from connectors.workday.reading import pages, server_time
 from connectors.workday.settings import Population, WorkdaySettings
 from connectors.workday.soap import WorkdayWire
@@ -27,7 +27,7 @@ async def _traits(wire: WorkdayWire, settings: WorkdaySettings) -> Known:
     compile_paths(paths)
     response_group({name: paths[name] for name in settings.attributes})
     return Known(
-        users=traits_of(paths),
+        users=read_only(paths),
         switch=Switch.words(ACTIVE_PATH, on=True, off=False),
         limits=Limits(page=settings.page_size),
         settings=settings,

@@ -18,6 +18,7 @@ from pathlib import Path, PurePosixPath
 from tempfile import TemporaryDirectory
 
 from connectors.errors import SettingsError
+from tasks.ledger.copies import copy_database
 from tasks.ledger.database import FILE as LEDGER
 from tasks.ledger.migrations import HEAD
 from tasks.private import make_file, own_folder
@@ -141,11 +142,7 @@ def _copied(database: Path, folder: Path) -> Path:
     """A copy of one moment, also while others write. Raises: SettingsError."""
     copy = make_file(folder / database.name)
     try:
-        with (
-            closing(sqlite3.connect(f"file:{database}?mode=ro", uri=True)) as old,
-            closing(sqlite3.connect(copy)) as new,
-        ):
-            old.backup(new)
+        copy_database(database, copy)
     except sqlite3.Error as error:
         raise SettingsError(f"The database {database} cannot be copied: {error}.") from error
     return copy

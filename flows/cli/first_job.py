@@ -14,7 +14,6 @@ from typing import Any
 
 import pandas as pd
 from dotenv import dotenv_values
-from ruamel.yaml import YAML
 from ruamel.yaml.comments import CommentedMap
 
 from connectors.csv.files import File
@@ -22,8 +21,11 @@ from connectors.csv.tables import columns_of, read_rows
 from connectors.errors import SettingsError
 from connectors.file_section import FileSection, format_of_name, unknown_format
 from connectors.gallery import App, app_called
-from tasks.proposing import SAME_NAME, WELL_KNOWN, Guess, Proposal, propose, rewritten
+from flows.cli.formatting import job_yaml, tidy_lines
+from tasks.printable import printable
+from tasks.proposing import SAME_NAME, WELL_KNOWN, Guess, Proposal, plain_name, propose, rewritten
 
+_WIDTH = 120
 _GROUP_KEYS = ("id", "groupid", "key", "guid")
 _GROUP_NAMES = ("name", "groupname", "displayname", "title")
 
@@ -66,7 +68,7 @@ def first_job(wishes: Wishes, folder: Path) -> FirstJob:
     proposal = propose(people)
     if proposal.key is None:
         raise SettingsError(f"{wishes.source}: {proposal.doubts[0]}")
-    job = _yaml().load(app.template)
+    job = job_yaml(width=_WIDTH).load(app.template)
     made = FirstJob(name="", text="", variables=(), app=app, doubts=proposal.doubts)
     job["name"] = made.name = wishes.name or job["name"]
     if wishes.url is not None:
@@ -78,42 +80,43 @@ def first_job(wishes: Wishes, folder: Path) -> FirstJob:
         job.yaml_set_comment_before_after_key(
             "limits",
             before=f"To disable accounts at the end of the last day:\nleavers: "
-            f'{{date: "[{proposal.last_day}]", at: "17:00", timezone: "Europe/Berlin"}}',
+            f'{{date: "[{printable(proposal.last_day)}]", at: "17:00", timezone: "Europe/Berlin"}}',
         )
     made.text = _written(job, wishes, made)
     made.variables = tuple(dict.fromkeys(re.findall(r"\$\{env:(\w+)\}", made.text)))
     return made
 
 
-def _yaml() -> YAML:
-    yaml = YAML()
-    yaml.width = 120
-    yaml.preserve_quotes = True
-    yaml.indent(mapping=2, sequence=4, offset=2)
-    return yaml
-
-
 def _written(job: CommentedMap, wishes: Wishes, made: FirstJob) -> str:
     text = io.StringIO()
-    _yaml().dump(job, text)
+    job_yaml(width=_WIDTH).dump(job, text)
     body = text.getvalue()
     first = next(number for number, line in enumerate(body.splitlines()) if line.startswith("name:"))
     head = [
-        f"# Proposed by provisor init for {wishes.source.name}. Read it, then: provisor check, provisor plan.",
+        f"# Proposed by provisor init for {printable(wishes.source.name)}.",
+        "# Read it, then: provisor check, provisor plan.",
         f"# What the app needs: provisor apps {wishes.app}",
-        *(f"# Look at this: {doubt}" for doubt in made.doubts),
+        *(f"# Look at this: {printable(doubt)}" for doubt in made.doubts),
         *(f"# Left out: {sentence}" for sentence in made.left_out),
     ]
-    return re.sub(r"\n{3,}", "\n\n", "\n".join([*head, "", *body.splitlines()[first:]])) + "\n"
+    return tidy_lines([*head, "", *body.splitlines()[first:]])
+
+
+def _file(path: Path) -> File:
+    """Raises: SettingsError for a name that does not tell the format."""
+    if format_of_name(path.name) is None:
+        raise SettingsError(f"Cannot read it: {unknown_format(str(path))}.")
+    return File(FileSection(path=str(path.absolute())), path.absolute().parent)
+
+
+def _columns(path: Path) -> list[str]:
+    """Names of a table's columns. Raises: FatalError."""
+    return [str(name) for name in columns_of(_file(path))]
 
 
 def _rows(path: Path) -> pd.DataFrame:
     """Every row of a table, all columns as text. Raises: FatalError."""
-    if format_of_name(path.name) is None:
-        raise SettingsError(f"Cannot read it: {unknown_format(str(path))}.")
-    file = File(FileSection(path=str(path.absolute())), path.absolute().parent)
-    names = [str(name) for name in columns_of(file)]
-    return read_rows(file, (), names).frame.astype("str")
+    return read_rows(_file(path), (), _columns(path)).frame.astype("str")
 
 
 # --- the sections --------------------------------------------------------------------------------------------------
@@ -122,17 +125,17 @@ def _rows(path: Path) -> pd.DataFrame:
 def _write_source(job: CommentedMap, wishes: Wishes, proposal: Proposal, folder: Path) -> None:
     assert proposal.key is not None
     users = CommentedMap({"path": _seen_from(wishes.source, folder), "key": proposal.key.expression})
-    users.yaml_add_eol_comment(proposal.key.why, "key")
+    users.yaml_add_eol_comment(printable(proposal.key.why), "key")
     if (there := proposal.there) is not None:
         enabled = {"column": there.column, "values": list(there.values)} if there.values else there.column
         users["enabled"] = _in_one_line(enabled)
-        users.yaml_add_eol_comment(there.why, "enabled")
+        users.yaml_add_eol_comment(printable(there.why), "enabled")
     source = CommentedMap({"connector": "csv", "users": users})
     if wishes.groups is not None:
-        columns = {_bare(name): str(name) for name in _rows(wishes.groups).columns}
-        source["groups"] = _in_one_line({"path": _seen_from(wishes.groups, folder), "key": _pick(columns, _GROUP_KEYS)})
+        key = _pick(_columns(wishes.groups), _GROUP_KEYS)
+        source["groups"] = _in_one_line({"path": _seen_from(wishes.groups, folder), "key": key})
         if wishes.members is not None:
-            edges = [str(name) for name in _rows(wishes.members).columns]
+            edges = _columns(wishes.members)
             group = next((name for name in edges if "group" in name.lower()), edges[0])
             member = next((name for name in edges if name != group), edges[-1])
             path = _seen_from(wishes.members, folder)
@@ -170,7 +173,7 @@ def _write_users(users: CommentedMap, proposal: Proposal, made: FirstJob) -> Non
         else:
             attributes[path] = source
         if source != text and (why := _why(text, known)):
-            attributes.yaml_add_eol_comment(why, path)
+            attributes.yaml_add_eol_comment(printable(why), path)
 
 
 def _write_groups(job: CommentedMap, wishes: Wishes, made: FirstJob) -> None:
@@ -181,8 +184,7 @@ def _write_groups(job: CommentedMap, wishes: Wishes, made: FirstJob) -> None:
     if wishes.groups is None:
         del job["groups"]
         return
-    columns = {_bare(name): str(name) for name in _rows(wishes.groups).columns}
-    name = f"[{_pick(columns, _GROUP_NAMES)}]"
+    name = f"[{_pick(_columns(wishes.groups), _GROUP_NAMES)}]"
     for rule in job["groups"]["matching"]:
         rule["source"] = name
     job["groups"]["attributes"]["displayName"] = name
@@ -217,12 +219,10 @@ def _seen_from(path: Path, folder: Path) -> str:
     return str(here.relative_to(there)) if here.is_relative_to(there) else str(here)
 
 
-def _bare(name: Any) -> str:
-    return re.sub(r"[^a-z0-9]", "", str(name).casefold())
-
-
-def _pick(columns: dict[str, str], names: tuple[str, ...]) -> str:
-    return next((columns[name] for name in names if name in columns), next(iter(columns.values())))
+def _pick(columns: list[str], names: tuple[str, ...]) -> str:
+    """The column with the first of the names that one has; the first column where none has."""
+    known = {plain_name(column): column for column in columns}
+    return next((known[name] for name in names if name in known), columns[0])
 
 
 # --- what a person is told -----------------------------------------------------------------------------------------

@@ -6,6 +6,7 @@ quotes and what the job means stay as they are.
 
 import io
 import re
+from collections.abc import Iterable
 from pathlib import Path
 
 from ruamel.yaml import YAML
@@ -16,18 +17,28 @@ _WIDTH = 4096
 """No line is folded."""
 
 
+def job_yaml(*, width: int) -> YAML:
+    """Reads job files and writes them again, comments and quotes included, as ``provisor fmt`` lays them out."""
+    yaml = YAML()
+    yaml.width = width
+    yaml.preserve_quotes = True
+    yaml.indent(mapping=2, sequence=4, offset=2)
+    return yaml
+
+
+def tidy_lines(lines: Iterable[str]) -> str:
+    """Lines as the text of a file: no blanks at their ends, one empty line at most, one line end at the end."""
+    return re.sub(r"\n{3,}", "\n\n", "\n".join(line.rstrip() for line in lines)).strip("\n") + "\n"
+
+
 def formatted(path: Path) -> str:
     """The text of a job file as it should be laid out. Raises: JobError for a file that is no job."""
     before = load_job(path)
     text = path.read_text(encoding="utf-8-sig")
-    yaml = YAML()
-    yaml.width = _WIDTH
-    yaml.preserve_quotes = True
-    yaml.indent(mapping=2, sequence=4, offset=2)
+    yaml = job_yaml(width=_WIDTH)
     out = io.StringIO()
     yaml.dump(yaml.load(text), out)
-    lines = [line.rstrip() for line in out.getvalue().splitlines()]
-    made = re.sub(r"\n{3,}", "\n\n", "\n".join(lines)).strip("\n") + "\n"
+    made = tidy_lines(out.getvalue().splitlines())
     _refuse_other_meaning(path, made, before.model_dump(exclude={"file", "warnings"}))
     return made
 

@@ -7,8 +7,8 @@ from prefect.client.schemas.objects import State
 from prefect.states import Completed
 
 from connectors.errors import ProvisorError
-from flows.cycle.preview import Decision, preview
-from flows.cycle.running import stopped
+from flows.cycle.preview import preview
+from flows.cycle.running import stopped, to_do
 from flows.cycle.sight import CycleChoice
 from flows.cycle.systems import now, open_ledger, open_systems
 from flows.decisions.own_job import own_job
@@ -28,11 +28,6 @@ def look_ahead(path: Path, choice: CycleChoice) -> State:
     except ProvisorError as error:
         return stopped(error)
     publish_plan(decision.checked, expected=decision.forecast.sentence)
-    return Completed(name=PLANNED, message=_sentence(decision))
-
-
-def _sentence(decision: Decision) -> str:
-    counts = decision.checked.plan.counts()
-    what = ", ".join(f"{count:,} to {action}" for action, count in counts.items()) or "nothing to do"
     waiting = "; some of it would wait for approval" if decision.checked.waiting else ""
-    return f"A cycle would have {what}{waiting}. Nothing was written."
+    sentence = f"A cycle would have {to_do(decision.checked.plan)}{waiting}. Nothing was written."
+    return Completed(name=PLANNED, message=sentence)

@@ -65,7 +65,7 @@ from tasks.load import Loaded, write_links
 from tasks.lost import settle_attempts
 from tasks.mapping import Held
 from tasks.naming import known_entries
-from tasks.plan import EntryPlan
+from tasks.plan import EntryPlan, Plan
 from tasks.plan.blocks import Drifted
 from tasks.printable import printable
 from tasks.quarantine import Tally, refuse_paused
@@ -190,8 +190,7 @@ class Running:
         self.marks["plan"] = self.clock()
         story().info("%s", decision.sight.how)
         plan = decision.checked.plan
-        counts = ", ".join(f"{count:,} to {action}" for action, count in plan.counts().items()) or "nothing to do"
-        story().info("Planned: %s. %s entries are as they should be.", counts, f"{_unchanged(decision):,}")
+        story().info("Planned: %s. %s entries are as they should be.", to_do(plan), f"{_unchanged(decision):,}")
         doubts = decision.new_doubts
         for reason in doubts:
             story().warning("The source is not complete: %s", reason)
@@ -434,6 +433,11 @@ def _name_run(cycle: Cycle) -> None:
     if cycle.flow_run_id is not None:
         with get_client(sync_client=True) as client:
             client.update_flow_run(UUID(cycle.flow_run_id), name=f"{cycle.job} · {cycle.kind} · #{cycle.number}")
+
+
+def to_do(plan: Plan) -> str:
+    """A plan's counts in words: ``3 to create, 1 to disable``."""
+    return ", ".join(f"{count:,} to {action}" for action, count in plan.counts().items()) or "nothing to do"
 
 
 def stopped(error: ProvisorError) -> State[Any]:

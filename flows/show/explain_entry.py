@@ -11,7 +11,7 @@ from typing import Any
 
 import pandas as pd
 
-from connectors.contract import Kind, Snapshot, Traits, Value, Wanted, short_path
+from connectors.contract import Attribute, Kind, Snapshot, Traits, Value, Wanted, short_path
 from flows.show.console import Terminal, Text, console
 from flows.show.explain import (
     LONGEST_VALUE,
@@ -68,14 +68,7 @@ def read_entry(job: Job, key: str, *, now: dt.datetime, expression: str | None =
     ``expression`` names attributes that are wanted besides those of the job. Raises: WrongRequestError when there is no
     such entry or when there are several; JobError, FatalError.
     """
-    with (
-        closing(open_source_of(job)) as source,
-        console(stderr=True).status("reading the source …"),
-    ):
-        known = {kind: source.attributes(kind) for kind in Kind}
-        check_agreement(job, Facts(traits=Traits(), target=dict.fromkeys(Kind), source=known, given=given_by(source)))
-        wanted = _wanted(job, source, expression)
-        snapshot = as_it_acts(job, read_parts(job, source, wanted), Context(now=now), wanted=wanted)
+    snapshot, known = read_alone(job, Context(now=now), expression=expression)
     kind, found = _find(job, snapshot, key, now=now)
     scoped = select(job.rules[kind], snapshot, kind, assignment=job.assignment, now=now)
     inside = found in scoped.entries.index
@@ -92,6 +85,20 @@ def read_entry(job: Job, key: str, *, now: dt.datetime, expression: str | None =
         known=frozenset(frame.columns if names is None else names) | computed_attributes(job, kind),
         outside=None if inside else str(scoped.out[found] if found in scoped.out.index else scoped.held[found]),
     )
+
+
+def read_alone(
+    job: Job, context: Context, *, expression: str | None = None
+) -> tuple[Snapshot, dict[Kind, Mapping[str, Attribute] | None]]:
+    """The source as it acts, and its attributes by kind; the target is not asked. Raises: JobError, FatalError."""
+    with (
+        closing(open_source_of(job)) as source,
+        console(stderr=True).status("reading the source …"),
+    ):
+        known = {kind: source.attributes(kind) for kind in Kind}
+        check_agreement(job, Facts(traits=Traits(), target=dict.fromkeys(Kind), source=known, given=given_by(source)))
+        wanted = _wanted(job, source, expression)
+        return as_it_acts(job, read_parts(job, source, wanted), context, wanted=wanted), known
 
 
 def _wanted(job: Job, source: AnySource, expression: str | None) -> Wanted:

@@ -44,7 +44,7 @@ def show_plan(out: Terminal, decision: Decision, *, limit: int | None) -> None:
     checked = decision.checked
     plan = checked.plan
     out.print(f"[bold]{escape(plan.job)}[/]: {escape(plan.source)} → {escape(plan.target)}")
-    for blocks in _alike(checked.blocks):
+    for blocks in alike(checked.blocks):
         out.print()
         _show_blocks(out, blocks, limit)
     if checked.staged:
@@ -52,7 +52,7 @@ def show_plan(out: Terminal, decision: Decision, *, limit: int | None) -> None:
         out.print("[bold red]Held back by guards[/] (nothing of this is done before somebody approves it)")
         for verdict in checked.verdicts:
             out.print(f"  [red]●[/] {escape(verdict.sentence)} [dim]· {escape(numbers_of(verdict))}[/]")
-        for blocks in _alike(checked.staged):
+        for blocks in alike(checked.staged):
             _show_blocks(out, blocks, limit)
     _show_held(out, "Left alone", plan.held, limit)
     _show_notes(out, plan.notes, limit)
@@ -101,7 +101,7 @@ def summary(decision: Decision) -> Text:
     return line.append(".")
 
 
-def _alike(blocks: list[Block]) -> Iterator[list[Block]]:
+def alike(blocks: list[Block]) -> Iterator[list[Block]]:
     """Neighbouring blocks of the same action and kind together, at whatever level they run."""
     for _, group in groupby(blocks, key=lambda block: (block.action, block.kind)):
         yield list(group)

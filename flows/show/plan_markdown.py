@@ -1,11 +1,10 @@
 """A plan as Markdown, for a comment of a merge request: counts, what waits and why, the first changes of each kind."""
 
-from collections.abc import Iterator
-from itertools import groupby
 from typing import Any
 
 from connectors.contract import short_path
 from flows.cycle.preview import Decision
+from flows.show.plan import alike
 from flows.show.plan_json import changes_of
 from tasks.markdown import NOTHING, Markdown, markdown, page, row, table_head
 from tasks.plan import Block
@@ -28,7 +27,7 @@ def plan_as_markdown(decision: Decision, *, limit: int | None) -> Markdown:
     else:
         lines.append(Markdown("Nothing to do."))
     lines += _waiting(decision, limit)
-    for blocks in _alike(checked.blocks):
+    for blocks in alike(checked.blocks):
         lines += _section(blocks, "", limit)
     lines += _held(decision, limit)
     return page(lines)
@@ -40,7 +39,7 @@ def _waiting(decision: Decision, limit: int | None) -> list[Markdown]:
         return []
     lines = [NOTHING, Markdown("### Waits for approval"), NOTHING]
     lines += [Markdown("> {}").format(verdict.sentence) for verdict in checked.verdicts]
-    for blocks in _alike(checked.staged):
+    for blocks in alike(checked.staged):
         lines += _section(blocks, "held: ", limit)
     return lines
 
@@ -96,8 +95,3 @@ def _held(decision: Decision, limit: int | None) -> list[Markdown]:
     if len(some) < len(held):
         lines.append(Markdown("- and {:,} more").format(len(held) - len(some)))
     return [*lines, NOTHING, Markdown("</details>")]
-
-
-def _alike(blocks: list[Block]) -> Iterator[list[Block]]:
-    for _, group in groupby(blocks, key=lambda block: (block.action, block.kind)):
-        yield list(group)

@@ -2,23 +2,18 @@
 
 import datetime as dt
 import time
-from contextlib import closing
 from pathlib import Path
 from random import SystemRandom
 from typing import Any
 
-from connectors.contract import Kind, Snapshot, Traits
+from connectors.contract import Kind, Snapshot
 from connectors.errors import ProvisorError
 from flows.show.console import Terminal, Text, console
 from flows.show.explain import write_json
-from flows.show.explain_entry import SourceEntry, explain_mappings, row_of, show_mappings
-from tasks.acting import as_it_acts
-from tasks.agreement import check_agreement
+from flows.show.explain_entry import SourceEntry, explain_mappings, read_alone, row_of, show_mappings
 from tasks.expressions import Context
-from tasks.extract import Facts, given_by, needs_of
-from tasks.job import Job, load_job
+from tasks.job import load_job
 from tasks.scope import Scoped, select
-from tasks.sources import open_source_of, read_parts
 
 _LOOKED_EVERY_S = 0.5
 
@@ -30,7 +25,8 @@ def run_preview(path: Path, count: int, *, as_json: bool) -> int:
     """
     job = load_job(path)
     context = Context(now=dt.datetime.now(dt.UTC), random=SystemRandom())
-    snapshot, scoped = _read(job, context)
+    snapshot, _ = read_alone(job, context)
+    scoped = select(job.users, snapshot, Kind.USER, assignment=job.assignment, now=context.now)
     found = [(entry, explain_mappings(job, entry, context)) for entry in _sample(snapshot, scoped, count)]
     if as_json:
         write_json(
@@ -68,18 +64,6 @@ def watch_preview(path: Path, count: int) -> None:
                 out.print(Text.of_lines(str(error), style="red"))
             out.print(Text(f"Watching {path}; Ctrl-C ends it.", style="dim"))
         time.sleep(_LOOKED_EVERY_S)
-
-
-def _read(job: Job, context: Context) -> tuple[Snapshot, Scoped]:
-    with (
-        closing(open_source_of(job)) as source,
-        console(stderr=True).status("reading the source …"),
-    ):
-        known = {kind: source.attributes(kind) for kind in Kind}
-        check_agreement(job, Facts(traits=Traits(), target=dict.fromkeys(Kind), source=known, given=given_by(source)))
-        read = read_parts(job, source, needs_of(job, Traits()).source)
-    snapshot = as_it_acts(job, read, context)
-    return snapshot, select(job.users, snapshot, Kind.USER, assignment=job.assignment, now=context.now)
 
 
 def _sample(snapshot: Snapshot, scoped: Scoped, count: int) -> list[SourceEntry]:

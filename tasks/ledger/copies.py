@@ -22,8 +22,7 @@ def copy_before(file: Path, revision: str) -> Path:
     try:
         unfinished.unlink(missing_ok=True)
         make_file(unfinished)
-        with closing(sqlite3.connect(file)) as old, closing(sqlite3.connect(unfinished)) as new:
-            old.backup(new)
+        copy_database(file, unfinished)
         unfinished.replace(copy)
     except (OSError, sqlite3.Error) as error:
         raise LedgerError(
@@ -31,6 +30,15 @@ def copy_before(file: Path, revision: str) -> Path:
             "beside it; nothing was changed."
         ) from error
     return copy
+
+
+def copy_database(file: Path, copy: Path) -> None:
+    """Copies an SQLite database as of one moment, also while others write it. Raises: sqlite3.Error."""
+    with (
+        closing(sqlite3.connect(file)) as old,
+        closing(sqlite3.connect(copy)) as new,
+    ):
+        old.backup(new)
 
 
 def copies_of(file: Path) -> list[Path]:

@@ -99,6 +99,21 @@ def test_what_is_wrong_is_one_sentence(export: Path, provisor: Command) -> None:
     assert "No column identifies a person" in nobody.err
 
 
+def test_an_export_writes_nothing_into_the_job_but_names(export: Path, provisor: Command) -> None:
+    """Columns and cells with line ends stand in comments and values as text; none becomes a line of the job."""
+    evil = "protect: [everybody]"
+    export.write_text(
+        f'"id\n{evil}","mail","status\n","end date"\n1,a@example.com,active,\n2,b@example.com,"x\n{evil}",\n'
+        f'3,c@example.com,"gone\n{evil}",\n'
+    )
+    done = provisor("init", "--source", export, "--name", "first")
+    assert done.status == 0, done.err
+    text = Path("first.yaml").read_text()
+    assert evil in text
+    assert load_job(Path("first.yaml")).protect == ()
+    assert YAML(typ="safe").load(text).keys() == {"name", "source", "target", "users", "deprovision", "limits"}
+
+
 def test_apps_are_listed_and_searched(provisor: Command) -> None:
     """A word of the page finds the app; its page is shown as it is where no terminal is."""
     assert "slack" in provisor("apps").out

@@ -15,11 +15,10 @@ from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import parse_qs, unquote
 
-import uvicorn
-from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response
-from starlette.routing import Route
+
+from tests.servers.starting import answering
 
 TENANT, CLIENT, SECRET, DOMAIN = "contoso.example.com", "11111111-aaaa", "a-client-secret", "contoso.example.com"
 COLLECTIONS = {"businessPhones", "otherMails", "proxyAddresses", "groupTypes"}
@@ -533,20 +532,6 @@ def _filter(text: str, request: Request, query: Any) -> Any:
 def serving(service: GraphService | None = None) -> Iterator[GraphService]:
     """A tenant that answers on loopback while the block runs."""
     service = service or GraphService()
-    methods = ["GET", "POST", "PATCH", "PUT", "DELETE"]
-    app = Starlette(routes=[Route("/{path:path}", service.answer, methods=methods)])
-    server = uvicorn.Server(uvicorn.Config(app, host="127.0.0.1", port=0, log_level="error", lifespan="off"))
-    thread = threading.Thread(target=server.run, daemon=True)
-    thread.start()
-    deadline = time.monotonic() + 30
-    while not server.started:
-        if time.monotonic() > deadline:
-            raise RuntimeError("the service did not start")
-        time.sleep(0.01)
-    port = server.servers[0].sockets[0].getsockname()[1]
-    service.url = f"http://127.0.0.1:{port}/v1.0"
-    try:
+    with answering(service.answer, ["GET", "POST", "PATCH", "PUT", "DELETE"]) as address:
+        service.url = f"{address}/v1.0"
         yield service
-    finally:
-        server.should_exit = True
-        thread.join(10)

@@ -19,11 +19,10 @@ from typing import Any
 from urllib.parse import parse_qs, unquote
 
 import jwt
-import uvicorn
-from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response
-from starlette.routing import Route
+
+from tests.servers.starting import answering
 
 CLIENT, SECRET, ADMIN = "3MVG9.consumer", "a-consumer-secret", "provisor@example.com"
 VERSION = "v67.0"
@@ -819,19 +818,6 @@ def _comparable(value: Any) -> Any:
 def serving(service: SalesforceService | None = None) -> Iterator[SalesforceService]:
     """An org that answers on loopback while the block runs."""
     service = service or SalesforceService()
-    methods = ["GET", "POST", "PATCH", "DELETE"]
-    app = Starlette(routes=[Route("/{path:path}", service.answer, methods=methods)])
-    server = uvicorn.Server(uvicorn.Config(app, host="127.0.0.1", port=0, log_level="error", lifespan="off"))
-    thread = threading.Thread(target=server.run, daemon=True)
-    thread.start()
-    deadline = time.monotonic() + 30
-    while not server.started:
-        if time.monotonic() > deadline:
-            raise RuntimeError("the service did not start")
-        time.sleep(0.01)
-    service.url = f"http://127.0.0.1:{server.servers[0].sockets[0].getsockname()[1]}"
-    try:
+    with answering(service.answer, ["GET", "POST", "PATCH", "DELETE"]) as address:
+        service.url = address
         yield service
-    finally:
-        server.should_exit = True
-        thread.join(10)

@@ -15,7 +15,7 @@ import tempfile
 import threading
 import time
 import urllib.request
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
@@ -25,6 +25,10 @@ from typing import Any
 
 import psycopg
 import trustme
+import uvicorn
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.routing import Route
 
 from flows.serve.prefect_database import put_database
 from tests.servers.scim_service import ScimService
@@ -419,3 +423,22 @@ def _unprivileged_account() -> pwd.struct_passwd | None:
         with suppress(KeyError):
             return pwd.getpwnam(name)
     raise StartError("PostgreSQL does not run as root, and there is no account postgres or nobody to run it as.")
+
+
+@contextmanager
+def answering(answer: Callable[[Request], Any], methods: Sequence[str] = ("GET", "POST")) -> Iterator[str]:
+    """A service in this process that answers every path on loopback while the block runs; gives its address."""
+    app = Starlette(routes=[Route("/{path:path}", answer, methods=list(methods))])
+    server = uvicorn.Server(uvicorn.Config(app, host=HOST, port=0, log_level="error", lifespan="off"))
+    thread = threading.Thread(target=server.run, daemon=True)
+    thread.start()
+    deadline = time.monotonic() + 30
+    while not server.started:
+        if time.monotonic() > deadline:
+            raise StartError("the service did not start")
+        time.sleep(0.01)
+    try:
+        yield f"http://{HOST}:{server.servers[0].sockets[0].getsockname()[1]}"
+    finally:
+        server.should_exit = True
+        thread.join(10)

@@ -9,7 +9,6 @@ import base64
 import itertools
 import re
 import threading
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -18,7 +17,6 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs
 
-import uvicorn
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
@@ -26,10 +24,10 @@ from cryptography.x509.oid import NameOID
 from lxml import etree
 from signxml.exceptions import InvalidInput, InvalidSignature
 from signxml.verifier import XMLVerifier
-from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response
-from starlette.routing import Route
+
+from tests.servers.starting import answering
 
 COMPANY, CLIENT, API_USER, TOKEN = "contosoP", "an-api-key", "provisor", "a-successfactors-token"
 EDMX = Path(__file__).with_name("successfactors.edmx")
@@ -343,18 +341,6 @@ def _error(status: int, code: str, text: str) -> Response:
 def serving(service: SuccessFactorsService | None = None) -> Iterator[SuccessFactorsService]:
     """An instance that answers on loopback while the block runs."""
     service = service or SuccessFactorsService()
-    app = Starlette(routes=[Route("/{path:path}", service.answer, methods=["GET", "POST"])])
-    server = uvicorn.Server(uvicorn.Config(app, host="127.0.0.1", port=0, log_level="error", lifespan="off"))
-    thread = threading.Thread(target=server.run, daemon=True)
-    thread.start()
-    deadline = time.monotonic() + 30
-    while not server.started:
-        if time.monotonic() > deadline:
-            raise RuntimeError("the service did not start")
-        time.sleep(0.01)
-    service.url = f"http://127.0.0.1:{server.servers[0].sockets[0].getsockname()[1]}"
-    try:
+    with answering(service.answer) as address:
+        service.url = address
         yield service
-    finally:
-        server.should_exit = True
-        thread.join(10)

@@ -7,7 +7,6 @@ one beside this file is a small one of our own, and answers are read by zeep wit
 """
 
 import threading
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -17,12 +16,11 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs
 
-import uvicorn
 from lxml import etree
-from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
-from starlette.routing import Route
+
+from tests.servers.starting import answering
 
 TENANT, USER, PASSWORD, TOKEN = "contoso", "ISU_Provisor", "a workday password", "a-workday-token"
 CLIENT, SECRET, REFRESH = "a-client", "a-client-secret", "a-refresh-token"
@@ -472,19 +470,6 @@ def _fault(fault: Fault) -> Response:
 def serving(service: WorkdayService | None = None) -> Iterator[WorkdayService]:
     """A tenant that answers on loopback while the block runs."""
     service = service or WorkdayService()
-    app = Starlette(routes=[Route("/{path:path}", service.answer, methods=["GET", "POST"])])
-    server = uvicorn.Server(uvicorn.Config(app, host="127.0.0.1", port=0, log_level="error", lifespan="off"))
-    thread = threading.Thread(target=server.run, daemon=True)
-    thread.start()
-    deadline = time.monotonic() + 30
-    while not server.started:
-        if time.monotonic() > deadline:
-            raise RuntimeError("the service did not start")
-        time.sleep(0.01)
-    port = server.servers[0].sockets[0].getsockname()[1]
-    service.url = f"http://127.0.0.1:{port}/ccx/service/{TENANT}"
-    try:
+    with answering(service.answer) as address:
+        service.url = f"{address}/ccx/service/{TENANT}"
         yield service
-    finally:
-        server.should_exit = True
-        thread.join(10)

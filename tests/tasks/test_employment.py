@@ -11,7 +11,7 @@ from pydantic import ValidationError
 
 from connectors.contract import Action, Kind
 from tasks.job.employment import Joiners, Leavers
-from tests.tasks.plan.worlds import World, changes, held, make_job
+from tests.tasks.plan.worlds import World, changes, held, make_job, settle
 
 LEAVERS = {"date": "[lastDay]", "at": "17:00", "timezone": "[zone]"}
 JOINERS = {"date": "[hireDate]", "before": "7d", "timezone": "[zone]"}
@@ -22,16 +22,6 @@ def world(now: datetime, **people: dict[str, str | None]) -> World:
     for key, row in people.items():
         made.users[key] = {"mail": f"{key}@example.com", "hireDate": None, "lastDay": None, "zone": None, **row}
     return made
-
-
-def settle(made: World) -> World:
-    """Carries out what is due until nothing is."""
-    for _ in range(3):
-        plan = made.plan()
-        if plan.empty:
-            return made
-        made.apply(plan)
-    raise AssertionError("the plan does not become empty")
 
 
 def active(made: World) -> set[str]:

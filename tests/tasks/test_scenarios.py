@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 import pytest
 
 from connectors.contract import Action, Kind
-from tests.tasks.plan.worlds import Entry, World, changes, make_job
+from tests.tasks.plan.worlds import Entry, World, changes, make_job, settle
 
 MANAGER = "urn:ietf:params:scim:schemas:extension:enterprise:2.0:User:manager"
 BEFORE = datetime(2026, 3, 30, 12, tzinfo=UTC)
@@ -33,16 +33,6 @@ def company() -> World:
 
 def row(name: str, **more: str | None) -> Entry:
     return {"mail": f"{name}@example.com", "title": "Clerk", "boss": None, "starts": None, "ends": None, **more}
-
-
-def settle(made: World) -> World:
-    """Carries out what is due until nothing is."""
-    for _ in range(3):
-        plan = made.plan()
-        if plan.empty:
-            return made
-        made.apply(plan)
-    raise AssertionError("the plan does not become empty")
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from random import Random
-from typing import Any
+from typing import Any, Protocol, TypeVar
 
 import numpy as np
 import pandas as pd
@@ -311,3 +311,24 @@ def held(plan: Plan) -> dict[str, str]:
 def notes(plan: Plan) -> dict[str, str]:
     """Anchor to reason of every note."""
     return {entry.anchor: entry.reason for entry in plan.notes}
+
+
+class Settles(Protocol):
+    """What plans and carries plans out."""
+
+    def plan(self) -> Any: ...
+
+    def apply(self, plan: Any) -> Any: ...
+
+
+Settling = TypeVar("Settling", bound=Settles)
+
+
+def settle(made: Settling) -> Settling:
+    """Carries out what is due until nothing is."""
+    for _ in range(3):
+        plan = made.plan()
+        if plan.empty:
+            return made
+        made.apply(plan)
+    raise AssertionError("the plan does not become empty")

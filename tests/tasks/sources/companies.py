@@ -116,16 +116,6 @@ def company(size: int = 8, **sections: Any) -> Company:
     return made
 
 
-def settle(made: Company) -> Company:
-    """Carries out what is due until nothing is."""
-    for _ in range(3):
-        plan = made.plan()
-        if plan.empty:
-            return made
-        made.apply(plan)
-    raise AssertionError("the plan does not become empty")
-
-
 def with_job(made: Company, **sections: Any) -> Company:
     """The same company with another job."""
     return replace(made, job=company_job(**sections))

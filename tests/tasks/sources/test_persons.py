@@ -8,8 +8,8 @@ from hypothesis import strategies as st
 
 from connectors.contract import Action, Kind
 from tasks.sources.enriching import Offer, settled
-from tests.tasks.plan.worlds import changes, held
-from tests.tasks.sources.companies import Company, company, settle
+from tests.tasks.plan.worlds import changes, held, settle
+from tests.tasks.sources.companies import Company, company
 
 SAME = {"same_person": "ToLower([mail])"}
 DATES = {

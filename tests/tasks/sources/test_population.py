@@ -6,8 +6,8 @@ import pytest
 
 from connectors.contract import Action, Kind
 from tasks.checks import refuse_empty
-from tests.tasks.plan.worlds import changes, held, notes
-from tests.tasks.sources.companies import SOURCES, WAYS, Company, company, settle
+from tests.tasks.plan.worlds import changes, held, notes, settle
+from tests.tasks.sources.companies import SOURCES, WAYS, Company, company
 
 PHONE = 'phoneNumbers[type eq "work"].value'
 PEOPLE = ("hr", "abroad", "contractors")
