@@ -10,7 +10,8 @@ from connectors.contract import Kind, Pace, Target
 from connectors.salesforce.settings import SalesforceTargetSettings
 from connectors.salesforce.system import SalesforceTarget, system_for
 from tests.contract.bench import Bench, Gap
-from tests.servers.salesforce_service import CLIENT, SECRET, Fault, Field, SalesforceService, serving, text
+from tests.servers.faults import Fault
+from tests.servers.salesforce_service import CLIENT, SECRET, Field, SalesforceService, serving, text
 
 PATHS = {
     "login": "Login__c",

@@ -22,6 +22,7 @@ import jwt
 from starlette.requests import Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response
 
+from tests.servers.faults import Fault
 from tests.servers.starting import answering
 
 CLIENT, SECRET, ADMIN = "3MVG9.consumer", "a-consumer-secret", "provisor@example.com"
@@ -141,28 +142,6 @@ class Refusal(Exception):  # noqa: N818
 
     def __init__(self, status: int, code: str, message: str, *fields: str) -> None:
         self.status, self.code, self.message, self.fields = status, code, message, list(fields)
-
-
-@dataclass
-class Fault:
-    """Something that goes wrong on purpose."""
-
-    name: str
-    verb: str
-    nth: int = 1
-    times: int = 1
-    seen: int = 0
-    fired: int = 0
-
-    def strikes(self, verb: str) -> bool:
-        """Whether it strikes now."""
-        if verb != self.verb:
-            return False
-        self.seen += 1
-        if self.seen < self.nth or self.fired >= self.times:
-            return False
-        self.fired += 1
-        return True
 
 
 @dataclass

@@ -17,8 +17,9 @@ from connectors.salesforce.settings import SalesforceSettings, SalesforceTargetS
 from connectors.salesforce.system import open_source, open_target
 from connectors.salesforce.writing import MEANINGS
 from tests.connectors.nasty import PEOPLE
+from tests.servers.faults import Fault
 from tests.servers.salesforce_client import client_of
-from tests.servers.salesforce_service import ADMIN, CLIENT, SECRET, Fault, SalesforceService, serving
+from tests.servers.salesforce_service import ADMIN, CLIENT, SECRET, SalesforceService, serving
 
 WANTED = Wanted(
     ("Username", "LastName", "IsActive", "Email", "Profile.Name", "UserRole.DeveloperName", "ManagerId"),
