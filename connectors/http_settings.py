@@ -3,7 +3,7 @@
 import ipaddress
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Self
+from typing import Annotated, ClassVar, Self
 from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, Field, model_validator
@@ -82,25 +82,40 @@ class SamlAssertion(Settings):
     """What else it says; values may hold references."""
 
 
+class Grant(StrEnum):
+    """What a token is given for."""
+
+    CLIENT_CREDENTIALS = "client credentials"
+    REFRESH_TOKEN = "refresh token"
+    JWT_BEARER = "JWT bearer"
+    SAML_BEARER = "SAML bearer"
+    PASSWORD = "password"
+
+
 class ClientCredentials(Settings):
     """OAuth 2.0: a token is fetched, and another one before that has expired.
 
     Exactly one of ``secret``, ``private_key``, ``assertion_file`` and ``saml`` proves who the client is; none of them
-    where it is ``client_certificate``. The token is the client's own, unless ``subject``, ``saml`` or ``refresh_token``
-    makes it a user's.
+    where it is ``client_certificate``. The token is the client's own, unless ``subject``, ``saml``, ``refresh_token``
+    or ``user`` makes it a user's.
 
-    Source: RFC 6749 sections 4.4 and 6, RFC 7523 sections 2.1 and 2.2 (assertions), RFC 8705 section 2 (mutual TLS).
+    Source: RFC 6749 sections 4.3, 4.4 and 6, RFC 7522 section 2.1 and RFC 7523 section 2 (assertions), RFC 8705 section
+    2 (mutual TLS).
     """
 
-    token_url: Annotated[str, AfterValidator(lambda text: _address(text, ends="token endpoint"))]
-    """Address of the token endpoint; may hold references."""
+    token_url: Annotated[str, AfterValidator(lambda text: _address(text, ends="token endpoint"))] | None = None
+    """Address of the token endpoint; may hold references. Left out only where Provisor knows it for the system."""
     client_id: Name
     """May hold references."""
     secret: Secret | None = None
     """The client's secret; a reference."""
     secret_in: SecretIn = SecretIn.HEADER
     refresh_token: Secret | None = None
-    """Gives the token of the user who once consented, with a ``secret`` or alone; a reference."""
+    """Gives the token of the user who once consented, with a ``secret`` or alone; a reference. Where the token endpoint
+    gives another refresh token each time, refer to a file that Provisor may write: ``${file:path}``."""
+    user: BasicAuth | None = None
+    """User name and password of the account whose token is wanted (password grant), with a ``secret`` or alone. Only
+    for systems that offer nothing else: whoever knows the password can do more than the client may."""
     private_key: PrivateKey | None = None
     assertion_file: Path | None = None
     """File with an assertion that others keep fresh (federated token file of a workload identity); read for every
@@ -123,14 +138,25 @@ class ClientCredentials(Settings):
         """How many ways there are to prove who the client is."""
         return sum(way is not None for way in (self.secret, self.private_key, self.assertion_file, self.saml))
 
+    @property
+    def grant(self) -> Grant:
+        """What the token is given for."""
+        if self.refresh_token is not None:
+            return Grant.REFRESH_TOKEN
+        if self.user is not None:
+            return Grant.PASSWORD
+        if self.subject is not None:
+            return Grant.JWT_BEARER
+        return Grant.SAML_BEARER if self.saml is not None else Grant.CLIENT_CREDENTIALS
+
     @model_validator(mode="after")
     def _one_proof(self) -> Self:
         if self.proofs > 1:
             raise ValueError("give one of secret, private_key, assertion_file and saml")
         if self.subject is not None and self.private_key is None:
             raise ValueError("subject needs a private_key that signs for this user")
-        if self.refresh_token is not None and self.subject is not None:
-            raise ValueError("give either subject or refresh_token")
+        if sum(one is not None for one in (self.subject, self.refresh_token, self.saml, self.user)) > 1:
+            raise ValueError("give one of subject, refresh_token, saml and user")
         if taken := self.parameters.keys() & _OWN_PARAMETERS:
             raise ValueError(f"parameters cannot hold {', '.join(sorted(taken))}: there are settings for that")
         return self
@@ -145,6 +171,8 @@ _OWN_PARAMETERS = frozenset(
         "client_assertion_type",
         "assertion",
         "refresh_token",
+        "username",
+        "password",
         "scope",
         "audience",
     }
@@ -200,6 +228,9 @@ def _address(text: str, *, ends: str) -> str:
 class HttpSettings(Settings):
     """What every system that is spoken to over HTTP needs."""
 
+    TOKEN_PATH: ClassVar[str] = ""
+    """Where the token endpoint is below ``url``, for systems that have it in one place."""
+
     url: Annotated[str, AfterValidator(base_address)]
     """Base address, without a query; may hold references."""
     auth: Auth | None = None
@@ -222,22 +253,33 @@ class HttpSettings(Settings):
     """Lets credentials go over http:// to another machine, where everybody on the way can read them. Say so only where
     nobody else is on the way."""
 
+    @property
+    def token_url(self) -> str:
+        """Address of the token endpoint; empty where there is none. May hold references."""
+        oauth = self.auth.oauth if self.auth is not None else None
+        if oauth is None:
+            return ""
+        return oauth.token_url or (f"{self.url}{self.TOKEN_PATH}" if self.TOKEN_PATH else "")
+
     @model_validator(mode="after")
     def _nobody_listens(self) -> Self:
-        if self.auth is not None and "${" not in self.url and (why := eavesdropped(self, self.url)):
-            raise ValueError(why)
-        oauth = self.auth.oauth if self.auth is not None else None
-        if oauth is not None and "${" not in oauth.token_url and (why := eavesdropped(self, oauth.token_url)):
-            raise ValueError(why)
+        for url in (self.url, self.token_url) if self.auth is not None else ():
+            if url and "${" not in url and (why := eavesdropped(self, url)):
+                raise ValueError(why)
         return self
 
     @model_validator(mode="after")
     def _client_is_proved(self) -> Self:
         oauth = self.auth.oauth if self.auth is not None else None
-        if oauth is None or oauth.proofs or oauth.refresh_token is not None or self.client_certificate is not None:
+        if oauth is None:
+            return self
+        if not self.token_url:
+            raise ValueError("auth.oauth needs token_url, the address of the token endpoint")
+        if oauth.proofs or oauth.grant is not Grant.CLIENT_CREDENTIALS or self.client_certificate is not None:
             return self
         raise ValueError(
-            "auth.oauth needs one of secret, private_key, assertion_file and saml, or a client_certificate"
+            "auth.oauth needs one of secret, private_key, assertion_file, saml, refresh_token and user, or a "
+            "client_certificate"
         )
 
 

@@ -10,6 +10,7 @@ import random
 import time
 import uuid
 from collections.abc import Mapping
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -20,7 +21,9 @@ import orjson
 
 from connectors.errors import CredentialsError, HaltedError, SettingsError, UnreachableError
 from connectors.http_settings import ClientCredentials, HttpSettings, PrivateKey, SecretIn, eavesdropped
+from connectors.oauth_errors import PASSING, advice
 from connectors.rate_limits import retry_after_s
+from connectors.refresh import RefreshToken
 from connectors.settings import reveal
 from connectors.signing import Now, Signature, Sleep, can_be_sent, longest_first
 from connectors.wire import Answer, Fault, NoAnswer, Wire, nature
@@ -68,8 +71,7 @@ class TokenSigner:
         self._token: _Token | None = None
         self._renewal: asyncio.Task[_Token] | None = None
         self._in_vain = 0
-        self._refresh_token: str | None = None
-        """The last one that the token endpoint gave, where it gives another each time."""
+        self._refresh = None if client.refresh_token is None else RefreshToken(client.refresh_token, folder=folder)
         self._secrets: set[str] = set()
         self._struck: tuple[str, ...] = ()
         self._log = WireLog()
@@ -135,13 +137,17 @@ class TokenSigner:
     # -- asking for a token ----------------------------------------------------------------------------------------
 
     async def _fetch(self) -> _Token:
-        url = reveal(self._client.token_url, folder=self._folder)
+        async with self._refresh.held(self._sleep) if self._refresh is not None else nullcontext():
+            return await self._fetch_now()
+
+    async def _fetch_now(self) -> _Token:
+        url = reveal(self._settings.token_url, folder=self._folder)
         wire = Wire(self._settings, url=url, folder=self._folder, connections=1)
         try:
             for attempt in range(1, ATTEMPTS + 1):
                 asked_at = self._now()
                 answer, why = await self._ask(wire, url)
-                if answer is not None and not _fails(answer.status):
+                if answer is not None and not _fails(answer):
                     return self._token_in(answer, url, asked_at)
                 if attempt < ATTEMPTS:
                     await self._sleep(_wait_s(answer, attempt))
@@ -171,7 +177,7 @@ class TokenSigner:
                 return None, str(fault)
             raise UnreachableError(fault.sentence(f"the token endpoint {url}", self._settings)) from fault
         self._log.answer("POST", "token endpoint", None, answer, began, "not counted")
-        return answer, f"HTTP {answer.status}"
+        return answer, self._said(answer)
 
     def _request(self, url: str) -> tuple[dict[str, str], dict[str, str]]:
         """Form and headers of the request. Raises: SettingsError."""
@@ -179,10 +185,15 @@ class TokenSigner:
         client_id = reveal(client.client_id, folder=folder)
         form = {name: reveal(value, folder=folder) for name, value in client.parameters.items()}
         form |= {"grant_type": "client_credentials"}
-        if client.refresh_token is not None:
-            refresh = self._refresh_token or reveal(client.refresh_token, folder=folder)
+        if self._refresh is not None:
+            refresh = self._refresh.current()
             self._keep(refresh)
             form |= {"grant_type": "refresh_token", "refresh_token": refresh}
+        elif client.user is not None:
+            password = reveal(client.user.password, folder=folder)
+            self._keep(password)
+            username = reveal(client.user.username, folder=folder)
+            form |= {"grant_type": "password", "username": username, "password": password}
         form |= {name: value for name in ("scope", "audience") if (value := getattr(client, name)) is not None}
         if client.secret is not None:
             secret = reveal(client.secret, folder=folder)
@@ -236,8 +247,9 @@ class TokenSigner:
             raise SettingsError(f"The token that the token endpoint {url} gave cannot be sent in a header.")
         lasts_s = _seconds(found.get("expires_in"))
         if isinstance(refresh := found.get("refresh_token"), str) and refresh:
-            self._refresh_token = refresh
             self._keep(refresh)
+            if self._refresh is not None:
+                self._refresh.keep(refresh)
         return _Token(
             Signature({"authorization": f"Bearer {token}"}, self._origin(found, url)),
             renew_at=asked_at + max(lasts_s - EARLY_S, 0.9 * lasts_s),
@@ -255,50 +267,23 @@ class TokenSigner:
             raise SettingsError(f"The token endpoint {url} names an instance_url that is not a safe address.")
         return f"{parts.scheme}://{parts.netloc}"
 
-    def _refuse(self, answer: Answer, url: str) -> NoReturn:
-        """Raises: CredentialsError, SettingsError."""
-        found = _object(answer)
-        code, detail = (" ".join(str(found.get(name) or "").split()) for name in ("error", "error_description"))
-        said = ", ".join([f"HTTP {answer.status}", *([": ".join(filter(None, (code, detail[:300])))] if code else [])])
+    def _said(self, answer: Answer) -> str:
+        """Status, error and description, without secrets."""
+        detail = " ".join(str(_object(answer).get("error_description") or "").split())
+        error = ": ".join(filter(None, (_error_code(answer), detail[:300])))
+        said = ", ".join(filter(None, (f"HTTP {answer.status}", error if _error_code(answer) else "")))
         for secret in self._struck:
             said = said.replace(secret, "…")
+        return said
+
+    def _refuse(self, answer: Answer, url: str) -> NoReturn:
+        """Raises: CredentialsError, SettingsError."""
+        code, said = _error_code(answer), self._said(answer)
         if answer.status < 400:
-            raise SettingsError(f"The token endpoint {url} sends us on to another address ({said}). Check token_url.")
+            raise SettingsError(f"The token endpoint {url} redirects to another address ({said}). Check token_url.")
         if answer.status in {404, 405, 410} and not code:
             raise SettingsError(f"There is no token endpoint at {url} ({said}). Check token_url.")
-        raise CredentialsError(f"The token endpoint {url} gives no token ({said}). {self._advice(code)}")
-
-    def _advice(self, code: str) -> str:
-        """What to do about an error. Source: RFC 6749 section 5.2."""
-        proof = (
-            "the client's secret"
-            if self._client.secret is not None
-            else "private_key, and whether the token endpoint knows it"
-            if self._client.private_key is not None
-            else "the key, the user and the certificate in saml"
-            if self._client.saml is not None
-            else "the assertion in assertion_file: it may have ended, or be for another audience"
-            if self._client.assertion_file is not None
-            else "client_certificate"
-        )
-        match code:
-            case "invalid_scope":
-                return "Check scope: the client may not have it."
-            case "invalid_grant" if self._client.refresh_token is not None:
-                return "Check refresh_token: it may have ended, or belong to another client."
-            case "unauthorized_client" | "unsupported_grant_type":
-                return "Allow the client to sign in by itself (client credentials)."
-            case "invalid_target":
-                return "Check audience and parameters."
-            case "invalid_grant" if self._client.subject is not None:
-                return (
-                    "Check client_id, subject and private_key: an administrator has to allow the app for this user "
-                    "beforehand, and its audience may have to be another address."
-                )
-            case "invalid_client" | "invalid_grant" | "":
-                return f"Check client_id and {proof}."
-            case _:
-                return f"Check client_id, scope, audience, parameters and {proof}."
+        raise CredentialsError(f"The token endpoint {url} gives no token ({said}). {advice(code, self._client)}")
 
 
 def sign_assertion(
@@ -377,6 +362,10 @@ def _object(answer: Answer) -> Mapping[str, Any]:
     return found if isinstance(found, dict) else {}
 
 
+def _error_code(answer: Answer) -> str:
+    return " ".join(str(_object(answer).get("error") or "").split())
+
+
 def _seconds(value: Any) -> float:
     """``expires_in``, infinite where it is not said; some say it as text."""
     try:
@@ -386,8 +375,10 @@ def _seconds(value: Any) -> float:
     return seconds if seconds > 0 else float("inf")
 
 
-def _fails(status: int) -> bool:
-    return status in {408, 425, 429} or status >= 500
+def _fails(answer: Answer) -> bool:
+    """Whether there is use in asking again."""
+    passing = answer.status >= 400 and _error_code(answer) in PASSING
+    return passing or answer.status in {408, 425, 429} or answer.status >= 500
 
 
 def _wait_s(answer: Answer | None, attempt: int) -> float:

@@ -62,6 +62,12 @@ def match_reference(text: str) -> str | None:
     return match[2].strip() if match is not None and match[1] == "prefect" else None
 
 
+def file_of(text: str, *, folder: Path) -> Path | None:
+    """The file that a text refers to, where it is one reference to a file and nothing else."""
+    match = _REFERENCE.fullmatch(text.strip())
+    return folder / Path(match[2].strip()).expanduser() if match is not None and match[1] == "file" else None
+
+
 def reveal(text: str, *, folder: Path) -> str:
     """The text with every reference replaced by what it points to; relative files are looked up from ``folder``.
 

@@ -225,7 +225,7 @@ def test_every_way_to_sign_in_that_is_shown_is_one():
         YAML(typ="safe").load(line) for line in re.findall(r"^ *# (\w+: \S.*?)(?: {3,}#.*)?$", text, re.MULTILINE)
     ]
     named = [name for one in others for name in one]
-    assert named == ["private_key", "assertion_file", "subject", "refresh_token", "follow_instance_url"]
+    assert named == ["private_key", "assertion_file", "subject", "refresh_token", "user", "follow_instance_url"]
     given = {name: value for one in others for name, value in one.items()}
     besides = {"subject": ["private_key"], "follow_instance_url": ["assertion_file"]}
     for name in named:

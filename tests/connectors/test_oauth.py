@@ -1,11 +1,13 @@
-"""Tokens by OAuth 2.0 client credentials: how the client proves itself, when tokens are renewed, what goes wrong."""
+"""Tokens by OAuth 2.0: how the client proves itself, whose token it is, when tokens are renewed, what goes wrong."""
 
 import asyncio
+import re
 import ssl
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import jwt
 import pytest
@@ -22,8 +24,10 @@ from pydantic import ValidationError
 from connectors.contract import Pace
 from connectors.errors import CredentialsError, FatalError, SettingsError, UnreachableError
 from connectors.http import Answer, Call, Effect, HttpSession, Problem, refusal
-from connectors.http_settings import HttpSettings
+from connectors.http_settings import ClientCredentials, Grant, HttpSettings
 from connectors.oauth import ATTEMPTS
+from connectors.oauth_errors import ADVICE, PASSING, advice
+from connectors.signing import open_signer
 from tests.connectors.clocks import FakeClock
 from tests.servers.scim_service import ScimService
 from tests.servers.starting import dead_port
@@ -290,6 +294,123 @@ def test_a_lasting_token_is_looked_up_again_when_it_is_refused(service: ScimServ
     assert run(chosen, scenario, folder=tmp_path) == [200, 401, 200]
 
 
+# -- tokens of a user ----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("secret", ["${env:CLIENT_SECRET}", None], ids=["with a secret", "alone"])
+def test_a_password_grant(service: ScimService, monkeypatch: pytest.MonkeyPatch, secret: str | None) -> None:
+    """Name and password of the user go into the form; a wrong one is told without showing it."""
+    client = Client(secret=SECRET) if secret else Client(by_certificate=True)
+    user = {"username": "provisor@example.com", "password": "${env:USER_PASSWORD}"}
+    monkeypatch.setenv("USER_PASSWORD", "right & proper")
+    with TokenEndpoint({"app": client}, issued=service.renew_token) as endpoint:
+        endpoint.users = {"provisor@example.com": "right & proper"}
+        assert one_read(settings(service, endpoint, secret=secret, user=user)).status == 200
+        assert endpoint.asked[0]["grant_type"] == "password"
+        monkeypatch.setenv("USER_PASSWORD", "wrong one")
+        with pytest.raises(CredentialsError, match="Check username and password under user: the account may") as caught:
+            one_read(settings(service, endpoint, secret=secret, user=user))
+        assert "'password': '…'" in str(caught.value)
+
+
+def test_a_token_for_a_user_by_an_assertion(service: ScimService, tmp_path: Path) -> None:
+    """The key signs for the user (``sub``); a user who may not be named is told with what to check."""
+    key = rsa.generate_private_key(65537, 2048)
+    (tmp_path / "key.pem").write_bytes(pem(key))
+    with TokenEndpoint({"app": Client(public_key=key.public_key())}, issued=service.renew_token) as endpoint:
+        endpoint.users = {"provisor@example.com": ""}
+        private_key = {"key": "${file:key.pem}"}
+        chosen = settings(service, endpoint, secret=None, private_key=private_key, subject="provisor@example.com")
+        assert one_read(chosen, tmp_path).status == 200
+        claims = jwt.decode(endpoint.asked[0]["assertion"], options={"verify_signature": False})
+        assert (claims["iss"], claims["sub"]) == ("app", "provisor@example.com")
+        assert claims["exp"] - claims["iat"] == 180
+        chosen = settings(service, endpoint, secret=None, private_key=private_key, subject="somebody@example.com")
+        with pytest.raises(CredentialsError, match="an administrator has to allow the app for this user"):
+            one_read(chosen, tmp_path)
+
+
+@pytest.mark.parametrize("rotates", [False, True])
+def test_a_refresh_token_is_good_for_every_run(
+    service: ScimService, endpoint: TokenEndpoint, tmp_path: Path, rotates: bool
+) -> None:
+    """Where each use gives another one, that takes the old one's place in the file, and the next run has it."""
+    file = tmp_path / "refresh"
+    file.write_text("refresh-0\n")
+    file.chmod(0o640)
+    endpoint.refresh_token, endpoint.rotates = "refresh-0", rotates
+    chosen = settings(service, endpoint, refresh_token="${file:refresh}")
+    for _ in range(3):
+        assert one_read(chosen, tmp_path).status == 200
+    assert file.read_text().strip() == endpoint.refresh_token == ("refresh-3" if rotates else "refresh-0")
+    assert file.stat().st_mode & 0o777 == 0o640
+    assert [one.name for one in tmp_path.iterdir()] == ["refresh"]
+
+
+def test_a_refresh_token_that_changes_is_used_by_one_at_a_time(
+    service: ScimService, endpoint: TokenEndpoint, tmp_path: Path
+) -> None:
+    """Source, target and workers may share one: each waits for the token that the one before it was given."""
+    (tmp_path / "refresh").write_text("refresh-0")
+    endpoint.refresh_token, endpoint.rotates = "refresh-0", True
+    chosen = settings(service, endpoint, refresh_token="${file:refresh}")
+
+    async def main() -> set[str]:
+        signers = [open_signer(chosen, folder=tmp_path, now=time.monotonic, sleep=asyncio.sleep) for _ in range(4)]
+        signatures = await asyncio.gather(*(signer.sign() for signer in signers))
+        return {one.headers["authorization"] for one in signatures}
+
+    assert asyncio.run(main()) == {f"Bearer {token}" for token in endpoint.given}
+    assert len(endpoint.given) == len(endpoint.asked) == 4
+    assert (tmp_path / "refresh").read_text().strip() == "refresh-4"
+
+
+@pytest.mark.parametrize("place", ["${env:REFRESH}", "${file:refresh}"])
+def test_a_refresh_token_that_cannot_be_kept_is_told(
+    service: ScimService,
+    endpoint: TokenEndpoint,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    place: str,
+) -> None:
+    """This run goes on with it; a warning says what the next one lacks, and shows no token."""
+    monkeypatch.setenv("REFRESH", "refresh-0")
+    (tmp_path / "refresh").write_text("refresh-0")
+    monkeypatch.setattr("connectors.refresh.os.fsync", _disk_full)
+    endpoint.refresh_token, endpoint.rotates, endpoint.lasts_s = "refresh-0", True, 60
+
+    async def scenario(session: HttpSession, clock: FakeClock) -> list[int]:
+        statuses = [(await session.send(read())).status]
+        await clock.sleep(3600)
+        return [*statuses, (await session.send(read())).status]
+
+    assert run(settings(service, endpoint, refresh_token=place), scenario, folder=tmp_path) == [200, 200]
+    assert "The next run may not be able to sign in. Put the refresh token into a file" in caplog.text
+    assert place in caplog.text
+    assert "refresh-" not in caplog.text
+    assert (tmp_path / "refresh").read_text() == "refresh-0"
+    assert [one.name for one in tmp_path.iterdir()] == ["refresh"]
+
+
+def _disk_full(handle: int) -> None:
+    raise OSError(28, "No space left on device")
+
+
+def test_the_host_that_the_token_is_for(service: ScimService, endpoint: TokenEndpoint) -> None:
+    """Requests go there where the job says so; an address that would show the token to others is refused."""
+    base = urlsplit(service.url)
+    oauth = {"client_id": "app", "secret": "${env:CLIENT_SECRET}", "token_url": endpoint.url}
+    chosen = HttpSettings.model_validate(
+        {"url": f"http://127.0.0.1:1{base.path}", "auth": {"oauth": {**oauth, "follow_instance_url": True}}}
+    )
+    endpoint.extra = {"instance_url": f"{base.scheme}://{base.netloc}"}
+    assert one_read(chosen).status == 200
+    endpoint.extra = {"instance_url": "http://elsewhere.example.com"}
+    with pytest.raises(SettingsError, match="names an instance_url that is not a safe address"):
+        one_read(chosen)
+
+
 # -- mistakes ------------------------------------------------------------------------------------------------------
 
 HTML = Answered(200, b"<html><body>Sign in</body></html>", "text/html")
@@ -300,10 +421,9 @@ HTML = Answered(200, b"<html><body>Sign in</body></html>", "text/html")
     [
         (error(401, "invalid_client", f"wrong secret {SECRET}"), CredentialsError, "invalid_client: wrong secret …"),
         (error(400, "invalid_scope"), CredentialsError, "Check scope"),
-        (error(400, "unauthorized_client"), CredentialsError, "Allow the client to sign in by itself"),
         (Answered(403, b"no"), CredentialsError, r"\(HTTP 403\). Check client_id and the client's secret"),
         (Answered(404, b"nothing"), SettingsError, "There is no token endpoint"),
-        (Answered(302, b"", headers={"Location": "/login"}), SettingsError, "sends us on to another address"),
+        (Answered(302, b"", headers={"Location": "/login"}), SettingsError, "redirects to another address"),
         (HTML, SettingsError, "an HTML page"),
         (Answered(200, b'{"token": "x"}'), SettingsError, "JSON without an access_token"),
         (Answered(200, b'{"access_token": ""}'), SettingsError, "without an access_token"),
@@ -322,6 +442,45 @@ def test_a_token_endpoint_that_gives_no_token(
     assert SECRET not in str(caught.value)
     assert len(endpoint.asked) == 1
     assert not service.requests
+
+
+SAML = {"key": "${env:KEY}", "certificate": "a.pem", "subject": "a", "issuer": "a", "audience": "a"}
+PROOFS: dict[str, dict[str, Any]] = {
+    "client credentials": {},
+    "refresh token": {"refresh_token": "${env:CLIENT_SECRET}"},
+    "password": {"user": {"username": "a", "password": "${env:CLIENT_SECRET}"}},
+    "JWT bearer": {"secret": None, "private_key": {"key": "${env:KEY}"}, "subject": "a"},
+    "SAML bearer": {"secret": None, "saml": SAML},
+}
+
+
+@pytest.mark.parametrize("grant", list(Grant))
+def test_every_error_ends_as_a_sentence_with_a_next_step(grant: Grant) -> None:
+    """Whatever the token endpoint says, and by whichever grant it was asked."""
+    client: dict[str, Any] = {
+        "token_url": "https://a.example.com",
+        "client_id": "app",
+        "secret": "${env:CLIENT_SECRET}",
+    }
+    client |= PROOFS[grant]
+    chosen = ClientCredentials.model_validate({name: value for name, value in client.items() if value is not None})
+    assert chosen.grant is grant
+    for code in (*ADVICE, "invalid_grant", "something_else"):
+        said = advice(code, chosen)
+        assert re.fullmatch(r"[A-Z][^{}]+\.", said), code
+        assert re.search(r"(?i)\b(check|allow|ask|turn|sign in|put|activate)\b", said), code
+        if code in ("unauthorized_client", "unsupported_grant_type"):
+            assert f"the {grant} grant" in said
+
+
+@pytest.mark.parametrize("code", sorted(PASSING))
+def test_errors_that_pass_are_waited_for(service: ScimService, endpoint: TokenEndpoint, code: str) -> None:
+    """Some endpoints answer 400 while they are overloaded; where it does not end, the last error is told."""
+    endpoint.instead = [error(400, code, "retry your request")]
+    assert one_read(settings(service, endpoint)).status == 200
+    endpoint.instead, endpoint.for_ever = [error(400, code, "retry your request")], True
+    with pytest.raises(UnreachableError, match=rf"\(HTTP 400, {code}: retry your request, {ATTEMPTS} attempts\)"):
+        one_read(settings(service, endpoint))
 
 
 def test_a_token_endpoint_that_fails_for_a_moment(service: ScimService, endpoint: TokenEndpoint) -> None:
@@ -401,6 +560,10 @@ def test_an_assertion_file_without_an_assertion(
         {"secret": None, "private_key": {"key": "${env:A}"}, "subject": "a", "refresh_token": "${env:B}"},
         {"token_url": "https://me:secret@login.example.com"},
         {"token_url": "login.example.com"},
+        {"token_url": None},
+        {"user": {"username": "a", "password": "plain"}},
+        {"user": {"username": "a", "password": "${env:A}"}, "refresh_token": "${env:B}"},
+        {"parameters": {"password": "x"}},
     ],
 )
 def test_settings_that_cannot_be_right(service: ScimService, oauth: dict[str, Any]) -> None:

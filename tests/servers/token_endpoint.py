@@ -1,4 +1,5 @@
-"""A token endpoint: OAuth 2.0 client credentials, with the ways in which a client proves who it is, and with mistakes.
+"""A token endpoint: OAuth 2.0 client credentials and the grants of a user, with the ways in which a client proves who
+it is, and with mistakes.
 
 with TokenEndpoint(clients={"app": Client(secret="s")}) as endpoint:
     ...  # endpoint.url; endpoint.asked are the forms, endpoint.given the tokens
@@ -8,7 +9,7 @@ import base64
 import json
 import ssl
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Container, Mapping
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, Self
@@ -17,6 +18,7 @@ from urllib.parse import parse_qsl, unquote_plus
 import jwt
 
 JWT_BEARER = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"
+USERS_JWT = "urn:ietf:params:oauth:grant-type:jwt-bearer"
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,7 +32,7 @@ class Client:
     assertion: str | None = None
     """The very assertion it must bring."""
     by_certificate: bool = False
-    """The connection has proved it."""
+    """The connection has proved it, or nothing has to: a public client."""
 
 
 @dataclass(slots=True)
@@ -71,6 +73,12 @@ class TokenEndpoint:
         """Every token."""
         self.extra: dict[str, Any] = {}
         """Put into every answer."""
+        self.users: dict[str, str] = {}
+        """Users who may be named in an assertion, and their passwords."""
+        self.refresh_token: str | None = None
+        """The one that is good now."""
+        self.rotates = False
+        """Each use of the refresh token gives another one, and ends the one before."""
         self._issued = issued
         self._used: set[str] = set()
         self._lock = threading.Lock()
@@ -97,18 +105,36 @@ class TokenEndpoint:
             self.asked.append(form)
             if self.instead:
                 return self.instead[0] if self.for_ever and len(self.instead) == 1 else self.instead.pop(0)
-            if form.get("grant_type") != "client_credentials":
-                return error(400, "unsupported_grant_type")
-            trouble = self._trouble(form, authorization)
-            if trouble:
+            if trouble := self._trouble(form, authorization):
                 return error(401, "invalid_client", trouble)
+            if (refused := self._grant_refused(form)) is not None:
+                return refused
             token = f"token-{len(self.given) + 1}-of-{form.get('client_id', 'somebody')}"
             self.given.append(token)
             self._issued(token)
             found: dict[str, Any] = {"access_token": token, "token_type": "bearer", **self.extra}
             if self.lasts_s is not None:
                 found["expires_in"] = self.lasts_s
+            if self.rotates and form["grant_type"] == "refresh_token":
+                self.refresh_token = found["refresh_token"] = f"refresh-{len(self.given)}"
             return Answered(200, json.dumps(found).encode())
+
+    def _grant_refused(self, form: dict[str, str]) -> Answered | None:
+        """Why nothing is granted to a client that is known; None where it is."""
+        match form.get("grant_type"):
+            case "client_credentials":
+                good = True
+            case "refresh_token":
+                good = form["refresh_token"] == self.refresh_token
+            case "password":
+                good = self.users.get(form["username"]) == form["password"]
+            case grant if grant == USERS_JWT:
+                client = self.clients[form["client_id"]]
+                trouble = self._assertion_trouble(client, form["client_id"], form["assertion"], self.users)
+                return error(400, "invalid_grant", trouble) if trouble else None
+            case _:
+                return error(400, "unsupported_grant_type")
+        return None if good else error(400, "invalid_grant", f"not good: {form}")
 
     def _trouble(self, form: dict[str, str], authorization: str | None) -> str:
         """Why the client is not let in; empty when it is."""
@@ -123,14 +149,16 @@ class TokenEndpoint:
             return ""
         if client.secret is not None:
             return "" if secret == client.secret else f"wrong secret {secret}"
+        if form.get("grant_type") == USERS_JWT:
+            return ""  # the assertion of the grant says it all
         assertion = form.get("client_assertion", "")
         if form.get("client_assertion_type") != JWT_BEARER:
             return "no assertion"
         if client.assertion is not None:
             return "" if assertion == client.assertion else f"wrong assertion {assertion}"
-        return self._assertion_trouble(client, name, assertion)
+        return self._assertion_trouble(client, name, assertion, {name or ""})
 
-    def _assertion_trouble(self, client: Client, name: str | None, assertion: str) -> str:
+    def _assertion_trouble(self, client: Client, name: str | None, assertion: str, subjects: Container[str]) -> str:
         try:
             claims = jwt.decode(
                 assertion,
@@ -142,8 +170,8 @@ class TokenEndpoint:
             )
         except jwt.InvalidTokenError as trouble:
             return f"{trouble}"
-        if claims["sub"] != name or claims["jti"] in self._used:
-            return "not the client's, or used before"
+        if claims["sub"] not in subjects or claims["jti"] in self._used:
+            return "not for the right one, or used before"
         self._used.add(claims["jti"])
         return ""
 

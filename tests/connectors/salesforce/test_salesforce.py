@@ -126,7 +126,7 @@ def test_a_refresh_token_gives_tokens(org: SalesforceService, opened: Any, monke
     auth = {"client_id": CLIENT, "refresh_token": "${env:SF_REFRESH}"}
     assert "answers: 1 user" in opened(auth=auth).check()
     monkeypatch.setenv("SF_REFRESH", "revoked")
-    with pytest.raises(CredentialsError, match="Check refresh_token: it may have ended"):
+    with pytest.raises(CredentialsError, match="The refresh token has ended, was revoked or replaced"):
         opened(auth=auth).check()
 
 

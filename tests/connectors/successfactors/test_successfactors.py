@@ -249,7 +249,7 @@ def test_another_key_does_not_sign_in(people: SuccessFactorsService, opened: Ope
     other = key_pair()
     (tmp_path / "sf.key").write_text(other[0], encoding="ascii")
     (tmp_path / "sf.crt").write_text(other[1], encoding="ascii")
-    with pytest.raises(CredentialsError, match="Check client_id and the key, the user and the certificate in saml"):
+    with pytest.raises(CredentialsError, match="Check the key, certificate, subject, issuer and audience in saml"):
         source.check()
     (tmp_path / "sf.key").write_text("no key", encoding="ascii")
     with pytest.raises(SettingsError, match="PEM form") as caught:
