@@ -1,8 +1,9 @@
 """A service that shows what it has done only after a while: in lists, and in answers about single entries."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from copy import copy
+from datetime import UTC, datetime, timedelta
 
 import orjson
 
@@ -11,15 +12,18 @@ from tests.servers.scim_service.answers import Request, Response, ScimError
 
 UNSEEN_LOOKS = 2
 """Times that a new entry is not there when it is asked for by its id."""
+LATEST = timedelta(hours=1)
+"""How late a list may be: the hour for which the product asks for whatever it has written lately."""
 
 
 class Lateness:
     """Lists are those of the time before; entries that are new are not found by their id at first."""
 
-    def __init__(self) -> None:
+    def __init__(self, clock: Callable[[], datetime]) -> None:
         self.on = False
-        self._pages: dict[tuple[str, str], Response] = {}
-        self._earlier: dict[tuple[str, str], Response] = {}
+        self._clock = clock
+        self._pages: dict[tuple[str, str], tuple[datetime, Response]] = {}
+        self._earlier: dict[tuple[str, str], tuple[datetime, Response]] = {}
         self._unseen: dict[str, int] = {}
         self.late_lists = 0
         """Pages that were out of date, or may have been."""
@@ -35,7 +39,8 @@ class Lateness:
         """What is answered instead; None for the truth."""
         if not self.on or request.method != "GET":
             return None
-        if (page := self._earlier.get(_listing(request))) is not None:
+        listed_at, page = self._earlier.get(_listing(request), (None, None))
+        if listed_at is not None and page is not None and self._clock() - listed_at < LATEST:
             self.late_lists += 1
             return copy(page)
         id_ = request.path.rpartition("/")[2]
@@ -47,7 +52,7 @@ class Lateness:
     def note(self, request: Request, response: Response) -> None:
         """Remembers what was listed and what was made."""
         if request.method == "GET" and response.status == 200 and _listing(request)[0]:
-            self._pages[_listing(request)] = copy(response)
+            self._pages[_listing(request)] = self._clock(), copy(response)
         if self.on and request.method == "POST" and response.status == 201:
             self._unseen[str(orjson.loads(response.body)["id"])] = UNSEEN_LOOKS
 
@@ -58,10 +63,14 @@ def _listing(request: Request) -> tuple[str, str]:
     return (request.path, request.query) if whole else ("", "")
 
 
+def _at_rest() -> datetime:
+    return datetime(2026, 1, 1, tzinfo=UTC)
+
+
 @contextmanager
-def lateness(service: ScimService) -> Iterator[Lateness]:
-    """The service's answers go through it."""
-    made, application = Lateness(), service.application
+def lateness(service: ScimService, clock: Callable[[], datetime] = _at_rest) -> Iterator[Lateness]:
+    """The service's answers go through it. ``clock``: where time passes between lists."""
+    made, application = Lateness(clock), service.application
     answer = application.answer
 
     def answer_late(request: Request) -> Response:

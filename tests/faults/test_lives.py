@@ -186,7 +186,7 @@ def test_the_log_says_what_the_service_has_committed(
             patch.setenv("PROVISOR_DATABASE_URL", url)
             bench.start_anew()
             assert bench.driver.cycle().report is not None
-        late = stack.enter_context(lateness(service))
+        late = stack.enter_context(lateness(service, lambda: bench.driver.now))
         strangers = strangers_of(service)
         ledger = stack.enter_context(open_ledger())
         lines_before = len(ledger.log(JOB, limit=None))
