@@ -134,7 +134,11 @@ def questions(
 
 
 def answer(snapshot: Snapshot, asked: Iterable[Question], target: Target, wanted: Wanted) -> tuple[Snapshot, int]:
-    """The snapshot with the accounts that were found and not known yet; and how many these are. Raises: FatalError."""
+    """The snapshot with the accounts that were found and not known yet; and how many these are.
+
+    Who was found a moment ago is there, even if the target does not show it by its id for some seconds.
+    Raises: FatalError.
+    """
     count = 0
     for question in asked:
         frame = snapshot.entries(question.kind)
@@ -142,7 +146,8 @@ def answer(snapshot: Snapshot, asked: Iterable[Question], target: Target, wanted
         new = found.index[find(texts(found.index), texts(frame.index)) < 0].tolist()
         if new:
             count += len(new)
-            snapshot = _replaced(snapshot, question.kind, new, target.fetch(question.kind, new, wanted))
+            fetched = target.fetch(question.kind, new, wanted, late=True)
+            snapshot = _replaced(snapshot, question.kind, new, fetched)
     return snapshot, count
 
 

@@ -441,7 +441,8 @@ def see_entry(
     asked = {one: set[str]() for one in Kind} | {kind: ids}
     if kept is None and kind is Kind.USER and linked is not None:
         asked[Kind.GROUP] = _guarded_groups(job, systems, wanted, links)
-    snapshot = look_at(base.snapshot, asked, target, wanted)
+    found = {id_ for one in hits for id_ in one.accounts.index}  # by its id it may be shown only in a while
+    snapshot = look_at(base.snapshot, asked, target, wanted, late={kind: found})
     snapshot = _with_linked(snapshot, links, asked)
     how = f"The target was asked about this {kind} alone."
     return Sight(snapshot, how, looked_at=sum(map(len, asked.values())) + len(hits), looked=_frozen(asked)), hits

@@ -5,12 +5,14 @@ from collections.abc import Callable
 import orjson
 import pytest
 
+from flows.cycle.lease import LEASE
 from flows.cycle.systems import open_ledger
 from tests.faults.changes import OPERATIONS
 from tests.faults.company import JOB, Company, group
 from tests.faults.conftest import Bench
 from tests.faults.findings import ids_about, strangers_of, wrong_in_the_app, wrong_in_the_ledger, wrong_in_the_log
 from tests.faults.lateness import lateness
+from tests.model.driver import Moment, Power
 
 
 def with_a_new_group(company: Company) -> None:
@@ -78,4 +80,25 @@ def test_a_create_whose_answer_was_lost_is_made_once(bench: Bench, name: str, co
         assert wrong_in_the_app(bench.service, bench.company.expected(), strangers) == []
         assert wrong_in_the_ledger(ledger, bench.service) == []
         assert wrong_in_the_log(bench.service, log.head(len(log) - lines_before), touched) == []
+    del bench.service.quirks["duplicate_user_name"]
+
+
+@pytest.mark.parametrize("how", ["incremental", "reconcile"])
+def test_an_account_that_is_found_by_name_is_there_though_its_id_is_not_known_yet(bench: Bench, how: str) -> None:
+    """The run that made it died before the answer came; the next one finds it by name and asks for it by its id."""
+    bench.service.quirks["duplicate_user_name"] = "created"
+    strangers = strangers_of(bench.service)
+    with lateness(bench.service) as late:
+        assert bench.driver.cycle("reconcile").report is not None
+        OPERATIONS["create"].change(bench.company)
+        bench.company.write(bench.folder)
+        late.begin(late=True)
+        assert bench.driver.cycle("incremental", power=Power(Moment.AFTER_CHANGE)).killed
+        bench.driver.now += LEASE
+        report = bench.driver.cycle(how).report
+        assert report is not None
+        assert report.state == "done", report.message
+    assert wrong_in_the_app(bench.service, bench.company.expected(), strangers) == []
+    with open_ledger() as ledger:
+        assert wrong_in_the_ledger(ledger, bench.service) == []
     del bench.service.quirks["duplicate_user_name"]
