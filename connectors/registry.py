@@ -24,6 +24,7 @@ BUILT_IN: dict[str, str] = {
     "active-directory": "connectors.ldap.active_directory",
     "bamboohr": "connectors.bamboohr",
     "csv": "connectors.csv",
+    "dropbox": "connectors.dropbox",
     "entra": "connectors.entra",
     "hibob": "connectors.hibob",
     "ldap": "connectors.ldap",

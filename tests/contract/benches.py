@@ -5,6 +5,7 @@ from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 
 from tests.contract.bench import Bench, MemoryBench
+from tests.contract.dropbox_bench import dropbox_bench
 from tests.contract.entra_bench import entra_bench
 from tests.contract.file_bench import file_bench
 from tests.contract.salesforce_bench import salesforce_bench
@@ -23,6 +24,7 @@ def _memory(folder: Path) -> Iterator[Bench]:
 
 BENCHES: dict[str, Callable[[Path], AbstractContextManager[Bench]]] = {
     "csv": file_bench,
+    "dropbox": dropbox_bench,
     "entra": entra_bench,
     "memory": _memory,
     "salesforce": salesforce_bench,

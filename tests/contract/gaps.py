@@ -98,3 +98,18 @@ GAPS["salesforce", "a_job_is_waited_for"] = "Collections are answered at once."
 GAPS["salesforce", "a_system_that_asks_for_peace_gets_it"] = "Salesforce never says how long; shown in its own tests."
 OTHERWISE["salesforce", "a_delta_says_who_came_and_who_went"] = "Users are never deleted."
 OTHERWISE["salesforce", "deleting_twice_is_fine"] = "Users are never deleted."
+
+for _name in (
+    "a_delta_says_who_came_and_who_went",
+    "a_strange_watermark_means_reading_all",
+    "a_forgotten_watermark_means_reading_all",
+):
+    GAPS["dropbox", _name] = "Dropbox has no listing of changes: each cycle lists everybody."
+GAPS["dropbox", "a_bad_row_has_a_place_and_a_reason"] = "Whoever is listed has a key and a profile."
+GAPS["dropbox", "lists_keep_all_their_values"] = "A member has no list that can be written."
+GAPS["dropbox", "what_is_never_shown_is_not_missed"] = "Passwords are not ours to set."
+GAPS["dropbox", "what_was_done_of_several_steps_is_told"] = "A create is one request; profile and role: its own tests."
+OTHERWISE["dropbox", "empty_text_is_not_null"] = "A name that is not there is an empty one."
+OTHERWISE["dropbox", "finding_compares_as_the_system_does"] = (
+    "External ids compare exactly; addresses, which do not, may not be any text: its own tests."
+)

@@ -36,6 +36,7 @@ def test_the_examples_are_all_there() -> None:
         "entra-to-scim",
         "hr-and-contractors-to-scim",
         "hr-to-ad",
+        "hr-to-dropbox",
         "hr-to-entra",
         "hr-to-openldap",
         "hr-to-salesforce",
