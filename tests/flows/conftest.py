@@ -2,22 +2,45 @@
 
 import sys
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
 
 from tests.data.export import Export
 from tests.data.people import generate
+from tests.flows.first_cycles import FirstCycle, FirstCycles
 from tests.flows.workplace import EXPORT, Said, Workplace
 from tests.servers.scim_service import ScimService
-from tests.servers.starting import prefect_server
+from tests.servers.starting import free_port, prefect_server
 
 
 @pytest.fixture
-def service() -> Iterator[ScimService]:
-    """A target that holds nothing."""
-    with ScimService(max_page_size=500) as service:
+def service(request: pytest.FixtureRequest) -> Iterator[ScimService]:
+    """A target that holds nothing; for all tests that copy a first cycle at the same address."""
+    port = request.getfixturevalue("_steady_port") if "first_cycle" in request.fixturenames else 0
+    with ExitStack() as stack:
+        try:
+            service = stack.enter_context(ScimService(max_page_size=500, port=port))
+        except OSError:  # some other program has taken the port: at another one the first cycle is not copied
+            service = stack.enter_context(ScimService(max_page_size=500))
         yield service
+
+
+@pytest.fixture(scope="session")
+def _steady_port() -> int:
+    return free_port()
+
+
+@pytest.fixture(scope="session")
+def _first_cycles(tmp_path_factory: pytest.TempPathFactory) -> FirstCycles:
+    return FirstCycles(tmp_path_factory.mktemp("first-cycles"))
+
+
+@pytest.fixture
+def first_cycle(plain_runs: None, service: ScimService, _first_cycles: FirstCycles) -> FirstCycle:
+    """Gives a workplace, whose state folder is not there yet, the world after its first cycle."""
+    return lambda workplace: _first_cycles.play(workplace, service)
 
 
 @pytest.fixture
@@ -42,6 +65,15 @@ def small_export(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def small(workplace: Workplace, small_export: Path) -> Workplace:
     """A workplace with the small export."""
     return workplace.use(small_export)
+
+
+@pytest.fixture
+def plain_runs() -> Iterator[None]:
+    """Runs in this process do without Prefect, see ``tests/flows/plain.py``; those of other processes do not."""
+    from tests.flows.plain import plain_runs
+
+    with plain_runs():
+        yield
 
 
 @pytest.fixture(scope="session")

@@ -71,7 +71,8 @@ def put_table(workplace: Workplace, text: str) -> None:
     (workplace.folder / "assignments.csv").write_text(text, encoding="utf-8")
 
 
-def test_people_get_what_the_table_says(assigned: Workplace, service: ScimService, prefect_api: str) -> None:
+@pytest.mark.usefixtures("plain_runs")
+def test_people_get_what_the_table_says(assigned: Workplace, service: ScimService) -> None:
     """Assigned people with the roles of every assignment, the assigned group, references to whoever has an account.
 
     When the table changes, so does the target; what it no longer assigns is disabled, and nothing else changes.

@@ -120,7 +120,7 @@ def test_bad_input_is_a_sentence(
     """Everything that can be wrong is said by every command that notices it, and nothing has been written."""
     bad = BAD[name]
     if command == "run":
-        request.getfixturevalue("prefect_api")
+        request.getfixturevalue("plain_runs")
     with ExitStack() as stack:
         bad.spoil(small, monkeypatch, stack)
         said = provisor(command, small.job)

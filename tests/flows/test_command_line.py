@@ -240,6 +240,22 @@ def test_run_is_a_flow_run_of_the_configured_api(
     assert Counter(change["what"] for change in changes)["create group"] == len(wanted.groups)
 
 
+def test_one_identity_on_demand_is_a_flow_run(
+    small: Workplace, wanted: State, provisor: Command, prefect: SyncPrefectClient, request: pytest.FixtureRequest
+) -> None:
+    """In Prefect it is a run of its own, with its steps as an artifact."""
+    job = named(small, request)
+    said = provisor("on-demand", small.job, min(wanted.created), "--json")
+    assert said.status == 0, said.out + said.err
+    assert said.document["result"] == "success"
+    [run] = runs_of(prefect, job)
+    assert run.state is not None
+    assert run.state.name == "Completed"
+    steps = str(artifacts_of(prefect, run.id)["on-demand"].data)
+    assert "| action | success |" in steps
+    assert "Result: success." in steps
+
+
 def test_a_refused_entry_is_exit_one_and_heals(
     small: Workplace,
     service: ScimService,
@@ -317,6 +333,7 @@ def test_a_stopped_run_is_exit_four_and_over(
     assert run.run_count == 1
 
 
+@pytest.mark.usefixtures("plain_runs")
 def test_two_runs_of_one_job_do_not_meet(
     small: Workplace, service: ScimService, provisor: Command, prefect_api: str
 ) -> None:
@@ -338,9 +355,8 @@ def test_two_runs_of_one_job_do_not_meet(
         process.communicate()
 
 
-def test_log_and_status_tell_what_happened(
-    small: Workplace, provisor: Command, wanted: State, prefect_api: str
-) -> None:
+@pytest.mark.usefixtures("plain_runs")
+def test_log_and_status_tell_what_happened(small: Workplace, provisor: Command, wanted: State) -> None:
     """Every change is in the log once, in each format; a person is found by anchor and by name."""
     assert provisor("run", small.job).status == 0
     lines = provisor("log", small.job, "--format", "json", "--limit", "10000").document

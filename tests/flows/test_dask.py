@@ -56,6 +56,7 @@ def said_of_everybody() -> pd.DataFrame:
     return lines.sort_values(["change_id", "kind", "anchor", "message"]).reset_index(drop=True)
 
 
+@pytest.mark.usefixtures("plain_runs")
 def test_it_comes_to_the_same_as_without(
     spread: Workplace, service: ScimService, prefect_api: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -81,6 +82,7 @@ def test_it_comes_to_the_same_as_without(
         pd.testing.assert_frame_equal(by_processes, said_of_everybody())
 
 
+@pytest.mark.usefixtures("plain_runs")
 def test_a_process_that_dies_stops_the_run_and_the_next_one_goes_on(
     spread: Workplace, service: ScimService, prefect_api: str
 ) -> None:

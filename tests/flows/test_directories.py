@@ -12,7 +12,7 @@ from tests.data.expected import DEPARTMENT, MANAGER, TITLE, State, desired_state
 from tests.flows.workplace import EXPORT, Command, Workplace
 from tests.servers.directories import Directory
 
-pytestmark = pytest.mark.usefixtures("prefect_api")
+pytestmark = pytest.mark.usefixtures("plain_runs")
 
 NEXT = EXPORT / "next"
 JOBS = EXPORT.parent

@@ -36,7 +36,8 @@ def use_job(workplace: Workplace, name: str, graph: GraphService) -> Workplace:
     return workplace.save()
 
 
-def test_a_life_in_entra_id(small: Workplace, graph: GraphService, prefect_api: str) -> None:
+@pytest.mark.usefixtures("plain_runs")
+def test_a_life_in_entra_id(small: Workplace, graph: GraphService) -> None:
     """Joiners are created with managers and groups; the next cycle writes nothing; a leaver is off, her sessions end; a
     mover is changed; a rehire is on again with the same account."""
     work = use_job(small, "hr-to-entra", graph)
@@ -73,8 +74,9 @@ def test_a_life_in_entra_id(small: Workplace, graph: GraphService, prefect_api: 
     assert len(graph.users) == len(staff)
 
 
+@pytest.mark.usefixtures("plain_runs")
 def test_whoever_is_assigned_has_an_account_in_the_app(
-    workplace: Workplace, service: ScimService, graph: GraphService, prefect_api: str, tmp_path: Path
+    workplace: Workplace, service: ScimService, graph: GraphService, tmp_path: Path
 ) -> None:
     """Roles come along; a quiet cycle asks Graph four times; an unassigned person's account is off."""
     ann, bob, cay = (

@@ -110,7 +110,7 @@ def test_without_anything_known_nothing_is_said_at_first() -> None:
     assert still.sentence(0) == ""
 
 
-@pytest.mark.usefixtures("prefect_api")
+@pytest.mark.usefixtures("plain_runs")
 def test_a_plan_says_how_long_it_takes(small: Workplace, service: ScimService, provisor: Callable[..., Said]) -> None:
     """Requests needed are part of every plan; how long they take, once there was a load, as its own pace has it."""
     first = provisor("plan", small.job, "--json").document

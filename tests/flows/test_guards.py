@@ -6,20 +6,20 @@ from connectors.contract import Action
 from flows.cycle.systems import open_ledger
 from tasks.ledger import LogAction
 from tests.data.expected import State, desired_state
+from tests.flows.first_cycles import FirstCycle
 from tests.flows.reading_back import differences, read_back
 from tests.flows.workplace import Row, Workplace, writes
 from tests.servers.scim_service import ScimService
 
-pytestmark = pytest.mark.usefixtures("prefect_api")
+pytestmark = pytest.mark.usefixtures("plain_runs")
 
 JOINER = "900001"
 
 
 @pytest.fixture
-def before(small: Workplace, service: ScimService) -> State:
+def before(small: Workplace, first_cycle: FirstCycle) -> State:
     """The target after one good cycle."""
-    assert small.cycle().exit_status == 0
-    service.reset_counts()
+    first_cycle(small)
     return desired_state(small.export)
 
 

@@ -10,21 +10,21 @@ from connectors.contract import Action
 from flows.cycle.systems import now, open_ledger
 from tasks.ledger import LogAction, Staged, StagedState
 from tests.data.expected import State, desired_state
+from tests.flows.first_cycles import FirstCycle
 from tests.flows.workplace import Command, Row, Workplace, without_reports
 from tests.servers.scim_service import ScimService
 
-pytestmark = pytest.mark.usefixtures("prefect_api")
+pytestmark = pytest.mark.usefixtures("plain_runs")
 
 JOB = "hr-to-scim"
 
 
 @pytest.fixture
-def before(small: Workplace, service: ScimService) -> State:
+def before(small: Workplace, first_cycle: FirstCycle) -> State:
     """The target after one good cycle of a job that lets three removals through."""
     small.document["limits"]["removals"] = {"count": 3, "fraction": 1.0}
     small.save()
-    assert small.cycle().exit_status == 0
-    service.reset_counts()
+    first_cycle(small)
     return desired_state(small.export)
 
 

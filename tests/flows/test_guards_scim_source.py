@@ -9,7 +9,7 @@ from tests.flows.workplace import Workplace
 from tests.servers.scim_service import ScimService
 from tests.servers.scim_service.listing import Listing
 
-pytestmark = pytest.mark.usefixtures("prefect_api")
+pytestmark = pytest.mark.usefixtures("plain_runs")
 
 PEOPLE, PAGE = 60, 10
 

@@ -4,16 +4,17 @@ from pathlib import Path
 
 import pytest
 
+from tests.flows.first_cycles import FirstCycle
 from tests.flows.workplace import Command, Workplace, staff
 from tests.servers.scim_service import ScimService
 
-pytestmark = pytest.mark.usefixtures("prefect_api")
+pytestmark = pytest.mark.usefixtures("plain_runs")
 
 
 @pytest.fixture
-def settled(small: Workplace) -> Workplace:
+def settled(small: Workplace, first_cycle: FirstCycle) -> Workplace:
     """A workplace after its first cycle."""
-    assert small.cycle().exit_status == 0
+    first_cycle(small)
     return small
 
 

@@ -42,7 +42,18 @@ LOOKS = (
 
 
 @pytest.fixture
-def hostile(workplace: Workplace, small_export: Path, prefect_api: str) -> Workplace:
+def hostile(workplace: Workplace, small_export: Path, plain_runs: None) -> Workplace:
+    """Two days of such a company."""
+    return _two_days(workplace, small_export)
+
+
+@pytest.fixture
+def hostile_in_prefect(workplace: Workplace, small_export: Path, prefect_api: str) -> Workplace:
+    """The same, as runs in Prefect."""
+    return _two_days(workplace, small_export)
+
+
+def _two_days(workplace: Workplace, small_export: Path) -> Workplace:
     """A first day with names like this everywhere, and a second one on which most leave, and a guard holds them."""
     workplace.use(small_export)
     people = [row for row in workplace.rows() if row["status"] == "active" and row["employeeType"] != "contractor"]
@@ -100,7 +111,7 @@ def test_no_command_lets_a_name_do_anything(hostile: Workplace, provisor: Comman
     assert sum(r"\x1b]0;owned" in text or r"\u001b]0;owned" in text for text in said) >= 12
 
 
-def test_nothing_in_prefect_is_live(hostile: Workplace) -> None:
+def test_nothing_in_prefect_is_live(hostile_in_prefect: Workplace) -> None:
     """Logs, states, artifacts and their descriptions: no control, no forged line, no image, link, tag or heading."""
     with get_client(sync_client=True) as client:
         runs = client.read_flow_runs(flow_run_filter=FlowRunFilter(name=FlowRunFilterName(like_="hr-to-scim ·")))

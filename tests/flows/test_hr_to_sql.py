@@ -1,7 +1,6 @@
 """flows/jobs/hr-to-sql.yaml: an HR export into the tables of an app, read back by plain SQL.
 
-540 people and 16 groups, with those who are there to break careless code; with ``PROVISOR_LONG=1`` the demo's 1,000
-people and 40 groups.
+A life of the demo's 1,000 people and 40 groups, with those who are there to break careless code.
 """
 
 import sqlite3
@@ -22,7 +21,7 @@ from tests.flows.reading_back import Found, differences
 from tests.flows.workplace import EXPORT, ROOT, Command, Workplace
 from tests.servers.starting import DatabaseServer, postgresql
 
-pytestmark = pytest.mark.usefixtures("prefect_api")
+pytestmark = pytest.mark.usefixtures("plain_runs")
 
 JOB = ROOT / "flows" / "jobs" / "hr-to-sql.yaml"
 PATHS = {

@@ -6,20 +6,20 @@ from collections.abc import Callable
 import pandas as pd
 import pytest
 
+from tests.flows.first_cycles import FirstCycle
 from tests.flows.workplace import Command, Row, Workplace, account, staff
 from tests.servers.scim_service import ScimService
 
-pytestmark = pytest.mark.usefixtures("prefect_api")
+pytestmark = pytest.mark.usefixtures("plain_runs")
 
 ASKED_ALWAYS = {"GET /ResourceTypes": 1, "GET /Schemas": 1}
 
 
 @pytest.fixture
-def settled(small: Workplace, service: ScimService) -> Workplace:
+def settled(small: Workplace, first_cycle: FirstCycle) -> Workplace:
     """A workplace after its first cycle; accounts are recognised by their user name alone."""
     small.document["users"]["matching"] = [{"source": "[userPrincipalName]", "target": "userName"}]
-    assert small.save().cycle().exit_status == 0
-    service.reset_counts()
+    first_cycle(small.save())
     return small
 
 

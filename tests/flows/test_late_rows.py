@@ -4,6 +4,8 @@ import sqlite3
 from contextlib import closing
 from datetime import UTC, datetime, timedelta
 
+import pytest
+
 from tests.flows.workplace import Workplace, account, accounts, at, staff
 from tests.servers.scim_service import ScimService
 
@@ -14,9 +16,8 @@ def mark(moment: datetime) -> str:
     return f"{moment:%Y-%m-%d %H:%M:%S}"
 
 
-def test_a_leaver_behind_the_mark_is_disabled_within_a_day(
-    small: Workplace, service: ScimService, prefect_api: str
-) -> None:
+@pytest.mark.usefixtures("plain_runs")
+def test_a_leaver_behind_the_mark_is_disabled_within_a_day(small: Workplace, service: ScimService) -> None:
     """However seldom the target is listed. Within the overlap a change is seen at once, and nobody hides anybody."""
     people = [row | {"manager": "", "updated": mark(NOON)} for row in small.rows()]
     file = small.folder / "hr.db"

@@ -41,7 +41,7 @@ def test_a_run_of_a_deployment_says_what_began_it(scheduled: bool, who: dict[str
     assert started_by(run, "hr") == said
 
 
-@pytest.mark.usefixtures("prefect_api")
+@pytest.mark.usefixtures("plain_runs")
 def test_lines_name_login_and_systems_and_who_is_passed_over_is_told_once(small: Workplace) -> None:
     """On the command line it is the person's login on the machine. People out of scope and people whom the source has
     disabled get one line in the first cycle, and none in the next; somebody who comes later gets theirs then."""
@@ -72,7 +72,7 @@ def test_lines_name_login_and_systems_and_who_is_passed_over_is_told_once(small:
     assert [line.anchor for line in lines(cycle=2, code=ErrorCode.SKIPPED)] == ["777777"]
 
 
-@pytest.mark.usefixtures("prefect_api")
+@pytest.mark.usefixtures("plain_runs")
 def test_what_is_older_than_the_job_keeps_is_forgotten(small: Workplace) -> None:
     """At the end of a cycle that came to its end; accounts, links and younger lines stay, and nothing is sent again."""
     began = datetime(2026, 3, 1, tzinfo=UTC)
@@ -87,7 +87,8 @@ def test_what_is_older_than_the_job_keeps_is_forgotten(small: Workplace) -> None
         assert ledger.open_attempts(JOB) == []
 
 
-def test_quiet_cycles_add_nothing_to_the_log(small: Workplace, prefect_api: str) -> None:
+@pytest.mark.usefixtures("plain_runs")
+def test_quiet_cycles_add_nothing_to_the_log(small: Workplace) -> None:
     """What is not complete yet is said when it appears, and when it is over, not in each cycle between."""
     someone = staff(small)[0]["employeeId"]
     small.change(someone, lambda row: row | {"manager": "nobody"})

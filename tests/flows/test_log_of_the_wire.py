@@ -11,7 +11,7 @@ from tasks.ledger import READ_BACK, LogLine
 from tests.flows.workplace import Row, Workplace, kill_hanging
 from tests.servers.scim_service import ScimService
 
-pytestmark = pytest.mark.usefixtures("prefect_api")
+pytestmark = pytest.mark.usefixtures("plain_runs")
 
 JOB = "hr-to-scim"
 Write = tuple[str, str, str]

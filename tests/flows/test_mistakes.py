@@ -218,7 +218,7 @@ def test_rights_that_are_missing_are_named(
     assert re.search(r"403.*(rights|permission|allowed)|(rights|permission|allowed).*403", words), words
 
 
-@pytest.mark.xdist_group("prefect")
+@pytest.mark.usefixtures("plain_runs")
 def test_two_runs_at_once_are_one(
     folder: Path, service: ScimService, provisor: Command, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -9,20 +9,20 @@ import pytest
 
 from flows.cycle.systems import open_ledger
 from tasks.ledger import CycleKind, Pause
+from tests.flows.first_cycles import FirstCycle
 from tests.flows.workplace import Command, Row, Workplace, accounts, kill_hanging, staff, writes
 from tests.servers.scim_service import ScimService
 
-pytestmark = pytest.mark.usefixtures("prefect_api")
+pytestmark = pytest.mark.usefixtures("plain_runs")
 
 OnDemand = Callable[..., dict[str, Any]]
 JOINER = "99001"
 
 
 @pytest.fixture
-def settled(small: Workplace, service: ScimService) -> Workplace:
+def settled(small: Workplace, first_cycle: FirstCycle) -> Workplace:
     """A workplace after its first cycle; accounts are recognised by their user name, then by the anchor."""
-    assert small.cycle().exit_status == 0
-    service.reset_counts()
+    first_cycle(small)
     return small
 
 
@@ -396,14 +396,14 @@ def test_the_page_is_readable_and_hides_what_is_redacted(settled: Workplace, pro
 
 
 def test_an_account_that_nobody_saw_being_made_is_the_one_of_its_owner(
-    small: Workplace, service: ScimService, on_demand: OnDemand
+    small: Workplace, service: ScimService, on_demand: OnDemand, prefect_api: str
 ) -> None:
     """A run died between sending and knowing; its joiner, who has another name by now, gets no second account."""
     small.document["users"]["matching"] = [{"source": "[userPrincipalName]", "target": "userName"}]
     assert small.save().cycle().exit_status == 0
     add_joiner(small)
     service.set_fault("hang", method="POST", path="^/Users", commit="after", seconds=600)
-    kill_hanging(small.start("run", str(small.job)), service)
+    kill_hanging(small.start("run", str(small.job), PREFECT_API_URL=prefect_api), service)
     small.change(JOINER, lambda row: row | {"userPrincipalName": "renamed@example.com", "mail": "renamed@example.com"})
     (made,) = accounts(service, JOINER)
     service.reset_counts()

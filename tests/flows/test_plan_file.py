@@ -15,12 +15,13 @@ from flows.cycle.plan_file import PlanRefusedError, differences, read_plan_file
 from flows.cycle.systems import now, open_ledger
 from tasks.ledger import CycleState, StagedState
 from tests.data.expected import State, desired_state
+from tests.flows.first_cycles import FirstCycle
 from tests.flows.reading_back import differences as differing
 from tests.flows.reading_back import read_back
 from tests.flows.workplace import Command, Row, Workplace, account, at, kill_hanging, refused, without_reports, writes
 from tests.servers.scim_service import ScimService
 
-pytestmark = pytest.mark.usefixtures("prefect_api")
+pytestmark = pytest.mark.usefixtures("plain_runs")
 
 GOLDEN = Path(__file__).with_name("plan_file") / "small.json"
 TITLE = "title"
@@ -28,10 +29,9 @@ JOB = "hr-to-scim"
 
 
 @pytest.fixture
-def before(small: Workplace, service: ScimService) -> State:
+def before(small: Workplace, first_cycle: FirstCycle) -> State:
     """The target after one good cycle."""
-    assert small.cycle().exit_status == 0
-    service.reset_counts()
+    first_cycle(small)
     return desired_state(small.export)
 
 

@@ -66,7 +66,6 @@ def independent() -> Iterator[Server]:
         yield server
 
 
-@pytest.mark.xdist_group("prefect")
 def test_a_job_in_ten_minutes(independent: Server, tmp_path: Path, golden: Callable[[Path, str], None]) -> None:
     """On a real service, from an empty folder to the first account, and a plan that then finds nothing to do."""
     heading = "## A job in ten minutes"

@@ -7,10 +7,10 @@ from tests.flows.workplace import ROOT, Row, Workplace
 from tests.servers.salesforce_client import client_of
 from tests.servers.salesforce_service import CLIENT, SECRET, serving
 
-pytestmark = pytest.mark.xdist_group("prefect")
+pytestmark = pytest.mark.usefixtures("plain_runs")
 
 
-def test_a_life_in_salesforce(small: Workplace, prefect_api: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_life_in_salesforce(small: Workplace, monkeypatch: pytest.MonkeyPatch) -> None:
     """Joiners with profile, manager and groups; a quiet cycle writes nothing; a leaver is deactivated, a mover changed,
     a returner enabled with the same account; nobody is deleted."""
     with serving() as org:

@@ -56,7 +56,8 @@ def phone(user: dict[str, Any]) -> str | None:
     return next((one["value"] for one in user.get("phoneNumbers", [])), None)
 
 
-def test_four_lists_are_one_population(office: Office, service: ScimService, prefect_api: str) -> None:
+@pytest.mark.usefixtures("plain_runs")
+def test_four_lists_are_one_population(office: Office, service: ScimService) -> None:
     """Who is in which list, with which phone and manager; then each list late in turn: nobody loses anything."""
     with at(FEBRUARY):
         assert office.cycle().exit_status == 0
@@ -127,9 +128,8 @@ def test_check_names_what_does_not_fit(office: Office, provisor: Command) -> Non
     assert "enrich[0].join.own" in said.err
 
 
-def test_a_plan_file_is_refused_when_a_list_fails_to_arrive(
-    office: Office, provisor: Command, prefect_api: str
-) -> None:
+@pytest.mark.usefixtures("plain_runs")
+def test_a_plan_file_is_refused_when_a_list_fails_to_arrive(office: Office, provisor: Command) -> None:
     """What was reviewed was made from all lists; without one of them it is another plan."""
     with at(FEBRUARY):
         plan = office.folder / "plan.json"
@@ -142,9 +142,8 @@ def test_a_plan_file_is_refused_when_a_list_fails_to_arrive(
         assert provisor("apply", plan).status == 0
 
 
-def test_a_list_that_is_late_is_no_leaver_on_demand(
-    office: Office, provisor: Command, service: ScimService, prefect_api: str
-) -> None:
+@pytest.mark.usefixtures("plain_runs")
+def test_a_list_that_is_late_is_no_leaver_on_demand(office: Office, provisor: Command, service: ScimService) -> None:
     """Somebody is asked for by name while the list she is in is late: her account stays, and the reason is said."""
     with at(FEBRUARY):
         assert office.cycle().exit_status == 0

@@ -23,7 +23,7 @@ from tests.flows.workplace import Said, Workplace, at
 from tests.servers.mailbox import Mailbox, open_mailbox
 from tests.servers.scim_service import ScimService
 
-pytestmark = pytest.mark.usefixtures("prefect_api")
+pytestmark = pytest.mark.usefixtures("plain_runs")
 
 JOB = "hr-to-scim"
 START = datetime(2026, 3, 15, 12, tzinfo=UTC)

@@ -10,6 +10,7 @@ from connectors.contract import Kind
 from flows.cycle.systems import now, open_ledger
 from tasks.ledger import CycleKind, CycleState, LinkState, LogAction, LogStatus
 from tests.data.expected import State, desired_state
+from tests.flows.first_cycles import FirstCycle
 from tests.flows.reading_back import Found, read_back
 from tests.flows.workplace import (
     Command,
@@ -24,21 +25,20 @@ from tests.flows.workplace import (
 )
 from tests.servers.scim_service import ScimService
 
-pytestmark = pytest.mark.usefixtures("prefect_api")
+pytestmark = pytest.mark.usefixtures("plain_runs")
 
 JOB = "hr-to-scim"
 JOINER = "999001"
 
 
 @pytest.fixture
-def before(small: Workplace, service: ScimService) -> State:
+def before(small: Workplace, first_cycle: FirstCycle) -> State:
     """The target after one good cycle of a job whose guards let everything through."""
     free = {"count": None, "fraction": 1.0}
     small.document["limits"] = dict.fromkeys(("removals", "members", "attribute", "updates"), free)
     small.document["limits"]["budget"] = {"per_day": free, "per_week": free}
     small.save()
-    assert small.cycle().exit_status == 0
-    service.reset_counts()
+    first_cycle(small)
     return desired_state(small.export)
 
 
@@ -259,7 +259,7 @@ def test_an_undo_that_dies_leaves_the_job_paused(
     process = small.start("undo", str(small.job), "2", PREFECT_API_URL=prefect_api)
     kill_hanging(process, service)
     assert "has been paused" in provisor("run", small.job).err
-    said = provisor("undo", small.job, "2")
+    said = small.call("undo", str(small.job), "2", PREFECT_API_URL=prefect_api)
     assert said.status == 0, said.out + said.err
     assert asdict(read_back(service.url)) == asdict(target)
 

@@ -4,6 +4,7 @@ import json
 import re
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
+from functools import cache
 from io import StringIO
 from pathlib import Path
 from typing import Any
@@ -16,10 +17,11 @@ from flows.show.why import AmbiguousError, Evidence, gather
 from flows.show.why_page import as_json, show
 from flows.show.why_sentence import sentence
 from tasks.job import load_job
+from tests.flows.plain import plain_runs
 from tests.flows.workplace import EXPORT, Said, Workplace, at
 from tests.servers.scim_service import ScimService
 
-pytestmark = pytest.mark.usefixtures("prefect_api")
+pytestmark = pytest.mark.usefixtures("plain_runs")
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "why"
 CAST = {person["fate"]: person for person in json.loads((EXPORT / "events.json").read_text(encoding="utf-8"))["cast"]}
@@ -67,9 +69,8 @@ def page_of(evidence: Evidence) -> str:
 
 
 @pytest.fixture(scope="module")
-def two_days(tmp_path_factory: pytest.TempPathFactory, prefect_api: str) -> Iterator[Workplace]:
+def two_days(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Workplace]:
     """The demo after its second day."""
-    del prefect_api
     with ScimService(max_page_size=500) as service, pytest.MonkeyPatch.context() as patch:
         made = Workplace.make(tmp_path_factory.mktemp("why"), url=service.url).use(EXPORT)
         patch.setenv("PROVISOR_HOME", str(made.home))
@@ -77,16 +78,22 @@ def two_days(tmp_path_factory: pytest.TempPathFactory, prefect_api: str) -> Iter
         service.seed(users=[{"userName": "svc-backup@example.com", "displayName": "Backup", "active": True}])
         for moment, export in ((DAY_ONE, EXPORT), (DAY_TWO, EXPORT / "next")):
             made.use(export)
-            with at(moment):
+            with at(moment), plain_runs():
                 report = made.cycle()
             assert report.exit_status == 0, report.message
         yield made
 
 
+@pytest.fixture(scope="module")
+def known(two_days: Workplace) -> Callable[[str], Evidence]:
+    """What is known about each of the cast; asked once."""
+    return cache(lambda fate: ask(two_days, CAST[fate]["employeeId"]))
+
+
 @pytest.mark.parametrize("fate", CAUSES)
-def test_the_sentence_names_the_cause(two_days: Workplace, fate: str) -> None:
+def test_the_sentence_names_the_cause(known: Callable[[str], Evidence], fate: str) -> None:
     """Each of the twelve people of the demo: what was done in which cycle, and what decided it."""
-    said = sentence(ask(two_days, CAST[fate]["employeeId"]))
+    said = sentence(known(fate))
     assert [part for part in CAUSES[fate] if part not in said] == [], said
 
 
@@ -96,9 +103,11 @@ def test_everybody_of_the_cast_is_asked_about() -> None:
 
 
 @pytest.mark.parametrize("fate", CAUSES)
-def test_the_page_is_reviewed_as_text(two_days: Workplace, fate: str, golden: Callable[[Path, str], None]) -> None:
+def test_the_page_is_reviewed_as_text(
+    known: Callable[[str], Evidence], fate: str, golden: Callable[[Path, str], None]
+) -> None:
     """The whole page of each of them, without what differs from run to run."""
-    text = page_of(ask(two_days, CAST[fate]["employeeId"]))
+    text = page_of(known(fate))
     text = re.sub(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}", "<id>", text)
     golden(GOLDEN / f"{fate}.txt", "\n".join(line.rstrip() for line in text.splitlines()))
 

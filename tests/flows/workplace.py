@@ -120,7 +120,7 @@ class Workplace:
         self.write_rows(row for row in changed if row is not None)
 
     def cycle(self, choice: str = "auto") -> CycleReport:
-        """Runs one cycle in this process, as the command does; needs the fixture ``prefect_api``."""
+        """Runs one cycle in this process, as the command does; needs the fixture ``plain_runs`` or ``prefect_api``."""
         with local_api.serving(self.home) as api_ready:
             return run_cycle(self.job, choice, api_ready=api_ready, quiet=True)
 
