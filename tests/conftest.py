@@ -17,6 +17,9 @@ from tests.servers.starting import StartError
 for logger in ("", "FLOW_RUNS_", "TASK_RUNS_"):
     os.environ[f"PREFECT_LOGGING_HANDLERS_CONSOLE_{logger}LEVEL"] = "CRITICAL"
 
+# No process of a test stays after it; tests of those that do say so.
+os.environ["PROVISOR_STAY_MINUTES"] = "0"
+
 settings.register_profile("untimed", deadline=None)
 settings.load_profile("untimed")
 

@@ -7,6 +7,7 @@ Exit status: 0 done; 1 done with entries failed or held; 2 the job file or the c
 4 stopped or quarantined.
 """
 
+import sys
 from collections.abc import Callable
 from typing import Annotated, Any
 
@@ -78,7 +79,21 @@ def options(
 
 
 def main() -> None:
-    """Entry point: errors are sentences with an exit status, never tracebacks."""
+    """Entry point: where everything is loaded already, the command runs there, else here."""
+    from flows.serve.warm import RUNS, run_warm
+
+    words = sys.argv[1:]
+    if words and words[0] in RUNS and sys.stderr.isatty():
+        say(f"provisor {words[0]}: starting …", stderr=True)
+    try:
+        run_warm(words)
+    except KeyboardInterrupt:
+        complain("Interrupted.", INTERRUPTED)
+    run_here()
+
+
+def run_here() -> None:
+    """Runs the command in this process: errors are sentences with an exit status, never tracebacks."""
     try:
         app()
     except FatalError as error:

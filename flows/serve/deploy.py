@@ -194,7 +194,7 @@ def _deploy(client: SyncPrefectClient, job: Job, form: Form, slot: str | None) -
         "flow_id": str(flow_id),
         "entrypoint": form.entrypoint,
         "work_pool_name": POOL,
-        "job_variables": {"command": f"{sys.executable} -m prefect.engine", "working_dir": str(CHECKOUT)},
+        "job_variables": {"command": f"{sys.executable} -m flows.serve.engine", "working_dir": str(CHECKOUT)},
         "pull_steps": [],
         "parameters": {"job": str(job.file)},
         "parameter_openapi_schema": schema_of(form),

@@ -1,31 +1,36 @@
 """Which Prefect API a run talks to, decided before Prefect is imported.
 
 People who run a server have set ``PREFECT_API_URL`` or a profile, and that is used; where ``provisor up`` runs for the
-same state folder, its server is. Everybody else gets a local API that starts for the run and ends with it, with its
-history in the state folder. Its start is what a person waits for, so it begins at once, beside everything that the run
-itself has to load.
+same state folder, its server is. Everybody else gets a local API, with its history in the state folder. The first run
+starts it, which is what a person waits for, so it begins at once, beside everything that the run itself has to load. It
+stays for some minutes (see ``flows.serve.staying``), so that the next run finds it there.
 """
 
+import hashlib
 import os
+import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
+from typing import IO
 
 from connectors.errors import UnreachableError
 from flows.serve.keep_small import prune_history, rotate_log
 from flows.serve.prefect_database import NAME, put_database
-from flows.serve.prefect_home import answers, find_server, keys_of, prefect_folder
+from flows.serve.prefect_home import Keys, answers, find_server, keys_of, prefect_folder
+from flows.serve.staying import LOOK_S, Stay, find_or_start, in_use, is_alive, stay_s
 
 START_S = 180.0
 """Seconds that the local API may take to answer; the first start makes its database."""
 
-_QUIET = {
+QUIET = {
     "DO_NOT_TRACK": "1",
     "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
     "PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL": "CRITICAL",
@@ -51,11 +56,11 @@ _EPHEMERAL = {
 _SERVE = """
 import os, threading
 
-def end_with_the_run():
+def end_with_the_command():
     os.read(0, 1)
     os._exit(0)
 
-threading.Thread(target=end_with_the_run, daemon=True).start()
+threading.Thread(target=end_with_the_command, daemon=True).start()
 from flows.serve.server_database import let_writers_queue
 let_writers_queue()
 from importlib import import_module
@@ -64,8 +69,30 @@ for name in filter(None, os.environ.get("PROVISOR_PRELOADED", "").split()):
 from uvicorn.main import main
 main()
 """
-"""Runs the server, with the modules that it is to know, until its standard input ends: when the run is killed there is
-nobody else to end it."""
+"""Runs the server, with the modules that it is to know, until its standard input ends: when the command is killed, no
+other process ends the server."""
+
+_SERVE_ON = """
+import os
+if os.fork():
+    os._exit(0)
+from flows.serve.local_api import end_when_unused
+end_when_unused()
+from flows.serve.server_database import let_writers_queue
+let_writers_queue()
+from uvicorn.main import main
+main()
+"""
+"""Runs the local API in a process of its own, which outlives the run that starts it."""
+
+_CHECKOUT = Path(__file__).parents[2]
+_TIDY_S = 3600.0
+_END_S = 20.0
+"""How long the local API may take to end, before it is ended the hard way."""
+
+_NEEDED = ("PREFECT_", "PYTHON", "LC_", "LD_", "XDG_", "DYLD_")
+_NEEDED_NAMES = {"PATH", "HOME", "LANG", "LANGUAGE", "TZ", "TMPDIR", "USER", "LOGNAME", "VIRTUAL_ENV", "DO_NOT_TRACK"}
+"""Of the environment, what the local API is told: it outlives the run, and a job's secrets are none of its business."""
 
 
 def is_configured() -> bool:
@@ -79,16 +106,17 @@ def is_configured() -> bool:
 
 @contextmanager
 def serving(home: Path) -> Iterator[Callable[[], None]]:
-    """An API for the runs inside: the configured one, the one that is up, else a local one that is starting.
+    """An API for the runs inside: the configured one, the one that is up, else a local one, which may be starting.
 
     Gives what waits for it.
 
     Must be entered before Prefect is imported. Raises: UnreachableError, by what is given, when the local API does not
     start.
     """
-    for name, value in _QUIET.items():
+    for name, value in QUIET.items():
         os.environ.setdefault(name, value)
     if is_configured():
+        _tell_prefect()
         yield lambda: None
         return
     folder = prefect_folder(home)
@@ -99,24 +127,101 @@ def serving(home: Path) -> Iterator[Callable[[], None]]:
         with _settings(client | pages | {"PREFECT_API_URL": up.url}):
             yield lambda: None
         return
-    port = free_port()
-    url = f"http://127.0.0.1:{port}/api"
-    with (
-        _settings(client | {"PREFECT_API_URL": url}),
-        serve(port, folder, {**RECORDING, **_EPHEMERAL, **keys.settings}) as server,
-    ):
-        yield lambda: wait_for(server, url, folder)
+    environment = _needed({**RECORDING, **_EPHEMERAL, **keys.settings, **os.environ, **client})
+    ours = folder / f"local-{_kind(keys, environment)}"
+    with in_use(ours):
+        url = find_or_start(ours, _free_url, lambda url, alive: _serve_on(ours, url, alive, environment))
+        with _settings(client | {"PREFECT_API_URL": url}):
+            yield lambda: wait_for(lambda: is_alive(ours), url, folder)
+
+
+def _kind(keys: Keys, environment: Mapping[str, str]) -> str:
+    """Short for all that a local API was started with: a run takes one only that it would have started alike."""
+    versions = [version("prefect"), version("provisor"), sys.prefix, str(_CHECKOUT), socket.gethostname()]
+    known = [*versions, keys.sign_in, keys.encryption, str(stay_s()), *map(str, sorted(environment.items()))]
+    return hashlib.sha256("\0".join(known).encode()).hexdigest()[:16]
+
+
+def _needed(environment: Mapping[str, str]) -> dict[str, str]:
+    return {
+        name: value
+        for name, value in environment.items()
+        if name.startswith(_NEEDED) or name in _NEEDED_NAMES
+        if name != "PREFECT_API_URL"
+    }
+
+
+def _free_url() -> str:
+    return f"http://127.0.0.1:{free_port()}/api"
+
+
+def _serve_on(ours: Path, url: str, alive: int, environment: Mapping[str, str]) -> None:
+    """Starts the local API as a process that nobody waits for; ``alive`` is open in it until it has ended."""
+    folder = ours.parent
+    port = int(url.removesuffix("/api").rpartition(":")[2])
+    with _prepared(folder) as log:
+        subprocess.run(
+            [sys.executable, "-c", _SERVE_ON, *_words(port)],
+            env=_environment(folder, {**environment, _OURS: str(ours), _STAYS: str(stay_s())}),
+            cwd=_CHECKOUT,
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=log,
+            start_new_session=True,  # a person who interrupts the run from a terminal does not interrupt the API too
+            pass_fds=[alive],
+            check=True,
+        )
+
+
+_OURS, _STAYS = "PROVISOR_LOCAL_API", "PROVISOR_LOCAL_API_STAYS"
+"""How the local API is told where its folder is, and how many seconds it stays unused."""
+
+
+def end_when_unused() -> None:
+    """Lets this process, a local API, end when no run has used it for its time, and at once when its folder is gone."""
+    ours, length_s = Path(os.environ[_OURS]), float(os.environ[_STAYS])
+    threading.Thread(target=_end_when_unused, args=(ours, length_s), daemon=True).start()
+
+
+def _end_when_unused(ours: Path, length_s: float) -> None:
+    folder = ours.parent
+    tidied = time.monotonic()
+
+    def tidy() -> None:
+        nonlocal tidied
+        if time.monotonic() - tidied > _TIDY_S:
+            tidied = time.monotonic()
+            rotate_log(folder / "server.log")
+            prune_history(folder / NAME, now=datetime.now(UTC))
+
+    try:
+        stay = Stay(ours, length_s, unwanted=lambda: find_server(folder.parent) is not None)
+        while not stay.is_over(tidy):
+            time.sleep(LOOK_S)
+        os.kill(os.getpid(), signal.SIGTERM)  # writes down what it still has in memory
+        time.sleep(_END_S)
+    finally:
+        os._exit(1)
 
 
 @contextmanager
 def _settings(settings: Mapping[str, str]) -> Iterator[None]:
     """The environment with these settings, for what is inside."""
     os.environ |= settings
+    _tell_prefect()
     try:
         yield
     finally:
         for name in settings:
             del os.environ[name]
+
+
+def _tell_prefect() -> None:
+    """Prefect reads its settings when it is loaded; where it was loaded before, it reads them again."""
+    if "prefect" in sys.modules:
+        from prefect.context import refresh_global_settings_context
+
+        refresh_global_settings_context()
 
 
 @contextmanager
@@ -125,16 +230,14 @@ def serve(port: int, folder: Path, settings: Mapping[str, str]) -> "Iterator[sub
 
     It ends by itself when this process is killed. Its words go to ``server.log`` in the folder.
     """
-    rotate_log(folder / "server.log")
-    prune_history(folder / NAME, now=datetime.now(UTC))
-    with (folder / "server.log").open("ab") as log:
+    with _prepared(folder) as log:
         server = subprocess.Popen(
-            _command(port),
-            env=_environment(folder, settings),
+            [sys.executable, "-c", _SERVE, *_words(port)],
+            env=_environment(folder, {**settings, **os.environ}),
             stdin=subprocess.PIPE,
             stdout=log,
             stderr=log,
-            start_new_session=True,  # whoever interrupts the run from a terminal does not interrupt the server too
+            start_new_session=True,  # a person who interrupts it from a terminal does not interrupt the server too
         )
         try:
             yield server
@@ -142,14 +245,23 @@ def serve(port: int, folder: Path, settings: Mapping[str, str]) -> "Iterator[sub
             _stop(server)
 
 
-def _command(port: int) -> list[str]:
+@contextmanager
+def _prepared(folder: Path) -> Iterator[IO[bytes]]:
+    """The folder of a server that is about to start: its log, and a history without what is too old."""
+    rotate_log(folder / "server.log")
+    prune_history(folder / NAME, now=datetime.now(UTC))
+    with (folder / "server.log").open("ab") as log:
+        yield log
+
+
+def _words(port: int) -> list[str]:
     app = ["--factory", "prefect.server.api.server:create_app"]
-    return [sys.executable, "-c", _SERVE, *app, "--host", "127.0.0.1", "--port", str(port), "--log-level", "error"]
+    return [*app, "--host", "127.0.0.1", "--port", str(port), "--log-level", "error"]
 
 
-def _environment(folder: Path, settings: Mapping[str, str]) -> dict[str, str]:
+def _environment(folder: Path, given: Mapping[str, str]) -> dict[str, str]:
     """A server's environment; it looks after its database only when another version made it."""
-    environment = {**settings, **os.environ, "PREFECT_HOME": str(folder)}
+    environment = {**given, "PREFECT_HOME": str(folder)}
     environment.pop("PREFECT_API_URL", None)
     if put_database(folder) or _made_by(folder).exists():
         environment.setdefault("PREFECT_SERVER_DATABASE_MIGRATE_ON_START", "false")
@@ -160,14 +272,14 @@ def _made_by(folder: Path) -> Path:
     return folder / f"database-{version('prefect')}"
 
 
-def wait_for(server: "subprocess.Popen[bytes]", url: str, folder: Path) -> None:
-    """Waits until a server answers. Raises: UnreachableError."""
+def wait_for(lives: Callable[[], bool], url: str, folder: Path) -> None:
+    """Waits until a server answers. Raises: UnreachableError, also when it does not live any more."""
     deadline = time.monotonic() + START_S
-    while time.monotonic() < deadline and server.poll() is None:
+    while time.monotonic() < deadline and lives():
         if answers(url):
             _made_by(folder).touch()
             return
-        time.sleep(0.05)
+        time.sleep(0.1)
     raise UnreachableError(
         f"The local Prefect API did not start; its words are in {folder / 'server.log'}. "
         "Set PREFECT_API_URL to use a server of your own."

@@ -53,7 +53,8 @@ _SERVER = {
 _WORKER = {
     "PREFECT_FLOWS_HEARTBEAT_FREQUENCY": "30",  # by which a run that died is found out
     "PREFECT_LOGGING_EXTRA_LOGGERS": "provisor",
-    "PREFECT_WORKER_QUERY_SECONDS": "5",
+    "PREFECT_WORKER_QUERY_SECONDS": "2",
+    "PROVISOR_STAY_MINUTES": "60",  # what runs have loaded stays for the next one; it goes when the server has gone
 }
 
 _WORK = """
@@ -92,7 +93,7 @@ def run_up(folder: Path, port: int, pages_port: int) -> int:
         at = {"PREFECT_SERVER_API_PORT": str(port), "PREFECT_UI_URL": _page(url)}  # the latter is in its notices
         settings = {**RECORDING, **pruning(), **_SERVER, **keys.settings, **at}
         with out.status("starting the Prefect server …"), serve(port, prefect, settings) as server:
-            wait_for(server, url, prefect)
+            wait_for(lambda: server.poll() is None, url, prefect)
             _end_orphans()
             _deploy(out, folder)
             with _worker(prefect) as worker:

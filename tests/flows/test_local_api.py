@@ -7,6 +7,8 @@ import sys
 import time
 import urllib.error
 import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -34,25 +36,77 @@ def answers(url: str) -> bool:
         return False
 
 
-def test_the_local_api_ends_with_the_run_even_when_that_is_killed(tmp_path: Path) -> None:
-    """A killed run leaves no server behind, and the history lies in the state folder."""
+@contextmanager
+def holding(home: Path, *, minutes: int = 0) -> Iterator[tuple["subprocess.Popen[str]", str]]:
+    """A run that has its API, and the API's address; told to end at the end."""
     environment = {name: value for name, value in os.environ.items() if not name.startswith("PREFECT")}
-    environment["HOME"] = str(tmp_path)
-    root = str(Path(local_api.__file__).parents[1])
-    command = [sys.executable, "-c", HOLD, str(tmp_path / "state")]
+    environment |= {"HOME": str(home.parent), "PROVISOR_STAY_MINUTES": str(minutes), "SCIM_TOKEN": "a-secret"}
+    command = [sys.executable, "-c", HOLD, str(home)]
+    root = Path(local_api.__file__).parents[2]
     with subprocess.Popen(
         command, cwd=root, env=environment, text=True, stdin=subprocess.PIPE, stdout=subprocess.PIPE
     ) as run:
-        assert run.stdout is not None
-        url = run.stdout.readline().strip()
-        assert answers(url)
-        run.send_signal(signal.SIGKILL)
-        run.wait()
+        try:
+            assert run.stdout is not None
+            url = run.stdout.readline().strip()
+            assert answers(url)
+            yield run, url
+        finally:
+            run.communicate()
+
+
+def ends(url: str) -> bool:
+    """Waits until nothing answers any more; False after a while."""
     deadline = time.monotonic() + DEADLINE_S
     while answers(url):
-        assert time.monotonic() < deadline, "the local API outlives the run that started it"
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(0.1)
+    return True
+
+
+def process_of(home: Path) -> int:
+    """The local API of a state folder, by its environment."""
+    [found] = [
+        int(one.parent.name)
+        for one in Path("/proc").glob("[0-9]*/environ")
+        if f"PROVISOR_LOCAL_API={home}/".encode() in _read(one)
+    ]
+    return found
+
+
+def _read(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError:
+        return b""
+
+
+def test_the_local_api_ends_after_its_run_even_when_that_is_killed(tmp_path: Path) -> None:
+    """A killed run leaves no server behind, and the history lies in the state folder."""
+    with holding(tmp_path / "state") as (run, url):
+        run.send_signal(signal.SIGKILL)
+    assert ends(url), "the local API outlives the run that started it"
     assert (tmp_path / "state" / "prefect" / "prefect.db").is_file()
     assert not (tmp_path / ".prefect").exists()
+
+
+def test_the_local_api_stays_for_the_next_run_and_goes_with_its_folder(tmp_path: Path) -> None:
+    """Two runs at once and one that comes after them have one API; a killed one is replaced; without home it ends."""
+    state = tmp_path / "state"
+    with holding(state, minutes=9) as (_, first), holding(state, minutes=9) as (_, beside):
+        assert first == beside
+    with holding(state, minutes=9) as (_, later):
+        assert later == first
+        api = process_of(state)
+        assert b"a-secret" not in _read(Path(f"/proc/{api}/environ"))
+    os.kill(api, signal.SIGKILL)
+    assert ends(first)
+    with holding(state, minutes=9) as (_, replaced):
+        assert replaced != first
+    assert answers(replaced)
+    state.rename(tmp_path / "moved")
+    assert ends(replaced), "the local API outlives its state folder"
 
 
 @pytest.mark.parametrize("name", ["PREFECT_API_URL", "PREFECT_PROFILE"])

@@ -132,7 +132,8 @@ class Workplace:
             if not name.startswith(("PREFECT_", "PROVISOR_", "SCIM_", "GX_", "PYTHONWARNINGS", "PYTEST_"))
         }
         people = {"HOME": str(self.folder), "PROVISOR_HOME": str(self.home), "SCIM_TOKEN": "a-token"}
-        return ours | people | {"PYTHONPATH": str(ROOT)} | more
+        nothing_stays = {"PROVISOR_STAY_MINUTES": "0"}
+        return ours | people | nothing_stays | {"PYTHONPATH": str(ROOT)} | more
 
     def start(self, *words: str, **environment: str) -> "subprocess.Popen[str]":
         """The ``provisor`` command as a process of its own."""

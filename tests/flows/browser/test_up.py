@@ -69,7 +69,7 @@ def test_jobs_are_served_updated_and_ended_without_a_trace(small: Workplace, ser
         )
         assert (second.returncode, "is up for" in second.stderr) == (4, True), second.stderr
         up.start("other")
-        wait_for(lambda: processes_of(small), lambda found: any("prefect.engine" in one for one in found), up.tail)
+        wait_for(lambda: processes_of(small), lambda found: any("flows.serve.engine" in one for one in found), up.tail)
     assert up.process.returncode == 0, up.tail()
     assert processes_of(small) == []
     assert not (small.home / "prefect" / "up.json").exists()

@@ -97,7 +97,7 @@ def wait_for(look: Callable[[], Any], good: Callable[[Any], bool], explain: Call
 
 
 @contextmanager
-def provisor_up(workplace: Workplace) -> Iterator[Up]:
+def provisor_up(workplace: Workplace, **environment: str) -> Iterator[Up]:
     """``provisor up`` for the folder of a workplace; told to end at the end."""
     port, pages_port = free_port(), free_port()
     log = workplace.folder / f"up-{port}.log"
@@ -105,7 +105,7 @@ def provisor_up(workplace: Workplace) -> Iterator[Up]:
         process = subprocess.Popen(
             [str(COMMAND), "up", str(workplace.folder), "--port", str(port), "--pages-port", str(pages_port)],
             cwd=workplace.folder,
-            env=workplace.environment(),
+            env=workplace.environment(**environment),
             stdin=subprocess.DEVNULL,
             stdout=out,
             stderr=out,

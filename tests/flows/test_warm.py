@@ -1,0 +1,129 @@
+"""Commands that run in a fork of a process that has everything loaded: they are as they would be without it."""
+
+import os
+import signal
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.flows.workplace import Command, Said, Workplace, account, staff
+from tests.servers.scim_service import ScimService
+
+DEADLINE_S = 120.0
+STAYS = {"PROVISOR_STAY_MINUTES": "5"}
+
+
+def until(true: Callable[[], Any], what: str) -> Any:
+    """What is looked at, once it is true."""
+    deadline = time.monotonic() + DEADLINE_S
+    while not (found := true()):
+        assert time.monotonic() < deadline, what
+        time.sleep(0.05)
+    return found
+
+
+def processes(word: str) -> list[int]:
+    """Processes that were started with a word among their arguments."""
+    return [
+        int(one.parent.name) for one in Path("/proc").glob("[0-9]*/cmdline") if word.encode() in _read(one).split(b"\0")
+    ]
+
+
+def _read(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError:
+        return b""
+
+
+@pytest.fixture
+def warm(small: Workplace) -> Iterator[Callable[..., Said]]:
+    """Runs commands of the workplace whose processes stay; at the end its folder is gone, and so are they."""
+    yield lambda *words, **environment: small.call(*words, **STAYS, **environment)
+    folders = [*(small.home / "prefect").glob("warm-*"), *(small.home / "prefect").glob("local-*")]
+    small.home.rename(small.folder / "gone")
+    for folder in folders:
+        until(lambda folder=folder: not processes(str(folder)), f"{folder} outlives its state folder")
+
+
+def warm_process(small: Workplace) -> int:
+    """The one process that has everything loaded, and runs no command."""
+    [folder] = (small.home / "prefect").glob("warm-*")
+    [found] = [one for one in processes(str(folder)) if not _is_fork(one)]
+    return found
+
+
+def forks(small: Workplace) -> list[int]:
+    """Commands that run in it."""
+    [folder] = (small.home / "prefect").glob("warm-*")
+    return [one for one in processes(str(folder)) if _is_fork(one)]
+
+
+def _is_fork(process: int) -> bool:
+    """Whether its parent has the same arguments."""
+    parent = _read(Path(f"/proc/{process}/stat")).rpartition(b")")[2].split()[1:2]
+    mine = _read(Path(f"/proc/{process}/cmdline"))
+    return bool(parent) and _read(Path(f"/proc/{int(parent[0])}/cmdline")) == mine
+
+
+def test_commands_are_as_without_it(
+    small: Workplace, service: ScimService, warm: Callable[..., Said], provisor: Command
+) -> None:
+    """Output, exit status, environment and folder are those of the command; its secrets are not the process's."""
+    assert warm("run", str(small.job)).status == 0
+    process = warm_process(small)
+    assert b"a-token" not in _read(Path(f"/proc/{process}/environ"))
+    anchor = staff(small)[0]["employeeId"]
+    for words in (("status", "--json"), ("log", "hr-to-scim", "--format", "csv"), ("why", str(small.job), anchor)):
+        assert warm(*words).out == provisor(*words).out != ""
+    wrong, same = warm("log", "none-of-it"), provisor("log", "none-of-it")
+    assert (wrong.status, wrong.out, wrong.err) == (same.status, same.out, same.err)
+    small.change(anchor, lambda row: row | {"jobTitle": "Keeper"})
+    assert warm("run", "job.yaml", "--json").document["counts"]["updated"] == 1
+    assert account(service, anchor)["title"] == "Keeper"
+    without = warm("run", "job.yaml", SCIM_TOKEN="")
+    assert (without.status, "SCIM_TOKEN" in without.out + without.err) == (4, True)
+    assert warm_process(small) == process
+    assert forks(small) == []
+
+
+def test_what_belongs_together_ends_together(small: Workplace, service: ScimService, warm: Callable[..., Said]) -> None:
+    """Ctrl-C and a kill of the command reach its fork; a kill of the process reaches everything, and breaks nothing."""
+    assert warm("status").status == 0
+    process = warm_process(small)
+
+    def hanging() -> "subprocess.Popen[str]":
+        service.set_fault("hang", method="POST", path="^/Users", after=5, seconds=600)
+        run = small.start("run", str(small.job), **STAYS)
+        until(lambda: service.faults["hang"].struck, "the run does not load")
+        return run
+
+    def clear() -> None:
+        service.clear_fault()
+        service.drop_connections()
+
+    run = hanging()
+    run.kill()
+    run.communicate()
+    until(lambda: not forks(small), "the fork outlives its command")
+    clear()
+    run = hanging()
+    run.send_signal(signal.SIGINT)
+    clear()
+    run.communicate(timeout=DEADLINE_S)
+    assert run.returncode == 130
+    assert warm_process(small) == process
+    run = hanging()
+    os.kill(process, signal.SIGKILL)
+    out, err = run.communicate(timeout=DEADLINE_S)
+    assert (run.returncode, "was killed" in err) == (137, True), out
+    until(lambda: not forks(small), "a fork outlives the process")
+    clear()
+    assert warm("run", str(small.job)).status == 0
+    assert warm_process(small) != process
+    names = [user["userName"].lower() for user in service.users.values()]
+    assert len(set(names)) == len(names)
