@@ -122,7 +122,8 @@ def _user_steps(known: Known, change: Change, held: Held | None) -> Sequence[Ste
         if state == "invited":
             return [_remove(known, change.target_id or "", invited=True)]
         body = {"user": user, "wipe_data": known.settings.suspend.wipe_devices}
-        found.append(Step(call("POST", "/members/suspend", "suspend a member", body), {ACTIVE}))
+        # once: to a member who is suspended already Dropbox says the same as to one who has not accepted
+        found.append(Step(call("POST", "/members/suspend", "suspend a member", body), {ACTIVE}, Effect.ONCE))
     elif active and state not in ("active", "invited"):
         found.append(Step(call("POST", "/members/unsuspend", UNSUSPEND, {"user": user}), {ACTIVE}))
     return [*found, *_profile_steps(known, user, values)] or Done()

@@ -742,6 +742,8 @@ def _verb(route: str) -> str:
         return "page"
     if "job_status" in plain:
         return "poll"
+    if "get_a" in plain or plain == "get_info":
+        return "read"
     names = {"members/get_info": "look", "members/add": "create", "members/remove": "delete"}
     names |= {"groups/create": "create group", "groups/delete": "delete group"}
     return names.get(plain, plain.split("/", 1)[1] if plain.startswith("groups") else "update")

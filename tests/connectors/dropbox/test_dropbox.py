@@ -126,7 +126,7 @@ def test_tokens_that_are_no_teams_or_no_admins_are_told(org: DropboxService, ope
 
 def test_a_refresh_token_that_was_revoked(org: DropboxService, opened: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("DBX_REFRESH", "revoked")
-    with pytest.raises(CredentialsError, match="Check refresh_token: it may have ended"):
+    with pytest.raises(CredentialsError, match="The refresh token has ended, was revoked or replaced"):
         opened().check()
 
 
@@ -532,6 +532,63 @@ def test_a_busy_item_is_sent_again(org: DropboxService, opened: Any) -> None:
     outcomes = apply(target, *(person(f"p{n}") for n in range(3)))
     assert {one.status for one in outcomes} == {Status.DONE}
     assert len(org.here) == 3
+
+
+# --- faults ----------------------------------------------------------------------------------------------------------
+
+WRITES = {
+    "add": ("create", lambda keys: person("new")),
+    "profile": ("update", lambda keys: change(Action.UPDATE, keys["ann"], surname="New")),
+    "role": ("update", lambda keys: change(Action.UPDATE, keys["ann"], role="Support admin")),
+    "suspend": ("update", lambda keys: change(Action.DISABLE, keys["ann"], active=False)),
+    "unsuspend": ("update", lambda keys: change(Action.ENABLE, keys["bob"], active=True)),
+    "remove": ("delete", lambda keys: change(Action.DELETE, keys["ann"])),
+    "make a group": ("create group", lambda keys: change(Action.CREATE, kind=Kind.GROUP, group_name="New")),
+    "rename a group": ("update", lambda keys: change(Action.UPDATE, keys["g"], kind=Kind.GROUP, group_name="New")),
+    "delete a group": ("delete group", lambda keys: change(Action.DELETE, keys["g"], kind=Kind.GROUP)),
+    "join": ("members/add", lambda keys: joins(keys["g"], keys["ann"])),
+    "leave": (
+        "members/remove",
+        lambda keys: change(Action.REMOVE_MEMBERS, keys["g"], kind=Kind.GROUP, members=[keys["bob"]]),
+    ),
+}
+
+
+@pytest.mark.parametrize("fault", ["lost before", "lost after", "throttled"])
+@pytest.mark.parametrize("write", WRITES)
+def test_a_write_whose_answer_is_lost_takes_effect_once(
+    org: DropboxService, opened: Any, write: str, fault: str
+) -> None:
+    """Lost on its way there, or on its way back, or put off: in the end it is as it was to be, once."""
+    keys = {"ann": org.put("ann@example.com"), "bob": org.put("bob@example.com", status="suspended")}
+    keys["g"] = org.put_group("Sales", keys["bob"])
+    verb, make = WRITES[write]
+    org.faults.append(Fault(fault, verb))
+    [outcome] = apply(opened(), make(keys))
+    assert org.faults[0].fired == 1
+    assert outcome.status is Status.DONE, outcome.message
+    ann, bob = org.members[keys["ann"]], org.members[keys["bob"]]
+    members = {one.email: one.status for one in org.here.values() if one.email == "new@example.com"}
+    groups = {one.name: list(one.members) for one in org.groups.values() if one.kind == "company_managed"}
+    seen = (ann.surname, ann.role, ann.status, bob.status, members, groups)
+    whole = ["", None, "active", "suspended", {}, {"Sales": [keys["bob"]]}]
+    wanted: dict[str, tuple[int, Any]] = {
+        "add": (4, {"new@example.com": "invited"}),
+        "profile": (0, "New"),
+        "role": (1, "pid_dbtmr:3"),
+        "suspend": (2, "suspended"),
+        "unsuspend": (3, "active"),
+        "remove": (2, "removed"),
+        "make a group": (5, {"Sales": [keys["bob"]], "New": []}),
+        "rename a group": (5, {"New": [keys["bob"]]}),
+        "delete a group": (5, {}),
+        "join": (5, {"Sales": [keys["bob"], keys["ann"]]}),
+        "leave": (5, {"Sales": []}),
+    }
+    place, value = wanted[write]
+    whole[place] = value
+    assert seen == tuple(whole)
+    assert (org.wiped, len(org.members)) == ([], 4 if write == "add" else 3)
 
 
 # --- a life, and costs -----------------------------------------------------------------------------------------------
