@@ -31,6 +31,7 @@ BUILT_IN: dict[str, str] = {
     "personio": "connectors.personio",
     "salesforce": "connectors.salesforce",
     "scim": "connectors.scim",
+    "servicenow": "connectors.servicenow",
     "sql": "connectors.sql",
     "successfactors": "connectors.successfactors",
     "workday": "connectors.workday",

@@ -21,7 +21,7 @@ from connectors.contract import (
 )
 from connectors.errors import ErrorCode
 from connectors.kit.chains import KIT, Kit
-from connectors.kit.http import by_status, call, open_http, read_json, refused
+from connectors.kit.http import by_member, by_status, call, open_http, read_json, refused
 from connectors.kit.system import (
     ENTRY,
     KEY,
@@ -110,6 +110,7 @@ __all__ = [
     "Verdict",
     "Wire",
     "Write",
+    "by_member",
     "by_status",
     "call",
     "connector",

@@ -66,7 +66,7 @@ class Course:
                 await self._advance(chain, verdict)
             case Partly():
                 chain.refused |= verdict.refused
-                await self._advance(chain, Done())
+                await self._advance(chain, Done(verdict.id))
             case Refused():
                 await self._refuse(chain, verdict)
             case Look() | Lost():

@@ -1,14 +1,14 @@
 """What connectors to HTTP systems share: calls with JSON, reads that must succeed, the usual meaning of a status."""
 
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import orjson
 
 from connectors.errors import CredentialsError, ErrorCode, ProvisorError
 from connectors.http import Answer, Call, HttpSession, Problem, refusal
-from connectors.kit.system import Again, Done, Lost, Opening, Refused, Step, Stop, Verdict
+from connectors.kit.system import Again, Done, Lost, Opening, Partly, Refused, Step, Stop, Verdict
 from connectors.rate_limits import retry_after_s
 
 
@@ -64,3 +64,13 @@ def by_status(answer: Answer, step: Step, *, about: str = "", text: str = "") ->
             return Lost(said)
         case _:
             return Refused(ErrorCode.UNPROCESSABLE_ENTITY, about, said)
+
+
+def by_member(members: Sequence[str], refusals: Sequence[Refused | None]) -> Verdict:
+    """What the answers about members mean, one for each; a missing right is told once."""
+    refused = [one for one in refusals if one is not None]
+    if not refused:
+        return Done()
+    if len(refused) == len(members) and (len(refused) == 1 or refused[0].code is ErrorCode.INSUFFICIENT_RIGHTS):
+        return refused[0]
+    return Partly({who: one for who, one in zip(members, refusals, strict=True) if one is not None})

@@ -53,9 +53,16 @@ class Listing:
     edges_gone: list[Edge] = field(default_factory=list)
     present: set[str] | None = None
     """Of a listing of changes: keys of all entries that are there; None where the system says who is gone."""
+    there: int | None = None
+    """The same where the system says only how many these are."""
     unreadable: list[Unreadable] = field(default_factory=list)
     doubts: list[str] = field(default_factory=list)
     watermark: str | None = None
+
+    @property
+    def everybody(self) -> "pd.Index[str] | int | None":
+        """Of a listing of changes: keys of all entries that are there, or how many; None where neither is known."""
+        return self.there if self.present is None else pd.Index(sorted(self.present), dtype="str")
 
 
 @dataclass(slots=True)
@@ -196,6 +203,7 @@ def take_page(listing: Listing, page: Page, where: str) -> None:
     listing.edges_gone += page.edges_gone
     if page.present is not None:
         listing.present = (listing.present or set()) | {str(key) for key in page.present}
+    listing.there = page.there if page.there is not None else listing.there
     for held, why in page.unreadable:
         listing.unreadable.append(Unreadable(listing.kind, held, f"{noun} {held or 'without a key'}", why))
         if held is None:

@@ -223,10 +223,12 @@ class Load:
         for lane in list(self._lanes):
             waiting = self._lanes[lane]
             pack: list[Chain] = []
-            while waiting and len(pack) < self._s.kit.pack_size(self._s.known):
+            room = self._s.kit.pack_size(self._s.known)
+            while waiting and (not pack or room >= waiting[0].step.weight) and room > 0:
                 chain = waiting.popleft()
                 if self._reserve(chain):
                     pack.append(chain)
+                    room -= chain.step.weight
             if not waiting:
                 del self._lanes[lane]
             if pack:

@@ -137,12 +137,17 @@ def differing(known: Known, change: Change, row: Row, paths: Any) -> list[str]:
 
 
 async def _created(at: Looking, change: Change, *, lost: bool) -> Settled:
-    path = next(iter(search_paths(at.known, change)), None)
-    if path is None:
+    found = search_paths(at.known, change)
+    if not found:
         return Lost("It has no value by which it could be looked for.")
-    attribute, value = at.known.attribute(change.kind, path), change.attributes[path]
-    paths = tuple(dict.fromkeys((path, *change.attributes)))
-    listing = await look_up(at.system, at.wire, at.known, Sought(change.kind, path, (_as_value(value),), paths))
+    unique = [path for path in found[1:] if at.known.attribute(change.kind, path).unique is not None]
+    listing = Listing(change.kind)
+    for path in (found[0], *unique):  # what it is refused for may be another value than what the job matches by
+        attribute, value = at.known.attribute(change.kind, path), change.attributes[path]
+        paths = tuple(dict.fromkeys((path, *change.attributes)))
+        listing = await look_up(at.system, at.wire, at.known, Sought(change.kind, path, (_as_value(value),), paths))
+        if listing.rows:
+            break
     if not listing.rows:
         return Resend(change)
     ours = [key for key, row in listing.rows.items() if lost and is_ours(at, change, row)]

@@ -168,7 +168,7 @@ class Limits:
     page: int = 500
     """Entries in one page of a listing, for estimates."""
     pack: int = 1
-    """Steps of one lane that go into one request."""
+    """Steps of one lane that go into one request, by their weight."""
     settles_in_s: float = 5.0
     """Seconds after which what was done is shown for certain: until then, not found proves nothing."""
     job_s: float = 600.0
@@ -290,6 +290,8 @@ class Page:
     edges_gone: Sequence[Edge] = ()
     present: Sequence[str] | None = None
     """Of changes: keys of all entries that are there, changed or not, where the system cannot say who is gone."""
+    there: int | None = None
+    """The same where the system says only how many these are."""
     doubt: str = ""
     """A sentence about why entries may be missing; empty where none is known."""
     seen: int = 0
@@ -336,6 +338,8 @@ class Step:
     """Steps with the same serial are sent one after the other: changes of one group."""
     lane: str | None = None
     """Steps of the same lane may go into one request; None: by itself."""
+    weight: int = 1
+    """How much of a pack it takes, of ``Limits.pack``; one that takes more than that goes by itself."""
     forms: tuple[Any, ...] = ()
     """Other requests for the same, tried in turn where the system cannot do it as asked; what worked is kept to."""
 
@@ -370,6 +374,8 @@ class Partly:
     """It has taken effect, except for some members or paths."""
 
     refused: Mapping[str, Refused]
+    id: str | None = None
+    """On create: the new entry's key."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -145,11 +145,8 @@ class KitSource:
         )
         if content.since:
             snapshot.gone = {kind: frozenset(listing.gone) for kind, listing in content.listings.items()}
-            snapshot.everybody = {
-                kind: pd.Index(sorted(listing.present), dtype="str")
-                for kind, listing in content.listings.items()
-                if listing.present is not None
-            }
+            everybody = {kind: listing.everybody for kind, listing in content.listings.items()}
+            snapshot.everybody = {kind: who for kind, who in everybody.items() if who is not None}
             snapshot.all_members = groups is None
             snapshot.edges_gone = edges_of(
                 known, [(edge.group, edge.member) for listing in listings for edge in listing.edges_gone]

@@ -27,10 +27,10 @@ from connectors.kit import (
     Held,
     Kind,
     Known,
-    Partly,
     Refused,
     Step,
     Verdict,
+    by_member,
     by_status,
     call,
 )
@@ -289,11 +289,7 @@ def verdict(known: Known, step: Step, answer: Any) -> Verdict:
         return _done(rows, answer[0])
     if not rows.members:
         return refused[0]
-    if len(refused) == len(rows.members) and (len(refused) == 1 or refused[0].code in (_MAY_NOT,)):
-        return refused[0]
-    return Partly(
-        {who: one for who, one in zip(rows.members, refusals, strict=True) if isinstance(one, Refused)},
-    )
+    return by_member(rows.members, [one if isinstance(one, Refused) else None for one in refusals])
 
 
 def _done(rows: Rows, result: Mapping[str, Any]) -> Done:

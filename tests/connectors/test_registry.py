@@ -52,7 +52,7 @@ def test_a_strange_name_is_answered_with_all(installed: Path) -> None:
     """Where nothing is near, all names are given."""
     names = (
         "active-directory, bamboohr, csv, directory, dropbox, entra, feed, hibob, ldap, lonely, nonsense, personio, "
-        "salesforce, scim, sql, successfactors, workday, workday-report"
+        "salesforce, scim, servicenow, sql, successfactors, workday, workday-report"
     )
     with pytest.raises(SettingsError, match=f"There are: {names}"):
         registry.find("mainframe")

@@ -10,6 +10,7 @@ from tests.contract.entra_bench import entra_bench
 from tests.contract.file_bench import file_bench
 from tests.contract.salesforce_bench import salesforce_bench
 from tests.contract.scim_bench import scim_bench
+from tests.contract.servicenow_bench import servicenow_bench
 from tests.contract.sql_bench import sqlite_bench
 
 
@@ -29,5 +30,6 @@ BENCHES: dict[str, Callable[[Path], AbstractContextManager[Bench]]] = {
     "memory": _memory,
     "salesforce": salesforce_bench,
     "scim": scim_bench,
+    "servicenow": servicenow_bench,
     "sql": sqlite_bench,
 }

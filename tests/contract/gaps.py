@@ -113,3 +113,10 @@ OTHERWISE["dropbox", "empty_text_is_not_null"] = "A name that is not there is an
 OTHERWISE["dropbox", "finding_compares_as_the_system_does"] = (
     "External ids compare exactly; addresses, which do not, may not be any text: its own tests."
 )
+GAPS["servicenow", "a_bad_row_has_a_place_and_a_reason"] = "Every row has a sys_id, and any text may be a value."
+GAPS["servicenow", "a_forgotten_watermark_means_reading_all"] = "A watermark is a moment, and no moment is forgotten."
+GAPS["servicenow", "lists_keep_all_their_values"] = "Fields of users hold one value."
+GAPS["servicenow", "what_was_done_of_several_steps_is_told"] = "What a write leaves out is shown in its own tests."
+GAPS["servicenow", "a_job_is_waited_for"] = "The Table API does what is asked here at once."
+OTHERWISE["servicenow", "empty_text_is_not_null"] = "What is unset is empty text there."
+OTHERWISE["servicenow", "a_delta_says_who_came_and_who_went"] = "Deletions are not told, only how many there are."

@@ -41,6 +41,7 @@ def test_the_examples_are_all_there() -> None:
         "hr-to-openldap",
         "hr-to-salesforce",
         "hr-to-scim",
+        "hr-to-servicenow",
         "hr-to-sql",
         "scim-to-scim",
         "sql-to-scim",

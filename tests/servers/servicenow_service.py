@@ -393,7 +393,7 @@ class ServiceNowService:
             return Answered(504, "gone")
         if method == "DELETE":
             return Answered(204)
-        status, row = (201 if method == "POST" else 200), self._shown(table, self.tables[table][made], query)
+        status, row = (201 if method == "POST" else 200), self._shown(table, [self.tables[table][made]], query)[0]
         return Answered(status, {"result": row}, {"Location": f"{self.url}/api/now/table/{table}/{made}"})
 
     # -- reading -----------------------------------------------------------------------------------------------------
@@ -402,14 +402,16 @@ class ServiceNowService:
         row = self.tables[table].get(key)
         if row is None or key in self.hidden_rows or not self._exists(table, row):
             raise Refusal(404, "No Record found", "Record doesn't exist or ACL restricts the record retrieval")
-        return Answered(200, {"result": self._shown(table, row, query)})
+        return Answered(200, {"result": self._shown(table, [row], query)[0]})
 
     def _exists(self, table: str, row: Row) -> bool:
         return not (self.active_only and table == "sys_user" and row["active"] != "true")
 
     def _list(self, table: str, query: Mapping[str, str]) -> Answered:
         text = query.get("sysparm_query", "")
-        looking = bool(re.search(r"(?:^|\^)(?!sys_class_name|type|active|inherited|user\.|group\.)\w+?(IN|=)", text))
+        looking = bool(
+            re.search(r"(?:^|\^)(?!sys_class_name|sys_id=|type|active|inherited|user\.|group\.)\w+?(IN|=)", text)
+        )
         if table == "sys_user" and looking and self._strikes("everybody", "look"):
             text = "ORDERBYsys_id"
         test, orders = self._compiled(table, text)
@@ -421,7 +423,7 @@ class ServiceNowService:
         limit, offset = int(query.get("sysparm_limit") or 10_000), int(query.get("sysparm_offset") or 0)
         total, window = len(rows), rows[offset : offset + limit]
         shown = [row for row in window if row["sys_id"] not in self.hidden_rows]
-        body: dict[str, Any] = {"result": [self._shown(table, row, query) for row in shown]}
+        body: dict[str, Any] = {"result": self._shown(table, shown, query)}
         if table == "sys_user" and not looking and limit > 1:
             if self._strikes("cut", "page"):
                 return Answered(200, json.dumps(body)[:-3])
@@ -450,44 +452,44 @@ class ServiceNowService:
             return True
         return False
 
-    def _shown(self, table: str, row: Row, query: Mapping[str, str]) -> dict[str, Any]:
+    def _shown(self, table: str, rows: list[Row], query: Mapping[str, str]) -> list[dict[str, Any]]:
         wanted = [name for name in query.get("sysparm_fields", "").split(",") if name] or list(self.columns[table])
         how = query.get("sysparm_display_value", "false").lower() or "false"
         linked = query.get("sysparm_exclude_reference_link", "false") != "true"
-        found: dict[str, Any] = {}
+        found: list[dict[str, Any]] = [{} for _ in rows]
         for name in wanted:
-            held, column = self._walk(table, row, name)
-            if held is None or column is None:
+            reader = self._reader(table, name)
+            if reader is None:
                 continue  # unknown or hidden: nothing says so
-            said = self._display(column, held)
-            if how == "all":
-                found[name] = {"display_value": said, "value": held}
-            elif how == "true":
-                found[name] = said
-            elif column.refers and linked and held:
-                found[name] = {"link": f"{self.url}/api/now/table/{column.refers}/{held}", "value": held}
-            else:
-                found[name] = held
+            read, column = reader
+            for shown, row in zip(found, rows, strict=True):
+                held = read(row)
+                if how == "all":
+                    shown[name] = {"display_value": self._display(column, held), "value": held}
+                elif how == "true":
+                    shown[name] = self._display(column, held)
+                elif column.refers and linked and held:
+                    shown[name] = {"link": f"{self.url}/api/now/table/{column.refers}/{held}", "value": held}
+                else:
+                    shown[name] = held
         return found
 
     def _display(self, column: Column, held: str) -> str:
         other = self.tables.get(column.refers, {}).get(held)
         return held if other is None else other.get("name", held)
 
-    def _walk(self, table: str, row: Row, path: str) -> tuple[str | None, Column | None]:
-        """Value and column at the end of a dotted path; None where it is unknown or hidden."""
+    def _reader(self, table: str, path: str) -> tuple[Callable[[Row], str], Column] | None:
+        """What reads the end of a dotted path, and its column; None where it is unknown or hidden."""
         first, dot, rest = path.partition(".")
         column = self.columns[table].get(first)
         if column is None or f"{table}.{first}" in self.hidden_fields or column.type == "password":
-            return None, None
+            return None
         if not dot:
-            return row.get(first, ""), column
-        if not column.refers or column.refers in self.unreadable:
-            return None, None
-        other = self.tables[column.refers].get(row.get(first, ""))
-        if other is None:
-            return "", self.columns[column.refers].get(rest)
-        return self._walk(column.refers, other, rest)
+            return (lambda row: row.get(first, "")), column
+        if not column.refers or column.refers in self.unreadable or (end := self._reader(column.refers, rest)) is None:
+            return None
+        others, read = self.tables[column.refers], end[0]
+        return (lambda row: "" if (other := others.get(row.get(first, ""))) is None else read(other)), end[1]
 
     # -- encoded queries ---------------------------------------------------------------------------------------------
 
@@ -513,8 +515,8 @@ class ServiceNowService:
                     groups[-1].append(test)
                 else:
                     groups.append([test])
-            branches.append(lambda row, groups=groups: all(any(one(row) for one in group) for group in groups))  # type: ignore[misc]
-        return (lambda row: any(branch(row) for branch in branches)), orders
+            branches.append(_all_of([one[0] if len(one) == 1 else _any_of(one) for one in groups]))
+        return _any_of(branches), orders
 
     def _term(self, table: str, term: str) -> Callable[[Row], bool] | None:
         signs = r"!=|>=|<=|>|<|=|NOT IN|IN|ISEMPTY|ISNOTEMPTY|STARTSWITH|LIKE"
@@ -534,10 +536,13 @@ class ServiceNowService:
         exact = "." not in path and (column.type == "GUID" or bool(column.refers))
         wanted = value if exact else value.lower()
         several = set(wanted.split(","))
+        reader = self._reader(table, path)
+        if reader is None:
+            return None
+        read = reader[0]
 
         def held(row: Row) -> str:
-            found = self._walk(table, row, path)[0] or ""
-            return found if exact else found.lower()
+            return read(row) if exact else read(row).lower()
 
         match sign:
             case "=":
@@ -629,6 +634,20 @@ class ServiceNowService:
 
     def _strikes(self, name: str, verb: str) -> bool:
         return any(fault.name == name and fault.strikes(verb) for fault in self.faults)
+
+
+def _all_of(tests: list[Callable[[Row], bool]]) -> Callable[[Row], bool]:
+    def test(row: Row) -> bool:
+        for one in tests:  # noqa: SIM110
+            if not one(row):
+                return False
+        return True
+
+    return test
+
+
+def _any_of(tests: list[Callable[[Row], bool]]) -> Callable[[Row], bool]:
+    return tests[0] if len(tests) == 1 else lambda row: any(one(row) for one in tests)
 
 
 def _text(value: Any) -> str:
