@@ -6,14 +6,14 @@ Source: BambooHR API documentation, "Request a custom report", "Get updated empl
 from collections.abc import AsyncIterator
 from typing import Annotated, Any
 
-from pydantic import AfterValidator, Field
+from pydantic import AfterValidator
 
 from connectors.errors import SchemaMismatchError
 from connectors.http import Call, HttpSession
-from connectors.http_settings import HttpSettings, base_address
-from connectors.json_people import JsonField, fields_of, list_in, never_filled, page_of
-from connectors.kit import Asked, Known, Opening, Page, Switch, System, call, connector, read_only, refused
-from connectors.settings import Name, Secret, Settings
+from connectors.http_settings import base_address
+from connectors.json_people import PeopleSettings, fields_of, list_in, nobody_has, open_people, page_of, people_traits
+from connectors.kit import Asked, Known, Opening, Page, System, call, connector, refused
+from connectors.settings import Secret
 
 STATUS = "status"
 _TEXTS = (
@@ -29,33 +29,19 @@ CATALOGUE = fields_of(
 """Attributes by name; the names are BambooHR's own."""
 
 
-class BambooHRSettings(Settings):
+class BambooHRSettings(PeopleSettings):
     """A company as a source. The key of a person is the employee's id."""
+
+    CATALOGUE = CATALOGUE
 
     url: Annotated[str, AfterValidator(base_address)]
     """``https://COMPANY.bamboohr.com/api/v1``; may hold references."""
     api_key: Secret
     """A reference."""
-    attributes: dict[Name, Name] = Field(default_factory=dict)
-    """Attributes of your own: names to names or ids of fields (``customShoeSize``, ``4401``)."""
-    timeout_s: Annotated[float, Field(gt=0, le=3600)] = 300.0
-    """Seconds to wait for the report."""
-
-    @property
-    def catalogue(self) -> dict[str, JsonField]:
-        """Every attribute that can be read, by name."""
-        return {**CATALOGUE, **{name: JsonField(path) for name, path in self.attributes.items()}}
 
 
 def _open(settings: BambooHRSettings, opening: Opening) -> HttpSession:
-    auth = {"basic": {"username": settings.api_key, "password": settings.api_key}}
-    http = HttpSettings.model_validate({"url": settings.url, "auth": auth, "timeout_s": settings.timeout_s})
-    return HttpSession(http, folder=opening.folder, pace=opening.pace, clock=opening.clock)
-
-
-async def _traits(wire: HttpSession, settings: BambooHRSettings) -> Known:
-    del wire
-    return Known(users=read_only(settings.catalogue), switch=Switch.steps(), settings=settings)
+    return open_people(settings, opening, {"basic": {"username": settings.api_key, "password": settings.api_key}})
 
 
 async def _report(wire: HttpSession, fields: list[str]) -> list[Any]:
@@ -97,12 +83,10 @@ async def _pages(wire: HttpSession, known: Known, asked: Asked) -> AsyncIterator
 async def _check(wire: HttpSession, known: Known) -> str:
     catalogue = known.settings.catalogue
     people = await _report(wire, [one.path for one in catalogue.values()])
-    empty = never_filled(people, catalogue)
-    said = f" Nobody has a value for {', '.join(empty)}." if people and empty else ""
-    return f"BambooHR answers with {len(people):,} employees.{said}"
+    return f"BambooHR answers with {len(people):,} employees.{nobody_has(people, catalogue)}"
 
 
 CONNECTOR = connector(
-    System("bamboohr", BambooHRSettings, _open, _traits, _check, _pages, in_flight=2),
+    System("bamboohr", BambooHRSettings, _open, people_traits, _check, _pages, in_flight=2),
     title="BambooHR",
 )

@@ -6,13 +6,22 @@ Source: HiBob API documentation, "People read API contract", "Search for employe
 from collections.abc import AsyncIterator, Iterable
 from typing import Annotated, Any
 
-from pydantic import AfterValidator, Field
+from pydantic import AfterValidator
 
 from connectors.http import HttpSession
-from connectors.http_settings import HttpSettings, base_address
-from connectors.json_people import JsonField, fields_of, list_in, never_filled, page_of
-from connectors.kit import Asked, Known, Opening, Page, Switch, System, call, connector, read_only, refused
-from connectors.settings import Name, Secret, Settings
+from connectors.http_settings import base_address
+from connectors.json_people import (
+    JsonField,
+    PeopleSettings,
+    fields_of,
+    list_in,
+    nobody_has,
+    open_people,
+    page_of,
+    people_traits,
+)
+from connectors.kit import Asked, Known, Opening, Page, System, call, connector, refused
+from connectors.settings import Secret
 
 KEY_PATH, STATUS = "root.id", "internal.status"
 CATALOGUE = fields_of(
@@ -41,8 +50,10 @@ CATALOGUE = fields_of(
 """Attributes by name."""
 
 
-class HiBobSettings(Settings):
+class HiBobSettings(PeopleSettings):
     """A company as a source. The key of a person is HiBob's own id, not the employee number."""
+
+    CATALOGUE = CATALOGUE
 
     url: Annotated[str, AfterValidator(base_address)] = "https://api.hibob.com/v1"
     """Address of the API."""
@@ -50,26 +61,10 @@ class HiBobSettings(Settings):
     """The service user's id; a reference."""
     token: Secret
     """Its token; a reference."""
-    attributes: dict[Name, Name] = Field(default_factory=dict)
-    """Attributes of your own: names to ids of fields (``work.customColumns.column_1``)."""
-    timeout_s: Annotated[float, Field(gt=0, le=3600)] = 300.0
-    """Seconds to wait for the answer, which holds everybody."""
-
-    @property
-    def catalogue(self) -> dict[str, JsonField]:
-        """Every attribute that can be read, by name."""
-        return {**CATALOGUE, **{name: JsonField(path) for name, path in self.attributes.items()}}
 
 
 def _open(settings: HiBobSettings, opening: Opening) -> HttpSession:
-    auth = {"basic": {"username": settings.service_user, "password": settings.token}}
-    http = HttpSettings.model_validate({"url": settings.url, "auth": auth, "timeout_s": settings.timeout_s})
-    return HttpSession(http, folder=opening.folder, pace=opening.pace, clock=opening.clock)
-
-
-async def _traits(wire: HttpSession, settings: HiBobSettings) -> Known:
-    del wire
-    return Known(users=read_only(settings.catalogue), switch=Switch.steps(), settings=settings)
+    return open_people(settings, opening, {"basic": {"username": settings.service_user, "password": settings.token}})
 
 
 async def _search(wire: HttpSession, paths: Iterable[str]) -> list[Any]:
@@ -107,12 +102,10 @@ def _rooted(person: Any) -> Any:
 async def _check(wire: HttpSession, known: Known) -> str:
     catalogue = known.settings.catalogue
     people = [_rooted(one) for one in await _search(wire, [one.path for one in catalogue.values()])]
-    empty = never_filled(people, catalogue)
-    said = f" Nobody has a value for {', '.join(empty)}." if people and empty else ""
-    return f"HiBob answers with {len(people):,} employees.{said}"
+    return f"HiBob answers with {len(people):,} employees.{nobody_has(people, catalogue)}"
 
 
 CONNECTOR = connector(
-    System("hibob", HiBobSettings, _open, _traits, _check, _pages, in_flight=1, per_s=0.8),
+    System("hibob", HiBobSettings, _open, people_traits, _check, _pages, in_flight=1, per_s=0.8),
     title="HiBob",
 )

@@ -59,7 +59,7 @@ class PrivateKey(Settings):
     certificate: Path | None = None
     """PEM file with the key's certificate, for token endpoints that know keys by its thumbprint, as Entra ID does."""
     audience: str | None = None
-    """Whom the assertion is for; the token endpoint's address without it."""
+    """Whom the assertion is for; the token endpoint's address without it. May hold references."""
 
 
 class SamlAssertion(Settings):

@@ -6,10 +6,15 @@ person whose status does not come is held, and a check tells which of the wanted
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Annotated, Any, ClassVar
+
+from pydantic import AfterValidator, Field
 
 from connectors.errors import SchemaMismatchError
-from connectors.kit import ACTIVE, KEY, Form, Page, Row
+from connectors.http import HttpSession
+from connectors.http_settings import HttpSettings, base_address
+from connectors.kit import ACTIVE, KEY, Form, Known, Opening, Page, Row, Switch, read_only
+from connectors.settings import Name, Settings
 
 NO_DATES = frozenset({"0000-00-00", ""})
 """What stands for no value."""
@@ -23,6 +28,37 @@ class JsonField:
     """Names with dots between them."""
     form: Form = Form.TEXT
     many: bool = False
+
+
+class PeopleSettings(Settings):
+    """A company as a source."""
+
+    CATALOGUE: ClassVar[Mapping[str, JsonField]]
+    """What is built in, by name."""
+
+    url: Annotated[str, AfterValidator(base_address)]
+    """Address of the API; may hold references."""
+    attributes: dict[Name, Name] = Field(default_factory=dict)
+    """Attributes of your own: names to paths or ids of fields."""
+    timeout_s: Annotated[float, Field(gt=0, le=3600)] = 300.0
+    """Seconds to wait for an answer, which may hold everybody."""
+
+    @property
+    def catalogue(self) -> dict[str, JsonField]:
+        """Every attribute that can be read, by name."""
+        return {**self.CATALOGUE, **{name: JsonField(path) for name, path in self.attributes.items()}}
+
+
+def open_people(settings: PeopleSettings, opening: Opening, auth: Mapping[str, Any], *, below: str = "") -> HttpSession:
+    """A session that signs in by ``auth``, as a job file says it; ``below``: path of the API under the address."""
+    http = {"url": f"{settings.url}{below}", "auth": auth, "timeout_s": settings.timeout_s}
+    return HttpSession(HttpSettings.model_validate(http), folder=opening.folder, pace=opening.pace, clock=opening.clock)
+
+
+async def people_traits(wire: Any, settings: PeopleSettings) -> Known:
+    """Read, never written."""
+    del wire
+    return Known(users=read_only(settings.catalogue), switch=Switch.steps(), settings=settings)
 
 
 def fields_of(
@@ -104,6 +140,12 @@ def never_filled(people: Sequence[Any], fields: Mapping[str, JsonField]) -> list
     return [
         name for name, one in fields.items() if all(plain(value_at(person, one.path), one) is None for person in people)
     ]
+
+
+def nobody_has(people: Sequence[Any], fields: Mapping[str, JsonField], whose: str = "Nobody") -> str:
+    """A sentence about those, for a check; empty where there is none."""
+    empty = never_filled(people, fields) if people else []
+    return f" {whose} has a value for {', '.join(empty)}." if empty else ""
 
 
 def list_in(body: Any, key: str, system: str) -> list[Any]:

@@ -315,7 +315,7 @@ def sign_assertion(
     claims = {
         "iss": client_id,
         "sub": subject or client_id,
-        "aud": key.audience or token_url,
+        "aud": reveal(key.audience, folder=folder) if key.audience else token_url,
         "jti": str(uuid.uuid4()),
         "iat": int(now),
         "nbf": int(now),

@@ -8,14 +8,14 @@ from collections.abc import AsyncIterator
 from typing import Annotated, Any
 from urllib.parse import quote
 
-from pydantic import AfterValidator, Field
+from pydantic import AfterValidator
 
 from connectors.errors import SchemaMismatchError
 from connectors.http import HttpSession
-from connectors.http_settings import HttpSettings, base_address
-from connectors.json_people import JsonField, fields_of, list_in, never_filled, page_of
-from connectors.kit import Asked, Known, Opening, Page, Switch, System, connector, read_json, read_only
-from connectors.settings import Name, Secret, Settings
+from connectors.http_settings import base_address
+from connectors.json_people import PeopleSettings, fields_of, list_in, nobody_has, open_people, page_of, people_traits
+from connectors.kit import Asked, Known, Opening, Page, System, connector, read_json
+from connectors.settings import Name, Secret
 
 LARGEST_PAGE = 50
 _EMPLOYMENT = "employment"
@@ -47,8 +47,10 @@ CATALOGUE = fields_of(
 """Attributes by name. Departments, teams, offices and legal entities are ids."""
 
 
-class PersonioSettings(Settings):
+class PersonioSettings(PeopleSettings):
     """A company as a source. The key of a person is Personio's own id."""
+
+    CATALOGUE = CATALOGUE
 
     url: Annotated[str, AfterValidator(base_address)] = "https://api.personio.de"
     """Address of the API, without a version."""
@@ -56,15 +58,6 @@ class PersonioSettings(Settings):
     """Of the API credentials; may hold references."""
     secret: Secret
     """Their secret; a reference."""
-    attributes: dict[Name, Name] = Field(default_factory=dict)
-    """Attributes of your own: names to paths (``custom.ID`` for a custom attribute by its id)."""
-    timeout_s: Annotated[float, Field(gt=0, le=3600)] = 60.0
-    """Seconds to wait for an answer."""
-
-    @property
-    def catalogue(self) -> dict[str, JsonField]:
-        """Every attribute that can be read, by name."""
-        return {**CATALOGUE, **{name: JsonField(path) for name, path in self.attributes.items()}}
 
 
 def _open(settings: PersonioSettings, opening: Opening) -> HttpSession:
@@ -74,13 +67,7 @@ def _open(settings: PersonioSettings, opening: Opening) -> HttpSession:
         "secret": settings.secret,
         "secret_in": "body",
     }
-    http = {"url": f"{settings.url}/v2", "auth": {"oauth": oauth}, "timeout_s": settings.timeout_s}
-    return HttpSession(HttpSettings.model_validate(http), folder=opening.folder, pace=opening.pace, clock=opening.clock)
-
-
-async def _traits(wire: HttpSession, settings: PersonioSettings) -> Known:
-    del wire
-    return Known(users=read_only(settings.catalogue), switch=Switch.steps(), settings=settings)
+    return open_people(settings, opening, {"oauth": oauth}, below="/v2")
 
 
 async def _listed(wire: HttpSession, path: str, purpose: str) -> tuple[list[Any], str | None]:
@@ -131,13 +118,12 @@ async def _pages(wire: HttpSession, known: Known, asked: Asked) -> AsyncIterator
 async def _check(wire: HttpSession, known: Known) -> str:
     people, more = await _listed(wire, f"/persons?limit={LARGEST_PAGE}", "list the persons")
     sample = [_person(one, await _employments(wire, one)) for one in people[:5]]
-    empty = never_filled(sample, known.settings.catalogue)
     count = f"more than {len(people):,}" if more is not None else f"{len(people):,}"
-    said = f" None of {len(sample)} of them has a value for {', '.join(empty)}." if sample and empty else ""
+    said = nobody_has(sample, known.settings.catalogue, f"None of {len(sample)} of them")
     return f"Personio answers with {count} persons.{said}"
 
 
 CONNECTOR = connector(
-    System("personio", PersonioSettings, _open, _traits, _check, _pages, in_flight=4, per_s=5.0),
+    System("personio", PersonioSettings, _open, people_traits, _check, _pages, in_flight=4, per_s=5.0),
     title="Personio, API v2",
 )

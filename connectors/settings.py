@@ -51,6 +51,11 @@ Secret = Annotated[str, AfterValidator(_only_references)]
 """A credential, as a reference."""
 
 
+def path_alone(value: object) -> object:
+    """An attribute in its long form, where it is given by its path alone."""
+    return {"path": value} if isinstance(value, str) else value
+
+
 def is_secret(mark: object) -> bool:
     """Whether a mark on a type is the one of :data:`Secret`."""
     return isinstance(mark, AfterValidator) and mark.func is _only_references

@@ -474,6 +474,9 @@ class System:
     that was sent and can be read."""
     never: Callable[[Known, Kind, pd.DataFrame], Mapping[str, str]] | None = None
     """Keys of entries that must not be written, each with why: synchronised from elsewhere, privileged."""
+    no_seat: Callable[[Any, Known, Sequence[Change]], Awaitable[Mapping[str, str]]] | None = None
+    """``await no_seat(wire, known, changes)``: ids of changes that no licence or seat is left for, each with a
+    sentence. They are told and not sent, so that one refusal is not asked for a thousand times."""
     in_flight: int = 8
     """Requests in flight at most, whatever the job allows."""
     per_s: float | None = None

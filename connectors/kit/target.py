@@ -21,13 +21,14 @@ from connectors.contract import (
     Outcome,
     Pace,
     Snapshot,
+    Status,
     Traits,
     Wanted,
     Write,
     no_entries,
     no_members,
 )
-from connectors.errors import fatal_failures
+from connectors.errors import ErrorCode, fatal_failures
 from connectors.kit.chains import KIT, Halt, Kit, Shared
 from connectors.kit.reading import (
     Listing,
@@ -229,7 +230,14 @@ class KitTarget(KitSource):
         return self._shared
 
     async def _apply(self, changes: Sequence[Change], tell: Callable[[Outcome], None]) -> None:
-        await Load(await self._share(), tell).run(changes, grace_s=lambda: self._grace_s)
+        shared = await self._share()
+        unseated: Mapping[str, str] = {}
+        if self._system.no_seat is not None and not shared.halt.halted:
+            unseated = await self._system.no_seat(self._wire, shared.known, changes)
+        for id_, why in unseated.items():
+            tell(Outcome(id_, Status.REJECTED, code=ErrorCode.NOT_PERMITTED, message=why))
+        seated = [change for change in changes if change.id not in unseated]
+        await Load(shared, tell).run(seated, grace_s=lambda: self._grace_s)
 
     async def _halt(self) -> None:
         (await self._share()).halt.event.set()

@@ -1,39 +1,11 @@
 """What a job file says about a Salesforce org."""
 
 from enum import StrEnum
-from pathlib import Path
-from typing import Annotated, Any, Self
+from typing import Annotated, Any, ClassVar, Self
 
-from pydantic import AfterValidator, Field, model_validator
+from pydantic import Field, model_validator
 
-from connectors.http_settings import HttpSettings, PrivateKey, base_address
-from connectors.settings import Name, Secret, Settings
-
-
-class SalesforceAuth(Settings):
-    """The app in Salesforce that Provisor signs in as, and exactly one proof: ``secret`` (client credentials, or with
-    ``refresh_token``), or ``private_key`` with ``username`` (JWT bearer)."""
-
-    client_id: Name
-    """Consumer key of the app; may hold references."""
-    secret: Secret | None = None
-    """Consumer secret of the app; a reference."""
-    private_key: PrivateKey | None = None
-    """Key of the certificate that was uploaded to the app; it signs in as ``username``."""
-    username: Name | None = None
-    """User name of the account that Provisor works as; may hold references."""
-    refresh_token: Secret | None = None
-    """Token of a user who once consented; a reference."""
-
-    @model_validator(mode="after")
-    def _one_way(self) -> Self:
-        if (self.private_key is None) != (self.username is None):
-            raise ValueError("private_key and username go together")
-        if self.private_key is not None and (self.secret is not None or self.refresh_token is not None):
-            raise ValueError("give either private_key and username, or secret, or refresh_token")
-        if self.private_key is None and self.secret is None and self.refresh_token is None:
-            raise ValueError("give private_key and username, or secret, or refresh_token")
-        return self
+from connectors.http_settings import Auth, HttpSettings, SecretIn
 
 
 class GroupSort(StrEnum):
@@ -47,26 +19,29 @@ class GroupSort(StrEnum):
     """Filled, never created or deleted."""
 
 
-class SalesforceSettings(Settings):
-    """An org as a source."""
+class SalesforceSettings(HttpSettings):
+    """An org as a source.
 
-    url: Annotated[str, AfterValidator(base_address)]
-    """Address of My Domain: ``https://example.my.salesforce.com``; may hold references."""
-    auth: SalesforceAuth
+    ``url`` is My Domain: ``https://example.my.salesforce.com``. ``auth`` is ``oauth``: the app in Salesforce, with
+    ``secret``, ``private_key`` and ``subject``, or ``refresh_token``.
+    """
+
+    TOKEN_PATH: ClassVar[str] = "/services/oauth2/token"
+
     api_version: Annotated[str, Field(pattern=r"^\d{2,3}\.0$")] = "67.0"
     """Version of the REST API; each lives at least three years."""
-    token_url: str | None = None
-    """Address of the token endpoint; that of My Domain without it."""
     user_types: Annotated[tuple[Annotated[str, Field(pattern=r"^\w+$")], ...], Field(min_length=1)] = ("Standard",)
     """Types of users to see: staff are ``Standard``; portal and guest users are other types."""
     groups: tuple[GroupSort, ...] = (GroupSort.PUBLIC, GroupSort.PERMISSION_SETS, GroupSort.PERMISSION_SET_GROUPS)
     """What counts as groups."""
-    ca_file: Path | None = None
-    """PEM file with authorities that are trusted too."""
-    proxy: str | None = None
-    """Address of a proxy; ``HTTPS_PROXY`` without it."""
-    timeout_s: Annotated[float, Field(gt=0)] = 120.0
+    timeout_s: Annotated[float, Field(gt=0, le=3600)] = 120.0
     """Seconds for one answer."""
+
+    @model_validator(mode="after")
+    def _signs_in(self) -> Self:
+        if self.auth is None or (self.auth.oauth is None and self.auth.bearer is None):
+            raise ValueError("auth needs oauth, with secret, or private_key and subject, or refresh_token")
+        return self
 
     @property
     def below(self) -> str:
@@ -74,29 +49,17 @@ class SalesforceSettings(Settings):
         return f"/services/data/v{self.api_version}"
 
     def http(self) -> HttpSettings:
-        """The same for an HTTP session."""
-        auth = self.auth
-        client: dict[str, Any] = {
-            "token_url": self.token_url or f"{self.url}/services/oauth2/token",
-            "client_id": auth.client_id,
-            "secret_in": "body",
-            "secret": auth.secret,
-            "subject": auth.username,
-            "refresh_token": auth.refresh_token,
-            "follow_instance_url": True,
-        }
-        if auth.private_key is not None:  # My Domain is an audience that every org takes
-            key = auth.private_key
-            client["private_key"] = key.model_copy(update={"audience": key.audience or self.url}).model_dump()
-        return HttpSettings.model_validate(
-            {
-                "url": self.url + self.below,
-                "auth": {"oauth": {name: value for name, value in client.items() if value is not None}},
-                "ca_file": self.ca_file,
-                "proxy": self.proxy,
-                "timeout_s": self.timeout_s,
-            }
-        )
+        """The same for an HTTP session: requests go below the API's path, at the instance that a token is for."""
+        changed: dict[str, Any] = {"url": self.url + self.below}
+        if self.auth is not None and (oauth := self.auth.oauth) is not None:
+            client: dict[str, Any] = {"token_url": self.token_url, "follow_instance_url": True}
+            if "secret_in" not in oauth.model_fields_set:
+                client["secret_in"] = SecretIn.BODY
+            if oauth.private_key is not None:  # My Domain is an audience that every org takes
+                audience = oauth.private_key.audience or self.url
+                client["private_key"] = oauth.private_key.model_copy(update={"audience": audience})
+            changed["auth"] = Auth(oauth=oauth.model_copy(update=client))
+        return self.model_copy(update=changed)
 
 
 class SalesforceTargetSettings(SalesforceSettings):

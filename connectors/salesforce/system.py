@@ -1,12 +1,11 @@
 """The connector as a whole: an org over the REST API, as source and as target."""
 
 import re
-from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from connectors.contract import Change, Outcome, Pace, Status
+from connectors.contract import Pace
 from connectors.errors import CredentialsError, ErrorCode, FatalError, RejectedError, SchemaMismatchError, SettingsError
 from connectors.http import Answer, Call, Effect, HttpSession, redact
 from connectors.kit import (
@@ -195,27 +194,11 @@ SYSTEM = System(
     pack=writing.pack,
     unpack=writing.unpack,
     needs_row=frozenset({Action.REMOVE_MEMBERS}),
+    no_seat=seats.without_seat,
     in_flight=4,
 )
 _SOURCE = replace(SYSTEM, settings=SalesforceSettings, check=_check)
 _SWITCHES = frozenset({Action.DISABLE, Action.ENABLE})
-
-
-class SalesforceTarget(KitTarget):
-    """An org in which licences are counted before accounts are created or enabled."""
-
-    def apply(self, changes: Sequence[Change], done: Callable[[Outcome], None]) -> None:
-        """See :class:`connectors.contract.Target`."""
-        refused = self._run(self._without_seat, changes)
-        for change in changes:
-            if change.id in refused:
-                done(Outcome(change.id, Status.REJECTED, code=ErrorCode.NOT_PERMITTED, message=refused[change.id]))
-        super().apply([one for one in changes if one.id not in refused], done)
-
-    async def _without_seat(self, changes: Sequence[Change]) -> dict[str, str]:
-        if (await self._share()).halt.halted:
-            return {}
-        return await seats.without_seat(self._wire, await self._traits(), changes)
 
 
 def open_source(settings: SalesforceSettings, *, folder: Path) -> KitSource:
@@ -230,4 +213,4 @@ def system_for(settings: Any) -> System:
 
 def open_target(settings: SalesforceTargetSettings, *, folder: Path, pace: Pace) -> KitTarget:
     """The org as a target."""
-    return SalesforceTarget(system_for(settings), settings, folder=folder, pace=pace)
+    return KitTarget(system_for(settings), settings, folder=folder, pace=pace)

@@ -219,55 +219,93 @@ class Meaning(NamedTuple):
 
 
 _VALUE, _MAY_NOT = ErrorCode.UNPROCESSABLE_ENTITY, ErrorCode.INSUFFICIENT_RIGHTS
-_RIGHTS = "Provisor's user may not do this. Give it Manage Users and, for permission sets, Assign Permission Sets."
-_AUTOMATION = "Automation of the org (a trigger, a flow or a validation rule) refuses it. Ask who owns it."
+_TAKEN, _NOT_NOW = ErrorCode.CONFLICT, ErrorCode.NOT_PERMITTED
 _FULL = "No licence of this sort is left. Add licences, or deactivate accounts that are no longer needed."
+_LOST = "The entry is not there any more. A later cycle looks for it again."
 MEANINGS: dict[str, Meaning] = {
     "DUPLICATE_USERNAME": Meaning(
-        ErrorCode.CONFLICT,
+        _TAKEN,
         "Username",
         "Another account has this user name, perhaps in an org that cannot be seen from here: user names are unique in "
         "the whole world. Add a matching rule on Username if it is the same person, or give another suffix.",
     ),
     "DUPLICATE_COMM_NICKNAME": Meaning(
-        ErrorCode.CONFLICT, "CommunityNickname", "Another account has this nickname. Map CommunityNickname."
+        _TAKEN, "CommunityNickname", "Another account has this nickname. Map CommunityNickname to one that is free."
     ),
-    "DUPLICATE_VALUE": Meaning(ErrorCode.CONFLICT, "", "Another entry has this value, which must be unique."),
-    "DUPLICATE_DEVELOPER_NAME": Meaning(ErrorCode.CONFLICT, "DeveloperName", "Another group has this API name."),
-    "LICENSE_LIMIT_EXCEEDED": Meaning(ErrorCode.NOT_PERMITTED, "", _FULL),
-    "REQUIRED_FIELD_MISSING": Meaning(ErrorCode.MISSING_VALUES, "", "A field is missing that Salesforce demands."),
-    "STRING_TOO_LONG": Meaning(_VALUE, "", "The value is too long."),
+    "DUPLICATE_VALUE": Meaning(
+        _TAKEN,
+        "",
+        "Another entry has this value, which must be unique. Add a matching rule on the attribute if it is the same "
+        "one, or map another value.",
+    ),
+    "DUPLICATE_DEVELOPER_NAME": Meaning(
+        _TAKEN, "DeveloperName", "Another group has this API name. Match groups by DeveloperName, or map another one."
+    ),
+    "LICENSE_LIMIT_EXCEEDED": Meaning(_NOT_NOW, "", _FULL),
+    "REQUIRED_FIELD_MISSING": Meaning(
+        ErrorCode.MISSING_VALUES, "", "Salesforce demands a value for this field. Map it, or give it a default."
+    ),
+    "STRING_TOO_LONG": Meaning(
+        _VALUE, "", "The value is too long for the field. Shorten it with Left() in its mapping."
+    ),
     "FIELD_INTEGRITY_EXCEPTION": Meaning(
-        _VALUE, "", "The value does not fit the field; a user name has the form of an e-mail address."
+        _VALUE,
+        "",
+        "The value does not fit the field. Change its mapping; a user name has the form of an e-mail address.",
     ),
-    "INVALID_OR_NULL_FOR_RESTRICTED_PICKLIST": Meaning(_VALUE, "", "The value is not one of those that it may have."),
-    "INVALID_EMAIL_ADDRESS": Meaning(_VALUE, "Email", "This is no e-mail address."),
-    "INVALID_TYPE_ON_FIELD_IN_RECORD": Meaning(_VALUE, "", "The field takes another type of value."),
-    "NUMBER_OUTSIDE_VALID_RANGE": Meaning(_VALUE, "", "The number is too large or too small."),
+    "INVALID_OR_NULL_FOR_RESTRICTED_PICKLIST": Meaning(
+        _VALUE,
+        "",
+        "The field does not offer this value. Map one that it offers, or add the value in Salesforce's setup.",
+    ),
+    "INVALID_EMAIL_ADDRESS": Meaning(_VALUE, "Email", "This is no e-mail address. Correct it in the source."),
+    "INVALID_TYPE_ON_FIELD_IN_RECORD": Meaning(
+        _VALUE, "", "The field takes another type of value. Change its mapping."
+    ),
+    "NUMBER_OUTSIDE_VALID_RANGE": Meaning(
+        _VALUE, "", "The number is too large or too small for the field. Correct it in the source."
+    ),
     "INVALID_FIELD_FOR_INSERT_UPDATE": Meaning(
-        ErrorCode.NOT_PERMITTED,
+        _NOT_NOW,
         "",
         "Provisor's user may not write this field. Give the right (field-level security), or take it out of the "
         "mappings.",
     ),
-    "INSUFFICIENT_ACCESS_OR_READONLY": Meaning(_MAY_NOT, "", _RIGHTS),
-    "INSUFFICIENT_ACCESS": Meaning(_MAY_NOT, "", _RIGHTS),
-    "INSUFFICIENT_ACCESS_ON_CROSS_REFERENCE_ENTITY": Meaning(_MAY_NOT, "", _RIGHTS),
-    "CANNOT_INSERT_UPDATE_ACTIVATE_ENTITY": Meaning(ErrorCode.NOT_PERMITTED, "", _AUTOMATION),
-    "FIELD_CUSTOM_VALIDATION_EXCEPTION": Meaning(ErrorCode.NOT_PERMITTED, "", _AUTOMATION),
-    "CANNOT_EXECUTE_FLOW_TRIGGER": Meaning(ErrorCode.NOT_PERMITTED, "", _AUTOMATION),
+    **dict.fromkeys(
+        (
+            "INSUFFICIENT_ACCESS_OR_READONLY",
+            "INSUFFICIENT_ACCESS",
+            "INSUFFICIENT_ACCESS_ON_CROSS_REFERENCE_ENTITY",
+        ),
+        Meaning(
+            _MAY_NOT,
+            "",
+            "Provisor's user may not do this. Give it Manage Users and, for permission sets, Assign Permission Sets.",
+        ),
+    ),
+    **dict.fromkeys(
+        ("CANNOT_INSERT_UPDATE_ACTIVATE_ENTITY", "FIELD_CUSTOM_VALIDATION_EXCEPTION", "CANNOT_EXECUTE_FLOW_TRIGGER"),
+        Meaning(
+            _NOT_NOW, "", "Automation of the org (a trigger, a flow or a validation rule) refuses it. Ask who owns it."
+        ),
+    ),
     "MIXED_DML_OPERATION": Meaning(
-        ErrorCode.NOT_PERMITTED,
+        _NOT_NOW,
         "",
         "Automation of the org writes an object that is not set-up in the same transaction. Let it do so "
         "asynchronously.",
     ),
-    "STORAGE_LIMIT_EXCEEDED": Meaning(ErrorCode.NOT_PERMITTED, "", "The org's storage is full. Free some."),
-    "MALFORMED_ID": Meaning(ErrorCode.INVALID_ANCHOR, "", "This is no id of Salesforce."),
-    "INVALID_CROSS_REFERENCE_KEY": Meaning(ErrorCode.INVALID_ANCHOR, "", "The entry that it names is not there."),
-    "ENTITY_IS_DELETED": Meaning(ErrorCode.INVALID_ANCHOR, "", "The entry has been deleted."),
-    "NOT_FOUND": Meaning(ErrorCode.INVALID_ANCHOR, "", "The entry is not there."),
+    "STORAGE_LIMIT_EXCEEDED": Meaning(
+        _NOT_NOW, "", "The org's data storage is full. Free some or add storage; a later cycle tries again."
+    ),
+    "MALFORMED_ID": Meaning(
+        ErrorCode.INVALID_ANCHOR, "", "This is no id of Salesforce. Map a reference to an account, or an id."
+    ),
+    **dict.fromkeys(
+        ("INVALID_CROSS_REFERENCE_KEY", "ENTITY_IS_DELETED", "NOT_FOUND"), Meaning(ErrorCode.INVALID_ANCHOR, "", _LOST)
+    ),
 }
+_OTHER = "Salesforce refuses it. Look its code up in Salesforce's API guide, or ask who administers the org."
 _GONE = frozenset({"ENTITY_IS_DELETED", "INVALID_CROSS_REFERENCE_KEY", "NOT_FOUND", "MALFORMED_ID"})
 _STUCK = (
     "Salesforce does not let this account be deactivated: it may be a default owner or creator, an approver, or named "
@@ -314,7 +352,7 @@ def _refusal(rows: Rows, result: Mapping[str, Any]) -> Refused | Again | None:
         return None
     meaning = MEANINGS.get(code)
     if meaning is None:
-        text = _STUCK if rows.purpose == "deactivate users" else "Salesforce refuses it."
+        text = _STUCK if rows.purpose == "deactivate users" else _OTHER
         meaning = Meaning(ErrorCode.UNPROCESSABLE_ENTITY, "", text)
     fields = [_path(str(one)) for one in error.get("fields") or ()]
     about = fields[0] if fields else "IsActive" if rows.purpose == "deactivate users" else meaning.about

@@ -8,7 +8,7 @@ from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
 from connectors.contract import Form
 from connectors.http_settings import HttpSettings, PrivateKey, base_address
-from connectors.settings import Name, Secret, Settings
+from connectors.settings import Name, Secret, Settings, path_alone
 from connectors.successfactors.attributes import CATALOGUE, PersonPath, plain_path
 
 AUDIENCE = "www.successfactors.com"
@@ -94,10 +94,6 @@ class PersonAttribute(Settings):
         return self
 
 
-def _long_form(value: object) -> object:
-    return {"path": value} if isinstance(value, str) else value
-
-
 class SuccessFactorsSettings(Settings):
     """An instance of Employee Central as a source: people by PerPerson. Their key is personIdExternal."""
 
@@ -107,7 +103,7 @@ class SuccessFactorsSettings(Settings):
     """The company id; may hold references."""
     auth: SuccessFactorsAuth
     attributes: dict[
-        Name, Annotated[PersonAttribute, BeforeValidator(_long_form, json_schema_input_type=str | PersonAttribute)]
+        Name, Annotated[PersonAttribute, BeforeValidator(path_alone, json_schema_input_type=str | PersonAttribute)]
     ] = Field(default_factory=dict)
     """Attributes of your own besides those that are built in, or in the place of one of them."""
     employment: Employment = Employment.ACTIVE

@@ -9,7 +9,7 @@ from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
 from connectors.contract import Form
 from connectors.http_settings import HttpSettings, base_address, eavesdropped
-from connectors.settings import Name, Secret, Settings
+from connectors.settings import Name, Secret, Settings, path_alone
 from connectors.workday.attributes import CATALOGUE, WorkerPath
 
 OLDEST = 34
@@ -105,10 +105,6 @@ class WorkerAttribute(Settings):
         return self
 
 
-def _long_form(value: object) -> object:
-    return {"path": value} if isinstance(value, str) else value
-
-
 class WorkdaySettings(Settings):
     """A tenant as a source: workers by Get_Workers."""
 
@@ -120,7 +116,7 @@ class WorkdaySettings(Settings):
     key: WorkerKey = WorkerKey.WORKER_ID
     """What identifies a person: WorkerID, or UniversalID where one person may be several workers."""
     attributes: dict[
-        Name, Annotated[WorkerAttribute, BeforeValidator(_long_form, json_schema_input_type=str | WorkerAttribute)]
+        Name, Annotated[WorkerAttribute, BeforeValidator(path_alone, json_schema_input_type=str | WorkerAttribute)]
     ] = Field(default_factory=dict)
     """Attributes of your own besides those that are built in, or in the place of one of them."""
     population: Population = Population()

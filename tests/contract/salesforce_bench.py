@@ -7,8 +7,9 @@ from pathlib import Path
 from typing import Any
 
 from connectors.contract import Kind, Pace, Target
+from connectors.kit import KitTarget
 from connectors.salesforce.settings import SalesforceTargetSettings
-from connectors.salesforce.system import SalesforceTarget, system_for
+from connectors.salesforce.system import system_for
 from tests.contract.bench import Bench, Gap
 from tests.servers.faults import Fault
 from tests.servers.salesforce_service import CLIENT, SECRET, Field, SalesforceService, serving, text
@@ -40,12 +41,12 @@ class SalesforceBench(Bench):
         parsed = SalesforceTargetSettings.model_validate(
             {
                 "url": self.service.url,
-                "auth": {"client_id": CLIENT, "secret": "${file:secret}"},
+                "auth": {"oauth": {"client_id": CLIENT, "secret": "${file:secret}"}},
                 "groups": ["public"],
             }
         )
         pace = Pace(concurrency=settings.get("concurrency", 4))
-        target = SalesforceTarget(system_for(parsed), parsed, folder=self.folder, pace=pace, clock=self.clock)
+        target = KitTarget(system_for(parsed), parsed, folder=self.folder, pace=pace, clock=self.clock)
         self.opened.append(target)
         return target
 

@@ -1,4 +1,4 @@
-"""Our Salesforce, driven by simple-salesforce: what that client understands is what a real org says."""
+"""Our Salesforce, driven by simple-salesforce and jsforce: what these clients understand is what a real org says."""
 
 from collections.abc import Iterator
 
@@ -7,8 +7,8 @@ from simple_salesforce import Salesforce
 from simple_salesforce.exceptions import SalesforceMalformedRequest, SalesforceResourceNotFound
 from simple_salesforce.format import format_soql
 
-from tests.servers.salesforce_client import client_of
-from tests.servers.salesforce_service import SalesforceService, serving
+from tests.servers.salesforce_client import client_of, jsforce_drives
+from tests.servers.salesforce_service import ADMIN, SalesforceService, serving
 
 ANN = {
     "Username": "ann@example.com",
@@ -91,3 +91,21 @@ def test_the_org_describes_itself_and_its_limits(org: SalesforceService, client:
     )
     assert client.limits()["DailyApiRequests"]["Max"] == 100_000
     assert client.api_usage["api-usage"].total == 100_000
+
+
+def test_jsforce_understands_it(org: SalesforceService) -> None:
+    """Describe, collections with a refused row, pages, parents, counts, limits, and an account that is not deleted."""
+    org.page = 7
+    users = [ANN | {"Username": f"u{n}@example.com", "LastName": f"O'Brien \\ {n} 張"} for n in range(20)]
+    told = jsforce_drives(org, users=users, broken=ANN | {"Username": "no address"})
+    assert told["username"] == 80
+    assert told["made"] == ["made"] * 20 + ["FIELD_INTEGRITY_EXCEPTION"]
+    assert (told["changed"], told["members"], told["left"]) == ([True, True], [20, True], 19)
+    shown = [one for one in told["users"] if one[0] != ADMIN]
+    assert shown == [
+        [one["Username"], one["LastName"], "Clerk" if n < 2 else None, n >= 2, "Standard User"]
+        for n, one in enumerate(users)
+    ]
+    assert told["refusal"] == "INSUFFICIENT_ACCESS_OR_READONLY"
+    assert told["usage"] == 100_000
+    assert len(org.users) == 20
