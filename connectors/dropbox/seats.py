@@ -37,14 +37,17 @@ def _takes_seat(change: Change) -> bool:
 
 
 def may_come_back(change: Change, outcome: Outcome) -> bool:
-    """Whether an account may not be made because it was there a few days ago."""
-    made = change.kind is Kind.USER and change.action is Action.CREATE and change.target_id is None
-    return made and outcome.status is Status.REJECTED and outcome.code is ErrorCode.CONFLICT
+    """Whether an account may not be made, or is not there to be enabled, because it was removed a few days ago."""
+    if change.kind is not Kind.USER or outcome.status is not Status.REJECTED:
+        return False
+    if change.action is Action.ENABLE:
+        return outcome.code is ErrorCode.INVALID_ANCHOR
+    return change.action is Action.CREATE and change.target_id is None and outcome.code is ErrorCode.CONFLICT
 
 
 async def coming_back(wire: Any, changes: Sequence[Change]) -> list[Change]:
-    """Those changes whose account was removed and can be recovered, with its key: the same external id, or the same
-    address where the job gives none."""
+    """Those changes whose account was removed and can be recovered, with its key: the one that was to be enabled, else
+    the one with the same external id, or with the same address where the job gives no external id."""
     found: list[Change] = []
     for start in range(0, len(changes), LOOK):
         part = changes[start : start + LOOK]
@@ -52,15 +55,20 @@ async def coming_back(wire: Any, changes: Sequence[Change]) -> list[Change]:
         for one in await members_by(wire, [_sought(change) for change in part]):
             if status_of(one) == "removed" and one["profile"]["status"]["is_recoverable"]:
                 profile = one["profile"]
-                held |= {(path, str(profile.get(path)).casefold()): profile for path in (EXTERNAL_ID, EMAIL)}
+                held |= {(path, str(profile.get(path)).casefold()): profile for path in (_KEY, EXTERNAL_ID, EMAIL)}
         for change in part:
             path, value = _sought(change)
             profile = held.get((path, value.casefold()))
-            if profile is not None and (path == EMAIL or profile[EXTERNAL_ID] == value):
-                found.append(replace(change, target_id=profile["team_member_id"]))
+            if profile is not None and (path == EMAIL or profile[path] == value):
+                found.append(replace(change, action=Action.CREATE, target_id=profile[_KEY]))
     return found
 
 
+_KEY = "team_member_id"
+
+
 def _sought(change: Change) -> tuple[str, str]:
+    if change.target_id is not None:
+        return _KEY, change.target_id
     path = EXTERNAL_ID if change.attributes.get(EXTERNAL_ID) else EMAIL
     return path, str(change.attributes.get(path) or "")

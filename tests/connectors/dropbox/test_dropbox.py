@@ -385,6 +385,10 @@ def test_who_comes_back_within_seven_days_gets_the_account(org: DropboxService, 
     )
     assert (stranger.status, stranger.code) == (Status.REJECTED, ErrorCode.CONFLICT)
     assert fresh.status is Status.DONE
+    org.members[ann].status = "removed"
+    [outcome] = apply(target, change(Action.ENABLE, ann, active=True, surname="Newer"))
+    assert (outcome.status, outcome.target_id) == (Status.DONE, ann)
+    assert (org.members[ann].status, org.members[ann].surname) == ("active", "Newer")
     org.errors["members/recover"] = ["user_unrecoverable"]
     [outcome] = apply(target, person("late"))
     assert "more than seven days ago" in outcome.message
