@@ -9,6 +9,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from itertools import groupby, islice
 from uuid import UUID
 
+import orjson
+
 from connectors.contract import short_path
 from tasks.advice import advice_for
 from tasks.chart import draw
@@ -16,7 +18,7 @@ from tasks.checks import Checked, Verdict
 from tasks.ledger import Cycle
 from tasks.markdown import NOTHING, Markdown, code, drawing, link, markdown, page, row, table_head
 from tasks.plan import Block
-from tasks.printable import printable
+from tasks.plan.compare import canonical
 from tasks.report import CycleReport, allowed, spoken
 
 HEAD = 500
@@ -25,8 +27,8 @@ HEAD = 500
 CHARTED = 30
 """Cycles shown in the chart."""
 
-_PATHS = 3
-"""Attributes that are named for each change."""
+_MEMBERS = 20
+"""Members that are named for each group."""
 
 _REASONS = 10
 """Reasons that are listed for each kind of change."""
@@ -39,15 +41,17 @@ def publish_plan(checked: Checked, *, cycle: int | None = None, expected: str = 
     will take.
     """
     plan = checked.plan
-    lines = [Markdown("{} → {}").format(plan.source, plan.target), NOTHING, *table_head("what", "changes", numbers=1)]
+    lines = [Markdown("{} → {}").format(plan.source, plan.target), NOTHING, *table_head("what", "how many", numbers=1)]
     lines += [row(action, f"{count:,}") for action, count in plan.counts().items()] or [row("nothing to do", 0)]
     lines += [NOTHING, markdown(expected)] if expected else []
     lines += _guards(checked)
     for title, blocks in _alike(checked.blocks):
         lines += [NOTHING, Markdown("### {} · {}").format(title, _how_many(blocks)), NOTHING, *_reasons(blocks)]
-    rows = list(islice(_rows(checked), HEAD))
+    rows = list(islice(plan_rows(checked), HEAD))
     table = key_of(plan.job, "changes")
-    shown = f"the first {len(rows):,} of {plan.requests:,} changes" if plan.requests > len(rows) else "all changes"
+    total = sum(map(len, (*checked.staged, *checked.blocks)))
+    # Members are counted one by one above; here a group with its members is one line.
+    shown = f"the first {len(rows):,} of {total:,} accounts and groups" if total > len(rows) else "all of it"
     if rows:
         lines += [NOTHING, Markdown("As a table, {}: {}.").format(shown, link(table, f"/artifacts/key/{table}"))]
         if cycle is not None:
@@ -113,7 +117,7 @@ def _reasons(blocks: Sequence[Block]) -> list[Markdown]:
     return [*lines, Markdown("- and {:,} other reasons").format(more)] if more > 0 else lines
 
 
-def _rows(checked: Checked) -> Iterator[dict[str, str]]:
+def plan_rows(checked: Checked) -> Iterator[dict[str, str]]:
     """The changes, those that are held first, as rows of a table."""
     for held, blocks in (("held: ", checked.staged), ("", checked.blocks)):
         for block in blocks:
@@ -122,8 +126,8 @@ def _rows(checked: Checked) -> Iterator[dict[str, str]]:
                 yield {
                     "what": f"{held}{_what(block)}",
                     "entry": f"{label} ({anchor})",
+                    "old → new": _values(block, place),
                     "why": reason,
-                    "attributes": _touched(block, place),
                 }
 
 
@@ -132,16 +136,40 @@ def _what(block: Block) -> str:
     return str(block.action) if "members" in block.table else f"{block.action} {block.kind}"
 
 
-def _touched(block: Block, row: int) -> str:
-    if block.touched is not None:
-        paths = [short_path(path) for path in block.touched.columns if block.touched[path].iloc[row]]
-        more = len(paths) - _PATHS
-        return ", ".join(paths[:_PATHS]) + (f" and {more} more" if more > 0 else "")
+def _values(block: Block, row: int) -> str:
+    """``title: Clerk → Boss``, attribute by attribute; of a new account what it gets. Redacted values stay hidden."""
     if "members" in block.table:
-        return _counted(len(block.table["members"].iloc[row]), "member")
+        return _named(block.table["members"].iloc[row])
     if block.after is None:
         return ""
-    return _counted(int(block.after.iloc[row].notna().sum()), "attribute")
+    touched = block.touched.iloc[row] if block.touched is not None else block.after.iloc[row].notna()
+    said = []
+    for path in block.after.columns[touched.to_numpy(dtype=bool)]:
+        new = _shown(block, path, block.after[path].iloc[row])
+        if block.before is not None:
+            old = block.before[path].iloc[row] if path in block.before.columns else None
+            new = f"{_shown(block, path, old)} → {new}"
+        said.append(f"{short_path(path)}: {new}")
+    return "; ".join(said)
+
+
+def _shown(block: Block, path: str, value: object) -> str:
+    if path in block.redacted:
+        return "redacted"
+    match canonical(value):
+        case None:
+            return "nothing"
+        case str() as text:
+            return text
+        case found:
+            return orjson.dumps(found, default=str).decode()
+
+
+def _named(members: Sequence[str]) -> str:
+    """``3 members: ada, bea, cleo``; of many the first."""
+    more = len(members) - _MEMBERS
+    names = ", ".join(members[:_MEMBERS]) + (f" and {more:,} more" if more > 0 else "")
+    return f"{_counted(len(members), 'member')}: {names}"
 
 
 def _counted(count: int, what: str) -> str:
@@ -167,10 +195,10 @@ def _page(report: CycleReport, cycles: Sequence[Cycle]) -> list[Markdown]:
     lines += table_head("what", "count", numbers=1)
     lines += [row(spoken(name), f"{count:,}") for name, count in report.counts.items() if count]
     lines += [row("unchanged", f"{report.unchanged:,}")]
-    if len(cycles) > 1:
+    if len(cycles) > 1 and (chart := draw(cycles[:CHARTED])):
         last = min(len(cycles), CHARTED)
         lines += [NOTHING, Markdown("## Changes per cycle, the last {}").format(last), NOTHING]
-        lines += [drawing("Changes per cycle", draw(cycles[:CHARTED]))]
+        lines += [drawing("Changes per cycle", chart)]
     for title, sentences in (
         ("Held back by guards", report.guards),
         ("Data checks", _findings(report)),
@@ -230,13 +258,17 @@ def publish_page(lines: Sequence[Markdown], *, key: str, about: str) -> None:
 
 
 def publish_table(rows: Sequence[Mapping[str, object]], *, key: str, about: str) -> None:
-    """A table as an artifact of the run; its cells are text, never Markdown."""
+    """A table as an artifact of the run."""
     from prefect.artifacts import create_table_artifact
 
-    seen = [
-        {name: printable(value) if isinstance(value, str) else value for name, value in one.items()} for one in rows
+    create_table_artifact(cells_of(rows), key=key, description=markdown(about))
+
+
+def cells_of(rows: Sequence[Mapping[str, object]]) -> list[dict[str, object]]:
+    """Rows as Prefect's UI takes them: it reads every text in a cell as Markdown, and data must not be live."""
+    return [
+        {name: str(markdown(value)) if isinstance(value, str) else value for name, value in one.items()} for one in rows
     ]
-    create_table_artifact(seen, key=key, description=markdown(about))
 
 
 def begin_progress(job: str, total: int, *, left: str = "") -> UUID:

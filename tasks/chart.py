@@ -1,51 +1,67 @@
-"""A small chart of a job's last cycles."""
+"""A small chart of a job's last cycles, as one SVG that needs nothing else."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from html import escape
 
 from tasks.ledger import Cycle
+from tasks.pages.charts import GROUPS, HEIGHT, WIDTH, Bar, Chart, changes_over
 
-_GROUPS = (
-    ("created", "#16a34a", ("created",)),
-    ("changed", "#2563eb", ("updated", "enabled", "members_added")),
-    ("removed", "#d97706", ("disabled", "deleted", "members_removed")),
-    ("failed or held", "#dc2626", ("failed", "held", "staged")),
-)
-"""What is drawn on top of each other: name, colour, counts of a cycle."""
-
-_WIDTH, _HEIGHT, _LEFT, _TOP, _BOTTOM = 720, 220, 64, 34, 24
+_COLOURS = ("#16a34a", "#2563eb", "#64748b", "#d97706", "#dc2626")
+"""Of ``GROUPS``; readable on light and dark ground."""
+_HELD, _STOPPED, _TEXT, _LINE, _GROUND = "#7c3aed", "#dc2626", "#64748b", "#cbd5e1", "#f8fafc"
+_HEAD = 34
+"""Height of the legend above the chart."""
 
 
 def draw(cycles: Sequence[Cycle]) -> str:
-    """The chart as SVG; readable on light and dark ground."""
-    bars = [[sum(one.counts.get(name, 0) for name in names) for _, _, names in _GROUPS] for one in cycles[::-1]]
-    highest = max([1, *map(sum, bars)])
-    room, step = _HEIGHT - _TOP - _BOTTOM, (_WIDTH - _LEFT - 8) / max(len(bars), 1)
-    width = min(step * 0.7, 40)
+    """The chart as SVG; empty where no cycle did anything. ``cycles``: the newest first."""
+    chart = changes_over(cycles[::-1])
+    if chart is None:
+        return ""
+    height = HEIGHT + _HEAD
     parts = [
-        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {_WIDTH} {_HEIGHT}" width="{_WIDTH}" '
-        f'height="{_HEIGHT}" font-family="sans-serif" font-size="12" fill="#64748b">',
-        f'<rect width="{_WIDTH}" height="{_HEIGHT}" rx="6" fill="#f8fafc"/>',
+        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {height}" width="{WIDTH}" height="{height}" '
+        f'font-family="sans-serif" font-size="12" fill="{_TEXT}">',
+        f'<rect width="{WIDTH}" height="{height}" rx="6" fill="{_GROUND}"/>',
+        *_legend(),
+        f'<g transform="translate(0 {_HEAD})">',
+        *_axis(chart),
+        *(
+            f'<rect x="{part.x}" y="{part.y}" width="{part.width}" height="{part.height}" '
+            f'fill="{_COLOURS[part.kind]}"/>'
+            for part in chart.parts
+        ),
+        *(text for bar in chart.bars for text in _bar(bar, chart)),
+        "</g></svg>",
     ]
-    for number, (name, colour, _) in enumerate(_GROUPS):
-        at = _LEFT + number * 120
-        parts.append(f'<rect x="{at}" y="12" width="10" height="10" fill="{colour}"/>')
-        parts.append(f'<text x="{at + 15}" y="21">{escape(name)}</text>')
-    for value in sorted({0, highest}):
-        y = _TOP + room * (1 - value / highest)
-        parts.append(f'<line x1="{_LEFT}" x2="{_WIDTH - 8}" y1="{y:.1f}" y2="{y:.1f}" stroke="#cbd5e1"/>')
-        parts.append(f'<text x="{_LEFT - 6}" y="{y + 4:.1f}" text-anchor="end">{value:,}</text>')
-    labelled = max(1, len(bars) // 15)
-    for place, (counts, cycle) in enumerate(zip(bars, cycles[::-1], strict=True)):
-        x, y = _LEFT + place * step + (step - width) / 2, float(_TOP + room)
-        for count, (_, colour, _) in zip(counts, _GROUPS, strict=True):
-            height = room * count / highest
-            y -= height
-            if count:
-                parts.append(
-                    f'<rect x="{x:.1f}" y="{y:.1f}" width="{width:.1f}" height="{max(height, 1):.1f}" fill="{colour}"/>'
-                )
-        if place % labelled == 0:
-            middle = x + width / 2
-            parts.append(f'<text x="{middle:.1f}" y="{_HEIGHT - 8}" text-anchor="middle">#{cycle.number}</text>')
-    return "".join([*parts, "</svg>"])
+    return "".join(parts)
+
+
+def _legend() -> Iterator[str]:
+    marks = [f'<rect width="10" height="10" fill="{colour}"/>' for colour in _COLOURS]
+    marks.append(f'<rect x=".5" y=".5" width="9" height="9" fill="none" stroke="{_HELD}" stroke-dasharray="3 2"/>')
+    marks.append(f'<path d="M1 1l8 8m0-8l-8 8" stroke="{_STOPPED}" stroke-width="2"/>')
+    for number, (mark, name) in enumerate(zip(marks, (*GROUPS, "held", "stopped"), strict=True)):
+        yield f'<g transform="translate({56 + number * 128} 12)">{mark}<text x="16" y="9">{escape(name)}</text></g>'
+
+
+def _axis(chart: Chart) -> Iterator[str]:
+    for y, text in chart.ticks:
+        yield f'<line x1="52" x2="{WIDTH}" y1="{y:.1f}" y2="{y:.1f}" stroke="{_LINE}"/>'
+        yield f'<text x="46" y="{y + 4:.1f}" text-anchor="end">{text}</text>'
+    for x, text in chart.labels:
+        yield f'<text x="{x}" y="{HEIGHT - 6}" text-anchor="middle">{text}</text>'
+
+
+def _bar(bar: Bar, chart: Chart) -> Iterator[str]:
+    if bar.held:
+        place = f'x="{bar.x}" y="{bar.held_at}" width="{bar.width}" height="{bar.held}"'
+        yield f'<rect {place} fill="none" stroke="{_HELD}" stroke-dasharray="3 2"/>'
+    if bar.stopped:
+        yield f'<path d="M{bar.x} {chart.foot - 8}l8 8m0-8l-8 8" stroke="{_STOPPED}" stroke-width="2"/>'
+    if bar.idle:
+        yield f'<rect x="{bar.x}" y="{chart.foot - 1.5}" width="{bar.width}" height="1.5" fill="{_LINE}"/>'
+    if bar.cut:
+        yield f'<path d="M{bar.x - 1} {chart.top + 8}l{bar.width + 2} -5" stroke="{_GROUND}" stroke-width="3"/>'
+        middle = bar.x + bar.width / 2
+        yield f'<text x="{middle:.1f}" y="{chart.top - 5}" text-anchor="middle">{bar.cut}</text>'

@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping, Sequence
 
 import pandas as pd
 
-from connectors.contract import Kind
+from connectors.contract import Kind, Snapshot
 from tasks.job import EntryRules, Job
 from tasks.ledger import Known
 from tasks.mapping import redacted_paths
@@ -66,6 +66,21 @@ def _of_kind(kind: Kind, rules: EntryRules, mine: EntryPlan, anchors: set[str] |
             details.pop("manager", ""),
             tuple(filter(None, (columns[path][row] for path in also))),
         )
+
+
+def unmanaged_names(job: Job, plan: Plan, listing: Snapshot) -> Iterator[tuple[Kind, dict[str, tuple[str, str]]]]:
+    """Accounts of a listing that belong to no entry, by kind: label and login by id, without what is redacted."""
+    for kind, mine in plan.entries.items():
+        rules, ids = job.rules.get(kind), mine.unmanaged.result()
+        if rules is None:
+            continue
+        frame = listing.entries(kind)
+        frame = frame.loc[frame.index.intersection(ids)]
+        hidden = redacted_paths(rules)
+        paths = [str(path) for path in frame.columns if str(path) not in hidden]
+        login, called = _login_of(rules, paths) or _ending(paths, _LOGINS), _ending(paths, _NAMES)
+        labels, logins = (_texts(frame[path]) if path else [""] * len(frame) for path in (called, login))
+        yield kind, dict(zip(map(str, frame.index), zip(labels, logins, strict=True), strict=True))
 
 
 def _login_of(rules: EntryRules, paths: Sequence[str]) -> str | None:

@@ -138,8 +138,12 @@ def access(
         str | None, typer.Option(metavar="WHEN", help="As it was then: a date counts to its end; now without it.")
     ] = None,
     department: Annotated[str, typer.Option(help="Only people of this department.")] = "",
-    group: Annotated[str, typer.Option(metavar="KEY", help="Only members of the group with this key.")] = "",
-    state: Annotated[str | None, typer.Option(help="active or disabled.")] = None,
+    group: Annotated[str, typer.Option(metavar="GROUP", help="Only members of this group, by its key or name.")] = "",
+    person: Annotated[str, typer.Option(metavar="WHO", help="Only who has this name, login or key.")] = "",
+    state: Annotated[
+        str | None,
+        typer.Option(help="active or disabled; unmanaged: accounts of no entry; orphaned: those Provisor made."),
+    ] = None,
     kind: Annotated[str | None, typer.Option(help="user (without it) or group.")] = None,
     full: Annotated[bool, typer.Option("--all", help="Show everybody, not only the first hundred.")] = False,
     form: Annotated[LogFormat, typer.Option("--format", help="How it is written.")] = LogFormat.TABLE,
@@ -151,10 +155,10 @@ def access(
 
     from connectors.contract import Kind
     from flows.cycle.systems import now, open_ledger
-    from flows.show.access import HEADINGS, AccessQuestion, rows_of, show_access
+    from flows.show.access import HEADINGS, NOT_ANSWERABLE, STATES, AccessQuestion, rows_of, show_access
     from flows.show.console import console
     from flows.show.log import MomentError, parse_moment, safe_cell
-    from tasks.ledger import AccountFilters, LinkState
+    from tasks.ledger import AccountFilters, LinkState, Outside
 
     try:
         moment = parse_moment(at, now=now(), end=True)
@@ -162,12 +166,18 @@ def access(
         complain(str(error), WRONG)
     if moment is not None and moment >= now():
         moment = None
+    wanted = one_of(STATES, state, "--state")
     filters = AccountFilters(
-        state=one_of(LinkState, state, "--state"), department=department, kind=one_of(Kind, kind, "--kind") or Kind.USER
+        state=wanted if isinstance(wanted, LinkState) else None,
+        department=department,
+        kind=one_of(Kind, kind, "--kind") or Kind.USER,
     )
+    outside = wanted if isinstance(wanted, Outside) else None
     with open_ledger() as ledger:
         jobs = [known_job(ledger, job)] if job else ledger.jobs()
-        question = AccessQuestion(jobs, filters, moment, group)
+        question = AccessQuestion(jobs, filters, moment, group, person, outside)
+        if not question.answerable:
+            complain(NOT_ANSWERABLE, WRONG)
         if form is LogFormat.TABLE:
             show_access(console(), ledger, question, limit=None if full else 100)
         elif form is LogFormat.CSV:

@@ -9,6 +9,7 @@ from urllib.parse import quote
 from flows.cycle.home import home
 from flows.cycle.preview import Decision
 from flows.cycle.systems import FINISHED, figures_folder
+from flows.show.cycle_lines import read_cycle_lines
 from tasks.expectations import CheckFailedError, CheckResult, keep_figures, keep_known
 from tasks.ledger import Ledger
 from tasks.pages import DOCS, REPORTS, keep_data_docs, keep_report
@@ -16,6 +17,8 @@ from tasks.report import CycleReport
 
 _LOG = logging.getLogger("provisor")
 
+_SHOWN = 200
+"""Entries of each action that a report names."""
 CHARTED = 30
 """Cycles that a report's chart shows."""
 
@@ -59,7 +62,10 @@ def keep_pages(ledger: Ledger, report: CycleReport, decision: Decision | None, e
         docs = Path("..", "..", "docs", report.job, f"{report.cycle}.html").as_posix() if results else ""
         checked = decision.checked if decision is not None else None
         folder, cycles = reports_folder(report.job), ledger.cycles(report.job, CHARTED)
-        report.page = str(keep_report(folder, report, cycle, cycles, checked, docs=docs))
+        lines = read_cycle_lines(ledger, cycle, first=_SHOWN, now=report.ended)
+        report.page = str(
+            keep_report(folder, report, cycle, cycles, checked, docs=docs, done=lines.page, names=lines.names)
+        )
         report.page_address, report.docs_address = address_of(report.page), address_of(report.docs)
         if decision is not None:
             keep_known(figures_folder(report.job), decision.known)

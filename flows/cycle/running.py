@@ -64,7 +64,7 @@ from tasks.ledger.noting import compare_notes
 from tasks.load import Loaded, write_links
 from tasks.lost import settle_attempts
 from tasks.mapping import Held
-from tasks.naming import known_entries
+from tasks.naming import known_entries, unmanaged_names
 from tasks.plan import EntryPlan, Plan
 from tasks.plan.blocks import Drifted
 from tasks.printable import printable
@@ -329,6 +329,9 @@ class Running:
         drift = find_drift(decision.checked.plan, sight.listing, sight.kept.snapshot if sight.kept else None)
         for sentence in drift.sentences:
             story().info("%s", sentence)
+        if not self.cycle.kind.partial:
+            for kind, names in unmanaged_names(self.job, decision.checked.plan, sight.listing):
+                self.ledger.unmanaged.keep(self.cycle, kind, names, complete=sight.listing.complete, now=self.clock())
         return drift
 
     def remember(self, decision: Decision) -> None:

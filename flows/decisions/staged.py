@@ -153,7 +153,7 @@ def _undecided(staged: Iterable[Staged], decision: StagedState, now: datetime) -
     settled = set(in_force(staged, StagedState.REJECTED, now))
     if decision is StagedState.APPROVED:
         settled |= set(in_force(staged, StagedState.APPROVED, now))
-    return [one for one in staged if one not in settled]
+    return [one for one in staged if one not in settled] if settled else staged
 
 
 def _named(staged: Sequence[Staged], only: Sequence[str], job: str) -> list[Staged]:

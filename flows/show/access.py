@@ -1,7 +1,7 @@
 """Who has access to what, now and on a date: for pages, exports, and ``provisor access``."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 
 from rich.markup import escape
@@ -10,10 +10,14 @@ from connectors.contract import Kind
 from flows.show.console import Terminal
 from flows.show.history import history_of
 from flows.show.plan import table
-from tasks.ledger import Account, AccountFilters, Ledger, LinkState
+from tasks.ledger import Account, AccountFilters, Ledger, LinkState, Outside, UnmanagedAccount, fold
 
 HEADINGS = ("job", "target", "kind", "name", "login", "key", "id", "state", "since", "department", "title", "company")
+STATES: Sequence[LinkState | Outside] = (*LinkState, *Outside)
+"""States by which accounts are asked for."""
 _AT_ONCE = 2_000
+_NAMED_AT_MOST = 1_000
+"""Entries that a name may stand for."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,34 +29,82 @@ class AccessQuestion:
     at: datetime | None = None
     """Now, where no moment is given."""
     group: str = ""
-    """Anchor of a group: its members alone."""
+    """A group by its key or name: its members alone."""
+    who: str = ""
+    """A person or group by name, login or key."""
+    outside: Outside | None = None
+    """Only accounts that belong to no entry, where that is asked for."""
+
+    @property
+    def answerable(self) -> bool:
+        """Accounts that belong to no entry are known as they are now, with no department, group or key."""
+        return self.outside is None or not (self.at or self.group or self.who or self.filters.department)
+
+
+NOT_ANSWERABLE = (
+    "Unmanaged accounts are known as the last listing of each target showed them: no date, person, group or department "
+    "can be asked for."
+)
 
 
 def accounts_of(ledger: Ledger, question: AccessQuestion) -> Iterator[Account]:
-    """The accounts, by job and key."""
+    """The accounts of entries, by job and key."""
     for job in question.jobs:
-        members = _members(ledger, job, question) if question.group else None
-        for account in _of_job(ledger, job, question):
-            if members is None or account.anchor in members:
-                yield account
+        filters = filters_of(ledger, job, question)
+        if filters.anchors is None or filters.anchors:
+            yield from _of_job(ledger, job, filters, question.at)
 
 
-def _of_job(ledger: Ledger, job: str, question: AccessQuestion) -> Iterator[Account]:
-    if question.at is not None:
-        yield from ledger.lookup.accounts_at(job, question.filters, question.at)
+def filters_of(ledger: Ledger, job: str, question: AccessQuestion) -> AccountFilters:
+    """What is asked of one job: members and names are looked up."""
+    wanted: frozenset[str] | None = None
+    if question.who:
+        hits = ledger.directory.search(question.who, [job], limit=_NAMED_AT_MOST).hits
+        wanted = frozenset(hit.anchor for hit in hits if hit.kind is question.filters.kind)
+    if question.group:
+        members = _members(ledger, job, question)
+        wanted = members if wanted is None else wanted & members
+    return replace(question.filters, anchors=wanted)
+
+
+def _of_job(ledger: Ledger, job: str, filters: AccountFilters, at: datetime | None) -> Iterator[Account]:
+    if at is not None:
+        yield from ledger.lookup.accounts_at(job, filters, at)
         return
     after = ""
-    while some := ledger.lookup.accounts(job, question.filters, after=after, limit=_AT_ONCE):
+    while some := ledger.lookup.accounts(job, filters, after=after, limit=_AT_ONCE):
         yield from some
         after = some[-1].anchor
 
 
-def _members(ledger: Ledger, job: str, question: AccessQuestion) -> set[str]:
+def _members(ledger: Ledger, job: str, question: AccessQuestion) -> frozenset[str]:
     """Who was to be in a group, as the cycle before the moment wanted it."""
     history = history_of(job)
     kept = [one for one in history.kept if question.at is None or one.began <= question.at]
-    state = history.read_entry(kept[-1], Kind.GROUP, question.group) if kept else None
-    return {str(member) for member in state.members["member"].tolist()} if state is not None else set()
+    if not kept:
+        return frozenset()
+    states = (history.read_entry(kept[-1], Kind.GROUP, anchor) for anchor in _groups(ledger, job, question.group))
+    return frozenset(str(one) for state in states if state is not None for one in state.members["member"].tolist())
+
+
+def _groups(ledger: Ledger, job: str, text: str) -> list[str]:
+    """The key itself, or the keys of the groups that are called so."""
+    if ledger.directory.entries(job, Kind.GROUP, [text]):
+        return [text]
+    hits = [hit for hit in ledger.directory.search(text, [job]).hits if hit.kind is Kind.GROUP]
+    return [hit.anchor for hit in hits if fold(hit.name) == fold(text)] or [text]
+
+
+def unmanaged_of(ledger: Ledger, question: AccessQuestion) -> Iterator[UnmanagedAccount]:
+    """The accounts that belong to no entry, by job and id; none where they are not asked for."""
+    if question.outside is None or not question.answerable:
+        return
+    after = ("", "")
+    while some := ledger.unmanaged.accounts(
+        question.jobs, question.filters.kind, question.outside, after=after, limit=_AT_ONCE
+    ):
+        yield from some
+        after = (some[-1].job, some[-1].target_id)
 
 
 def target_of(ledger: Ledger, job: str) -> str:
@@ -63,7 +115,11 @@ def target_of(ledger: Ledger, job: str) -> str:
 def rows_of(ledger: Ledger, question: AccessQuestion) -> Iterator[tuple[str, ...]]:
     """The accounts as rows under ``HEADINGS``."""
     targets = {job: target_of(ledger, job) for job in question.jobs}
-    for one in accounts_of(ledger, question):
+    for alone in unmanaged_of(ledger, question):
+        names = (alone.label, alone.login, alone.made_for or "", alone.target_id)
+        state = (str(alone.outside), f"{alone.since:%Y-%m-%d %H:%M:%S}")
+        yield (alone.job, targets[alone.job], str(alone.kind), *names, *state, "", "", "")
+    for one in accounts_of(ledger, question) if question.outside is None else ():
         since = f"{one.since:%Y-%m-%d %H:%M:%S}" if one.since is not None else ""
         places = [one.details.get(name, "") for name in ("department", "title", "company")]
         yield (
@@ -82,9 +138,9 @@ def rows_of(ledger: Ledger, question: AccessQuestion) -> Iterator[tuple[str, ...
 
 def heading_of(question: AccessQuestion, *, now: datetime) -> str:
     """What an export is about, for its first line."""
-    at = question.at or now
-    parts = [f"state {question.filters.state}" if question.filters.state else "", question.filters.department]
-    parts.append(f"group {question.group}" if question.group else "")
+    at, state = question.at or now, question.outside or question.filters.state
+    parts = [f"state {state}" if state else "", question.filters.department]
+    parts += [f"group {question.group}" if question.group else "", question.who]
     only = ", ".join(filter(None, parts))
     return f"Access at {at:%Y-%m-%d %H:%M} UTC; jobs: {', '.join(question.jobs)}{f'; only: {only}' if only else ''}"
 
@@ -92,26 +148,30 @@ def heading_of(question: AccessQuestion, *, now: datetime) -> str:
 def show_access(out: Terminal, ledger: Ledger, question: AccessQuestion, *, limit: int | None) -> None:
     """The accounts as a table, and how many there are."""
     listing = table("job", "name", "login", "key", "state", "since", "department")
-    counts: dict[LinkState, int] = {}
-    for number, one in enumerate(accounts_of(ledger, question)):
-        counts[one.state] = counts.get(one.state, 0) + 1
+    counts: dict[str, int] = {}
+    for number, row in enumerate(rows_of(ledger, question)):
+        job, _, _, name, login, key, id_, state, since, department, *_ = row
+        counts[state] = counts.get(state, 0) + 1
         if limit is None or number < limit:
-            since = f"{one.since:%Y-%m-%d %H:%M}" if one.since is not None else "before anything is known"
-            cells = (
-                one.job,
-                one.label,
-                one.login,
-                one.anchor,
-                str(one.state),
-                since,
-                one.details.get("department", ""),
-            )
+            cells = (job, name, login, key or id_, state, since[:16] or "before anything is known", department)
             listing.add_row(*map(escape, cells))
+    total = sum(counts.values())
     if not counts:
         out.print("Nobody has such an account.")
-        return
-    out.print(listing)
-    total = sum(counts.values())
-    if limit is not None and total > limit:
-        out.print(f"[dim]… and {total - limit:,} more: --all, or --format csv[/]")
-    out.print(", ".join(f"{many:,} {state}" for state, many in sorted(counts.items())) + ".")
+    else:
+        out.print(listing)
+        if limit is not None and total > limit:
+            out.print(f"[dim]… and {total - limit:,} more: --all, or --format csv[/]")
+        out.print(", ".join(f"{many:,} {state}" for state, many in sorted(counts.items())) + ".")
+    if question.outside is None and question.at is None:
+        _tell_unmanaged(out, ledger, question)
+
+
+def _tell_unmanaged(out: Terminal, ledger: Ledger, question: AccessQuestion) -> None:
+    """How many accounts belong to no entry, where there are any: the table above does not have them."""
+    kind, counts = question.filters.kind, ledger.unmanaged.counts(question.jobs)
+    many, orphaned = (sum(counts.get((job, kind, one), 0) for job in question.jobs) for one in Outside)
+    if many:
+        made = f", {orphaned:,} of them made by Provisor" if orphaned else ""
+        them = "1 more account belongs" if many == 1 else f"{many:,} more accounts belong"
+        out.print(f"{them} to no entry{made}: --state {Outside.UNMANAGED}")

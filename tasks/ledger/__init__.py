@@ -13,7 +13,7 @@ per cycle with its counts; ``snapshot`` says who has which account (on PostgreSQ
 
 from tasks.ledger.directory import Found, Hit, Known, fold
 from tasks.ledger.logbook import LogFilters
-from tasks.ledger.lookup import Account, AccountFilters, Board, Lookup, Trouble, Waiting
+from tasks.ledger.lookup import Account, AccountFilters, Board, Lookup, Trouble
 from tasks.ledger.records import (
     COUNTS,
     NEVER,
@@ -54,6 +54,8 @@ from tasks.ledger.records import (
 )
 from tasks.ledger.signins import LocalUser, Session, SignIn, SignInOutcome, digest_of_ticket
 from tasks.ledger.store import Ledger
+from tasks.ledger.unmanaged import Outside, UnmanagedAccount
+from tasks.ledger.waiting import Decided, Guarded, Waiting
 
 __all__ = [
     "COUNTS",
@@ -70,8 +72,10 @@ __all__ = [
     "CycleEnd",
     "CycleKind",
     "CycleState",
+    "Decided",
     "Escrow",
     "Found",
+    "Guarded",
     "Hit",
     "Item",
     "JobBusyError",
@@ -94,6 +98,7 @@ __all__ = [
     "LogStatus",
     "Lookup",
     "Modified",
+    "Outside",
     "Pause",
     "Quarantine",
     "SentBeforeError",
@@ -103,6 +108,7 @@ __all__ = [
     "Staged",
     "StagedState",
     "Trouble",
+    "UnmanagedAccount",
     "Waiting",
     "digest_of_ticket",
     "fold",

@@ -161,7 +161,7 @@ class Directory:
                 query = select(DIRECTORY).where(
                     DIRECTORY.c.job == job, DIRECTORY.c.kind == kind.value, DIRECTORY.c.anchor.in_(some)
                 )
-                found |= {row.anchor: _hit(row) for row in connection.execute(query)}
+                found |= {row.anchor: _hit(row) for row in connection.execute(query).all()}
         return found
 
     def names(self, job: str, entries: Iterable[tuple[str, str]]) -> dict[tuple[str, str], str]:
@@ -309,7 +309,8 @@ def _whole(known: str, words: Sequence[str]) -> int:
 
 
 def _hit(row: Any) -> Hit:
-    return Hit(row.job, Kind(row.kind), row.anchor, row.label, row.login, row.details or {}, row.manager)
+    job, kind, anchor, label, login, details, manager, _ = row
+    return Hit(job, Kind(kind), anchor, label, login, details or {}, manager)
 
 
 def _portions(anchors: Sequence[str]) -> Iterable[Sequence[str]]:

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Select, and_, case, func, or_, select
+from sqlalchemy import ColumnElement, Connection, Select, case, func, or_, select
 
 from connectors.contract import Action, Kind
 from tasks.ledger import cycles, rows
@@ -28,7 +28,6 @@ from tasks.ledger.records import (
     Pause,
     Quarantine,
     Staged,
-    StagedState,
 )
 from tasks.ledger.tables import (
     ABOUT_ACCESS,
@@ -42,25 +41,21 @@ from tasks.ledger.tables import (
     QUARANTINE,
     STAGED,
 )
+from tasks.ledger.waiting import (
+    NAMED,
+    Decided,
+    Guarded,
+    Waiting,
+    decided_of,
+    in_common,
+    left_behind,
+    same_entry,
+    texts_of,
+    waiting_of,
+)
 
-NAMED = 3
-"""Names that stand for many."""
-
-
-@dataclass(frozen=True, slots=True)
-class Waiting:
-    """Held changes of one kind that one guard holds and nobody has decided about."""
-
-    kind: Kind
-    action: Action
-    guard: str
-    count: int
-    """Accounts; of removals from groups the memberships."""
-    since: datetime
-    names: Sequence[str]
-    """The first entries."""
-    entries: int
-    """Rows: of removals from groups the groups."""
+_AT_ONCE = 2_000
+"""Entries looked up by one statement."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,12 +145,16 @@ class AccountFilters:
     state: LinkState | None = None
     department: str = ""
     kind: Kind = Kind.USER
+    anchors: frozenset[str] | None = None
+    """Only these entries; None means all."""
 
     def fit(self, account: Account) -> bool:
         """Whether one of them is."""
         department = self.department.casefold()
-        return (self.state is None or account.state is self.state) and (
-            not department or account.details.get("department", "").casefold() == department
+        return (
+            (self.state is None or account.state is self.state)
+            and (self.anchors is None or account.anchor in self.anchors)
+            and (not department or account.details.get("department", "").casefold() == department)
         )
 
 
@@ -181,7 +180,7 @@ class Lookup:
             quarantined = {row.job: rows.quarantine_from(row) for row in _rows(connection, QUARANTINE, jobs)}
             leased = {row.job: row.expires_at for row in _rows(connection, LEASE, jobs)}
             if waiting is None:
-                waiting = _waiting(connection, jobs, now)
+                waiting = waiting_of(connection, jobs, now)
             trouble = _trouble(connection, jobs)
             return [
                 Board(
@@ -326,7 +325,27 @@ class Lookup:
     def waiting(self, jobs: Sequence[str], now: datetime) -> dict[str, list[Waiting]]:
         """What nobody has decided about, by job, action and guard."""
         with self._database.reading() as connection:
-            return _waiting(connection, jobs, now)
+            return waiting_of(connection, jobs, now)
+
+    def in_common(self, question: Guarded, now: datetime) -> dict[str, Counter[str]]:
+        """Where those work about whom a question is: how many have each value, by company, department and place."""
+        with self._database.reading() as connection:
+            return in_common(connection, question, now)
+
+    def held_texts(self, question: Guarded, now: datetime) -> dict[str, str]:
+        """What those about whom a question is are found by beside their keys, by anchor."""
+        with self._database.reading() as connection:
+            return texts_of(connection, question, now)
+
+    def left_behind(self, question: Guarded, now: datetime) -> dict[str, int]:
+        """How many people who are not held themselves have a manager who is, by the manager's anchor."""
+        with self._database.reading() as connection:
+            return left_behind(connection, question, now)
+
+    def decided(self, jobs: Sequence[str], now: datetime, *, limit: int) -> list[Decided]:
+        """The last decisions that are still in force, the newest first."""
+        with self._database.reading() as connection:
+            return decided_of(connection, jobs, now, limit)
 
     # -- who has access --------------------------------------------------------------------------------------------
 
@@ -344,14 +363,21 @@ class Lookup:
         self, job: str, filters: AccountFilters, *, after: str = "", limit: int | None = None
     ) -> list[Account]:
         """Accounts of a job as they are now, by anchor, after one of them."""
-        query = _accounts(job, filters.kind).where(LINK.c.anchor > after).order_by(LINK.c.anchor).limit(limit)
+        query = _accounts(job, filters.kind).order_by(LINK.c.anchor)
         if filters.state is not None:
             query = query.where(LINK.c.state == filters.state.value)
         if filters.department:
             department = DIRECTORY.c.details["department"].as_string()
             query = query.where(department == filters.department)
+        found: list[Account] = []
         with self._database.reading() as connection:
-            return [_account(row, LinkState(row.state), row.state_since) for row in connection.execute(query)]
+            for condition in _after(after, filters.anchors):
+                rest = None if limit is None else limit - len(found)
+                some = connection.execute(query.where(condition).limit(rest))
+                found += [_account(row, LinkState(row.state), row.state_since) for row in some]
+                if limit is not None and len(found) >= limit:
+                    break
+        return found
 
     def accounts_at(self, job: str, filters: AccountFilters, moment: datetime) -> list[Account]:
         """Accounts of a job as they were at a moment, by anchor: the links, and what the log says was done since."""
@@ -401,49 +427,6 @@ def _so_far(connection: Connection, cycle: Cycle) -> int:
     return connection.scalar(select(func.count()).where(LOG.c.cycle_id == cycle.id)) or 0
 
 
-def _undecided(now: datetime) -> ColumnElement[bool]:
-    """Held changes that nobody has decided about, or not for now; see ``flows.decisions.staged``."""
-    ended = and_(STAGED.c.until.is_not(None), STAGED.c.until <= now)
-    return or_(STAGED.c.state == StagedState.STAGED.value, STAGED.c.state == StagedState.LAPSED.value, ended)
-
-
-def _waiting(connection: Connection, jobs: Sequence[str], now: datetime) -> dict[str, list[Waiting]]:
-    members = case((STAGED.c.members.is_(None), 1), else_=func.json_array_length(STAGED.c.members))
-    group = (STAGED.c.job, STAGED.c.kind, STAGED.c.action, STAGED.c.guard)
-    query = (
-        select(
-            *group,
-            func.count().label("entries"),
-            func.sum(case((STAGED.c.action == Action.REMOVE_MEMBERS.value, members), else_=1)).label("many"),
-            func.min(STAGED.c.since).label("since"),
-            func.min(STAGED.c.anchor).label("first"),
-        )
-        .where(STAGED.c.job.in_(jobs), _undecided(now))
-        .group_by(*group)
-        .order_by(STAGED.c.job, func.count().desc(), STAGED.c.kind, STAGED.c.action, STAGED.c.guard)
-    )
-    found: dict[str, list[Waiting]] = {}
-    for row in connection.execute(query).all():
-        first = (
-            select(func.coalesce(DIRECTORY.c.label, STAGED.c.label), STAGED.c.anchor)
-            .outerjoin(DIRECTORY, _same_entry(STAGED))
-            .where(
-                STAGED.c.job == row.job,
-                STAGED.c.kind == row.kind,
-                STAGED.c.action == row.action,
-                STAGED.c.anchor >= row.first,
-                STAGED.c.guard == row.guard,
-                _undecided(now),
-            )
-            .order_by(STAGED.c.anchor)
-            .limit(NAMED)
-        )
-        names = [label or anchor for label, anchor in connection.execute(first)]
-        one = Waiting(Kind(row.kind), Action(row.action), row.guard, int(row.many), row.since, names, row.entries)
-        found.setdefault(row.job, []).append(one)
-    return found
-
-
 def _trouble(connection: Connection, jobs: Sequence[str]) -> dict[str, Trouble]:
     counts = (
         select(
@@ -459,7 +442,7 @@ def _trouble(connection: Connection, jobs: Sequence[str]) -> dict[str, Trouble]:
     for row in connection.execute(counts).all():
         query = (
             select(*ESCROW.columns, DIRECTORY.c.label.label("known_as"))
-            .outerjoin(DIRECTORY, _same_entry(ESCROW))
+            .outerjoin(DIRECTORY, same_entry(ESCROW))
             .where(ESCROW.c.job == row.job)
             .order_by(ESCROW.c.first_failed, ESCROW.c.anchor)
         )
@@ -473,13 +456,19 @@ def _trouble(connection: Connection, jobs: Sequence[str]) -> dict[str, Trouble]:
     return found
 
 
-def _same_entry(table: Any) -> ColumnElement[bool]:
-    return and_(DIRECTORY.c.job == table.c.job, DIRECTORY.c.kind == table.c.kind, DIRECTORY.c.anchor == table.c.anchor)
-
-
 def _accounts(job: str, kind: Kind) -> Select[Any]:
     columns = (*LINK.columns, DIRECTORY.c.login, DIRECTORY.c.details, DIRECTORY.c.label.label("known_as"))
-    return select(*columns).outerjoin(DIRECTORY, _same_entry(LINK)).where(LINK.c.job == job, LINK.c.kind == kind.value)
+    return select(*columns).outerjoin(DIRECTORY, same_entry(LINK)).where(LINK.c.job == job, LINK.c.kind == kind.value)
+
+
+def _after(after: str, anchors: frozenset[str] | None) -> Iterator[ColumnElement[bool]]:
+    """Conditions that one after the other give the entries after one of them, in order; of these anchors alone."""
+    if anchors is None:
+        yield LINK.c.anchor > after
+        return
+    rest = sorted(anchor for anchor in anchors if anchor > after)
+    for start in range(0, len(rest), _AT_ONCE):
+        yield LINK.c.anchor.in_(rest[start : start + _AT_ONCE])
 
 
 def _account(row: Any, state: LinkState, since: datetime | None) -> Account:

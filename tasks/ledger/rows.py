@@ -39,6 +39,9 @@ TimeText: TypeAlias = Callable[[datetime], str]
 LOG_FRAME = tuple(field.name for field in fields(LogLine))
 """Columns of the frame that ``Ledger.log`` gives."""
 
+_KINDS = {str(one): one for one in Kind}
+_ACTIONS = {str(one): one for one in Action}
+_STATES = {str(one): one for one in StagedState}
 _NOT_TEXT: dict[str, Any] = {
     "id": "Int64",
     "time": "datetime64[us, UTC]",
@@ -293,27 +296,29 @@ def attempt_from(row: Any) -> Attempt:
 
 
 def staged_from(row: Any) -> Staged:
-    """A held change as it is stored."""
+    """A held change as it is stored: all columns, in their order. Ten thousand may wait: it is taken apart at once."""
+    _, kind, action, anchor, target_id, label, since, cycle_id, guard, guards, cause, state, *rest = row
+    who, identity, why, until, decided_at, members, attributes, digests = rest
     return Staged(
-        kind=Kind(row.kind),
-        action=Action(row.action),
-        anchor=row.anchor,
-        since=row.since,
-        cycle_id=row.cycle_id,
-        guard=row.guard,
-        guards=tuple(row.guards or ()),
-        cause=row.cause,
-        target_id=row.target_id,
-        label=row.label,
-        state=StagedState(row.state),
-        who=row.who,
-        identity=row.identity,
-        why=row.why,
-        until=row.until,
-        decided_at=row.decided_at,
-        members=tuple(row.members or ()),
-        attributes=tuple(row.attributes or ()),
-        digests=tuple(sorted((row.digests or {}).items())),
+        _KINDS[kind],
+        _ACTIONS[action],
+        anchor,
+        since,
+        cycle_id,
+        guard,
+        tuple(guards or ()),
+        cause,
+        target_id,
+        label,
+        _STATES[state],
+        who,
+        identity,
+        why,
+        until,
+        decided_at,
+        tuple(members or ()),
+        tuple(attributes or ()),
+        tuple(sorted((digests or {}).items())),
     )
 
 

@@ -64,6 +64,7 @@ from tasks.ledger.tables import (
     STAGED,
     WATERMARK,
 )
+from tasks.ledger.unmanaged import Unmanaged
 
 _LOGGED = tuple(column.name for column in LOG.columns if column.name != "id")
 _JOURNALED = tuple(column.name for column in ATTEMPT.columns)
@@ -81,6 +82,7 @@ class Ledger:
         self._links = Links(database, self._bulk)
         self.directory = Directory(database, self._bulk)
         self.lookup = Lookup(database)
+        self.unmanaged = Unmanaged(database, self._bulk)
         self.sign_ins = SignIns(database)
 
     @classmethod
@@ -557,7 +559,7 @@ class Ledger:
         if state is not None:
             query = query.where(STAGED.c.state == state.value)
         with self._database.reading() as connection:
-            found = [rows.staged_from(row) for row in connection.execute(query)]
+            found = [rows.staged_from(row) for row in connection.execute(query).all()]
         return sorted(found, key=lambda one: (one.kind, one.action, one.anchor, one.state))
 
     def drop_staged(self, job: str, staged: Collection[Staged], *, under: Cycle | None = None) -> None:

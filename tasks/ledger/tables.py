@@ -385,6 +385,22 @@ class WordTable(LedgerModel, table=True):
     anchor: str = _key()
 
 
+class UnmanagedTable(LedgerModel, table=True):
+    """Accounts that belong to no entry, as the last listing of the target showed them."""
+
+    __tablename__ = "unmanaged"
+
+    job: str = _key()
+    kind: str = _key()
+    target_id: str = _key()
+    label: str = _text()
+    login: str = _text()
+    since: datetime = _time()
+    """When a listing showed it first."""
+    made_for: str | None = _text(null=True)
+    """Anchor of the entry for which Provisor has made it; null for an account that others have made."""
+
+
 class LocalUserTable(LedgerModel, table=True):
     """People who sign in to the pages with a password of their own."""
 
@@ -452,6 +468,7 @@ LEASE = table(LeaseTable)
 PACE = table(PaceTable)
 DIRECTORY = table(DirectoryTable)
 WORD = table(WordTable)
+UNMANAGED = table(UnmanagedTable)
 LOCAL_USER = table(LocalUserTable)
 SESSION = table(SessionTable)
 SIGN_IN = table(SignInTable)

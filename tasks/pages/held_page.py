@@ -9,7 +9,7 @@ from enum import StrEnum
 
 from connectors.contract import Action
 from tasks.job import Job
-from tasks.ledger import Cycle, Hit, Staged, fold
+from tasks.ledger import Cycle, Hit, Staged, Waiting, fold
 from tasks.pages.sentences import VERBS, named, plural
 
 TYPE_THE_NUMBER = 500
@@ -17,7 +17,6 @@ TYPE_THE_NUMBER = 500
 _ALL_OF = 0.25
 """Share of all accounts above which they have to, too."""
 ROWS = 50
-_FACETS = ("company", "department", "place")
 _FACET_VALUES = 4
 
 
@@ -84,73 +83,76 @@ def questions_of(job: str, items: Sequence[Staged]) -> list[Question]:
     return sorted((Question(job, some) for some in groups.values()), key=lambda one: (-one.count, one.id))
 
 
-def question_id(one: Staged) -> str:
+def question_id(one: Staged | Waiting) -> str:
     """The same text for everything that belongs to one question."""
     return hashlib.sha256(f"{one.kind}\x1f{one.action}\x1f{one.guard}".encode()).hexdigest()[:10]
 
 
 def digest_of_items(items: Sequence[Staged]) -> str:
-    """A digest of exactly what was shown: whom, what, and which members or attributes."""
-    digest = hashlib.sha256()
-    for one in sorted(items, key=lambda item: item.key):
-        parts = (*map(str, one.key), str(one.target_id), *sorted(one.members), "", *sorted(one.attributes))
-        digest.update(("\x1f".join(parts) + "\x1e").encode())
-    return digest.hexdigest()
+    """A digest of exactly what was shown: whom, what, for which cause, and which members, or attributes and values."""
+    lines = sorted(
+        "\x1f".join(
+            (
+                *(one.kind, one.action, one.anchor, str(one.target_id), str(one.cause)),
+                *sorted(one.members),
+                "",
+                *sorted(one.attributes),
+                "",
+                *(f"{path}={value}" for path, value in one.digests),
+            )
+        )
+        for one in items
+    )
+    return hashlib.sha256("\x1e".join(lines).encode("utf-8", "surrogatepass")).hexdigest()
 
 
-def chosen_of(items: Sequence[Staged], chosen: Chosen, known: Mapping[str, Hit]) -> list[Staged]:
-    """Those about whom it is decided."""
+def chosen_of(items: Sequence[Staged], chosen: Chosen) -> list[Staged]:
+    """Those about whom it is decided; who is found by a text is asked of :func:`matching`."""
     match chosen.about:
-        case About.ALL:
-            return list(items)
         case About.ONLY:
             return [one for one in items if one.anchor in chosen.anchors]
         case About.EXCEPT:
             return [one for one in items if one.anchor not in chosen.anchors]
-        case About.FOUND:
-            return matching(items, chosen.text, known)
+        case _:
+            return list(items)
 
 
-def matching(items: Sequence[Staged], text: str, known: Mapping[str, Hit]) -> list[Staged]:
-    """Those in whose name, key or place all words of a text begin a word."""
+def matching(items: Sequence[Staged], text: str, texts: Mapping[str, str]) -> list[Staged]:
+    """Those in whose name, key or place all words of a text begin a word. ``texts``: folded, by anchor."""
     words = fold(text).split()
-    return [one for one in items if _has(one, words, known.get(one.anchor))] if words else list(items)
+    return [one for one in items if _has(one, words, texts.get(one.anchor, ""))]
 
 
-def _has(one: Staged, words: Collection[str], hit: Hit | None) -> bool:
-    texts = [one.label, one.anchor]
-    if hit is not None:
-        texts += [hit.label, hit.login, *hit.details.values()]
-    mine = fold(" ".join(texts))
-    return all(f" {word}" in f" {mine}" for word in words)
+def _has(one: Staged, words: Collection[str], known: str) -> bool:
+    mine = f" {fold(f'{one.label} {one.anchor}')} {known}"
+    return all(f" {word}" in mine for word in words)
 
 
-def facets_of(items: Sequence[Staged], known: Mapping[str, Hit]) -> list[Facet]:
+def facets_of(common: Mapping[str, Counter[str]]) -> list[Facet]:
     """What the entries have in common: the attributes with the fewest values among them first."""
     found = []
-    for name in _FACETS:
-        values = Counter(
-            value for one in items if (hit := known.get(one.anchor)) is not None and (value := hit.details.get(name))
-        )
+    for name, values in common.items():
         if values:
             top = values.most_common(_FACET_VALUES)
-            found.append((len(values), Facet(name, top, sum(values.values()) - sum(many for _, many in top))))
+            found.append((len(values), Facet(name, top, values.total() - sum(many for _, many in top))))
     return [facet for _, facet in sorted(found, key=lambda item: item[0])][:2]
 
 
 def unusual_of(
-    items: Sequence[Staged], led: Mapping[str, int], known: Mapping[str, Hit], cycles: Sequence[Cycle]
+    items: Sequence[Staged], left: Mapping[str, int], names: Mapping[str, Hit], cycles: Sequence[Cycle]
 ) -> list[str]:
-    """What somebody should look at twice, in sentences. ``led``: whom each leads, counted; ``cycles``: newest first."""
+    """What somebody should look at twice, in sentences.
+
+    ``left``: managers among them, and how many people each leads who stay; ``names``: what the managers are known by;
+    ``cycles``: newest first.
+    """
     said = []
-    leave_too = Counter(hit.manager for one in items if (hit := known.get(one.anchor)) is not None)
-    if items and items[0].action in (Action.DISABLE, Action.DELETE):
-        staying = {manager: many - leave_too[manager] for manager, many in led.items()}
-        managers = {manager: many for manager, many in staying.items() if many}
-        if managers:
-            some, more = named([known[one].name if one in known else one for one in sorted(managers)], len(managers))
-            verb = "manages" if len(managers) == 1 else "manage"
-            said.append(f"{_listed(some, more)} {verb} {sum(managers.values()):,} people who stay.")
+    if left and items and items[0].action in (Action.DISABLE, Action.DELETE):
+        some, more = named([names[one].name if one in names else one for one in sorted(left)], len(left))
+        verb = "manages" if len(left) == 1 else "manage"
+        many = sum(left.values())
+        people = "1 person who stays" if many == 1 else f"{many:,} people who stay"
+        said.append(f"{_listed(some, more)} {verb} {people}.")
     counts = [one.source_count for one in cycles if one.source_count]
     if len(counts) > 1 and counts[0] < counts[1]:
         said.append(
@@ -222,7 +224,7 @@ def decision_sentence_of(
     until: datetime | None,
 ) -> str:
     """What is going to happen, in one sentence, before it is confirmed."""
-    names, more = named([called(one, known) for one in some], len(some), shown=3)
+    names, more = named([called(one, known) for one in some[:4]], len(some), shown=3)
     part = Question(question.job, some)
     what = headline_of(part, None)
     what = what[:1].lower() + what[1:]

@@ -8,6 +8,7 @@ from typing import Any
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
+from connectors.contract import short_path
 from tasks.printable import printable
 from tasks.private import own_folder, replace_file
 
@@ -15,6 +16,8 @@ REPORTS, DOCS = "reports", "docs"
 FOLDERS = (REPORTS, DOCS)
 """Folders of the state folder that hold pages; in each, one for every job."""
 
+_LONGEST = 400
+"""Characters of a value that a page shows."""
 _TEMPLATES = Path(__file__).with_name("templates")
 
 
@@ -28,7 +31,14 @@ def _environment() -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    made.filters |= {"number": _number, "moment": _moment, "took": took, "spoken": _spoken}
+    made.filters |= {
+        "number": _number,
+        "moment": _moment,
+        "took": took,
+        "spoken": _spoken,
+        "cut": _cut,
+        "short": short_path,
+    }
     return made
 
 
@@ -77,6 +87,11 @@ def took(seconds: float) -> str:
     minutes, rest = divmod(round(seconds), 60)
     hours, minutes = divmod(minutes, 60)
     return f"{hours} h {minutes:02} min" if hours else f"{minutes} min {rest:02} s"
+
+
+def _cut(text: str) -> str:
+    """A value as a page shows it; the whole of it is in the provisioning log."""
+    return text if len(text) <= _LONGEST else f"{text[:_LONGEST]} …"
 
 
 def _spoken(name: str) -> str:

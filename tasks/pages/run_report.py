@@ -1,9 +1,11 @@
 """The report of one run as a page: what was done, what was not and why, what waits, and how long it took."""
 
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import MappingProxyType
+from typing import TypeAlias
 
 from connectors.contract import Action
 from tasks.advice import advice_for
@@ -12,9 +14,13 @@ from tasks.escrow import Failed
 from tasks.ledger import Cycle, CycleState
 from tasks.mapping import Held
 from tasks.pages.charts import GROUPS, HEIGHT, WIDTH, changes_over
+from tasks.pages.cycle_page import CyclePage
 from tasks.pages.layout import forget_all_but, keep_page, render
 from tasks.plan import Block
 from tasks.report import COUNT_OF, CycleReport, allowed
+
+Names: TypeAlias = Mapping[tuple[str, str], str]
+"""What people call entries, by kind and anchor."""
 
 KEPT = 100
 """Reports of a job that are kept."""
@@ -58,19 +64,36 @@ class Tally:
 
 
 def keep_report(
-    folder: Path, report: CycleReport, cycle: Cycle, cycles: Sequence[Cycle], checked: Checked | None, *, docs: str = ""
+    folder: Path,
+    report: CycleReport,
+    cycle: Cycle,
+    cycles: Sequence[Cycle],
+    checked: Checked | None,
+    *,
+    docs: str = "",
+    done: CyclePage | None = None,
+    names: Names = MappingProxyType({}),
 ) -> Path:
     """Writes the report of a cycle and gives its path. Raises: OSError.
 
-    ``cycles``: the last ones, this one included, the newest first; ``docs``: address of its Data Docs.
+    ``cycles``: the last ones, this one included, the newest first; ``docs``: address of its Data Docs; ``done``: what
+    its lines in the log say, ``names``: what people call its entries.
     """
-    path = keep_page(folder, f"{report.cycle}.html", report_page(report, cycle, cycles, checked, docs=docs))
+    made = report_page(report, cycle, cycles, checked, docs=docs, done=done, names=names)
+    path = keep_page(folder, f"{report.cycle}.html", made)
     forget_all_but(folder, KEPT)
     return path
 
 
 def report_page(
-    report: CycleReport, cycle: Cycle, cycles: Sequence[Cycle], checked: Checked | None, *, docs: str = ""
+    report: CycleReport,
+    cycle: Cycle,
+    cycles: Sequence[Cycle],
+    checked: Checked | None,
+    *,
+    docs: str = "",
+    done: CyclePage | None = None,
+    names: Names = MappingProxyType({}),
 ) -> str:
     """The page as HTML."""
     blocks = checked.blocks if checked is not None else []
@@ -84,7 +107,9 @@ def report_page(
         cycle=cycle,
         state=STATES[report.state],
         took=(report.ended - report.began).total_seconds(),
-        done=[(name, report.counts.get(name, 0)) for name in COUNT_OF.values()],
+        figures=[(name, report.counts.get(name, 0)) for name in COUNT_OF.values()],
+        done=done,
+        names=names,
         left=[(name, counts.get(name, 0)) for name in ("staged", "failed", "held")],
         chart=changes_over(list(reversed(cycles))),
         groups=list(GROUPS),

@@ -1,5 +1,6 @@
 """Pages of approvals: what waits, who would lose what, and the decision, made by the code of ``provisor approve``."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
 from urllib.parse import quote
@@ -13,7 +14,7 @@ from flows.serve.web.prefect_runs import after_decision
 from flows.serve.web.rendering import query
 from flows.serve.web.rights import Deed
 from flows.serve.web.visit import Visit, entry_address, see_other
-from tasks.ledger import Cycle, Hit, Staged, StagedState
+from tasks.ledger import Cycle, Guarded, Hit, Staged, StagedState
 from tasks.pages.board import held_sentence
 from tasks.pages.held_page import (
     ROWS,
@@ -28,6 +29,7 @@ from tasks.pages.held_page import (
     loss_of,
     matching,
     must_type,
+    question_id,
     questions_of,
     unusual_of,
     usual_of,
@@ -36,22 +38,38 @@ from tasks.pages.held_page import (
 from tasks.pages.sentences import named
 
 _DECIDED_SHOWN = 8
+_NAMED = 4
+"""Entries whose names may stand for all."""
+
+
+_NAMED_AT_CONFIRMING = 200
+"""Entries that are named before they are decided about."""
 
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """A question with everything that its page needs."""
+    """A question with what its pages need."""
 
     question: Question
     questions: list[Question]
     """All that wait in the job."""
-    known: dict[str, Hit]
     cycles: list[Cycle]
 
     @property
     def total(self) -> int | None:
         """Accounts that there are."""
         return next((one.target_count for one in self.cycles if one.target_count), None)
+
+    @property
+    def guarded(self) -> Guarded:
+        """As the ledger is asked for it."""
+        first = self.question.first
+        return Guarded(self.question.job, first.kind, first.action, first.guard)
+
+    def known(self, visit: Visit, some: Sequence[Staged]) -> dict[str, Hit]:
+        """What people know some of the entries by."""
+        first = self.question.first
+        return visit.ledger.directory.entries(self.question.job, first.kind, {one.anchor for one in some})
 
 
 def inbox(visit: Visit) -> Response:
@@ -74,40 +92,20 @@ def inbox(visit: Visit) -> Response:
                     "why": one.guard,
                     "since": one.since,
                     "count": one.count,
+                    "id": question_id(one),
                 }
             )
     entries.sort(key=lambda entry: (not entry["mine"], entry["since"]))
     return visit.page(
         "inbox.html.j2",
         entries=entries,
-        decided=_decided(visit, jobs),
+        decided=visit.ledger.lookup.decided(jobs, visit.now, limit=_DECIDED_SHOWN),
+        sentence=held_sentence,
         done=visit.param("done"),
         done_job=visit.param("job"),
         count=visit.param("count"),
         began=visit.param("began"),
     )
-
-
-def _decided(visit: Visit, jobs: list[str]) -> list[dict[str, object]]:
-    """The last decisions that are still in force."""
-    found: dict[tuple[object, ...], list[Staged]] = {}
-    for job in jobs:
-        for one in visit.ledger.staged(job):
-            if one.state in (StagedState.APPROVED, StagedState.REJECTED):
-                found.setdefault((job, one.state, one.who, one.why, one.decided_at, one.until), []).append(one)
-    latest = sorted(found.items(), key=lambda item: str(item[0][4]), reverse=True)[:_DECIDED_SHOWN]
-    return [
-        {
-            "job": key[0],
-            "what": headline_of(Question(str(key[0]), some), None),
-            "state": key[1],
-            "who": key[2],
-            "why": key[3],
-            "at": key[4],
-            "until": key[5],
-        }
-        for key, some in latest
-    ]
 
 
 def item(visit: Visit) -> Response:
@@ -123,9 +121,7 @@ def _asked(visit: Visit, job: str, id_: str) -> Asked | None:
     question = next((one for one in questions if one.id == id_), None) if id_ else next(iter(questions), None)
     if question is None:
         return None
-    anchors, kind = [one.anchor for one in question.items], question.first.kind
-    known = visit.ledger.directory.entries(job, kind, anchors)
-    return Asked(question, questions, known, visit.ledger.cycles(job, limit=30))
+    return Asked(question, questions, visit.ledger.cycles(job, limit=30))
 
 
 def _show(
@@ -142,16 +138,17 @@ def _show(
     if asked is None:
         questions = questions_of(job, undecided(visit.ledger, job, visit.now))
         return visit.page("nothing_waits.html.j2", job=job, questions=questions, said=said, headline=headline_of)
-    question, known = asked.question, asked.known
-    found = sorted(matching(question.items, text, known), key=lambda one: one.anchor)
+    question = asked.question
+    found = sorted(_matching(visit, asked, text), key=lambda one: one.anchor)
     rest = [one for one in found if one.anchor > after]
     shown = rest[:ROWS]
-    led = (
-        visit.ledger.directory.led_by(job, [one.anchor for one in question.items]) if _is_about_people(question) else {}
-    )
+    lookup, directory, first = visit.ledger.lookup, visit.ledger.directory, question.first
+    left = lookup.left_behind(asked.guarded, visit.now) if first.kind is Kind.USER else {}
+    known = asked.known(visit, [*shown, *question.items[:_NAMED]])
+    known |= directory.entries(job, Kind.USER, set(sorted(left)[:_NAMED]))
     members = _members(visit, question, shown)
     files = visit.site.jobs()
-    names, more = named([called(one, known) for one in question.items], len(question.items))
+    names, more = named([called(one, known) for one in question.items[:_NAMED]], len(question.items))
     return visit.page(
         "approval.html.j2",
         status=status,
@@ -165,10 +162,10 @@ def _show(
         more=more,
         loss=loss_of(question.first),
         until=within_of(files.get(job), question.items),
-        facets=facets_of(question.items, known),
-        unusual=unusual_of(question.items, led, known, asked.cycles),
+        facets=facets_of(lookup.in_common(asked.guarded, visit.now)),
+        unusual=unusual_of(question.items, left, known, asked.cycles),
         usual=usual_of(asked.cycles, question.first.action),
-        led=led,
+        led=directory.led_by(job, [one.anchor for one in shown]) if first.kind is Kind.USER else {},
         shown=shown,
         known=known,
         members=members,
@@ -186,8 +183,10 @@ def _show(
     )
 
 
-def _is_about_people(question: Question) -> bool:
-    return question.first.kind is Kind.USER
+def _matching(visit: Visit, asked: Asked, text: str) -> list[Staged]:
+    """Those of a question in which a text is found."""
+    items = asked.question.items
+    return matching(items, text, visit.ledger.lookup.held_texts(asked.guarded, visit.now)) if text else list(items)
 
 
 def _members(visit: Visit, question: Question, shown: list[Staged]) -> dict[str, str]:
@@ -232,7 +231,7 @@ def ask(visit: Visit) -> Response:
 
 
 def _confirm(visit: Visit, asked: Asked, wish: Wish, some: list[Staged], said: str = "") -> Response:
-    question = asked.question
+    question, known = asked.question, asked.known(visit, some[:_NAMED_AT_CONFIRMING])
     return visit.page(
         "confirm.html.j2",
         status=422 if said else 200,
@@ -241,10 +240,11 @@ def _confirm(visit: Visit, asked: Asked, wish: Wish, some: list[Staged], said: s
         question=question,
         wish=wish,
         some=some,
-        sentence=decision_sentence_of(question, some, asked.known, approve=wish.approve, until=wish.until),
+        sentence=decision_sentence_of(question, some, known, approve=wish.approve, until=wish.until),
         must_type=must_type(len(some), asked.total),
         verb=headline_of(Question(question.job, some), None),
-        known=asked.known,
+        known=known,
+        listed=_NAMED_AT_CONFIRMING,
         called=called,
         digest=visit.field("digest") or question.digest,
         until=visit.field("until"),
@@ -298,7 +298,7 @@ def _wish(visit: Visit, asked: Asked) -> tuple[Wish, list[Staged]]:
     if about not in set(About):
         raise DecisionError("Say about whom you decide.")
     chosen = Chosen(About(about), frozenset(visit.form.get("anchor") or ()), visit.field("q"))
-    some = chosen_of(question.items, chosen, asked.known)
+    some = _matching(visit, asked, chosen.text) if chosen.about is About.FOUND else chosen_of(question.items, chosen)
     if not some:
         raise DecisionError("Nobody is selected: tick somebody, or decide about all.")
     decision = visit.field("decision")
@@ -316,6 +316,6 @@ def _until(text: str) -> datetime | None:
         return None
     try:
         date.fromisoformat(text)
-    except ValueError:
+        return parse_until(text)
+    except (ValueError, OverflowError):
         raise DecisionError(f"{text} is no date like 2026-12-31.") from None
-    return parse_until(text)

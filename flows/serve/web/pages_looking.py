@@ -10,20 +10,22 @@ from connectors.contract import Kind
 from flows.serve.web.rendering import here, query
 from flows.serve.web.rights import Deed
 from flows.serve.web.visit import Visit, entry_address, job_address
+from flows.show.cycle_lines import read_cycle_lines
 from flows.show.history import history_of
 from tasks.history import plain
-from tasks.ledger import Cycle, LogAction, LogStatus
+from tasks.ledger import Cycle, LogAction
 from tasks.pages.board import LOOKS_OF_STATE, JobState, Need, overview_of
 from tasks.pages.charts import GROUPS
-from tasks.pages.cycle_page import cycle_page, section_of
+from tasks.pages.cycle_page import section_of
 from tasks.pages.person import person_page
 from tasks.pages.sentences import DONE, LOOKS
 
 _JOBS_SHOWN = 200
 _ROWS = 50
+_TOO_LARGE = 2**63
+"""A number that no cycle has, and no database takes."""
 _FIRST = 20
 """Rows of a section that a page begins with."""
-_FAILURES_SHOWN = 200
 _GROUPS_SHOWN = 200
 
 FIGURES = {
@@ -219,46 +221,27 @@ def failures(visit: Visit) -> Response:
 def cycle(visit: Visit) -> Response:
     """What a cycle did to whom, why, and who allowed it."""
     job = visit.need(Deed.READ, visit.request.path_params["job"])
-    found = visit.ledger.cycle_numbered(job, visit.request.path_params["number"])
+    number = visit.request.path_params["number"]
+    found = visit.ledger.cycle_numbered(job, number) if number < _TOO_LARGE else None
     if found is None:
         raise HTTPException(404)
-    text, wanted, lookup = visit.param("q"), visit.param("action"), visit.ledger.lookup
+    text, wanted = visit.param("q"), visit.param("action")
     if wanted or text:
         return _part(visit, found, wanted, text)
-    tally = lookup.tally(found)
-    shown = {
-        LogAction(action): [
-            line
-            for line in lookup.lines(found, actions=[LogAction(action)], limit=_FIRST)
-            if line.status != LogStatus.FAILURE
-        ]
-        for action in {action for action, _ in tally}
-    }
-    failed = lookup.lines(found, status=LogStatus.FAILURE, limit=_FAILURES_SHOWN)
-    removed = [
-        line.anchor
-        for action in (LogAction.DISABLE, LogAction.DELETE, LogAction.REMOVE_MEMBERS, LogAction.UPDATE)
-        for line in shown.get(action, ())
-    ]
-    earlier = lookup.decisions(job, sorted(set(removed))[:200], until=found.ended or visit.now) if removed else []
-    decisions = [line for line in earlier if line.cycle is not None and line.cycle in (found.number, found.number - 1)]
+    content = read_cycle_lines(visit.ledger, found, first=_FIRST, now=visit.now)
     newer = visit.ledger.cycle_numbered(job, found.number + 1)
-    everyone = [*failed, *decisions, *(line for lines in shown.values() for line in lines)]
-    names = visit.ledger.directory.names(job, ((line.kind, line.anchor) for line in everyone))
     return visit.page(
         "cycle.html.j2",
-        page=cycle_page(found, tally, shown, failed, decisions, names),
-        names=names,
+        page=content.page,
+        names=content.names,
         cycle=found,
         job=job,
         newer=newer,
         older=found.number - 1,
         figures=[(text, found.counts.get(name, 0)) for name, text in FIGURES.items() if name != "cycles"],
-        failed_total=sum(many for (_, status), many in tally.items() if status == LogStatus.FAILURE),
+        failed_total=content.failed,
         files=_files(visit, job, found.number),
-        flow_run=f"{visit.site.prefect}/runs/flow-run/{found.flow_run_id}"
-        if visit.site.prefect and found.flow_run_id
-        else "",
+        flow_run=_flow_run(visit, found),
         address=entry_address,
     )
 
@@ -281,7 +264,7 @@ def _part(visit: Visit, found: Cycle, wanted: str, text: str) -> Response:
     if wanted and wanted not in set(LogAction):
         raise HTTPException(404)
     actions = [LogAction(wanted)] if wanted else []
-    after = int(visit.param("after")) if visit.param("after").isdecimal() else 0
+    after = visit.number("after") or 0
     lines = visit.ledger.lookup.lines(found, actions=actions, text=text, after=after, limit=_ROWS + 1)
     more = len(lines) > _ROWS
     lines = lines[:_ROWS]

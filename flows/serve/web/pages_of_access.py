@@ -1,6 +1,6 @@
 """Pages of access: who has, or had, access to what."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import UTC, date, datetime, time, timedelta
 from itertools import chain, islice
 from urllib.parse import quote
@@ -12,58 +12,85 @@ from connectors.contract import Kind
 from flows.serve.web.rendering import here, query
 from flows.serve.web.spreadsheet import csv_lines, write_excel
 from flows.serve.web.visit import Visit, entry_address
-from flows.show.access import HEADINGS, AccessQuestion, accounts_of, heading_of, rows_of, target_of
-from tasks.ledger import Account, AccountFilters, LinkState
+from flows.show.access import (
+    HEADINGS,
+    NOT_ANSWERABLE,
+    STATES,
+    AccessQuestion,
+    accounts_of,
+    filters_of,
+    heading_of,
+    rows_of,
+    target_of,
+)
+from tasks.ledger import Account, AccountFilters, LinkState, Outside, UnmanagedAccount
 
 _SHOWN = 50
+_ASKED = ("at", "job", "group", "who", "department", "state", "kind")
+"""Fields of the form."""
 
 
 def access(visit: Visit) -> Response:
     """Who has, or had, access to what."""
     question, said = _question(visit)
-    jobs = visit.jobs()
-    lookup = visit.ledger.lookup
-    counts = lookup.account_counts(jobs)
+    jobs, lookup = visit.jobs(), visit.ledger.lookup
+    counts, unmanaged = lookup.account_counts(jobs), visit.ledger.unmanaged.counts(jobs)
     began = lookup.began(jobs)
     too_early = question.at is not None and (began is None or question.at < began)
     after = visit.param("after")
-    shown: list[Account] = []
-    tally: dict[tuple[str, LinkState], int] = {}
+    shown: Sequence[Account] = []
+    alone: Sequence[UnmanagedAccount] = []
+    tally: dict[tuple[str, str], int] = {}
     more = False
-    if not too_early:
-        if question.at is None and not question.group:
-            shown, more = _page_of(visit, question, after)
-        else:
-            everybody = list(accounts_of(visit.ledger, question))
-            for one in everybody:
-                tally[one.job, one.state] = tally.get((one.job, one.state), 0) + 1
-            rest = sorted(everybody, key=lambda one: (one.anchor, one.job))
-            rest = [one for one in rest if (one.anchor, one.job) > tuple(after.split("\x1f", 1))] if after else rest
-            shown, more = rest[:_SHOWN], len(rest) > _SHOWN
-    targets = {job: target_of(visit.ledger, job) for job in jobs}
-    kind = question.filters.kind
-    if question.at is None and not question.group:
-        tally = {(job, state): counts.get((job, kind, state), 0) for job in question.jobs for state in LinkState}
+    if question.outside is not None:
+        alone, more = _unmanaged_page(visit, question, after) if question.answerable else ([], False)
+        said = said or ("" if question.answerable else NOT_ANSWERABLE)
+    elif question.at is None:
+        shown, more = _page_of(visit, question, after)
+    elif not too_early:
+        shown, more, tally = _page_then(visit, question, after)
+    kind, narrowed = question.filters.kind, bool(question.group or question.who or question.filters.department)
+    if question.at is None and not narrowed:
+        tally = {(job, str(state)): counts.get((job, kind, state), 0) for job in question.jobs for state in LinkState}
+    last = shown[-1] if shown else None
     return visit.page(
         "access.html.j2",
         question=question,
         said=said,
         jobs=jobs,
-        targets=targets,
+        targets={job: target_of(visit.ledger, job) for job in jobs},
         tally=tally,
         counts=counts,
+        unmanaged={job: [unmanaged.get((job, kind, one), 0) for one in Outside] for job in question.jobs},
         kinds=Kind,
-        states=LinkState,
+        states=STATES,
         began=began,
         too_early=too_early,
+        narrowed=narrowed,
         shown=shown,
+        alone=alone,
         more=more,
         after=after,
-        next_after=f"{shown[-1].anchor}\x1f{shown[-1].job}" if more else "",
-        values={name: visit.param(name) for name in ("at", "job", "group", "department", "state", "kind")},
+        next_after=_mark(last.anchor, last.job) if last else _mark(alone[-1].job, alone[-1].target_id) if alone else "",
+        values={name: visit.param(name) for name in _ASKED},
         asked=_query(visit),
         address=entry_address,
     )
+
+
+def _mark(first: str, second: str) -> str:
+    """Where a page of the list ends."""
+    return f"{first}\x1f{second}"
+
+
+def _unmanaged_page(visit: Visit, question: AccessQuestion, after: str) -> tuple[list[UnmanagedAccount], bool]:
+    """One page of the accounts that belong to no entry, by job and id."""
+    job, _, id_ = after.partition("\x1f")
+    assert question.outside is not None
+    found = visit.ledger.unmanaged.accounts(
+        question.jobs, question.filters.kind, question.outside, after=(job, id_), limit=_SHOWN + 1
+    )
+    return found[:_SHOWN], len(found) > _SHOWN
 
 
 def _page_of(visit: Visit, question: AccessQuestion, after: str) -> tuple[list[Account], bool]:
@@ -73,7 +100,8 @@ def _page_of(visit: Visit, question: AccessQuestion, after: str) -> tuple[list[A
     for name in question.jobs:
         # Of the key at which the last page ended the later jobs are still to come.
         start = anchor if not anchor or name <= job else _just_before(anchor)
-        found += visit.ledger.lookup.accounts(name, question.filters, after=start, limit=_SHOWN + 1)
+        filters = filters_of(visit.ledger, name, question)
+        found += visit.ledger.lookup.accounts(name, filters, after=start, limit=_SHOWN + 1)
     found.sort(key=lambda one: (one.anchor, one.job))
     return found[:_SHOWN], len(found) > _SHOWN
 
@@ -81,6 +109,18 @@ def _page_of(visit: Visit, question: AccessQuestion, after: str) -> tuple[list[A
 def _just_before(text: str) -> str:
     """The largest text that is smaller than a text, for keys."""
     return text[:-1] + chr(max(ord(text[-1]) - 1, 0)) + "\U0010ffff" if text else ""
+
+
+def _page_then(
+    visit: Visit, question: AccessQuestion, after: str
+) -> tuple[list[Account], bool, dict[tuple[str, str], int]]:
+    """One page of who had access at a moment, and how many had, by job and state."""
+    everybody = sorted(accounts_of(visit.ledger, question), key=lambda one: (one.anchor, one.job))
+    tally: dict[tuple[str, str], int] = {}
+    for one in everybody:
+        tally[one.job, str(one.state)] = tally.get((one.job, str(one.state)), 0) + 1
+    rest = [one for one in everybody if (one.anchor, one.job) > tuple(after.split("\x1f", 1))] if after else everybody
+    return rest[:_SHOWN], len(rest) > _SHOWN, tally
 
 
 def access_csv(visit: Visit) -> Response:
@@ -113,7 +153,7 @@ def _question(visit: Visit) -> tuple[AccessQuestion, str]:
     wanted = visit.param("job")
     if wanted:
         jobs = [job for job in jobs if job == wanted]
-    state = LinkState(visit.param("state")) if visit.param("state") in set(LinkState) else None
+    state = next((one for one in STATES if one == visit.param("state")), None)
     kind = Kind(visit.param("kind")) if visit.param("kind") in set(Kind) else Kind.USER
     at = None
     if text := visit.param("at"):
@@ -123,9 +163,12 @@ def _question(visit: Visit) -> tuple[AccessQuestion, str]:
             said = f"{text} is no date like 2026-01-31: this is how it is now."
         if at is not None and at >= visit.now:
             at = None
-    filters = AccountFilters(state=state, department=visit.param("department"), kind=kind)
-    return AccessQuestion(jobs, filters, at, visit.param("group")), said
+    filters = AccountFilters(
+        state=state if isinstance(state, LinkState) else None, department=visit.param("department"), kind=kind
+    )
+    outside = state if isinstance(state, Outside) else None
+    return AccessQuestion(jobs, filters, at, visit.param("group"), visit.param("who"), outside), said
 
 
 def _query(visit: Visit) -> str:
-    return query(**{name: visit.param(name) for name in ("at", "job", "group", "department", "state", "kind")})
+    return query(**{name: visit.param(name) for name in _ASKED})

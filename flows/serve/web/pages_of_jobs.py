@@ -105,7 +105,7 @@ def _sample(visit: Visit, name: str) -> tuple[str, dict[str, object]]:
 def cycles(visit: Visit) -> Response:
     """All cycles of a job, the newest first."""
     name = visit.need(Deed.READ, visit.request.path_params["job"])
-    before = int(visit.param("before")) if visit.param("before").isdecimal() else None
+    before = visit.number("before")
     found = visit.ledger.lookup.cycles_before(name, before, 51)
     return visit.page("cycles.html.j2", job=name, cycles=found[:50], more=len(found) > 50, said=cycle_sentence)
 
@@ -113,7 +113,7 @@ def cycles(visit: Visit) -> Response:
 def log_csv(visit: Visit) -> Response:
     """The provisioning log of a job, or of one cycle, as ``provisor log --format csv`` has it."""
     name = visit.need(Deed.READ, visit.request.path_params["job"])
-    number = int(visit.param("cycle")) if visit.param("cycle").isdecimal() else None
+    number = visit.number("cycle")
     chunks = visit.ledger.log_chunks(name, cycle=number)
 
     def lines() -> Iterator[str]:

@@ -96,6 +96,7 @@ async def _read_form(request: Request) -> dict[str, list[str]]:
 
 
 def _answer(request: Request, form: dict[str, list[str]], make: Callable[[Visit], Response], public: bool) -> Response:
+    _refuse_nul(request, form)
     site: Site = request.app.state.site
     visit = Visit(request, site, _who(request, site), form)
     if request.method == "POST":
@@ -107,6 +108,13 @@ def _answer(request: Request, form: dict[str, list[str]], make: Callable[[Visit]
         if not hmac.compare_digest(given.encode(), visit.person.session.secret.encode()):
             raise HTTPException(403)
     return make(visit)
+
+
+def _refuse_nul(request: Request, form: dict[str, list[str]]) -> None:
+    """Passes where no text holds a NUL: no page sends one, and not every database takes it. Raises: HTTPException."""
+    texts = [request.url.path, *map(str, request.path_params.values()), *request.query_params.values()]
+    if any("\0" in text for text in (*texts, *(value for values in form.values() for value in values))):
+        raise HTTPException(400)
 
 
 def _who(request: Request, site: Site) -> Person | None:

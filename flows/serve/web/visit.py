@@ -20,6 +20,9 @@ from flows.serve.web.signing_in import Door, Person
 from tasks.job import Job
 from tasks.ledger import Ledger, Waiting
 
+_DIGITS = 15
+"""Of the largest number that means something here; databases refuse numbers of twenty."""
+
 
 @dataclass(slots=True)
 class Site:
@@ -83,6 +86,11 @@ class Visit:
     def param(self, name: str) -> str:
         """A part of the address's query, empty where it is not there."""
         return self.request.query_params.get(name, "").strip()[:500]
+
+    def number(self, name: str) -> int | None:
+        """A whole number of the address's query; None where there is none that could count anything."""
+        text = self.param(name)
+        return int(text) if text.isascii() and text.isdecimal() and len(text) <= _DIGITS else None
 
     def field(self, name: str) -> str:
         """A field of the form, empty where it is not there."""

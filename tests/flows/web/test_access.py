@@ -10,6 +10,7 @@ import httpx
 from connectors.contract import Kind
 from flows.cycle.systems import now
 from tasks.ledger import AccountFilters, CycleKind, Ledger, Link, LinkState, LogAction, LogEntry, LogStatus
+from tests.flows.web.company import JOBS
 from tests.flows.web.conftest import Served
 
 
@@ -99,3 +100,65 @@ def test_metrics_are_for_this_machine(served: Served) -> None:
     assert 'provisor_last_good_cycle_age_seconds{job="hr-to-slack"}' in said
     assert "Holm" not in said
     assert httpx.get(f"{served.url}/health").json() == {"status": "ok"}
+
+
+def _listed(ledger: Ledger, *names: str, complete: bool = True) -> None:
+    """A cycle whose listing shows accounts that belong to no entry."""
+    cycle = ledger.begin_cycle("hr-to-scim", CycleKind.RECONCILE, fingerprint="f1", now=now())
+    found = {f"id-{name}": (name.title(), f"{name}@example.com") for name in names}
+    ledger.unmanaged.keep(cycle, Kind.USER, found, complete=complete, now=now())
+
+
+def test_accounts_that_belong_to_no_entry_are_told_apart(changing: Served) -> None:
+    """By app, on the page and in exports; those that Provisor made are orphaned, and lead to their entry."""
+    ledger, lost = changing.ledger, "id-hr-to-scim-000004"
+    ledger.drop_links("hr-to-scim", Kind.USER, ["000004"])
+    cycle = ledger.begin_cycle("hr-to-scim", CycleKind.RECONCILE, fingerprint="f1", now=now())
+    found = {"id-<b>": ("<b>Root</b>", "root"), lost: ("", "dagmar.holm@example.com")}
+    ledger.unmanaged.keep(cycle, Kind.USER, found, complete=True, now=now())
+    client = changing.client("vera")
+
+    apps = client.get("/access?job=hr-to-scim").text
+    assert "2 unmanaged" in apps
+    assert "1 orphaned" in apps
+    page = client.get("/access?state=unmanaged").text
+    assert "&lt;b&gt;Root" in page
+    assert "made outside Provisor" in page
+    assert "/people/hr-to-scim/000004" in page
+    orphaned = client.get("/access?state=orphaned").text
+    assert "Root" not in orphaned
+    assert "dagmar.holm@example.com" in orphaned
+    rows = list(csv.reader(io.StringIO(client.get("/access.csv?state=unmanaged").text)))
+    assert [(row[5], row[6], row[7]) for row in rows[2:]] == [
+        ("", "id-<b>", "unmanaged"),
+        ("000004", lost, "orphaned"),
+    ]
+    assert "no date, person, group or department" in client.get("/access?state=unmanaged&at=2026-01-01").text
+
+    ledger.record(cycle, [], [], now=now(), links=[Link(Kind.USER, "000004", lost, label="Dagmar")])
+    assert lost not in client.get("/access.csv?state=unmanaged").text  # it has an owner, before the next listing
+
+
+def test_what_a_listing_may_not_have_shown_is_kept(changing: Served) -> None:
+    """What an incomplete listing leaves out may be there; what a complete one leaves out is not."""
+    ledger = changing.ledger
+
+    def there() -> list[str]:
+        return [one.label for one in ledger.unmanaged.accounts(["hr-to-scim"], Kind.USER, limit=10)]
+
+    _listed(ledger, "ada", "bea")
+    _listed(ledger, "cleo", complete=False)
+    assert there() == ["Ada", "Bea", "Cleo"]
+    _listed(ledger, "bea")
+    assert there() == ["Bea"]
+
+
+def test_access_is_asked_for_by_name(served: Served) -> None:
+    """By any name, login or key, in all apps."""
+    client = served.client("vera")
+    page = client.get("/access?who=oberg").text
+    assert "Östen Öberg" in page
+    assert "Dagmar" not in page
+    rows = list(csv.reader(io.StringIO(client.get("/access.csv?who=osten").text)))
+    assert {(row[0], row[5]) for row in rows[2:]} == {(job, "000002") for job in JOBS}
+    assert "Nobody has such an account." in client.get("/access?who=nobody-is-called-so").text

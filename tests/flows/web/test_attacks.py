@@ -3,7 +3,9 @@
 import base64
 import csv
 import io
+import re
 import socket
+from dataclasses import replace
 from pathlib import Path
 
 import httpx
@@ -262,3 +264,53 @@ def test_only_this_machine_is_answered(served: Served) -> None:
     listening = [line.split() for line in Path("/proc/net/tcp").read_text().splitlines()]
     at = [one[1] for one in listening if one[1].endswith(f":{port:04X}") and one[3] == "0A"]
     assert at == [f"0100007F:{port:04X}"]
+
+
+HUGE = "9" * 40
+
+
+@pytest.mark.parametrize(
+    ("path", "status"),
+    [
+        (f"/jobs/hr-to-scim/cycles/{HUGE}", 404),
+        (f"/jobs/hr-to-scim/cycles/1?action=create&after={HUGE}", 200),
+        (f"/jobs/hr-to-scim/cycles?before={HUGE}", 200),
+        (f"/jobs/hr-to-scim/log.csv?cycle={HUGE}", 200),
+        ("/jobs/hr-to-scim/cycles?before=%D9%A3", 200),
+        ("/access?at=9999-12-31", 200),
+        ("/access?at=0001-01-01", 200),
+        ("/access?after=%1F%1F%1F", 200),
+        ("/search?q=%00", 400),
+        ("/people/hr-to-scim/%00", 400),
+        ("/access?who=a%00b", 400),
+        ("/approvals/hr-to-scim?q=%F0%9F%92%A9%EF%BF%BF", 200),
+    ],
+)
+def test_odd_values_in_an_address_are_no_fault(served: Served, path: str, status: int) -> None:
+    """Numbers that no database takes, days at the ends of time, characters that are none."""
+    assert served.client("vera").get(path).status_code == status
+
+
+def test_odd_values_in_a_form_are_no_fault(served: Served) -> None:
+    """Nothing is decided until a day that the calendar does not have, nor by a text with a NUL."""
+    client, path = served.client("maria"), "/approvals/hr-to-scim"
+    page = client.get(path).text
+    fields = {name: re.search(rf'name="{name}" value="([^"]*)"', page) for name in ("form_token", "item", "digest")}
+    form = {name: found[1] for name, found in fields.items() if found is not None}
+    form |= {"about": "all", "decision": "reject", "reason": "wrong", "number": "4"}
+    late = client.http.post(f"{path}/decision", data={**form, "until": "9999-12-31"})
+    assert (late.status_code, "9999-12-31 is no date" in late.text) == (422, True)
+    assert client.http.post(f"{path}/decision", data={**form, "reason": "a\0b"}).status_code == 400
+    assert {one.state for one in served.ledger.staged("hr-to-scim")} == {StagedState.STAGED}
+
+
+def test_what_was_shown_is_what_is_decided(changing: Served) -> None:
+    """Other values, or another cause, than those that were looked at: nothing is decided, and it is said."""
+    client, path = changing.client("maria"), "/approvals/hr-to-scim"
+    page = client.get(path).text
+    fields = {name: re.search(rf'name="{name}" value="([^"]*)"', page) for name in ("form_token", "item", "digest")}
+    form = {name: found[1] for name, found in fields.items() if found is not None}
+    held = changing.ledger.staged("hr-to-scim")
+    changing.ledger.put_staged("hr-to-scim", [replace(held[0], cause="disabled in the source")])
+    answer = client.http.post(path, data={**form, "about": "all", "decision": "approve", "reason": "HR says so"})
+    assert (answer.status_code, "has changed since you looked" in answer.text) == (422, True)

@@ -2,18 +2,21 @@
 
 import json
 import re
+from collections import Counter
 from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 
 import pytest
 
-from tasks.ledger import CycleKind, CycleState
+from tasks.ledger import CycleKind, CycleState, LogAction, LogLine
 from tasks.pages import data_docs, keep_data_docs, keep_report, run_report
 from tasks.pages.charts import HEIGHT, WIDTH, changes_over
+from tasks.pages.cycle_page import CyclePage, cycle_page
 from tasks.pages.layout import numbered, took
 from tasks.pages.run_report import report_page
 from tests.tasks.pages.samples import MARKUP, NAMES, SECRET, checked, cycles, report, results
+from tests.tasks.plan.worlds import NOW
 
 VOID = {"meta", "img", "link", "br", "input", "hr"}
 
@@ -107,6 +110,36 @@ def test_redacted_values_are_never_in_a_report():
     html = report_page(report(), cycles()[0], cycles(), checked())
     assert "nickName" in html
     assert SECRET not in html
+
+
+def _done() -> CyclePage:
+    """Changes of people with odd names, one of them approved."""
+    names = {("user", str(number)): name for number, name in enumerate(NAMES)}
+    lines = [_line(number, LogAction.UPDATE, "changed in the source") for number in range(len(NAMES))]
+    approved = [_line(0, LogAction.APPROVE, f"disable: approved by Maria Lindqvist: HR has confirmed it {MARKUP}")]
+    gone = [_line(0, LogAction.DISABLE, "gone from the source")]
+    tally = Counter({("update", "success"): 300, ("disable", "success"): 1, ("approve", "success"): 1})
+    return cycle_page(cycles()[0], tally, {LogAction.UPDATE: lines, LogAction.DISABLE: gone}, [], approved, names)
+
+
+def _line(number: int, action: LogAction, reason: str) -> LogLine:
+    modified = [{"name": "title", "old": "Clerk", "new": f"Boss {NAMES[number]}"}] if action == "update" else None
+    who = (NAMES[number], str(number), f"t{number}", reason, None, "", modified, 5, None, "", "", "")
+    return LogLine(number, NOW, "hr-to-app", 42, "user", action, "success", *who)
+
+
+def test_a_report_says_what_was_done_to_whom_and_who_allowed_it() -> None:
+    """Names, old and new values, the decision with its reason; what is left out is counted, and names are text."""
+    page = Page(report_page(report(), cycles()[0], cycles(), checked(), done=_done()))
+    for said in (
+        "Changed 300",
+        "Clerk → Boss 李小龙",
+        "Disabled 1 · gone from the source",
+        "approved by Maria Lindqvist: HR has confirmed it",
+        "and 291 more",
+    ):
+        assert said in page.text, said
+    assert not {"img", "script", "a"} & set(page.tags)
 
 
 @pytest.mark.parametrize("state", list(CycleState))
