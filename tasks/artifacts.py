@@ -46,7 +46,7 @@ def publish_plan(checked: Checked, *, cycle: int | None = None, expected: str = 
     lines += [NOTHING, markdown(expected)] if expected else []
     lines += _guards(checked)
     for title, blocks in _alike(checked.blocks):
-        lines += [NOTHING, Markdown("### {} · {}").format(title, _how_many(blocks)), NOTHING, *_reasons(blocks)]
+        lines += [NOTHING, Markdown("### {} · {}").format(title, _how_many(blocks)), NOTHING, *reasons_of(blocks)]
     rows = list(islice(plan_rows(checked), HEAD))
     table = key_of(plan.job, "changes")
     total = sum(map(len, (*checked.staged, *checked.blocks)))
@@ -73,7 +73,7 @@ def _guards(checked: Checked) -> list[Markdown]:
         lines += [Markdown("| --- | --- | ---: | ---: | --- | ---: |")]
         lines += [_verdict_row(verdict) for verdict in checked.verdicts]
     for title, blocks in _alike(checked.staged):
-        lines += [NOTHING, Markdown("### held: {} · {}").format(title, _how_many(blocks)), NOTHING, *_reasons(blocks)]
+        lines += [NOTHING, Markdown("### held: {} · {}").format(title, _how_many(blocks)), NOTHING, *reasons_of(blocks)]
     if checked.waiting:
         job = checked.plan.job
         decide = Markdown("Resume the run to decide, or write {} or {}.")
@@ -107,11 +107,13 @@ def _how_many(blocks: Sequence[Block]) -> str:
     return f"{members:,} in {_counted(count, 'group')}"
 
 
-def _reasons(blocks: Sequence[Block]) -> list[Markdown]:
+def reasons_of(blocks: Sequence[Block]) -> list[Markdown]:
     """The reasons of changes as a list, the most frequent first."""
     counts: Counter[str] = Counter()
     for block in blocks:
-        counts.update({str(reason): int(count) for reason, count in block.table["reason"].value_counts().items()})
+        sizes = block.table["members"].map(len) if "members" in block.table else block.table["reason"].map(lambda _: 1)
+        for reason, count in sizes.groupby(block.table["reason"]).sum().items():
+            counts[str(reason)] += int(count)
     lines = [Markdown("- {:,} × {}").format(count, reason) for reason, count in counts.most_common(_REASONS)]
     more = len(counts) - len(lines)
     return [*lines, Markdown("- and {:,} other reasons").format(more)] if more > 0 else lines

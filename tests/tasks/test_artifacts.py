@@ -2,7 +2,7 @@
 
 from dataclasses import replace
 
-from tasks.artifacts import cells_of, plan_rows
+from tasks.artifacts import cells_of, plan_rows, reasons_of
 from tasks.chart import draw
 from tasks.ledger import CycleState
 from tests.tasks.pages.samples import SECRET, checked, cycles
@@ -15,7 +15,7 @@ def test_the_plans_table_says_old_and_new() -> None:
     assert any(one.startswith("title: Clerk → Boss; nickName: redacted") for one in changed), changed[:5]
     created = [row["old → new"] for row in rows if row["what"] == "create user"]
     assert any("userName: 李小龙; active: true; title: Clerk" in one for one in created), created
-    assert any(row["old → new"].startswith("1 member: ") for row in rows)
+    assert "2 members: p12, p13" in [row["old → new"] for row in rows]
     assert SECRET not in str(rows)
 
 
@@ -36,3 +36,11 @@ def test_cells_are_text_although_prefect_reads_them_as_markdown() -> None:
     """A name is no link, no picture and no tag, and an address does not become one either."""
     [row] = cells_of([{"who": "![x](http://evil.example/p.png) <b> ada@example.com", "entries": 3}])
     assert row == {"who": r"!\[x\](http:\/\/evil.example/p.png) \<b\> ada\@example.com", "entries": 3}
+
+
+def test_members_are_counted_one_by_one_everywhere() -> None:
+    """The reasons below a heading add up to the number in it."""
+    blocks = [block for block in checked().blocks if "members" in block.table]
+    told = [int(line.split()[1].replace(",", "")) for line in reasons_of(blocks)]
+    members = sum(len(members) for block in blocks for members in block.table["members"])
+    assert (sum(told), members > sum(map(len, blocks))) == (members, True)
