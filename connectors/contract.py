@@ -259,6 +259,14 @@ class Reach(StrEnum):
     """Also among the entries of other customers of the same system, which nobody here can see."""
 
 
+class Counted(StrEnum):
+    """What a system counts when it measures a text."""
+
+    CHARACTERS = "characters"
+    UTF16 = "utf-16"
+    """Units of UTF-16: an emoji is two of them."""
+
+
 class Place(StrEnum):
     """What an attribute says about where an entry stands. Changing it moves or renames the entry."""
 
@@ -281,6 +289,14 @@ class Attribute:
     required: bool = False
     longest: int | None = None
     """Characters at most."""
+    counted: Counted = Counted.CHARACTERS
+    """What ``longest`` counts."""
+    holds_empty: bool = True
+    """False where the system has no empty text: what maps to it has no value."""
+    fits: str = ""
+    """Regular expression that a text must match as a whole; empty where any text will do."""
+    fits_told: str = ""
+    """What fits, for people: ``"takes ASCII alone"``."""
     values: tuple[str, ...] = ()
     """The only values that the system names for it; empty where it names none."""
     part_of: str = ""

@@ -19,6 +19,7 @@ from connectors.errors import ErrorCode, SettingsError
 from tasks.expressions import Column, Context, EvaluationError, Expression, compile_expression
 from tasks.expressions.tree import Call, walk
 from tasks.expressions.values import integer_of, single, text_of
+from tasks.fitting import unfit, without_empty
 from tasks.job import Apply, AttributeMapping, EntryRules
 from tasks.keys import texts
 from tasks.membership import is_among
@@ -116,27 +117,30 @@ def map_entries(
     """The desired attributes of every in-scope entry.
 
     ``schema`` says which target paths are boolean, integer, text or multi-valued; values are converted to these, and an
-    entry whose value cannot be is held. None where the target has no schema: values stay what the expression gave.
+    entry whose value cannot be, or does not fit, is held. None where the target has no schema: values stay what the
+    expression gave.
 
     Raises: SettingsError for a default that is not of the target's type.
     """
     source = scoped.entries
     evaluation = _Evaluation(source, context)
     values: dict[str, pd.Series] = {}
+    redacted, refused = redacted_paths(rules), dict[str, str]()
     for path, mapping in rules.attributes.items():
         series = evaluation.values(path, mapping)
         if mapping.reference is not None:
             info = schema.get(path) if schema is not None else None
             series = _as_references(series, info, path, evaluation.failures)
         elif schema is not None and path in schema:
-            series = convert(series, schema[path], path, evaluation.failures)
+            series = without_empty(convert(series, schema[path], path, evaluation.failures), schema[path])
+            if mapping.apply is not Apply.ON_CREATE:  # what creates alone write is judged where they are planned
+                refused |= {**unfit(series, schema[path], path, redacted=path in redacted), **refused}
         values[path] = series
     if scoped.unknown:
         _leave_unknown(rules, scoped, values, evaluation.untouched)
     keys = [evaluation.key(rule.source, rule.target) for rule in rules.matching]
     for rule, key in zip(rules.matching, keys, strict=True):
         _refuse_long(key, rule.target, evaluation.failures)
-    redacted = redacted_paths(rules)
     labels = _labels(rules, keys, redacted, source.index)
     skipped = evaluation.skipped
     failures = {anchor: problem for anchor, problem in evaluation.failures.items() if not skipped.get(anchor, False)}
@@ -144,7 +148,12 @@ def map_entries(
         Held(scoped.kind, anchor, ErrorCode.EXPRESSION_FAILED, problem, label=str(labels[anchor]))
         for anchor, problem in sorted(failures.items())
     ]
-    left_out = skipped.to_numpy(dtype=bool) | source.index.isin(list(failures))
+    refused = {anchor: why for anchor, why in refused.items() if anchor not in failures and not skipped.get(anchor)}
+    held += [
+        Held(scoped.kind, anchor, ErrorCode.UNPROCESSABLE_ENTITY, why, label=str(labels[anchor]))
+        for anchor, why in sorted(refused.items())
+    ]
+    left_out = skipped.to_numpy(dtype=bool) | source.index.isin([*failures, *refused])
     desired = Desired(
         kind=scoped.kind,
         frame=pd.DataFrame(values, index=source.index, copy=False),

@@ -6,17 +6,17 @@ written, go to the same server, because others may know it later.
 
 import threading
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from connectors.errors import RetryableError, UnreachableError
 from connectors.ldap import names
-from connectors.ldap.controls import Oid, modify_password, read_entry
+from connectors.ldap.controls import Oid, cookie_of, modify_password, paged, read_entry
 from connectors.ldap.entries import decode_key, encode_key
 from connectors.ldap.facts import Facts, answered, read_facts
-from connectors.ldap.requests import Add, Delete, Extended, Modify, Rename, Request, Scope, Search
+from connectors.ldap.requests import Add, Delete, Extended, Modify, Op, Rename, Request, Scope, Search
 from connectors.ldap.results import Answer, Code, Fault
 from connectors.ldap.settings import Flavour, LdapSettings
 from connectors.ldap.values import is_protected_sid, sid_text
@@ -25,6 +25,8 @@ from connectors.ldap.wire import Connection, Reply, connect
 _IDLE_S = 600.0
 """Servers end connections that are idle for long; Active Directory after 900 s."""
 _LOOKED_UP_AT_ONCE = 500
+_NAMED_BY_PEOPLE = ("manager", "secretary")
+"""Attributes by which people name others."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,8 +75,16 @@ class Written:
 class Lines:
     """Connections to one server."""
 
-    def __init__(self, settings: LdapSettings, flavour: Flavour | None, *, folder: Path) -> None:
-        self._settings, self._flavour, self._folder = settings, flavour, folder
+    def __init__(
+        self,
+        settings: LdapSettings,
+        flavour: Flavour | None,
+        *,
+        folder: Path,
+        moved: Callable[[str], None] = lambda former: None,
+    ) -> None:
+        """``moved`` is told the former name of every entry that got another one."""
+        self._settings, self._flavour, self._folder, self._moved = settings, flavour, folder, moved
         self._free: list[Connection] = []
         self._lock = threading.Lock()
         self._room = threading.BoundedSemaphore(settings.limits.connections)
@@ -202,6 +212,8 @@ class Lines:
     ) -> Written:
         if reply.answer.fine and isinstance(request, Add):
             return self._made(connection, write, request, reply)
+        if reply.answer.fine and isinstance(request, Rename) and not self.facts().is_active_directory:
+            self._follow(connection, request)
         return Written(reply.answer, unresolved=unresolved)
 
     def _ready(self, write: Write) -> tuple[Write, Request, tuple[str, ...]] | Written:
@@ -236,6 +248,43 @@ class Lines:
             self.requests += 1
             connection.ask(Extended(Oid.MODIFY_PASSWORD, modify_password(request.dn, write.password.decode())))
         return Written(reply.answer, key=key, dn=request.dn)
+
+    def _follow(self, connection: Connection, request: Rename) -> None:
+        """Groups and people below the job's bases that go on naming an entry by its former name get the new one.
+
+        Servers do it themselves where an administrator has switched it on (refint, Referential Integrity); elsewhere
+        the former name would stay a member, and whoever gets that name next would have its rights.
+        """
+        new = names.join(request.rdn, request.parent or names.parent_of(request.dn))
+        self._moved(request.dn)
+        groups = self._settings.groups
+        places: list[tuple[str, tuple[str, ...]]] = [(base, _NAMED_BY_PEOPLE) for base in self._settings.users.base]
+        if groups is not None and groups.members.by == "dn":
+            places += [(base, (groups.members.attribute,)) for base in groups.base]
+        for base, attributes in places:
+            wanted = names.any_of(names.equals(attribute, request.dn) for attribute in attributes)
+            for dn, held in self._all(connection, Search(base, wanted, attributes)):
+                changes = [
+                    (op, attribute, [name.encode()])
+                    for attribute, values in held.items()
+                    if any(names.same(value.decode(errors="replace"), request.dn) for value in values)
+                    for op, name in ((Op.DELETE, request.dn), (Op.ADD, new))
+                ]
+                self.requests += 1
+                connection.ask(Modify(dn, changes))  # refused where the server was faster
+
+    def _all(self, connection: Connection, search: Search) -> Iterator[tuple[str, dict[str, list[bytes]]]]:
+        """Entries of all pages, as far as they come."""
+        cookie = b""
+        while True:
+            self.requests += 1
+            controls = (paged(self._settings.limits.page, cookie),)
+            reply = connection.ask(replace(search, controls=controls))
+            yield from reply.entries
+            came = reply.control(Oid.PAGED)
+            cookie = cookie_of(came) if came is not None else b""
+            if not cookie:
+                return
 
     def _addressed(self, write: Write) -> Write | Written:
         """The write with its entry's name; what answers for it where the entry is gone or never written."""

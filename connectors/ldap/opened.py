@@ -19,7 +19,7 @@ class Directory:
 
     def __init__(self, settings: LdapSettings, opening: Opening, flavour: Flavour | None) -> None:
         self.settings = settings
-        self.lines = Lines(settings, flavour, folder=opening.folder)
+        self.lines = Lines(settings, flavour, folder=opening.folder, moved=self.forget)
         self._blocking = BlockingWire(
             self.lines.carry_out, pace=opening.pace, close=self.lines.close, clock=opening.clock
         )
@@ -68,6 +68,10 @@ class Directory:
         pairs = list(found)
         self.keys.update((names.normal(dn), key) for key, dn in pairs)
         self.lines.learn(pairs)
+
+    def forget(self, dn: str) -> None:
+        """The name is nobody's any more, or another's."""
+        self.keys.pop(names.normal(dn), None)
 
     def bases(self, section: UserEntries | GroupEntries) -> tuple[str, ...]:
         """Where entries of a section lie. Raises: SettingsError where neither job nor server says it."""

@@ -190,7 +190,8 @@ _PLAIN: dict[int, str] = {
 _WIN32 = re.compile(r"^([0-9A-Fa-f]{8}):")
 _SUB_CODE = re.compile(r"\bdata ([0-9a-fA-F]+)")
 _ATTRIBUTE = re.compile(
-    r"\bAtt [0-9a-fA-F]+ \(([A-Za-z][\w-]*)\)|attribute[: ]+'?([A-Za-z][\w;-]*)'?|^([A-Za-z][\w-]*): "
+    r"\bAtt [0-9a-fA-F]+ \(([A-Za-z][\w-]*)\)|attribute[: ]+['\"]([A-Za-z][\w;-]*)['\"]|attribute: ([A-Za-z][\w;-]*)"
+    r"|^Element ([A-Za-z][\w-]*) has|^([A-Za-z][\w-]*): "
 )
 
 

@@ -4,7 +4,7 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from connectors.contract import ACTIVE, Attribute, Count, Form, Kind, Place, Reach, Sameness, Write
+from connectors.contract import ACTIVE, Attribute, Count, Counted, Form, Kind, Place, Reach, Sameness, Write
 
 PARENT = "parentDistinguishedName"
 """The container that an entry lies in; writing it moves the entry."""
@@ -75,6 +75,21 @@ _LONGEST: Mapping[str, int] = {
     "userprincipalname": 1024,
 }
 """Characters at most in Active Directory. Source: Microsoft's Active Directory schema, rangeUpper."""
+_PRINTABLE = r"[A-Za-z0-9'()+,\-./:=? ]"
+_FITS: Mapping[str, tuple[str, str]] = {
+    "1.3.6.1.4.1.1466.115.121.1.26": (r"[\x00-\x7F]*", "takes ASCII alone here"),
+    "1.3.6.1.4.1.1466.115.121.1.44": (_PRINTABLE + "+", "takes letters of ASCII, digits and '()+,-./:=? here"),
+    "1.3.6.1.4.1.1466.115.121.1.50": (_PRINTABLE + "+", "takes letters of ASCII, digits and '()+,-./:=? here"),
+    "1.3.6.1.4.1.1466.115.121.1.11": (_PRINTABLE + "{2}", "takes a country's two letters here"),
+    "1.3.6.1.4.1.1466.115.121.1.36": (r"[0-9 ]+", "takes digits and blanks here"),
+}
+"""What texts of a syntax may hold. Source: RFC 4517 section 3.3. Active Directory does not look."""
+_ACCOUNT_NAME = (
+    r"""[^\x00-\x1F"/\\\[\]:;|=,+*?<>]*[^\x00-\x1F"/\\\[\]:;|=,+*?<>.]""",
+    """does not take the characters "/\\[]:;|=,+*?<> in sAMAccountName, nor a dot at its end""",
+)
+"""Source: Microsoft, Naming properties."""
+_ACCOUNT_NAME_LONGEST = {Kind.USER: 20, Kind.GROUP: 256}
 _ONE_ON_ACCOUNTS = frozenset({"description"})
 """Multi-valued in Active Directory's schema, single on users and groups."""
 _SERVER_KEEPS = frozenset(
@@ -209,7 +224,8 @@ def attributes_of(
     for one in types:
         whole = _inherited(one, by_name)
         for name in one.names:
-            found[name] = _attribute(name, whole, required=required, rdn=rdn, active_directory=active_directory)
+            made = _attribute(name, whole, required=required, rdn=rdn, active_directory=active_directory)
+            found[name] = _bounded(made, kind) if active_directory else _of_syntax(made, whole)
     found.pop(member, None)
     return {**found, **_own(kind)}
 
@@ -260,10 +276,25 @@ def _attribute(
         same=Sameness.EXACT if exact else Sameness.NAME if form is Form.REFERENCE else Sameness.SQUEEZED,
         unique=unique,
         required=lower in required,
-        longest=_LONGEST.get(lower) if active_directory else None,
+        holds_empty=False,
         refers_to=frozenset({Kind.USER}) if form is Form.REFERENCE else frozenset(),
         place=Place.NAME if lower == rdn.lower() else None,
     )
+
+
+def _bounded(attribute: Attribute, kind: Kind) -> Attribute:
+    """What Active Directory takes: lengths are counted in UTF-16, whose units are what it stores."""
+    lower = attribute.path.lower()
+    if lower == "samaccountname":
+        fits, told = _ACCOUNT_NAME
+        return replace(attribute, longest=_ACCOUNT_NAME_LONGEST[kind], counted=Counted.UTF16, fits=fits, fits_told=told)
+    return replace(attribute, longest=_LONGEST.get(lower), counted=Counted.UTF16)
+
+
+def _of_syntax(attribute: Attribute, one: AttributeType) -> Attribute:
+    """What other directories take: what the attribute's syntax allows."""
+    fits, told = _FITS.get(one.syntax, ("", ""))
+    return replace(attribute, fits=fits, fits_told=told)
 
 
 _ONE_IN_PRACTICE = frozenset(

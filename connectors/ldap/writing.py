@@ -163,7 +163,7 @@ def _create(at: _At) -> Sequence[Step] | Refused:
     attributes: dict[str, Sequence[bytes]] = {"objectClass": [name.encode() for name in classes]}
     references: dict[int | str, Sequence[ByKey]] = {}
     for path, value in change.attributes.items():
-        if path in (PARENT, ACTIVE) or value is None or value == []:
+        if path in (PARENT, ACTIVE) or _is_nothing(value):
             continue
         if at.infos[path].form is Form.REFERENCE:
             attributes[path], references[path] = _split(_listed(value))
@@ -279,7 +279,7 @@ def _update(at: _At, held: Held | None) -> Sequence[Step] | Done | Refused:
 
 def _values(at: _At, path: str, value: Any) -> list[tuple[Op, str, Sequence[bytes]]]:
     """One value replaces; of several only those are sent that come or go."""
-    if value is None or value == []:
+    if _is_nothing(value):
         return [(Op.REPLACE, path, ())]
     wanted = [at.value(path, one) for one in _listed(value)]
     before = at.change.before.get(path)
@@ -363,6 +363,11 @@ def _leavers(at: _At, parent: str, wanted: Any) -> Any:
     if at.change.attributes[ACTIVE] is False:
         return leavers
     return wanted or (at.container if names.lies_below(parent, leavers) else None)
+
+
+def _is_nothing(value: Any) -> bool:
+    """Whether it comes to no value: directories have no empty text. Source: RFC 4517 section 3.3.6."""
+    return value is None or value == "" or value == []
 
 
 def _listed(value: Any) -> Sequence[Any]:

@@ -71,10 +71,11 @@ def reflect(wire: Any, settings: Any) -> tuple[Tables, frozenset[tuple[str, str]
 
 
 def _note_collations(connection: sa.Connection, columns: sa.Table) -> None:
-    """SQLite tells a column's collation only in the statement that made the table."""
+    """What SQLite's columns do not say: their collation stands only in the statement that made the table."""
     query = sa.text("SELECT sql FROM sqlite_master WHERE name = :name")
     made = str(connection.scalar(query, {"name": columns.name}) or "")
     for column in columns.c:
+        column.info["any_length"] = True  # SQLite takes text of any length, whatever the type says
         if re.search(rf"\b{re.escape(column.name)}\b[^,]*\bCOLLATE\s+NOCASE\b", made, re.IGNORECASE):
             column.info["folds"] = True
 
@@ -99,7 +100,7 @@ def attributes_of(
                 same=_sameness(column),
                 unique=Reach.SYSTEM if (columns.name, column.name) in unique else None,
                 required=not column.nullable and not column.primary_key and not _is_filled(column),
-                longest=getattr(column.type, "length", None),
+                longest=None if column.info.get("any_length") else getattr(column.type, "length", None),
                 refers_to=frozenset({Kind.USER}) if _refers_to(column, users) else frozenset(),
                 set_by_system=column.computed is not None or column.name == key,
             )

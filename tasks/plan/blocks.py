@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 
-from connectors.contract import Action, Kind, Traits
+from connectors.contract import Action, Attribute, Kind, Traits
 from tasks.job import Deprovision, Drift, EntryRules, Vanished
 from tasks.keys import Rows, texts
 from tasks.mapping import Desired, Held, Mask, referenced_paths
@@ -242,6 +242,8 @@ class Situation:
     """Attributes of the target of which no two entries have the same value."""
     people_there: pd.Index | None = None
     """Ids of all users of the target; None where an id that is not among them proves nothing."""
+    schema: Mapping[str, Attribute] = field(default_factory=dict)
+    """What the target says about its attributes; nothing where it does not say."""
 
     def as_written(self, rows: Rows) -> pd.DataFrame:
         """Rows of the desired frame as they can be written now: without references to entries without an account.

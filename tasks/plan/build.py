@@ -296,6 +296,7 @@ def _situation(
         unsettled=remembered.unsettled.get(kind, {}),
         unique=_unique_paths(rules, schema),
         people_there=target.users.index if target.complete else None,
+        schema=schema or {},
     )
 
 

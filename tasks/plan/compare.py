@@ -60,6 +60,21 @@ def differs_without_case(desired: pd.Series, existing: pd.Series) -> Mask:
     return ~np.asarray(pc.or_(_equal(left, right), pc.and_(left.is_null(), right.is_null())))
 
 
+def differs_in_words(desired: pd.Series, existing: pd.Series) -> Mask:
+    """As :func:`differs_without_case`, and the number of blanks in a text does not count either."""
+    if desired.dtype == object or existing.dtype == object:
+        return differs_without_case(desired, existing)
+    return differs_without_case(squeezed(desired), squeezed(existing))
+
+
+def squeezed(series: pd.Series) -> pd.Series:
+    """Text with single blanks; lists as they are."""
+    if series.dtype == object:
+        return series
+    words = pc.replace_substring_regex(texts_of(series), r"\s+", " ")
+    return pd.Series(pc.utf8_trim_whitespace(words).to_numpy(zero_copy_only=False), index=series.index, dtype="str")
+
+
 def canonical(value: Value, *, fold: bool = False) -> Value:
     """A value in a form that compares: null for nothing, lists without order, text folded if asked."""
     if isinstance(value, list | tuple):

@@ -7,8 +7,10 @@ import pyarrow.compute as pc
 
 from connectors.contract import Action, Kind
 from connectors.errors import ErrorCode
+from tasks.fitting import unfit
+from tasks.job import Apply
 from tasks.keys import Rows, ascending, texts
-from tasks.mapping import Held, Mask, UniqueRules, referenced_paths, with_defaults
+from tasks.mapping import Held, Mask, referenced_paths, with_defaults
 from tasks.plan.blocks import Block, Situation, Wave
 
 
@@ -24,6 +26,7 @@ def create_entries(s: Situation, rows: Rows) -> tuple[Block | None, list[Held]]:
     desired = s.desired.frame if everybody else s.desired.frame.iloc[rows]
     after = with_defaults(s.rules, s.desired, desired, rows, creating=True)
     after, problems = _choose_unique(s, after, rows)
+    _refuse_unfit(s, after, problems)
     for at in np.flatnonzero(after.isna().all(axis=1).to_numpy(dtype=bool)):
         problems.setdefault(int(at), (ErrorCode.MISSING_VALUES, "None of its mapped attributes has a value."))
     table = pd.DataFrame(
@@ -110,13 +113,15 @@ def _choose_unique(s: Situation, after: pd.DataFrame, rows: Rows) -> tuple[pd.Da
         chosen = np.full(len(rows), None, dtype=object)
         taken = _values_in_use(s, path, exact=exact)
         failed: dict[str, str] = {}
+        misfits: dict[str, str] = {}
         valueless = np.ones(len(rows), dtype=bool)
         for number in range(len(unique)):
             waiting = np.flatnonzero(pd.isna(chosen))
             if not len(waiting):
                 break
-            offered, unusable = _offers(unique, number, rows[waiting])
+            offered, unusable, unfitting = _offers(s, path, number, rows[waiting])
             failed |= unusable
+            misfits |= unfitting
             valueless[waiting] &= np.asarray(offered.is_null(), dtype=bool)
             keys = offered if exact else pc.utf8_lower(offered)
             free = _free(keys, taken)
@@ -127,6 +132,8 @@ def _choose_unique(s: Situation, after: pd.DataFrame, rows: Rows) -> tuple[pd.Da
             found = (ErrorCode.CONFLICT, f"{path}: every value that SelectUniqueValue offers is taken; add a rule.")
             if anchor in failed:
                 found = (ErrorCode.EXPRESSION_FAILED, f"{path}: {failed[anchor]}")
+            elif anchor in misfits:
+                found = (ErrorCode.UNPROCESSABLE_ENTITY, misfits[anchor])
             elif valueless[at]:
                 found = (ErrorCode.MISSING_VALUES, f"{path}: no rule of SelectUniqueValue gives a value.")
             problems.setdefault(int(at), found)
@@ -136,12 +143,26 @@ def _choose_unique(s: Situation, after: pd.DataFrame, rows: Rows) -> tuple[pd.Da
     return after, problems
 
 
-def _offers(unique: UniqueRules, number: int, rows: Rows) -> tuple[pa.Array, dict[str, str]]:
-    """One rule's values as texts, null where it has none; and, by anchor, why it failed."""
-    column = unique.offer(number, rows)
-    texts = pa.array(column.values.astype("str").array, type=pa.large_string(), from_pandas=True)
-    texts = texts.combine_chunks() if isinstance(texts, pa.ChunkedArray) else texts
-    return pc.if_else(pc.equal(texts, ""), pa.scalar(None, texts.type), texts), column.failed
+def _refuse_unfit(s: Situation, after: pd.DataFrame, problems: Problems) -> None:
+    """Entries with a value, written on create alone, that the target would not take."""
+    for path, mapping in s.rules.attributes.items():
+        if path not in s.schema or mapping.apply is not Apply.ON_CREATE or path not in after:
+            continue
+        wrong = unfit(after[path], s.schema[path], path, redacted=path in s.desired.redacted)
+        for anchor, why in wrong.items():
+            at = int(after.index.get_indexer(pd.Index([anchor]))[0])
+            problems.setdefault(at, (ErrorCode.UNPROCESSABLE_ENTITY, why))
+
+
+def _offers(s: Situation, path: str, number: int, rows: Rows) -> tuple[pa.Array, dict[str, str], dict[str, str]]:
+    """One rule's values as texts, null where none fits; by anchor why it failed, and why its value does not fit."""
+    column = s.desired.candidates[path].offer(number, rows)
+    values = column.values.astype("str")
+    info = s.schema.get(path)
+    wrong = unfit(values, info, path, redacted=path in s.desired.redacted) if info is not None else {}
+    values = values.mask(values.index.isin(list(wrong)) | (values == ""))
+    texts = pa.array(values.array, type=pa.large_string(), from_pandas=True)
+    return texts.combine_chunks() if isinstance(texts, pa.ChunkedArray) else texts, column.failed, wrong
 
 
 def _free(keys: pa.Array, taken: pa.Array) -> Mask:

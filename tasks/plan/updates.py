@@ -5,14 +5,14 @@ from collections.abc import Iterable, Mapping
 import numpy as np
 import pandas as pd
 
-from connectors.contract import Action, Kind, Value
+from connectors.contract import Action, Form, Kind, Place, Sameness, Value
 from connectors.errors import ErrorCode
 from tasks.job import Apply, Drift, Removal
 from tasks.keys import Rows, ascending, texts
 from tasks.mapping import Held, Mask, only_default, referenced_paths, with_defaults
 from tasks.matching import LINKED
 from tasks.plan.blocks import Block, Cause, Drifted, DriftKind, Situation, Wave
-from tasks.plan.compare import differs, differs_without_case, fingerprints
+from tasks.plan.compare import differs, differs_in_words, differs_without_case, fingerprints, squeezed
 from tasks.plan.elements import elements_of, same_elements, with_missing_elements
 from tasks.plan.leavers import deletes_of
 from tasks.plan.references import (
@@ -83,10 +83,13 @@ def update_entries(
         if _case_means_nothing(s, path):
             at = np.flatnonzero(different)
             different[at] = differs_without_case(desired[path].iloc[at], held_now.iloc[at])
+        elif _blanks_mean_nothing(s, path):
+            at = np.flatnonzero(different)
+            different[at] = differs(squeezed(desired[path].iloc[at]), squeezed(held_now.iloc[at]))
         if not different.any():
             continue
         at = np.flatnonzero(different)
-        same = _same_in_other_words(desired[path].iloc[at], held_now.iloc[at], exact=exact)
+        same = _same_in_other_words(s, path, desired[path].iloc[at], held_now.iloc[at], exact=exact)
         if same.any():
             spelling[path] = np.zeros(len(rows), dtype=bool)
             spelling[path][at[same]] = True
@@ -97,7 +100,25 @@ def update_entries(
     _note_impossible(s, rows, table, notes)
     drift = _drift(s, rows, desired, touched, written, dangling)
     drifted = _leave_drift(s, table, desired, touched, drift)
+    _place_returners(s, rows, desired, touched, before)
     return *_update_blocks(s, rows, table, desired, before, touched, drift), drifted
+
+
+def _place_returners(
+    s: Situation, rows: Rows, desired: pd.DataFrame, touched: dict[str, Mask], before: dict[str, pd.Series]
+) -> None:
+    """Accounts that are switched on again go where their mapping says, wherever switching them off has put them."""
+    switch = s.switch
+    if switch is None or switch not in touched:
+        return
+    on = touched[switch] & (desired[switch] == True).fillna(False).to_numpy(dtype=bool)  # noqa: E712 (a column)
+    if not on.any():
+        return
+    for path in desired.columns:
+        if path in s.schema and s.schema[path].place is Place.CONTAINER and path in s.existing:
+            placed = on & desired[path].notna().to_numpy(dtype=bool)
+            touched[path] = touched.get(path, np.zeros(len(rows), dtype=bool)) | placed
+            before.setdefault(path, s.existing[path].take(s.matches.row[rows]).reset_index(drop=True))
 
 
 def _written(s: Situation, rows: Rows, touched: Mapping[str, Mask]) -> dict[str, Mask]:
@@ -211,8 +232,14 @@ def _chosen_once(s: Situation, path: str) -> bool:
 
 
 def _case_means_nothing(s: Situation, path: str) -> bool:
-    mapping = s.rules.attributes.get(path)
+    mapping, info = s.rules.attributes.get(path), s.schema.get(path)
+    if info is not None and info.same is Sameness.NAME and info.form is Form.TEXT:
+        return True  # servers show a container as it was spelled when it was made
     return mapping is not None and mapping.exact_case is False
+
+
+def _blanks_mean_nothing(s: Situation, path: str) -> bool:
+    return path in s.schema and s.schema[path].same is Sameness.SQUEEZED
 
 
 def _only_adds(s: Situation, path: str) -> bool:
@@ -260,8 +287,11 @@ def _is_default(held_now: pd.Series, default: Value) -> Mask:
     return same_elements(defaults, held_now.astype(object), exact=False)
 
 
-def _same_in_other_words(wanted: pd.Series, held_now: pd.Series, *, exact: bool) -> Mask:
-    """Rows where the target keeps the wanted value in its own way: other case, or an element's other sub-attributes."""
+def _same_in_other_words(s: Situation, path: str, wanted: pd.Series, held_now: pd.Series, *, exact: bool) -> Mask:
+    """Rows where the target keeps the wanted value in its own way: other case, fewer blanks where these do not count,
+    or an element's other sub-attributes."""
+    if _blanks_mean_nothing(s, path):
+        return ~differs_in_words(wanted, held_now)
     if wanted.dtype == object or held_now.dtype == object:
         return same_elements(wanted, held_now, exact=exact)
     return np.zeros(len(wanted), dtype=bool) if exact else ~differs_without_case(wanted, held_now)

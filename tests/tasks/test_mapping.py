@@ -298,3 +298,20 @@ def test_a_value_longer_than_any_name_holds_its_entry_alone():
     assert values(found, "userName") == ["b@x"]
     assert ["12,000" in one.reason for one in found.held] == [True]
     assert [one.label for one in found.held] == [one.anchor for one in found.held]
+
+
+def test_what_does_not_fit_holds_its_entry_unless_it_is_written_on_create_alone():
+    """An account that exists is not held by a value that is never written to it."""
+    schema = {**SCHEMA, "title": Attribute(longest=3)}
+    always = mapped(rules(title="[a]"), schema, a=["abc", "abcd"])
+    assert [(one.anchor, one.code) for one in always.held] == [("k1", ErrorCode.UNPROCESSABLE_ENTITY)]
+    assert list(always.frame.index) == ["k0"]
+    once = mapped(rules(title={"expression": "[a]", "apply": "on_create"}), schema, a=["abc", "abcd"])
+    assert (once.held, len(once.frame)) == ([], 2)
+
+
+def test_empty_text_is_no_value_where_the_target_has_none():
+    """So a default counts, and nothing is cleared that the job does not clear."""
+    schema = {**SCHEMA, "title": Attribute(holds_empty=False)}
+    assert values(mapped(rules(title="Left([a], 3)"), schema, a=["abcd", None]), "title") == ["abc", None]
+    assert values(mapped(rules(title="Left([a], 3)"), SCHEMA, a=["abcd", None]), "title") == ["abc", ""]

@@ -71,6 +71,21 @@ def test_both_codes_and_the_attribute_are_told_but_no_value() -> None:
 
 
 @pytest.mark.parametrize(
+    ("text", "attribute"),
+    [
+        ("Element title has empty attribute in ldb message (CN=Secret)!", "title"),
+        ("0000200B: objectclass_attrs: attribute 'sn' on entry 'CN=Secret' contains at least one invalid value!", "sn"),
+        ("mail: value #0 invalid per syntax", "mail"),
+        ('attribute "nope" not allowed', "nope"),
+        ("some attribute in an entry is wrong", ""),
+    ],
+)
+def test_the_attribute_is_named_where_the_server_names_it(text: str, attribute: str) -> None:
+    """No other word of the text is taken for one."""
+    assert Answer(21, text).attribute == attribute
+
+
+@pytest.mark.parametrize(
     ("data", "word"),
     [
         ("52e", "wrong name or password"),

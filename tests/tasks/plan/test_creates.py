@@ -2,9 +2,9 @@
 
 import pytest
 
-from connectors.contract import Action, Kind
+from connectors.contract import Action, Attribute, Kind
 from connectors.errors import ErrorCode
-from tests.tasks.plan.worlds import MANAGER, NICKNAMES, OWNERS, ROLES, World, changes, held, make_job, notes
+from tests.tasks.plan.worlds import MANAGER, NICKNAMES, OWNERS, ROLES, SCHEMA, World, changes, held, make_job, notes
 
 UNIQUE = {"expression": 'SelectUniqueValue([nick], Join("", [nick], "1"), Join("", [nick], "2"))', "apply": "on_create"}
 
@@ -242,3 +242,21 @@ def test_the_single_role_goes_to_the_primary():
         users={"a": {"mail": "a@x", "r": [{"value": "Admin"}]}},
     )
     assert created(world)["a"]['roles[primary eq "True"].value'] == "Admin"
+
+
+def test_a_value_of_creates_alone_that_does_not_fit_holds_the_create():
+    """It is told before anything is sent; somebody else's is made."""
+    world = World(make_job({"nickName": {"expression": "[nick]", "apply": "on_create"}}), users=people(a="x", b="xxxx"))
+    world.schema = {**SCHEMA, Kind.USER: {**SCHEMA[Kind.USER], "nickName": Attribute(longest=3)}}
+    assert list(created(world)) == ["a"]
+    (one,) = world.plan().held
+    assert (one.anchor, one.code) == ("b", ErrorCode.UNPROCESSABLE_ENTITY)
+    assert "takes 3 at most" in one.reason
+
+
+def test_a_unique_value_that_does_not_fit_is_passed_over():
+    """The next rule's is taken."""
+    rule = 'SelectUniqueValue([nick], "n")'
+    world = World(make_job({"nickName": rule}), users=people(a="xxxx"))
+    world.schema = {**SCHEMA, Kind.USER: {**SCHEMA[Kind.USER], "nickName": Attribute(longest=3)}}
+    assert created(world)["a"]["nickName"] == "n"

@@ -4,7 +4,7 @@ from datetime import timedelta
 
 import pytest
 
-from connectors.contract import Action, Attribute, Kind, Traits, Unreadable
+from connectors.contract import Action, Attribute, Kind, Place, Sameness, Traits, Unreadable
 from connectors.errors import ErrorCode
 from tasks.job import Vanished
 from tasks.plan.blocks import Drifted, DriftKind
@@ -502,3 +502,37 @@ def test_a_leaver_is_switched_off_by_a_change_of_its_own():
     ]
     world.apply(plan)
     assert changes(world.plan()) == []
+
+
+CONTAINER = Attribute(place=Place.CONTAINER, same=Sameness.NAME)
+
+
+def placed_world(target: str, *, disabled: bool = False) -> World:
+    """Ann, whose account lies in a container."""
+    world = world_of("[a]", "ou=a,dc=x", target)
+    world.schema = {**SCHEMA, Kind.USER: {**SCHEMA[Kind.USER], "title": CONTAINER}}
+    if disabled:
+        world.accounts[Kind.USER]["t1"]["active"] = False
+        world.link("ann", "t1", state="disabled")
+    return world
+
+
+def test_a_container_is_the_same_whatever_its_case():
+    """Servers show it as it was spelled when it was made; another container is a move."""
+    assert written(placed_world("OU=A,DC=X")) is None
+    assert written(placed_world("OU=B,DC=X")) == {"title": "ou=a,dc=x"}
+
+
+def test_a_returner_goes_where_the_mapping_says():
+    """The container is said with the switch, although it is the last known one: leavers may have been moved."""
+    found = written(placed_world("ou=a,dc=x", disabled=True))
+    assert found == {"active": True, "title": "ou=a,dc=x"}
+
+
+def test_blanks_that_mean_nothing_are_no_difference():
+    """Where the system stores single blanks; another word is a difference."""
+    for target, expected in (("a b", None), ("a c", {"title": "a  b"})):
+        world = world_of("[a]", "a  b", target)
+        world.schema = {**SCHEMA, Kind.USER: {**SCHEMA[Kind.USER], "title": Attribute(same=Sameness.SQUEEZED)}}
+        world.accounts[Kind.USER]["t2"] = {"userName": "z"}
+        assert written(world) == expected
