@@ -100,12 +100,17 @@ def update_entries(
     _note_impossible(s, rows, table, notes)
     drift = _drift(s, rows, desired, touched, written, dangling)
     drifted = _leave_drift(s, table, desired, touched, drift)
-    _place_returners(s, rows, desired, touched, before)
+    _place_returners(s, rows, desired, touched, before, drift)
     return *_update_blocks(s, rows, table, desired, before, touched, drift), drifted
 
 
 def _place_returners(
-    s: Situation, rows: Rows, desired: pd.DataFrame, touched: dict[str, Mask], before: dict[str, pd.Series]
+    s: Situation,
+    rows: Rows,
+    desired: pd.DataFrame,
+    touched: dict[str, Mask],
+    before: dict[str, pd.Series],
+    drift: dict[str, Mask],
 ) -> None:
     """Accounts that are switched on again go where their mapping says, wherever switching them off has put them."""
     switch = s.switch
@@ -118,6 +123,7 @@ def _place_returners(
         if path in s.schema and s.schema[path].place is Place.CONTAINER and path in s.existing:
             placed = on & desired[path].notna().to_numpy(dtype=bool)
             touched[path] = touched.get(path, np.zeros(len(rows), dtype=bool)) | placed
+            drift.setdefault(path, np.zeros(len(rows), dtype=bool))
             before.setdefault(path, s.existing[path].take(s.matches.row[rows]).reset_index(drop=True))
 
 
