@@ -2,7 +2,7 @@
 
 The many ways in which an HTTP service fails have a matrix of their own (``test_matrix``). Here it is the app that is
 the parameter: whatever a target is made of, in the end there is no duplicate, nobody lost, and nobody else touched.
-The short form has one fault for each change of tables, and a few of the system in memory; ``PROVISOR_LONG=1`` runs all.
+The short form has one fault for each change of tables, and a few of others; ``PROVISOR_LONG=1`` runs all.
 """
 
 import os
@@ -27,9 +27,11 @@ from tests.faults.company import JOB, STRANGERS, Company, write_job
 from tests.flows.reading_back import differences, found_in
 from tests.model.driver import Driver, Moment, Power
 from tests.servers.apps import APPS, App
+from tests.servers.servicenow_app import servicenow_app
 
 pytestmark = pytest.mark.xdist_group("faults")
 
+EVERY_APP = {**APPS, "servicenow": servicenow_app}
 LONG = bool(os.environ.get("PROVISOR_LONG"))
 CYCLES = 3
 A_DAY = timedelta(hours=25)
@@ -40,10 +42,11 @@ STRUCK = (1, 2, 4)
 
 def cases() -> Iterator[Any]:
     """All of it, or a sample; the matrix has SCIM's."""
-    every = [(app, operation, fault) for app in APPS for operation in OPERATIONS for fault in FAULTS]
+    every = [(app, operation, fault) for app in EVERY_APP for operation in OPERATIONS for fault in FAULTS]
     if not LONG:
         every = [("sql", operation, FAULTS[number % len(FAULTS)]) for number, operation in enumerate(OPERATIONS)]
         every += [("memory", "create", "answer lost after"), ("memory", "add members", "dead after")]
+        every += [("servicenow", "add members", "answer lost after")]
     for app, operation, fault in every:
         yield pytest.param(app, operation, fault, id=f"{app}: {operation}, {fault}")
 
@@ -119,7 +122,7 @@ def test_everything_comes_right(
     monkeypatch.setattr("connectors.scim.service.SystemClock", FakeClock)
     company = Company.make()
     company.write(tmp_path)
-    with APPS[kind](tmp_path) as app:
+    with EVERY_APP[kind](tmp_path) as app:
         app.seed(users=STRANGERS["users"])
         before = strangers(app)
         driver = Driver(write_job_for(app, tmp_path))
