@@ -38,6 +38,7 @@ def typed(line: str, folder: Path, home: Path) -> "subprocess.CompletedProcess[s
     }
     path = f"{COMMAND.parent}{os.pathsep}{os.environ['PATH']}"
     environment = {**kept, "PATH": path, "SCIM_TOKEN": "a-token", "HOME": str(home), "PYTHONPATH": str(ROOT)}
+    environment["PROVISOR_STAY_MINUTES"] = "1"  # what stays for the next command, as it does for a person
     return subprocess.run(
         shlex.split(line, comments=True), cwd=folder, env=environment, capture_output=True, text=True, timeout=300
     )
