@@ -86,7 +86,11 @@ def test_commands_are_as_without_it(
     process = warm_process(small)
     assert b"a-token" not in _read(Path(f"/proc/{process}/environ"))
     anchor = staff(small)[0]["employeeId"]
-    for words in (("status", "--json"), ("log", "hr-to-scim", "--format", "csv"), ("why", str(small.job), anchor)):
+    for words in (
+        ("status", "--json"),
+        ("log", "hr-to-scim", "--format", "json"),
+        ("why", str(small.job), anchor, "--json"),
+    ):
         assert warm(*words).out == provisor(*words).out != ""
     wrong, same = warm("log", "none-of-it"), provisor("log", "none-of-it")
     assert (wrong.status, wrong.out, wrong.err) == (same.status, same.out, same.err)
@@ -101,7 +105,7 @@ def test_commands_are_as_without_it(
 
 def test_what_belongs_together_ends_together(small: Workplace, service: ScimService, warm: Callable[..., Said]) -> None:
     """Ctrl-C and a kill of the command reach its fork; a kill of the process reaches everything, and breaks nothing."""
-    assert warm("status").status == 0
+    assert warm("plan", str(small.job)).status == 0
     process = warm_process(small)
 
     def hanging() -> "subprocess.Popen[str]":
