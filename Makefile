@@ -8,7 +8,7 @@ PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-com
 comma := ,
 
 .PHONY: demo test lint types contracts tests docs long bench mutants
-.PHONY: long-faults long-kills long-overtakes long-lives long-model long-properties
+.PHONY: long-faults long-kills long-overtakes long-lives long-model long-properties long-field
 
 demo: .venv/.installed
 	$(BIN)/provisor demo
@@ -58,6 +58,12 @@ long-model: .venv/.installed
 
 long-properties: .venv/.installed
 	$(LONG) tests/properties
+
+# Trouble from the field: 10,000 cells in filters, 10,000 memberships that are never shown, and sentences about people in a
+# thousand worlds.
+long-field: .venv/.installed
+	$(LONG) tests/properties/test_filters.py::test_the_table_decides_for_any_cell \
+	  tests/connectors/scim/test_unseen.py::test_nobody_is_lost_who_was_never_seen tests/properties/test_sentences.py
 
 # Small faults in the code that guards people, drawn at random, and whether the tests notice them.
 mutants: .venv/.installed

@@ -37,8 +37,8 @@ class Advice:
 ADVICE: Mapping[ErrorCode, Advice] = {
     ErrorCode.CONFLICT: Advice(
         Category.DATA,
-        "Find the account that has the value. If it is the same person's, add a matching rule on that attribute; if "
-        "not, change the value in the source or in its mapping.",
+        "Find the account that has the value. If it is the same person's and this entry has no account yet, add a "
+        "matching rule on that attribute; if not, change the value in the source or in its mapping.",
     ),
     ErrorCode.TOO_MANY_REQUESTS: Advice(
         Category.SERVICE,

@@ -29,6 +29,7 @@ from tasks.ledger import (
 )
 from tasks.plan import Block, Plan
 from tasks.plan.compare import fingerprints
+from tasks.plan.people import ACCOUNT_UNKNOWN, members_unknown, reference_unknown
 from tasks.plan.references import unowned_id
 from tasks.plan.written import packed
 from tasks.quarantine import Tally
@@ -197,7 +198,7 @@ def changes_of(batch: Batch, cycle: Cycle, ledger: Ledger) -> tuple[list[Change]
         if target_id is None and block.action is not Action.CREATE:
             target_id = people.get(anchor) if block.kind is Kind.USER else groups.get(anchor)
             if target_id is None:
-                unresolved.setdefault(anchor, "it has no account in the target")
+                unresolved.setdefault(anchor, ACCOUNT_UNKNOWN)
                 continue
         if (block.after is not None and not attributes[row]) or (members is not None and not members[row]):
             continue
@@ -255,14 +256,13 @@ def _attributes(
             if path in block.references and isinstance(value, list):
                 value, missing = _ids_of(value, people)
                 if missing:
-                    who = f"{', '.join(missing[:5])}, without an account in the target"
-                    unresolved[anchors[row]] = f"{path} refers to {who}"
+                    unresolved[anchors[row]] = reference_unknown(path, missing)
                 if not value:
                     continue
             elif path in block.references and value is not None:
                 resolved = people.get(value)
                 if resolved is None:
-                    unresolved[anchors[row]] = f"{path} refers to {value}, who has no account in the target"
+                    unresolved[anchors[row]] = reference_unknown(path, [str(value)])
                     continue
                 value = resolved
             after[row][path] = value
@@ -305,7 +305,7 @@ def _members(
         ids = [people.get(member) or groups.get(member) for member in members]
         missing = [member for member, id_ in zip(members, ids, strict=True) if id_ is None]
         if missing:
-            unresolved[anchors[row]] = f"members without an account in the target: {', '.join(missing[:5])}"
+            unresolved[anchors[row]] = members_unknown(missing)
         resolved.append(tuple(id_ for id_ in ids if id_ is not None))
     return resolved
 

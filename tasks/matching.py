@@ -124,6 +124,7 @@ def match_entries(
     _refuse_doubles(matches, desired, existing)
     _refuse_look_alikes(rules, matches, desired, existing, exact)
     _refuse_others(matches, desired, existing, elsewhere)
+    _give_back(matches, desired, links)
     matches.held.sort(key=lambda entry: entry.anchor)
     matches.released.sort()
     return matches
@@ -195,7 +196,13 @@ def _match_by(
         link = int(owner[position])
         new, old = int(open_rows[position]), str(links.index[link])
         goes_on = owner_ended and not desired.disabled[new] and same_person(str(desired.frame.index[new]), old)
-        if owner_is_there and owner_ended and not goes_on:
+        if owner_is_there and owner_ended and desired.disabled[new]:
+            reason = (
+                f"The account that matches by {rule.target} belongs to the source entry {old}, which has ended like "
+                "this one. It goes over to nobody; to move it, enable one of the two in the source."
+            )
+            hold(int(position), ErrorCode.DUPLICATE_SOURCE_ENTRIES, reason)
+        elif owner_is_there and owner_ended and not goes_on:
             reason = (
                 f"The account that matches by {rule.target} belongs to the source entry {old}, which has ended under "
                 "another name. If both are one person, make their names agree; if not, give this one another value."
@@ -278,6 +285,27 @@ def _take_from(matches: Matches, link: int) -> None:
     """The account of an ended record is no longer its own."""
     at = np.flatnonzero(matches.link == link)
     matches.row[at], matches.how[at], matches.link[at] = -1, None, -1
+
+
+def _give_back(matches: Matches, desired: Desired, links: pd.DataFrame) -> None:
+    """An account that was to go over and that nobody gets in the end stays its owner's: its link still ends access."""
+    if not matches.released:
+        return
+    got = set(matches.row[matches.row >= 0].tolist())
+    at_links = links.index.get_indexer(pd.Index(matches.released, dtype="str")).tolist()
+    link_of = dict(zip(matches.released, at_links, strict=True))
+    back = {old for old, at in link_of.items() if int(matches.link_row[at]) not in got}
+    matches.released = [old for old in link_of if old not in back]
+    matches.taken = {
+        new: old
+        for new, old in matches.taken.items()
+        if old not in back and int(matches.row[desired.frame.index.get_loc(new)]) == int(matches.link_row[link_of[old]])
+    }
+    again = pd.Index(sorted(back), dtype="str")
+    for at, old in zip(desired.frame.index.get_indexer(again).tolist(), again, strict=True):
+        if at >= 0:
+            matches.link[at], matches.row[at] = link_of[old], matches.link_row[link_of[old]]
+            matches.how[at] = LINKED
 
 
 def _refuse_doubles(matches: Matches, desired: Desired, existing: pd.DataFrame) -> None:

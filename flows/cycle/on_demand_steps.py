@@ -40,6 +40,7 @@ from tasks.lost import Regained, regain, whereabouts, with_regained, with_unsett
 from tasks.mapping import convert, redacted_paths
 from tasks.plan import Plan, build_plan
 from tasks.plan.narrow import only
+from tasks.plan.people import Footing
 from tasks.scope import ClauseVerdict, ScopeDecision, explain_scope, hidden_attributes, select
 from tasks.sources import open_source_of
 
@@ -483,6 +484,14 @@ def _why_nothing(page: Page, decision: Decision) -> str:
         return f"Nothing to do: it has no account and gets none, {passed_over[anchor]}."
     if any(not one.corrected for one in entries.drifted):
         return "Nothing is done: others have changed the account, and the job only reports that (drift: report)."
-    if anchor in entries.known.tolist():
-        return "Nothing to do: the account is as it should be."
+    match entries.people.footing(anchor):
+        case Footing.ACCOUNT:
+            return "Nothing to do: the account is as it should be."
+        case Footing.ENDING:
+            return (
+                "Nothing is done: the account is off already, or the job's deprovision and actions leave it. It should "
+                f"have none: {entries.people.ending[anchor]}."
+            )
+        case Footing.HELD:
+            return "Nothing is done: the account is there, and the entry is held in this cycle."
     return "Nothing to do: it has no account, and gets none."

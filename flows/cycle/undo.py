@@ -27,6 +27,7 @@ from tasks.mapping import Held, redacted_paths, referenced_paths
 from tasks.plan import Block, Cause, EntryPlan, Plan, Wave
 from tasks.plan.blocks import Later
 from tasks.plan.compare import canonical
+from tasks.plan.people import People
 from tasks.plan.references import order_creates, unowned_id
 
 NAMED = 20
@@ -500,7 +501,7 @@ class _Undo:
         if not creating:
             return [block]
         reachable = pd.Index([*self._links[Kind.USER].index, *self._gone[Kind.USER].values()], dtype="str")
-        return order_creates(block, reachable, notes)
+        return order_creates(block, reachable, notes, people=People(accounts=reachable))
 
     def _written(self, step: Step, by_anchor: Collection[str]) -> dict[str, Value]:
         """The values to write, references as ids of the target, or as anchors."""

@@ -117,6 +117,8 @@ class Evidence:
     link: Linked | None = None
     account: dict[str, Value] | None = None
     """The account as the target has it; None when it has none."""
+    off: bool = False
+    """Whether the account is switched off, by the target's own word."""
     target_id: str | None = None
     attributes: list[Attribute] = field(default_factory=list)
     plans: Plans = field(default_factory=Plans)
@@ -278,6 +280,9 @@ def _present(evidence: Evidence, seen: Seen, decision: Decision, who: Who, conte
     target = seen.sight.snapshot.entries(kind)
     if evidence.target_id is not None and evidence.target_id in target.index:
         evidence.account = shown_row(target, evidence.target_id)
+        switch = seen.facts.traits.switch if kind is Kind.USER else None
+        active = evidence.account.get(switch) if switch is not None else None
+        evidence.off = active is not None and not active
     if evidence.target_id is not None:
         owners = seen.recalled.links.elsewhere(kind, [evidence.target_id])
         evidence.plans.by_others = owners.get(evidence.target_id, evidence.plans.by_others)

@@ -118,12 +118,20 @@ def _taken_away(evidence: Evidence) -> str:
     why = cause(evidence)
     last = _last(evidence, LogStatus.SUCCESS)
     disabled = evidence.link is not None and evidence.link.state is LinkState.DISABLED
+    if evidence.link is not None and evidence.account is None and why:
+        return (
+            f"Its account is no longer in the target: it was deleted outside Provisor. It should have none: {_end(why)}"
+        )
     if last is not None and last.action in _TAKES and (disabled or evidence.link is None):
         return f"{_when(last, _DONE[Action(last.action)])}: {_end(why or last.reason)}"
     if disabled and evidence.link is not None:
         return f"Disabled since {_day(evidence.link.state_since)}: {_end(why or 'by others, or before Provisor came')}"
     if evidence.link is not None and why:
-        return f"Its account is left as it is: {why}; the job keeps such accounts (deprovision)."
+        if evidence.off:
+            return f"Its account is off already, switched off outside Provisor. It should have none: {_end(why)}"
+        return (
+            f"Its account is left as it is, as the job's deprovision and actions say. It should have none: {_end(why)}"
+        )
     return ""
 
 
@@ -182,8 +190,8 @@ def _of_nobody(evidence: Evidence) -> str:
     if evidence.plans.by_others is not None:
         return f"The account belongs to the job {evidence.plans.by_others}; this job never touches it."
     return (
-        "Not Provisor's: the account is in the target, is linked to nobody, and no entry of the source in scope "
-        "matches it. It is never touched."
+        "Not Provisor's: the account is in the target, is linked to nobody, and the plan gives it to no entry of the "
+        "source. It is not touched."
     )
 
 

@@ -188,7 +188,15 @@ def _standing(held: Held, change: LogLine | None) -> tuple[str, str, str, str, s
         why = next((line.message or line.reason for line in held.lines), "")
         code = next((line.code for line in held.lines if line.code), None)
         advice = advice_for(code)
-        return "quiet", "quiet", "No account", "Has no account.", why, advice.action if advice else "", False
+        return (
+            "quiet",
+            "quiet",
+            "No account",
+            "Provisor knows of no account.",
+            why,
+            advice.action if advice else "",
+            False,
+        )
     if held.link.state is LinkState.DISABLED:
         ended = next(
             (line for line in held.lines if line.action == LogAction.DISABLE and line.status == _SUCCESS), None

@@ -21,6 +21,7 @@ from tasks.mapping import Desired, Held, Mask, referenced_paths
 from tasks.matching import Matches, Owners, owned_nowhere
 from tasks.membership import is_among
 from tasks.plan.compare import fingerprints
+from tasks.plan.people import People
 from tasks.plan.written import Recall, among, digests_of, rules_of
 from tasks.scope import Scoped
 
@@ -179,6 +180,8 @@ class EntryPlan:
     """Index: target id of every account that is linked or gets linked; value: its anchor."""
     labels: "pd.Series[str]" = field(default_factory=lambda: pd.Series(dtype="str"))
     """Index: anchor; value: what people call the entry."""
+    people: People = field(default_factory=People)
+    """Who has an account, who should have none, who is held: what sentences about them are made from."""
     leaving: frozenset[str] = frozenset()
     """Target ids of linked entries that are gone, unassigned or out of scope."""
     emptied: "pd.Series[str]" = field(default_factory=lambda: pd.Series(dtype="str"))

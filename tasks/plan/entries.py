@@ -14,6 +14,7 @@ from tasks.membership import is_among
 from tasks.plan.blocks import STANDING, Block, Drifted, DriftKind, EntryPlan, Later, Situation, Standing
 from tasks.plan.creates import create_entries
 from tasks.plan.leavers import Leavers
+from tasks.plan.people import People
 from tasks.plan.references import order_creates
 from tasks.plan.renames import order_renames
 from tasks.plan.updates import settle_links, update_entries
@@ -34,13 +35,17 @@ def plan_entries(s: Situation, *, people: EntryPlan | None = None) -> EntryPlan:
     deserted = s.matches.vanished & creatable if s.vanished is Vanished.LEAVE else np.zeros(len(creatable), dtype=bool)
     creates, exhausted = create_entries(s, np.flatnonzero(creatable & ~deserted))
 
+    leavers = Leavers(s)
+    own = _people(s, accounts, creates, leavers)
     owners, coming = (accounts, _created(creates)) if people is None else (people.accounts, people.coming)
+    known_people = own if people is None else people.people
     reachable = pd.Index(owners.array, dtype="str").append(coming)
     s = replace(s, reachable=reachable)
     notes: list[Held] = []
-    blocks = order_creates(_as_written(s, creates), reachable, notes) if creates is not None else []
-    updates, unchanged, drifted = update_entries(s, rows, owners=owners, notes=notes)
-    leavers = Leavers(s)
+    blocks: list[Block] = []
+    if creates is not None:
+        blocks = order_creates(_as_written(s, creates), reachable, notes, people=known_people)
+    updates, unchanged, drifted = update_entries(s, rows, owners=owners, people=known_people, notes=notes)
     in_vain: list[Held] = []
     blocks = [*order_renames(s, [*blocks, *updates], notes, in_vain), *leavers.blocks()]
     held = [*s.desired.held, *s.matches.held, *exhausted, *in_vain, *leavers.held, *_deserted(s, deserted)]
@@ -58,6 +63,7 @@ def plan_entries(s: Situation, *, people: EntryPlan | None = None) -> EntryPlan:
         coming=_created(creates),
         known=known,
         labels=_labels(s),
+        people=own,
         leaving=leavers.ids,
         emptied=leavers.emptied(),
         taken=dict(s.matches.taken),
@@ -66,6 +72,18 @@ def plan_entries(s: Situation, *, people: EntryPlan | None = None) -> EntryPlan:
         unmanaged=Later(partial(_unmanaged, s, known)),
         passed_over=Later(partial(_passed_over, s)),
         wanted=Later(partial(_wanted, s)),
+    )
+
+
+def _people(s: Situation, accounts: "pd.Series[str]", creates: Block | None, leavers: Leavers) -> People:
+    """How everybody stands: those in scope with an account now or soon, and those whose account is there besides."""
+    besides = (s.matches.link_row >= 0) & ~s.matches.link_is_used
+    linked = s.links.index[besides]
+    linked = linked[~is_among(linked, s.matches.released)]
+    return People(
+        accounts=pd.Index(accounts.array, dtype="str").append(_created(creates)),
+        linked=pd.Index(linked, dtype="str"),
+        ending=leavers.reasons,
     )
 
 

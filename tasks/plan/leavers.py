@@ -56,6 +56,11 @@ class Leavers:
         )
 
     @property
+    def reasons(self) -> "pd.Series[str]":
+        """Why each of those who have an account should have none. Index: anchor."""
+        return pd.Series(self._table["reason"].array, index=pd.Index(self._table["anchor"], dtype="str"), dtype="str")
+
+    @property
     def ids(self) -> frozenset[str]:
         """Target ids of everybody leaving whom the job does not keep; a disabled person keeps memberships."""
         stays = self._policy(Removal.KEEP) | (self._table["cause"] == Cause.DISABLED).to_numpy(dtype=bool)

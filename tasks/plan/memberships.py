@@ -15,6 +15,7 @@ from tasks.keys import Rows, ascending, find, pick, texts
 from tasks.mapping import Held, Mask
 from tasks.membership import is_among
 from tasks.plan.blocks import Block, Cause, EntryPlan, Wave
+from tasks.plan.people import Footing, People, members_left_out
 
 _NO_GROUPS: "pd.Series[str]" = pd.Series(dtype="str")
 
@@ -49,7 +50,7 @@ def plan_memberships(
     )
     own = own.loc[own["group_id"].notna() | is_among(own["group"], texts(coming_groups))]
     reachable = own["member_id"].notna().to_numpy() | is_among(own["member"], texts(coming_members))
-    notes = _missing_members(own.loc[~reachable], groups.labels)
+    notes = _missing_members(own.loc[~reachable], groups.labels, users=users.people, groups=groups.people)
     own = own.loc[reachable].reset_index(drop=True)
 
     there = existing.rename(columns={"group": "group_id", "member": "member_id"})
@@ -122,19 +123,20 @@ def edge_numbers(wanted: pd.DataFrame, found: pd.DataFrame) -> tuple[Rows, Rows]
     return numbers, group * size + member
 
 
-def _missing_members(edges: pd.DataFrame, labels: "pd.Series[str]") -> list[Held]:
-    """One note per group: how many of its members have no account and get none in this cycle."""
-    counts = edges.groupby("group", sort=True)["member"].count()
-    return [
-        Held(
-            Kind.GROUP,
-            str(group),
-            ErrorCode.UNRESOLVED_REFERENCE,
-            f"{count} of its members have no account in the target; they are left out until they have one.",
-            label=str(labels.get(group, group)),
-        )
-        for group, count in counts.items()
-    ]
+def _missing_members(edges: pd.DataFrame, labels: "pd.Series[str]", *, users: People, groups: People) -> list[Held]:
+    """One note per group: how many of its members cannot be members in this cycle, and why."""
+    notes = []
+    for group, members in edges.groupby("group", sort=True)["member"]:
+        why = members_left_out(_footing(str(member), users, groups) for member in members)
+        label = str(labels.get(group, group))
+        notes.append(Held(Kind.GROUP, str(group), ErrorCode.UNRESOLVED_REFERENCE, why, label=label))
+    return notes
+
+
+def _footing(member: str, users: People, groups: People) -> Footing:
+    """How a member stands, who may be a user or a group; the key of both means the user."""
+    as_user = users.footing(member)
+    return groups.footing(member) if as_user is Footing.NONE else as_user
 
 
 def _chunks(edges: pd.DataFrame, groups: EntryPlan, max_members: int) -> pd.DataFrame:

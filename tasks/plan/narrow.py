@@ -18,6 +18,7 @@ from tasks.mapping import Held, Mask
 from tasks.membership import is_among
 from tasks.plan.blocks import Block, EntryPlan, Later, Wave
 from tasks.plan.build import Plan
+from tasks.plan.people import Footing, members_left_out, reference_without_account
 
 
 def only(plan: Plan, kind: Kind, anchors: Collection[str]) -> Plan:
@@ -104,7 +105,7 @@ def _without_members(block: Block, missing: frozenset[str], notes: list[Held]) -
     labels = dict(zip(block.table["anchor"], block.table["label"], strict=True))
     for anchor, count in lost.items():
         if count:
-            why = f"{count:,} of its members have no account in the target; they are left out until they have one."
+            why = members_left_out([Footing.NONE] * count)
             notes.append(Held(block.kind, anchor, ErrorCode.UNRESOLVED_REFERENCE, why, label=labels[anchor]))
     table = block.table.assign(members=pd.Series(kept, index=block.table.index, dtype=object))
     return replace(block, table=table).take(np.array([bool(members) for members in kept], dtype=bool))
@@ -125,8 +126,9 @@ def _without_references(block: Block, missing: frozenset[str], notes: list[Held]
             touched = touched.assign(**{path: touched[path] & ~(lost & column.isna().to_numpy(dtype=bool))})
         for row in np.flatnonzero(lost):
             anchor, label = str(block.table["anchor"].iloc[row]), str(block.table["label"].iloc[row])
-            who = block.after[path].iloc[row]
-            why = f"{path} refers to {who}, who has no account in the target; left out until then."
+            referred = block.after[path].iloc[row]
+            lost_now = [name for name in (referred if isinstance(referred, list) else [referred]) if name in missing]
+            why = reference_without_account(path, lost_now)
             notes.append(Held(block.kind, anchor, ErrorCode.UNRESOLVED_REFERENCE, why, label=label))
     narrowed = replace(block, after=after, touched=touched, desired=desired)
     if touched is None and block.wave is not Wave.SET_REFERENCES:

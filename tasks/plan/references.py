@@ -14,15 +14,16 @@ from tasks.keys import Rows, find, pick, texts
 from tasks.mapping import Held, Mask
 from tasks.membership import is_among
 from tasks.plan.blocks import Block, Wave
+from tasks.plan.people import People
 
 MAX_LEVELS = 12
 """Creates wait for the creates they refer to, this many levels deep; deeper references are set afterwards."""
 
 
-def order_creates(creates: Block, reachable: pd.Index, notes: list[Held]) -> list[Block]:
+def order_creates(creates: Block, reachable: pd.Index, notes: list[Held], *, people: People) -> list[Block]:
     """Creates in levels, so that whoever is referred to exists first; then the references to set afterwards.
 
-    ``reachable``: anchors of everybody who has an account, or gets one in this cycle.
+    ``reachable``: anchors of everybody who has an account, or gets one in this cycle. ``people``: how the others stand.
 
     A reference that closes a circle, or lies too deep, is set when everybody exists; so is a list of references with
     somebody who is created. A reference to somebody who has no account and gets none is left out, and noted.
@@ -33,7 +34,7 @@ def order_creates(creates: Block, reachable: pd.Index, notes: list[Held]) -> lis
     parents: dict[str, Rows] = {}
     deferred: dict[str, Mask] = {}
     for path in sorted(creates.references & set(after.columns)):
-        after = leave_out_unresolved(creates.kind, after, path, creates.table, reachable, notes)
+        after = leave_out_unresolved(creates.kind, after, path, creates.table, reachable, notes, people)
         if after[path].dtype == object:
             deferred[path] = _names_one_of(after[path], anchors)
         else:
@@ -155,18 +156,24 @@ def _late_references(creates: Block, deferred: Mapping[str, Mask]) -> list[Block
 
 
 def leave_out_unresolved(
-    kind: Kind, frame: pd.DataFrame, path: str, table: pd.DataFrame, reachable: pd.Index, notes: list[Held]
+    kind: Kind,
+    frame: pd.DataFrame,
+    path: str,
+    table: pd.DataFrame,
+    reachable: pd.Index,
+    notes: list[Held],
+    people: People,
 ) -> pd.DataFrame:
-    """The frame without references to entries that have no account and get none; each one is noted."""
+    """The frame without references to entries that cannot be referred to now; each one is noted."""
     referred = frame[path]
     if referred.dtype == object:
-        return frame.assign(**{path: _without_unresolved(kind, referred, path, table, reachable, notes)})
+        return frame.assign(**{path: _without_unresolved(kind, referred, path, table, reachable, notes, people)})
     missing = referred.notna().to_numpy() & ~is_among(referred, texts(reachable))
     if not missing.any():
         return frame
     for position in np.flatnonzero(missing):
         anchor = str(table["anchor"].iloc[position])
-        reason = f"{path} refers to {referred.iloc[position]}, who has no account in the target; left out until then."
+        reason = people.reference_left_out(path, [str(referred.iloc[position])])
         label = str(table["label"].iloc[position])
         notes.append(Held(kind, anchor, ErrorCode.UNRESOLVED_REFERENCE, reason, label=label))
     return frame.assign(**{path: referred.mask(missing)})
@@ -248,16 +255,19 @@ def _names_one_of(cells: pd.Series, anchors: pa.Array) -> Mask:
 
 
 def _without_unresolved(
-    kind: Kind, referred: pd.Series, path: str, table: pd.DataFrame, reachable: pd.Index, notes: list[Held]
+    kind: Kind,
+    referred: pd.Series,
+    path: str,
+    table: pd.DataFrame,
+    reachable: pd.Index,
+    notes: list[Held],
+    people: People,
 ) -> pd.Series:
     rows, flat = _flat(referred)
     there = is_among(flat, texts(reachable))
     missing = _lists(rows[~there], flat[~there].tolist(), referred.index)
     for position in np.flatnonzero(missing.notna()):
-        names = missing.iloc[position]
-        who = f"{', '.join(names[:5])}{' and others' if len(names) > 5 else ''}, who"
-        verb = "has" if len(names) == 1 else "have"
-        reason = f"{path} refers to {who} {verb} no account in the target; left out until then."
+        reason = people.reference_left_out(path, missing.iloc[position])
         anchor, label = str(table["anchor"].iloc[position]), str(table["label"].iloc[position])
         notes.append(Held(kind, anchor, ErrorCode.UNRESOLVED_REFERENCE, reason, label=label))
     return _lists(rows[there], flat[there].tolist(), referred.index)

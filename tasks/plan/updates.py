@@ -15,6 +15,7 @@ from tasks.plan.blocks import Block, Cause, Drifted, DriftKind, Situation, Wave
 from tasks.plan.compare import differs, differs_in_words, differs_without_case, fingerprints, squeezed
 from tasks.plan.elements import elements_of, same_elements, with_missing_elements
 from tasks.plan.leavers import deletes_of
+from tasks.plan.people import People
 from tasks.plan.references import (
     as_anchors,
     as_lists,
@@ -27,13 +28,13 @@ from tasks.plan.written import packed
 
 
 def update_entries(
-    s: Situation, rows: Rows, *, owners: "pd.Series[str]", notes: list[Held]
+    s: Situation, rows: Rows, *, owners: "pd.Series[str]", people: People, notes: list[Held]
 ) -> tuple[list[Block], Rows, list[Drifted]]:
     """Blocks of updates, enables and disables of in-scope entries; the rows that are as they should be; and the
     accounts that others have changed.
 
     ``rows``: positions in the desired frame of everybody who has an account. ``owners``: index target id, value anchor,
-    to read the target's references.
+    to read the target's references. ``people``: what is said of whom cannot be referred to now.
     """
     if not len(rows):
         return [], rows, []
@@ -73,7 +74,7 @@ def update_entries(
                 held_now = as_anchors(held_now, owners)
             dangling[path] = _dangling(s, desired[path], held_now)
             referred = desired[path]
-            desired = leave_out_unresolved(s.desired.kind, desired, path, table, reachable, notes)
+            desired = leave_out_unresolved(s.desired.kind, desired, path, table, reachable, notes, people)
             left_alone = left_alone | (referred.notna() & desired[path].isna()).to_numpy(dtype=bool)
             if referred.dtype == object:
                 desired = desired.assign(**{path: with_unowned(desired[path], held_now, of=referred)})

@@ -7,7 +7,7 @@ import pytest
 from connectors.contract import Kind, Traits, Unreadable
 from connectors.errors import ErrorCode
 from tasks.plan import Cause, Plan
-from tests.tasks.plan.worlds import NO_DELETES, World, changes, held, make_job
+from tests.tasks.plan.worlds import MANAGER, NO_DELETES, World, changes, held, make_job, notes
 
 SALES = [[{"attribute": "department", "operator": "EQUALS", "value": "Sales"}]]
 
@@ -456,3 +456,37 @@ def test_a_record_that_has_not_ended_keeps_its_account():
     world.link("c1", "t0")
     plan = world.plan()
     assert (ends(plan), open_ones(plan)) == ([], [("e1", ErrorCode.DUPLICATE_SOURCE_ENTRIES)])
+
+
+def test_an_account_that_two_newcomers_claim_still_ends_with_its_owner():
+    """Somebody has left, and two others match the account by different attributes: neither gets it, and it is off."""
+    rules = {
+        "matching": [{"source": "[mail]", "target": "userName"}, {"source": "[n]", "target": "externalId"}],
+        "attributes": {"userName": "[mail]", "externalId": "[n]", "active": "Not([IsSoftDeleted])"},
+    }
+    users = {"ann": {"mail": "a@x", "n": None}, "bob": {"mail": "b@x", "n": "7"}}
+    world = World(make_job(user_rules=rules), users=users)
+    world.accounts[Kind.USER]["t1"] = {"userName": "a@x", "externalId": "7", "active": True}
+    world.link("old", "t1")
+    plan = world.plan()
+    assert changes(plan) == [("disable", "user", "old", {"active": False})]
+    assert set(held(plan)) == {"ann", "bob"}
+    assert notes(plan) == {}
+    world.apply(plan)
+    assert world.links[Kind.USER]["old"]["state"] == "disabled"
+
+
+def test_what_is_said_of_a_manager_is_so_at_the_moment():
+    """One has left and still has an account, one is held with an account, one has none: three sentences."""
+    people = {who: {"mail": f"{who}@x", "m": boss} for who, boss in (("a", "gone"), ("b", "torn"), ("c", "nobody"))}
+    world = World(make_job({MANAGER: {"reference": "[m]"}}), users=people)
+    world.unreadable = [Unreadable(Kind.USER, "torn", "people.csv, line 9", "The row is cut off.")]
+    for number, who in enumerate(("gone", "torn")):
+        world.accounts[Kind.USER][f"t{number}"] = {"userName": f"{who}@x", "active": True}
+        world.link(who, f"t{number}")
+    said = {who: reason.partition(" refers to ")[2] for who, reason in notes(world.plan()).items()}
+    assert said == {
+        "a": "gone, who has an account and should have none (gone from the source); left out for now.",
+        "b": "torn, who has an account and is held in this cycle; left out for now.",
+        "c": "nobody, who has no account in the target; left out until then.",
+    }
