@@ -218,6 +218,10 @@ _NAMES = {
 }
 
 
+_LEFT = {"displayName": 256, "title": 128, "l": 128, "cn": 64, "mail": 256}
+"""Where the job for Active Directory cuts a text, if not after 64 characters."""
+
+
 def differences(directory: Directory, unit: str, wanted: State) -> list[str]:
     """Where the directory, read by ldapsearch, is not as the export means it."""
     names = _NAMES[directory.kind]
@@ -281,6 +285,8 @@ def _differences_of(
         names.department: department if department != "Unassigned" else None,
     }
     for name, value in wanted.items():
+        if directory.kind == "samba" and value is not None:
+            value = str(value)[: _LEFT.get(name, 64)]
         held = (entry.get(name) or [None])[0]
         if _squeezed(held) != _squeezed(value):
             yield f"{anchor}: {name} is {held!r}, not {value!r}"
