@@ -537,7 +537,7 @@ class Target(Source, Protocol):
         ...
 
     def fetch(self, kind: Kind, ids: Sequence[str], wanted: Wanted, *, late: bool = False) -> Snapshot:
-        """The entries with these ids, groups with their members; whoever is no longer there is left out.
+        """The entries with these ids, groups with their members; entries that are gone are left out.
 
         ``late``: they may have been made a moment ago; those that are not there are asked for again for some seconds.
         Raises: FatalError.

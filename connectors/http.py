@@ -290,7 +290,7 @@ class HttpSession:
         """Send nothing more: calls that wait end with HaltedError at once, the others within ``grace_s`` seconds."""
         self._throttle.halt()
         await self._throttle.until_idle(grace_s)
-        await self.close()  # whoever still waits for an answer loses the connection
+        await self.close()  # requests that still wait for an answer lose the connection
 
     async def send(self, call: Call) -> Answer:
         """The final answer to a call, whatever its status; repeats what the decision table says may be repeated.

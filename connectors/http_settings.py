@@ -115,7 +115,7 @@ class ClientCredentials(Settings):
     gives another refresh token each time, refer to a file that Provisor may write: ``${file:path}``."""
     user: BasicAuth | None = None
     """User name and password of the account whose token is wanted (password grant), with a ``secret`` or alone. Only
-    for systems that offer nothing else: whoever knows the password can do more than the client may."""
+    for systems that offer nothing else: a password allows more than the client may do."""
     private_key: PrivateKey | None = None
     assertion_file: Path | None = None
     """File with an assertion that others keep fresh (federated token file of a workload identity); read for every

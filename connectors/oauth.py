@@ -56,7 +56,7 @@ class _Token:
 
 
 class TokenSigner:
-    """Signs with a bearer token. Whoever needs one while it is being fetched waits for the same."""
+    """Signs with a bearer token. Requests that need one while it is being fetched wait for the same one."""
 
     def __init__(
         self, settings: HttpSettings, client: ClientCredentials, *, folder: Path, now: Now, sleep: Sleep

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from connectors.errors import SettingsError
 from connectors.settings import Settings
 
-if TYPE_CHECKING:  # the contract brings pandas; whoever only asks for a name or for settings need not wait for it
+if TYPE_CHECKING:  # the contract imports pandas; names and settings must not wait for that
     from connectors.contract import Pace, Source, Target
 
 ENTRY_POINT_GROUP = "provisor.connectors"

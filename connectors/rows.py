@@ -304,9 +304,9 @@ class _State(IntEnum):
 def check_entries(rows: Rows, section: EntrySection, kind: Kind, *, wanted: Iterable[str], where: str) -> Checked:
     """Entries by key. ``wanted`` are the columns of the frame, in this order, as far as they exist.
 
-    Rows that hold nothing are nobody. Copies of a row that are alike in everything that is read count once. Whoever all
-    rows of a key call disabled is disabled, whatever else these rows hold. Raises: SettingsError when the key column
-    holds lists.
+    Rows that hold nothing are nobody. Copies of a row that are alike in everything that is read count once. A person
+    whom all rows of a key call disabled is disabled, whatever else these rows hold. Raises: SettingsError when the key
+    column holds lists.
     """
     frame = _tidied(rows.frame, section)
     blank = _blank(rows, frame)

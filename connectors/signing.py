@@ -50,7 +50,7 @@ class Signer(Protocol):
 
 class LastingSigner:
     """Signs with what the job file refers to, or not at all. It is looked up again when the system does not accept it:
-    whoever renews tokens puts the next one into the same file or block.
+    the next token is put into the same file or block.
     """
 
     def __init__(self, auth: Auth | None, *, folder: Path) -> None:

@@ -100,7 +100,7 @@ class NoAnswer(Exception):  # noqa: N818
         if self.fault is Fault.UNTRUSTED:
             trusted = f"ca_file ({settings.ca_file}) " if settings.ca_file else "the usual certificate authorities "
             return (
-                f"The connection to {address} cannot be trusted ({self}). Its certificate is not vouched for by "
+                f"The connection to {address} cannot be trusted ({self}). Its certificate was not issued by "
                 f"{trusted}or is for another name. Name the PEM file of the authority that issued it in ca_file; "
                 "verification cannot be switched off."
             )

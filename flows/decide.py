@@ -43,7 +43,7 @@ def decide(
         decision: What is decided about what waits.
         by: Your name: it is in the log.
         selection: What to approve with "Approve only the selection": anchors, names, kinds or actions.
-        comment: Why, for whoever reads the log.
+        comment: The reason, for readers of the log.
         until: The decision counts to the end of this day (UTC); without a day until nothing of it is left to do.
         waiting_run: Only what this run waits for, if it still does.
     """

@@ -31,8 +31,8 @@ def restart(job: Path, scopes: list[Scope] = _USUAL, break_links: bool = False) 
     Args:
         job: The job file.
         scopes: What to clear.
-        break_links: Needed where links are cleared: whoever is not found again by a matching attribute gets a second
-            account, or keeps one that nobody owns.
+        break_links: Needed where links are cleared: a person who is not found again by a matching attribute gets a
+            second account, or keeps an account that Provisor does not manage.
     """
     try:
         loaded = own_job(job)

@@ -1,4 +1,4 @@
-"""One identity on demand: whoever asks for an entry by name has it provisioned now, and sees every step.
+"""One identity on demand: an entry that is asked for by name is provisioned now, and every step is shown.
 
 It is a cycle of its own kind under the job's lease: what is sent is written down before and after, guards apply. But it
 says nothing about how the job stands, so that neither the watermark moves nor a quarantine begins or ends, and it may
@@ -32,7 +32,7 @@ from tasks.ledger import CycleKind
 from tasks.markdown import NOTHING, Markdown, row, table_head
 
 LISTENER: ContextVar[Callable[[Page], None] | None] = ContextVar("listener", default=None)
-"""Whoever wants to see the page when it is complete: the terminal."""
+"""Called with the finished page: the terminal shows it."""
 
 
 def _run_name() -> str:
@@ -87,7 +87,7 @@ def carry_out(running: Running, asked: Asked, decision: Decision, page: Page) ->
 
 
 def _publish(page: Page) -> None:
-    """The steps as an artifact of the run, without anybody's values; and to whoever listens."""
+    """The steps as an artifact of the run, without anybody's values; and for the callers that asked for it."""
     if (listener := LISTENER.get()) is not None:
         listener(page)
     if not page.steps:

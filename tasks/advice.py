@@ -14,9 +14,9 @@ class Category(StrEnum):
     """Where the cause lies, and so who can put it right."""
 
     DATA = "data"
-    """A value of the source, or of an account in the target: whoever keeps that data."""
+    """A value of the source, or of an account in the target: the people who keep that data."""
     JOB = "job"
-    """What the job asks for: whoever writes the job file."""
+    """What the job asks for: the author of the job file."""
     ACCESS = "access"
     """What Provisor is allowed to do in a system: its administrator."""
     SERVICE = "service"

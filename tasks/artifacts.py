@@ -1,7 +1,7 @@
 """What people see of a cycle in Prefect's UI: plan, counts with a chart, failures, guards, and where to look further.
 
-Prefect is imported by the functions that talk to it. Whoever runs a cycle in a shell, outside of a flow run, leaves
-no artifacts.
+Prefect is imported by the functions that talk to it. A cycle in a shell, outside a flow run, leaves no
+artifacts.
 """
 
 from collections import Counter
@@ -253,7 +253,7 @@ def _advice(code: str) -> str:
 
 
 def publish_page(lines: Sequence[Markdown], *, key: str, about: str) -> None:
-    """A page as an artifact of the run: every page of ours comes by here. ``about``: said above it."""
+    """A page as an artifact of the run: every page of ours passes through here. ``about``: said above it."""
     from prefect.artifacts import create_markdown_artifact
 
     create_markdown_artifact(page(lines), key=key, description=markdown(about))

@@ -32,7 +32,7 @@ from tasks.membership import is_among, lowered, members_of
 Mask = npt.NDArray[np.bool_]
 
 SOFT_DELETED = "IsSoftDeleted"
-"""Computed attribute, true for whoever must not be active: unassigned, out of scope, or disabled in the source.
+"""Computed attribute, true for people who must not be active: unassigned, out of scope, or disabled in the source.
 
 In a filter, which decides who is out of scope, it says only whether the source has disabled the entry.
 """

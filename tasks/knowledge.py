@@ -62,7 +62,7 @@ def to_be_sure_of(
 
     ``recent``: ids of entries to which something was sent a moment ago. A listing may be late about these: it may show
     them as they were before, or not yet, or still. And an account that a listing lacks is not gone before it has been
-    asked for: whoever believes otherwise creates a second one.
+    asked for: believing otherwise creates a second one.
     """
     found: dict[Kind, set[str]] = {}
     for kind, entries in plan.entries.items():
@@ -155,7 +155,7 @@ def look_up(question: Question, target: Target, wanted: Wanted, *, known: pd.Dat
     """The accounts that have one of the values, as ``Target.find`` gives them.
 
     Where there are none, the target is asked for an account of the ``known`` ones that it has for certain: services
-    exist that answer every question about some attribute with nobody, and whoever believes them creates a second
+    exist that answer every question about some attribute with nobody, and believing them creates a second
     account. Raises: FatalError; SchemaMismatchError where the target does not find what it has.
     """
     found = target.find(question.kind, question.attribute, question.values, wanted, late=question.late)

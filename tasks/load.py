@@ -84,7 +84,7 @@ class Loaded:
 
 
 BATCH_S = 10.0
-"""Seconds that a batch is meant to take: long beside what a task costs, short for whoever interrupts a run."""
+"""Seconds that a batch is meant to take: long beside what a task costs, short for a person who interrupts a run."""
 FIRST_BATCH = 200
 SMALLEST_BATCH, LARGEST_BATCH = 10, 10_000
 STEP = 4

@@ -486,7 +486,7 @@ def _as_integers(series: pd.Series, path: str, failures: dict[str, str]) -> pd.S
 def _converted(
     converted: pd.Series, texts: "pd.Series[str]", path: str, wanted: str, failures: dict[str, str]
 ) -> pd.Series:
-    """The converted column; whoever had a text that means nothing in the wanted type is noted. Empty text is null."""
+    """The converted column; entries whose text means nothing in the wanted type are noted. Empty text is null."""
     for anchor in texts.index[texts.notna() & (texts != "") & converted.isna()]:
         failures.setdefault(str(anchor), f"{path}: the target wants a value of type {wanted} here.")
     return converted

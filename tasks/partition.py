@@ -1,6 +1,6 @@
 """Maps the entries of one kind in parts, so that others can do so side by side. Pure.
 
-A hash of its anchor says in which part an entry is, whoever else there is. What comes of the parts is what
+A hash of its anchor says in which part an entry is, whatever other entries there are. What comes of the parts is what
 ``tasks.mapping.map_entries`` gives for all of them at once, but for what is drawn by chance.
 """
 

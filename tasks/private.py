@@ -42,7 +42,10 @@ def replace_file(path: Path, content: bytes) -> None:
 
 
 def kept_secret(path: Path) -> bytes:
-    """Random bytes that are made once and then stay the same; whoever makes the file first decides. Raises: OSError."""
+    """Random bytes that are made once and then stay the same; the first process that makes the file decides.
+
+    Raises: OSError.
+    """
     new = path.with_name(f"{path.name}.{secrets.token_hex(4)}.new")
     if not path.exists():
         write_file(new, secrets.token_bytes(32))

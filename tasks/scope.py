@@ -75,8 +75,8 @@ def select(
 ) -> Scoped:
     """Divides the entries of one kind by assignment and scoping filter.
 
-    ``assignment`` None means that assignment does not apply to this kind. Whoever the source has disabled is never
-    held: taking away waits for no filter.
+    ``assignment`` None means that assignment does not apply to this kind. People whom the source has disabled
+    are never held: taking access away waits for no filter.
     """
     frame = snapshot.entries(kind)
     assigned = is_assigned(assignment, snapshot, kind)

@@ -39,7 +39,7 @@ class EntraAuth(Settings):
     private_key: PrivateKey | None = None
     """The key of a certificate that the app registration has; ``certificate`` in it names the certificate's file."""
     federated_token_file: Path | None = None
-    """File with a token of a workload identity, kept fresh by others; read for every token."""
+    """File with a token of a workload identity, kept fresh outside Provisor; read for every token."""
 
     @model_validator(mode="after")
     def _one_proof(self) -> Self:

@@ -378,7 +378,7 @@ def _every_key(
 
 
 def _by_time(directory: Directory, reader: "Reader", since: str) -> list[Page]:
-    """Entries of the very second come again; whoever is not among all keys is gone."""
+    """Entries of the very second come again; an entry that is not among all keys is gone."""
     present: set[str] = set()
     attribute = reader.decoder.key_attribute
     for base in directory.bases(reader.section):

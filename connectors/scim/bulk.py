@@ -151,7 +151,7 @@ class BulkSession:
         self.seen: set[tuple[Kind, Action]] = set()
         """What was looked at after it went with others, and was done."""
         self.turn = asyncio.Lock()
-        """Held by whoever goes with others for the first time."""
+        """Held by a change that goes with others for the first time."""
 
     @property
     def address(self) -> str:
@@ -228,7 +228,7 @@ class BulkSession:
         task.add_done_callback(self._tasks.discard)
 
     async def _gather(self) -> None:
-        """Share whoever waits out among the requests that may be in flight, until nobody waits."""
+        """Share waiting changes out among the requests that may be in flight, until none waits."""
         while self._waiting:
             await self._all_here()
             async with self._free:
@@ -243,7 +243,7 @@ class BulkSession:
         self._gathering = False
 
     async def _all_here(self) -> None:
-        """Returns when nobody else comes in this moment; whoever got an answer just now does, with the next write."""
+        """Returns when nothing else comes in this moment; who was just answered comes back with the next write."""
         count, quiet = 0, 0
         while quiet < QUIET_ROUNDS:
             quiet = quiet + 1 if len(self._waiting) == count else 0
@@ -265,7 +265,7 @@ class BulkSession:
     async def _send_some(self, some: Sequence[_Waiting]) -> None:
         try:
             await self._exchange(some)
-        except Exception as error:  # whoever waits is told, and says what it means
+        except Exception as error:  # the changes that wait are told, and say what it means
             for one in some:
                 if not one.answer.done():
                     one.answer.set_exception(error)
@@ -331,7 +331,7 @@ class BulkSession:
         async def send(one: _Waiting) -> None:
             try:
                 one.answer.set_result(await self._session.send(one.call))
-            except Exception as error:  # whoever waits is told, and says what it means
+            except Exception as error:  # the changes that wait are told, and say what it means
                 one.answer.set_exception(error)
 
         await asyncio.gather(*map(send, some))

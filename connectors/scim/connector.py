@@ -294,7 +294,7 @@ class ScimTarget:
         """Work on the changes, as many at a time as the requests in flight can hold while writes go as they go.
 
         What is left when it ends was not begun: it was halted, or a FatalError says that nothing more is to be sent.
-        Whoever calls first is first: the next one begins when the last change of this one has begun. Side by side they
+        The first caller comes first: the next one begins when the last change of this one has begun. Side by side they
         would all end at the same moment, and nothing be sent while their outcomes are written down.
         """
         before, self._all_begun = self._all_begun, asyncio.Event()

@@ -160,7 +160,7 @@ class Habits:
         self._turns = {kind: asyncio.Lock() for kind in Kind}
 
     def turn(self, kind: Kind) -> asyncio.Lock:
-        """Held by whoever tries something for the first time."""
+        """Held by a change that tries something for the first time."""
         return self._turns[kind]
 
     def proven(self, shapes: Iterable[Shape]) -> bool:

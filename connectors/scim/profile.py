@@ -65,7 +65,7 @@ class MembersShown(StrEnum):
     SOME = "some"
     """The first hundred, say, or those that Provisor has added."""
     NONE = "none"
-    """An empty list, whoever is in the group."""
+    """An empty list, whatever members the group has."""
 
 
 class MemberValue(StrEnum):
@@ -119,7 +119,7 @@ class Filters(Settings):
     """False where a filter is refused, ignored, or never finds anybody."""
     emails: EmailFilter = EmailFilter.BOTH
     blind: tuple[str, ...] = ()
-    """Attributes by which nobody is ever found, whoever has the value."""
+    """Attributes by which the service finds nobody, even where an account has the value."""
 
 
 class NotKept(Settings):

@@ -404,7 +404,7 @@ class ScimService:
     async def fetch(
         self, kind: Kind, ids: Sequence[str], paths: Sequence[str], looks_s: Sequence[float] = (0.0,)
     ) -> Content:
-        """The entries with these ids, groups with their members; whoever is gone is left out.
+        """The entries with these ids, groups with their members; entries that are gone are left out.
 
         ``looks_s``: seconds before each look for those that were not there in the looks before.
         Raises: FatalError, RetryableError.

@@ -192,7 +192,7 @@ class Reading:
         await self._read(changed)
 
     async def _sweep(self) -> None:
-        """The keys of everybody, so that whoever is gone is known to be."""
+        """The keys of everybody, so that people who are gone are known to be."""
         question = replace(self._question(), group=REFERENCES_ONLY, count=LARGEST_PAGE)
         self._present = {}
         async for workers in self._listed(question, "list the keys of the workers"):
@@ -223,7 +223,7 @@ class Reading:
         window = Window(start_of(self._today - timedelta(days=1)), end_of(until), entered=False)
         paths = {name: self._settings.catalogue[name] for name in _OWN}
         reader, group = compile_paths(paths), response_group(paths)
-        # Whoever will have left by then is inactive then, and wanted all the same.
+        # People who will have left by then are inactive then, and wanted all the same.
         everybody = self._settings.population.model_copy(update={"inactive": True})
         question = replace(self._question(), window=window, effective=until, group=group, population=everybody)
         starts: dict[date, list[str]] = {}

@@ -38,7 +38,7 @@ def write(document: bytes) -> None:
 
 @contextmanager
 def standard_output_for(as_json: bool) -> Iterator[None]:
-    """Keeps everything but the one JSON document away from standard output, whoever writes to it."""
+    """Keeps everything but the one JSON document away from standard output, whichever library writes to it."""
     if not as_json:
         yield
         return

@@ -25,7 +25,7 @@ Only = Annotated[
 Until = Annotated[
     str | None, typer.Option(metavar="DATE", help="When the decision runs out: the end of a day, or a moment.")
 ]
-Why = Annotated[str, typer.Option(metavar="TEXT", help="The reason, for whoever reads the log.")]
+Why = Annotated[str, typer.Option(metavar="TEXT", help="The reason, for readers of the log.")]
 By = Annotated[str | None, typer.Option(metavar="NAME", help="Who decides; your login name without it.")]
 FOLDERS = (Path(), Path("jobs"))
 """Where the file of a job that is given by name is looked for."""

@@ -90,8 +90,8 @@ def restart(
         name = known_job(ledger, job)
         if Scope.LINKS in scopes and not yes:
             question = (
-                f"Break {count_links(ledger, name):,} links of {name}? Whoever is not found again by a matching "
-                "attribute gets a second account, or keeps one that nobody owns."
+                f"Break {count_links(ledger, name):,} links of {name}? A person who is not found again by a "
+                "matching attribute gets a second account, or keeps an account that Provisor does not manage."
             )
             if not sys.stdin.isatty():
                 complain(f"{question} Say so with --yes.", WRONG)

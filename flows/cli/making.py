@@ -1,4 +1,4 @@
-"""Commands for whoever makes a job: checking and explaining it, what it may hold, where it may come from."""
+"""Commands for the author of a job: checking and explaining it, what it may hold, where it may come from."""
 
 import sys
 from pathlib import Path

@@ -83,7 +83,7 @@ def let_begin(ledger: Ledger, job: Job, *, now: datetime) -> None:
         refuse_paused(job.name, pause)
         refuse_quarantined(job.name, quarantine, now=now)
     except (JobPausedError, JobQuarantinedError):
-        notify.weekly(ledger, job, now=now, pages=_pages())  # whoever has forgotten it hears that nothing is done
+        notify.weekly(ledger, job, now=now, pages=_pages())  # reminds people of a job that they have forgotten
         raise
 
 

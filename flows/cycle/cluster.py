@@ -85,7 +85,7 @@ _LOST = "What was sent is recorded, and the next cycle finds out what took effec
 
 
 class Undisturbed(WorkerPlugin):
-    """Whoever interrupts the run, from a terminal say, does not interrupt its processes: the run ends them."""
+    """Ctrl-C in a terminal interrupts the run, not its processes: the run ends them."""
 
     name = "undisturbed"
 

@@ -46,7 +46,7 @@ from tasks.sources import open_source_of
 
 
 class UnknownEntryError(ProvisorError):
-    """Nobody goes by the name that was given, or several do; nothing was done."""
+    """The name that was given is unknown, or means several entries; nothing was done."""
 
 
 class StepName(StrEnum):
@@ -203,7 +203,7 @@ def _find(job: Job, source: Snapshot, ledger: Ledger, asked: str, now: datetime)
         found |= {Entry(kind, anchor) for kind in kinds}
     if not found:
         raise UnknownEntryError(
-            f"Nobody goes by {asked}: neither {source.system} nor the ledger of {job.name} knows such an anchor, value "
+            f"{asked} is unknown: neither {source.system} nor the ledger of {job.name} knows such an anchor, value "
             "of a matching attribute, id in the target, or name."
         )
     if len(found) > 1:
@@ -239,7 +239,7 @@ def _scope(job: Job, asked: Asked, page: Page, *, now: datetime) -> ScopeDecisio
     kind, anchor = asked.entry.kind, asked.entry.anchor
     decision = explain_scope(job.rules[kind], asked.source, kind, anchor, assignment=job.assignment, now=now)
     if not decision.present:
-        page.add(StepName.SCOPE, LogStatus.SKIPPED, "Whoever is not in the source is not in scope.")
+        page.add(StepName.SCOPE, LogStatus.SKIPPED, "A person who is not in the source is not in scope.")
         return decision
     details = {
         "active_in_source": not decision.disabled,

@@ -1,8 +1,8 @@
 """A target's pace, shared by everybody who loads it: jobs and machines that have one ledger.
 
 Each says there that it is loading, every few seconds, and takes the pace that its job allows divided by the number of
-those who do. Whoever joins waits until the others must have seen it, so that the total is never exceeded; whoever dies
-is missed a little later, and until then the others are slower than they would have to be.
+those who do. A run that joins waits until the others must have seen it, so that the total is never exceeded; one that
+dies is missed a little later, and until then the others are slower than they would have to be.
 """
 
 import logging

@@ -251,7 +251,7 @@ def judge(
     regained: Sequence[Regained] = (),
     pace: float | None = None,
 ) -> Decision:
-    """The plan after its guards, with what it was made from: every plan comes by here, whoever has made it.
+    """The plan after its guards, with what it was made from: every plan passes through here, whatever made it.
 
     ``pace``: requests a second in earlier loads. Raises: FatalError.
     """

@@ -1,4 +1,4 @@
-"""How far a cycle is, for whoever looks on: the terminal, and the UI."""
+"""How far a cycle is, for the terminal and the UI."""
 
 import threading
 import time

@@ -212,7 +212,7 @@ class Running:
             self.progress.advance(loaded.sent)
         for action, count in loaded.done.items():
             self.counts[COUNT_OF[action]] += count
-        # Whoever was under way when the run was interrupted has not failed: the next cycle looks, and does not wait.
+        # A change under way when the run was interrupted has not failed: the next cycle looks, and does not wait.
         failures = [one for one in loaded.failures if not (self.halted and one.code is ErrorCode.UNKNOWN_OUTCOME)]
         self.counts["failed"] += len(failures)
         self.failures += failures

@@ -153,7 +153,7 @@ def refuse_another_layout(ledger: Ledger, job: Job, source: Snapshot) -> None:
     if _LAYOUT.sub("", last.source) == _LAYOUT.sub("", source.system):
         raise SettingsError(
             f"The source is laid out in another way than in the last cycle: it was {last.source}, and is "
-            f"{source.system}. Whoever saved it may have changed numbers and dates as well. Export it as before; if it "
+            f"{source.system}. Numbers and dates may have changed with it. Export it as before; if it "
             "stays so, set delimiter in the job. Nothing was written."
         )
 
@@ -419,7 +419,7 @@ def see_entry(
     kept = None if _matches_by_redacted(job) else _believed(job, ledger, Side.TARGET)
     if kept is not None:
         known = kept.snapshot.entries(kind)
-    else:  # whoever has no account yet must not get a second one
+    else:  # a person without a link must not get a second account
         some = [] if linked is not None else [str(id_) for id_ in links[kind]["target_id"].iloc[:WITNESSES]]
         known = target.fetch(kind, some, wanted).entries(kind)
     hits = [

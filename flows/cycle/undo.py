@@ -183,7 +183,7 @@ def _name(label: str, anchor: str) -> str:
 
 
 def _ids(deeds: Iterable[Deed], groups: Collection[str]) -> dict[Kind, list[str]]:
-    """Ids of everybody to look at: whoever was changed, and members who are to come back, ``groups`` among them."""
+    """Ids of all to look at: entries that were changed, and members who are to come back, ``groups`` among them."""
     ids: dict[Kind, set[str]] = {kind: set() for kind in Kind}
     for deed in deeds:
         if Action.DELETE not in deed.actions:

@@ -78,7 +78,7 @@ class Form(BaseModel):
         title="Selection",
         description='What to approve with "Approve only the selection"; the rest goes on waiting.',
     )
-    comment: str = Field(default="", title="Comment", description="Why, for whoever reads the log.")
+    comment: str = Field(default="", title="Comment", description="The reason, for readers of the log.")
     until: date | None = Field(
         default=None,
         title="Until",

@@ -59,8 +59,8 @@ def decide_staged(
 
     ``items``: exactly these, of what nobody has decided about. ``only``: anchors, ids in the target, names, kinds or
     actions; without either everything undecided, and where that is rejected also what was approved but has not run.
-    Whoever is named may be decided about again, whatever was decided before. ``until``: when the decision runs out and
-    the guards judge anew; None: when nothing of it is left to do.
+    Entries that are named may be decided about again, whatever was decided before. ``until``: when the decision runs
+    out and the guards judge anew; None: when nothing of it is left to do.
 
     Raises: DecisionError.
     """

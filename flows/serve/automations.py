@@ -1,8 +1,8 @@
 """What the Prefect server watches over: runs that crashed, runs that are overdue, and runs that nobody hears of.
 
 ``provisor up`` looks after its worker itself, and has its server tell people. With workers on other machines nobody
-does: a worker that dies together with its run tells nobody. There, runs send a heartbeat, and whoever is not heard of
-any more is marked as crashed; the next cycle of the job goes on from what the ledger knows. That needs a server on
+does: a worker that dies together with its run tells nobody. There, runs send a heartbeat, and a run whose heartbeat
+stops is marked as crashed; the next cycle of the job goes on from what the ledger knows. That needs a server on
 PostgreSQL: one on SQLite loses an event now and then, and would take a run that has ended for one that died.
 
 Source: Prefect documentation, "Detect zombie flows".

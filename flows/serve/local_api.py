@@ -237,7 +237,7 @@ def serve(port: int, folder: Path, settings: Mapping[str, str]) -> "Iterator[sub
             stdin=subprocess.PIPE,
             stdout=log,
             stderr=log,
-            start_new_session=True,  # a person who interrupts it from a terminal does not interrupt the server too
+            start_new_session=True,  # Ctrl-C in a terminal ends the run, not the server
         )
         try:
             yield server

@@ -5,7 +5,7 @@ is refused at once, and so is the request it belongs to. Here every transaction 
 
 In Python 3.11 a cursor whose statement failed keeps the statement. SQLAlchemy forgets such a cursor unclosed, so it
 ends whenever its traceback does, in the thread of the server's event loop, and that has to wait for the connection.
-When the connection meanwhile waits for a write lock, and whoever holds it waits for the event loop, nobody goes on
+When the connection meanwhile waits for a write lock, and the holder of that lock waits for the event loop, both wait
 until SQLite gives up after the 60 s that Prefect allows. Here a cursor is closed as soon as its statement fails, in the
 thread that asked.
 

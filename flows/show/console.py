@@ -22,7 +22,7 @@ class Terminal(rich.console.Console):
     """Rich's console for text of which not all is ours."""
 
     def render_str(self, text: str, **options: Any) -> rich.text.Text:
-        """Markup as text: every string that is printed, and every cell of a table, comes by here."""
+        """Markup as text: every string that is printed, and every cell of a table, passes through here."""
         return super().render_str(printable(text), **options)
 
     def show_cells(self, cells: Iterable[str]) -> None:

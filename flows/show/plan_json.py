@@ -1,4 +1,4 @@
-"""A plan as JSON, for machines; and its changes as plain values, for whoever shows a few of them.
+"""A plan as JSON, for machines; and its changes as plain values, for pages that show a few of them.
 
 A million changes are written column by column: each column becomes JSON text in Arrow, and the columns of a chunk of
 rows are joined to one text. A dict per change took twice as long.

@@ -135,7 +135,7 @@ class Evidence:
 
 
 def gather(job: Job, asked: str, ledger: Ledger, *, now: datetime) -> Evidence:
-    """Everything about the entry that goes by the anchor, target id or name.
+    """Everything about the entry with this anchor, target id or name.
 
     Where several things go by it, an anchor counts before a target id, that before a name, a present name before a past
     one, and a user before a group. Raises: AmbiguousError, JobError.
@@ -191,7 +191,7 @@ def _find(
 def _tiers(
     job: Job, asked: str, ledger: Ledger, seen: Seen | None, decision: Decision | None, now: datetime
 ) -> Iterator[list[Who]]:
-    """Who goes by the name, by one meaning of it after the other."""
+    """The entries that the name may mean, one meaning after the other."""
     by_anchor = [Who(kind, asked) for kind in Kind if ledger.link(job.name, kind, asked) is not None]
     if seen is not None:
         by_anchor += [Who(kind, asked) for kind in Kind if asked in seen.source.entries(kind).index]

@@ -125,7 +125,8 @@ def _taken_away(evidence: Evidence) -> str:
     if last is not None and last.action in _TAKES and (disabled or evidence.link is None):
         return f"{_when(last, _DONE[Action(last.action)])}: {_end(why or last.reason)}"
     if disabled and evidence.link is not None:
-        return f"Disabled since {_day(evidence.link.state_since)}: {_end(why or 'by others, or before Provisor came')}"
+        unknown = "outside Provisor, or before Provisor managed it"
+        return f"Disabled since {_day(evidence.link.state_since)}: {_end(why or unknown)}"
     if evidence.link is not None and why:
         if evidence.off:
             return f"Its account is off already, switched off outside Provisor. It should have none: {_end(why)}"

@@ -85,7 +85,7 @@ def check_plan(
 ) -> Checked:
     """The plan divided into what may run and what is held, with what waits for a decision.
 
-    Every plan passes here on its way to the target, whoever has made it: nothing else makes a ``Checked``, and nothing
+    Every plan passes here on its way to the target, whatever made it: nothing else makes a ``Checked``, and nothing
     else is loaded.
     """
     spared = spare(plan, protection)

@@ -1,4 +1,4 @@
-"""Accounts that are never disabled or deleted, whoever made the plan: those the job lists, and Provisor's own. Pure."""
+"""Accounts that are never disabled or deleted, whatever made the plan: those in the job, and Provisor's own. Pure."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace

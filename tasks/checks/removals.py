@@ -93,7 +93,7 @@ def _judge_parts(bench: Bench) -> None:
 def _depends(bench: Bench, mark: Mark, number: int) -> Mask:
     """Which of the marked removals may follow from absence from one of several sources.
 
-    Whoever is gone is gone from the source that the key is of, and a membership from the source of its group. Who is
+    A person is gone from the source that the key is of, and a membership from the source of its group. Who is
     assigned, or passes a filter on memberships, may follow from the groups of any source that has some; so may a
     membership where groups are flattened, since groups of other sources may be inside.
     """
@@ -124,7 +124,7 @@ def _judge_shrunk_parts(bench: Bench, limit: Limit) -> None:
         sentence = (
             f"The source {part.name} no longer shows {count:,} of the {population:,} users who have an account because "
             f"of it, {why}: {waiting_sentence(count, 'removal')} for approval, as absence is the only proof. "
-            "Whoever is back in the source no longer waits."
+            "People who are back in the source no longer wait."
         )
         bench.hold(Verdict(Guard.SOURCE, count, sentence, part.name, count, population, limit), marks)
 
@@ -147,7 +147,7 @@ def judge_source(bench: Bench, limit: Limit) -> None:
     sentence = (
         f"The source has {before - now:,} users fewer than the {before:,} it had, {why}: "
         f"{waiting_sentence(held, 'removal')} for approval, as absence is the only proof. "
-        "Whoever is back in the source no longer waits."
+        "People who are back in the source no longer wait."
     )
     bench.hold(Verdict(Guard.SOURCE, held, sentence, "", before - now, before, limit), marks)
 
@@ -165,7 +165,8 @@ def _judge_source_members(bench: Bench, limit: Limit) -> None:
         return
     sentence = (
         f"The source has {missing:,} memberships fewer than the {before:,} it had, {why}: "
-        f"{waiting_sentence(held, 'removal')} from groups for approval. Whoever is back in the source no longer waits."
+        f"{waiting_sentence(held, 'removal')} from groups for approval. "
+        "People who are back in the source no longer wait."
     )
     bench.hold(Verdict(Guard.SOURCE, held, sentence, "memberships", missing, before, limit), marks)
 

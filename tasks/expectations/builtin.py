@@ -184,8 +184,8 @@ def _check_references(
 def in_circles(keys: pa.Array, managers: pa.Array) -> Mask:
     """Which entries come back to themselves when one goes from manager to manager.
 
-    Everybody goes 1, 2, 4, ... steps at a time: after as many steps as there are entries, whoever is still on the way
-    stands in a circle, and every entry of every circle is stood on.
+    Everybody goes 1, 2, 4, ... steps at a time: after as many steps as there are entries, an entry still on the
+    way is in a circle, and every entry of every circle is stood on.
     """
     count = len(keys)
     nowhere = count

@@ -59,8 +59,8 @@ class Expression:
     def column(self, frame: pd.DataFrame, context: Context) -> Column:
         """The values for every entry of a frame: what `evaluate` gives for each row.
 
-        For SelectUniqueValue the values are chosen with ``context.taken`` and nothing is reserved between rows; whoever
-        must also keep the rows of one frame apart works with ``candidates`` or `unique_rules`.
+        For SelectUniqueValue the values are chosen with ``context.taken`` and nothing is reserved between rows; a
+        caller that must also keep the rows of one frame apart works with ``candidates`` or `unique_rules`.
         """
         stops = Stops(len(frame))
         operand = ColumnEvaluation(Rows(frame), context, stops).value(self.tree)

@@ -160,6 +160,6 @@ class Approval(Section):
     within: Duration = timedelta(days=3)
     """How long it waits. Then what it waits for is rejected for as long again, and after that asked anew."""
     by: tuple[Text, ...] = ()
-    """Logins of those who may decide, as the operating system knows them; without any, whoever may run commands."""
+    """Logins of those who may decide, as the operating system knows them; without any, all who may run commands."""
     not_by: NotBy | None = None
     """``initiator``: the person who started the cycle in which something was held does not approve it."""

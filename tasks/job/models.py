@@ -402,8 +402,8 @@ class Job(Section):
     reconcile: Reconcile = Reconcile.DAILY
     """How often a cycle compares with the real target; in between it works with the target as last known."""
     drift: Drift = Drift.REPORT
-    """What others have changed in the target: only ``report`` it, or ``correct`` it. Whoever must not have access loses
-    it either way."""
+    """What others have changed in the target: only ``report`` it, or ``correct`` it. People who must not have access
+    lose it either way."""
     vanished: Vanished = Vanished.RECREATE
     """An account that others have deleted in the target: ``recreate`` it or adopt one that matches; or ``leave`` it."""
     log: LogRules = LogRules()

@@ -1,4 +1,4 @@
-"""What a YAML file may not do to whoever reads it: nest without end, or repeat itself until the memory is full."""
+"""What a YAML file may not do to its reader: nest without end, or repeat itself until the memory is full."""
 
 import os
 from pathlib import Path

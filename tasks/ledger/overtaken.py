@@ -35,7 +35,7 @@ def as_overtaken(
         change = by_id[outcome.change_id]
         status = connection.scalar(select(ATTEMPT.c.status).where(ATTEMPT.c.change_id == change.id))
         if status == AttemptStatus.DONE.value or (status not in _OPEN and outcome.status is not Status.DONE):
-            continue  # whoever has the job now has found out, and has said so
+            continue  # the run that has the job now has found out, and has said so
         line = by_change.get(change.id)
         if outcome.status is not Status.DONE:
             kept_outcomes.append(outcome)

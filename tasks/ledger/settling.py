@@ -25,7 +25,7 @@ def settle(wanted: Mapping[str, str], held: Mapping[str, str]) -> Verdict:
     taken: dict[str, str] = {}
     settled = False
     while not settled:
-        # Whoever does not get the new account keeps the old one, and may stand in somebody else's way by that.
+        # An entry that does not get the new account keeps the old one, and may block somebody else by that.
         settled = True
         promised: dict[str, str] = {}
         for anchor, target_id in wanted.items():

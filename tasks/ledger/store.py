@@ -3,7 +3,7 @@
 Rules that hold for every method: times come from the caller and carry a zone; a method is one transaction; bulk goes
 through ``bulk.py`` and never through objects of the tables. One Ledger serves all threads of a process. What a cycle
 writes is refused once another run has taken its job over (LeaseLostError), but for :meth:`Ledger.record`: what was sent
-was sent, whoever has the job now.
+was sent, whichever run has the job now.
 """
 
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence

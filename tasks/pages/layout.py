@@ -43,7 +43,7 @@ def _environment() -> Environment:
 
 
 def _seen(value: object) -> object:
-    """What a template puts on a page: every text comes by here, and is printable; markup is the template's own."""
+    """What a template puts on a page: every text passes through here and is printable; markup is the template's own."""
     return printable(value) if isinstance(value, str) and not isinstance(value, Markup) else value
 
 

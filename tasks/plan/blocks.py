@@ -124,8 +124,8 @@ class Block:
 class DriftKind(StrEnum):
     """What others did to an account that Provisor owns."""
 
-    CHANGED = "changed by others"
-    DELETED = "deleted by others"
+    CHANGED = "changed outside Provisor"
+    DELETED = "deleted outside Provisor"
 
 
 @dataclass(frozen=True, slots=True)

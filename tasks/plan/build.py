@@ -218,7 +218,7 @@ def _ever_known(source: Snapshot, remembered: Remembered) -> pd.Index:
 
 
 def _unread(source: Snapshot, left: Mapping[Kind, frozenset[str]]) -> list[Held]:
-    """Rows of the source that cannot be used; but for those of whoever has left, about whom nothing is open."""
+    """Rows of the source that cannot be used; but for those of people who have left, about whom nothing is open."""
     return [
         Held(
             row.kind, row.key or "", ErrorCode.IMPORT_SKIPPED, f"{row.place}: {row.reason}", label=row.key or row.place
@@ -315,7 +315,7 @@ def _rewritten(rules: EntryRules, desired: Desired) -> frozenset[str]:
 
 
 def _without_unmapped(scoped: Scoped, desired: Desired) -> tuple[Scoped, list[Held]]:
-    """Whoever the source has disabled ends, also where a mapping cannot read a value; the others stay held."""
+    """People whom the source has disabled lose access, even where a mapping cannot read a value; the rest stay held."""
     if not desired.held:
         return scoped, []
     failed = pd.Index([held.anchor for held in desired.held], dtype="str")

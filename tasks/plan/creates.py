@@ -15,7 +15,7 @@ from tasks.plan.blocks import Block, Situation, Wave
 
 
 def create_entries(s: Situation, rows: Rows) -> tuple[Block | None, list[Held]]:
-    """Everybody (rows of the desired frame) who gets an account; and whoever cannot, with the reason."""
+    """Everybody (rows of the desired frame) who gets an account; and everybody who cannot, with the reason."""
     if not s.traits.does(s.desired.kind, Action.CREATE):
         return None, _only_found(s, rows)
     rows, nameless = _recognisable(s, rows)
@@ -39,7 +39,7 @@ def create_entries(s: Situation, rows: Rows) -> tuple[Block | None, list[Held]]:
     )
     again = s.matches.vanished[rows]
     if again.any():
-        table.loc[again, "reason"] = "its account was deleted in the target by others"
+        table.loc[again, "reason"] = "its account was deleted in the target outside Provisor"
     wave = Wave.CREATE_USERS if s.desired.kind is Kind.USER else Wave.GROUPS
     block = Block(
         wave=wave,

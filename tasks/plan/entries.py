@@ -126,7 +126,7 @@ def _as_written(s: Situation, creates: Block) -> Block:
 
 def _deserted(s: Situation, deserted: Mask) -> list[Held]:
     """Entries whose account others have deleted, in a job that leaves it so."""
-    why = "Its account was deleted in the target by others, and the job leaves it so (vanished: leave)."
+    why = "Its account was deleted in the target outside Provisor, and the job leaves it so (vanished: leave)."
     return [
         Held(s.desired.kind, str(anchor), ErrorCode.INVALID_ANCHOR, why, label=str(label))
         for anchor, label in zip(s.desired.frame.index[deserted], s.desired.labels[deserted], strict=True)

@@ -89,12 +89,12 @@ def _not_among(values: "pd.Index | pd.Series[str]", others: pd.Index) -> Mask:
 
 
 def _staying(plan: EntryPlan) -> "pd.Series[str]":
-    """Accounts of whoever is not leaving: also of entries held in this cycle, who keep the memberships they have."""
+    """Accounts of people who are not leaving: also of entries held in this cycle, which keep their memberships."""
     return plan.known[~is_among(plan.known.index, plan.leaving)]
 
 
 def _joining(plan: EntryPlan) -> pd.Index:
-    """Anchors of whoever may become a member: in scope, not held, not about to be deleted."""
+    """Anchors of people who may become members: in scope, not held, not about to be deleted."""
     staying = plan.accounts
     for block in plan.blocks:
         if block.action is Action.DELETE:
@@ -103,7 +103,7 @@ def _joining(plan: EntryPlan) -> pd.Index:
 
 
 def _coming(plan: EntryPlan) -> pd.Index:
-    """Anchors of whoever gets an account."""
+    """Anchors of people who get an account."""
     coming = pd.Index([], dtype="str")
     for block in plan.blocks:
         if block.action is Action.CREATE:

@@ -21,7 +21,7 @@ MAX_LEVELS = 12
 
 
 def order_creates(creates: Block, reachable: pd.Index, notes: list[Held], *, people: People) -> list[Block]:
-    """Creates in levels, so that whoever is referred to exists first; then the references to set afterwards.
+    """Creates in levels, so that an entry exists before others refer to it; then the references to set afterwards.
 
     ``reachable``: anchors of everybody who has an account, or gets one in this cycle. ``people``: how the others stand.
 
@@ -94,7 +94,7 @@ def _on_circles(parents: Sequence[Rows]) -> Mask:
     """Entries from which following references never ends and that are themselves referred to by such a path."""
     count = len(parents[0])
     alive = np.ones(count, dtype=bool)
-    while True:  # from the top: whoever refers only to entries that are settled is settled
+    while True:  # from the top: an entry that refers only to settled entries is settled
         waiting = np.zeros(count, dtype=bool)
         for parent in parents:
             has = parent >= 0
@@ -103,7 +103,7 @@ def _on_circles(parents: Sequence[Rows]) -> Mask:
         if not settled.any():
             break
         alive &= ~settled
-    while alive.any():  # from the bottom: whoever is below a circle, but not on it
+    while alive.any():  # from the bottom: entries below a circle, but not on it
         referred = np.zeros(count, dtype=bool)
         for parent in parents:
             has = (parent >= 0) & alive
@@ -118,7 +118,7 @@ def _on_circles(parents: Sequence[Rows]) -> Mask:
 def _one_of_each_circle(on_circles: Mask, parent: Rows) -> Mask:
     """The first entry of every circle: without its reference the others can be created one after the other.
 
-    With one reference each, whoever is on a circle refers to the next one on it; hops double until the lowest position
+    With one reference each, an entry on a circle refers to the next one on it; hops double until the lowest position
     has gone all the way round.
     """
     rows = np.flatnonzero(on_circles)
@@ -211,7 +211,8 @@ def lists_of_anchors(ids: pd.Series, owners: "pd.Series[str]") -> pd.Series:
 def with_unowned(wanted: pd.Series, held_now: pd.Series, *, of: pd.Series) -> pd.Series:
     """Lists of anchors from which something was left out (``of``: before that) with the accounts that nobody owns.
 
-    One of these may belong to whoever was left out: somebody held for a moment is no reason to take a reference away.
+    One of these may belong to an entry that was left out: somebody held for a moment is no reason to take a reference
+    away.
     """
     cells = wanted.tolist()
     for row, (now, before) in enumerate(zip(wanted.array, of.array, strict=True)):

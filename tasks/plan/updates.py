@@ -190,7 +190,7 @@ def _leave_drift(
     s: Situation, table: pd.DataFrame, desired: pd.DataFrame, touched: dict[str, Mask], drift: Mapping[str, Mask]
 ) -> list[Drifted]:
     """The accounts that were changed outside Provisor; takes these changes out of what is written unless the job
-    corrects them. Whoever must not have access is switched off again whatever the job says.
+    corrects them. People who must not have access are disabled again whatever the job says.
     """
     at = np.flatnonzero(_anything(len(table), drift))
     if not len(at):
@@ -305,7 +305,7 @@ def _same_in_other_words(s: Situation, path: str, wanted: pd.Series, held_now: p
 
 
 def _with_activity(s: Situation, desired: pd.DataFrame, rows: Rows) -> pd.DataFrame:
-    """Whoever the source disables is disabled also where the job maps no such attribute, unless the job keeps them.
+    """People whom the source disables are disabled even where the job maps no such attribute, unless it keeps them.
 
     Where it maps none, an account that Provisor has disabled is enabled when its owner is active and in scope again.
     """
@@ -479,7 +479,7 @@ def _update_reasons(s: Situation, rows: Rows, action: Action, *, drifted: Mask) 
         case _:
             changed = "changed in the source"
     reasons = pd.Series(changed, index=range(len(rows)), dtype="str")
-    reasons[drifted] = "changed in the target by others"
+    reasons[drifted] = "changed in the target outside Provisor"
     reasons = reasons.where(how == LINKED, "adopted, " + how)
     taken = s.matches.taken
     if taken:

@@ -1,6 +1,6 @@
 """Counts a person who is in several sources once. Pure.
 
-Entries of different sources with the same value of ``same_person`` are one person. The person goes by the entry that
+Entries of different sources with the same value of ``same_person`` are one person, who is identified by the entry that
 counts: one that acts now before one whose first day has not come, before one that has ended; then the order of the
 sources. Its account stays the person's when another entry counts, as when a contractor becomes an employee. Attributes
 are those of the entry that counts, but for those with a ``precedence``: these are looked for in all entries that count
@@ -29,7 +29,7 @@ class _Persons:
     """Rows of users that are one person with others."""
 
     person: Rows
-    """Per row the number of the person; -1 for whoever is in one source."""
+    """Per row the number of the person; -1 for people who are in one source."""
     counts: Rows
     """Per person the row that counts."""
 
@@ -96,7 +96,7 @@ def _persons(value: "pd.Series[str]", number: Rows) -> Rows:
 
 
 def _without_doubtful(person: Rows, number: Rows) -> tuple[Rows, Mask]:
-    """Persons of whom one source has several entries are nobody's guess: which of them is meant cannot be said."""
+    """Persons of whom one source has several entries are left out: which of them is meant cannot be told."""
     rows = pd.DataFrame({"person": person, "part": number})
     twice = (person >= 0) & rows.duplicated(keep=False).to_numpy()
     doubtful = (person >= 0) & np.isin(person, person[twice])

@@ -106,7 +106,7 @@ def test_managers_form_a_tree(size: str, request: pytest.FixtureRequest) -> None
     assert 5 <= depths[1] <= 8
 
 
-def test_whoever_leads_has_an_account(demo: Export) -> None:
+def test_a_person_who_leads_has_an_account(demo: Export) -> None:
     """Every reference in the demo can be resolved, but for the one that heals: leaders are employees at work."""
     people = demo.people.set_index("employeeId")
     leaders = people.loc[people.index.intersection(people["manager"].dropna())]

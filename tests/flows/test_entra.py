@@ -75,7 +75,7 @@ def test_a_life_in_entra_id(small: Workplace, graph: GraphService) -> None:
 
 
 @pytest.mark.usefixtures("plain_runs")
-def test_whoever_is_assigned_has_an_account_in_the_app(
+def test_a_person_who_is_assigned_has_an_account_in_the_app(
     workplace: Workplace, service: ScimService, graph: GraphService, tmp_path: Path
 ) -> None:
     """Roles come along; a quiet cycle asks Graph four times; an unassigned person's account is off."""

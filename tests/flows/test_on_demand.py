@@ -137,7 +137,7 @@ def leaves(row: Row) -> None:
         pytest.param(lambda row: row | {"employeeType": "contractor", "department": "Sales"}, "", id="out of scope"),
     ],
 )
-def test_whoever_leaves_is_disabled(
+def test_a_person_who_leaves_is_disabled(
     settled: Workplace,
     service: ScimService,
     on_demand: OnDemand,
@@ -172,7 +172,7 @@ def test_what_is_taken_away_one_by_one_counts_by_the_day(
     assert [accounts(service, anchor)[0]["active"] for anchor in (first, second)] == [False, True]
 
 
-def test_whoever_is_not_assigned_is_disabled_and_each_clause_has_its_answer(
+def test_a_person_who_is_not_assigned_is_disabled_and_each_clause_has_its_answer(
     settled: Workplace, service: ScimService, on_demand: OnDemand
 ) -> None:
     """The scope step says that it is the assignment, and what every clause says."""
@@ -360,7 +360,7 @@ def test_who_is_unknown_is_a_sentence(settled: Workplace, service: ScimService, 
     """Status 2, and no cycle began."""
     said = provisor("on-demand", settled.job, "nobody@example.com")
     assert said.status == 2
-    assert "Nobody goes by nobody@example.com" in said.err
+    assert "nobody@example.com is unknown: neither" in said.err
     with open_ledger() as ledger:
         assert len(ledger.cycles("hr-to-scim")) == 1
 

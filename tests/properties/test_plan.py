@@ -228,7 +228,7 @@ def test_protected_accounts_are_never_disabled_or_deleted(world):
 
 @CASES
 @given(worlds())
-def test_whoever_is_disabled_in_the_source_is_not_created(world):
+def test_a_person_who_is_disabled_in_the_source_is_not_created(world):
     """Nobody gets an account who must not use it."""
     for block in world.plan().blocks:
         if block.action is Action.CREATE and block.kind is Kind.USER:

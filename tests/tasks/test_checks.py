@@ -105,7 +105,7 @@ def test_everybody_is_too_many_whatever_the_limits_say(people, trips):
     assert bool(judged(world_of(people, people), removals=OPEN).verdicts) is trips
 
 
-def test_whoever_is_disabled_already_does_not_count():
+def test_a_person_who_is_disabled_already_does_not_count():
     """Neither as a removal nor as somebody who is left."""
     world = world_of(40, 10)
     for name in list(world.accounts[Kind.USER])[:8]:
@@ -218,7 +218,7 @@ def test_an_incomplete_source_proves_no_absence(way, runs):
     assert [verdict.guard for verdict in checked.verdicts] == ([] if runs else ["complete source"])
 
 
-def test_whoever_is_unassigned_in_an_incomplete_source_waits():
+def test_a_person_who_is_unassigned_in_an_incomplete_source_waits():
     """The edge that assigns them may be on the page that is missing."""
     world = world_of(40, 0, assignment={"mode": "assigned", "groups": ["all"]})
     world.groups = {"all": {"name": "all"}}

@@ -164,7 +164,7 @@ def test_a_listing_may_lack_what_a_lost_create_has_made() -> None:
     assert [one.anchor for one in unseen(lost, made.job, made.target(), made.schema)] == ["bob"]
 
 
-def test_whoever_is_gone_by_now_loses_the_account() -> None:
+def test_a_person_who_is_gone_by_now_loses_the_account() -> None:
     """It is planned for as if it had been linked all along: a leaver's account is switched off."""
     made = world(t1="ann@x")
     made.users["bob"] = {"mail": "bob@x"}

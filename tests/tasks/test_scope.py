@@ -312,7 +312,7 @@ def test_what_is_known_decides_before_what_is_not():
     assert found.held["c"] == "The filter cannot judge hours Greater_Than: 'many' cannot be read as a number."
 
 
-def test_whoever_the_source_has_disabled_is_not_held():
+def test_a_person_whom_the_source_has_disabled_is_not_held():
     """Taking away waits for no filter."""
     frame = pd.DataFrame({"hours": text(a="many", b="many")})
     clause = {"attribute": "hours", "operator": "Greater_Than", "value": 20}
@@ -416,7 +416,7 @@ def test_groups_have_filters_of_their_own():
     assert found == {"g1"}
 
 
-def test_whoever_is_out_is_told_why():
+def test_a_person_who_is_out_is_told_why():
     """Everybody in the source is either in scope or out with a reason; assignment is looked at first."""
     scoped = select(
         rules([GERMANY]),

@@ -75,7 +75,7 @@ def overview(visit: Visit) -> Response:
 
 
 def _links(readable: set[str]) -> dict[str, Callable[[Need], str]]:
-    """Where what needs a person leads, for whoever may go there."""
+    """The page that a job's state links to, for a user who may open it."""
 
     def of(*more: str, folder: str = "") -> Callable[[Need], str]:
         def address(need: Need) -> str:

@@ -82,7 +82,7 @@ def from_provider(visit: Visit) -> Response:
         return sign_in_page(visit, str(error), 403)
     if not visit.site.settings.rights_of(named.login, named.groups).grants:
         visit.site.door.refuse(named.login, PROVIDER, address=_address(visit), now=visit.now)
-        return sign_in_page(visit, f"{named.login} has no role here. Ask whoever runs Provisor for one.", 403)
+        return sign_in_page(visit, f"{named.login} has no role here. Ask an administrator of Provisor for one.", 403)
     ticket = visit.site.door.begin(
         named.login, named.name, PROVIDER, named.groups, address=_address(visit), now=visit.now
     )

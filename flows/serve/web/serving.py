@@ -101,7 +101,7 @@ def _running(server: uvicorn.Server, port: int) -> Iterator[None]:
 
 
 def _quietly(run: Callable[[], None]) -> Callable[[], None]:
-    """A server that cannot listen leaves by SystemExit, which is said by whoever waits for it."""
+    """A server that cannot listen leaves by SystemExit, which the caller reports."""
 
     def quiet() -> None:
         try:

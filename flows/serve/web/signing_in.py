@@ -59,7 +59,7 @@ class Door:
         self._ledger = ledger
         self._settings = settings
         self._own = own
-        """User and password of the server itself, ``provisor:…``: of whoever has started it."""
+        """User and password of the server itself, ``provisor:…``: of the person who started it."""
 
     def enter(self, login: str, password: str, *, address: str, now: datetime) -> str | None:
         """The ticket of a new session; None for a wrong login or password. Raises: TooOftenError."""

@@ -78,7 +78,7 @@ class Visit:
         return self.request.headers.get("HX-Request") == "true"
 
     def waiting(self) -> Mapping[str, Sequence[Waiting]]:
-        """What nobody has decided about, of all jobs of whoever looks; asked once a visit."""
+        """What nobody has decided about, of all jobs that this user may see; asked once a visit."""
         if self.asked is None:
             self.asked = self.ledger.lookup.waiting(self.jobs(Deed.FIND), self.now)
         return self.asked

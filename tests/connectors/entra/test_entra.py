@@ -114,7 +114,7 @@ def test_what_changed_is_what_two_whole_reads_differ_by(graph: GraphService, sou
     assert (group, bob) in set(map(tuple, delta.edges_gone.to_numpy()))
 
 
-def test_whoever_was_a_member_stays_one_when_somebody_joins(graph: GraphService, source: EntraSource) -> None:
+def test_a_person_who_was_a_member_stays_one_when_somebody_joins(graph: GraphService, source: EntraSource) -> None:
     """A delta names who came and who went alone; the others must not look as if they had left."""
     ann, bob, cay = (graph.put_user(userPrincipalName=upn(name)) for name in ("ann", "bob", "cay"))
     group, renamed = graph.put_group("Sales", ann, bob), graph.put_group("Clerks", ann)

@@ -67,7 +67,7 @@ def test_all_but_some_are_rejected_until_a_day(changing: Served) -> None:
     assert until.year == 2100
 
 
-def test_whoever_matches_a_search_is_decided_about(changing: Served) -> None:
+def test_a_person_who_matches_a_search_is_decided_about(changing: Served) -> None:
     """By name, login, key or department."""
     client = changing.client("maria")
     assert client.post(f"{PAGE}/decision", **fields(client, about="found", q="legal")).status_code == 303

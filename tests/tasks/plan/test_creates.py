@@ -33,7 +33,7 @@ def test_defaults_stand_in_for_null():
     assert created(world)["bob"]["title"] == "Chief"
 
 
-def test_whoever_is_disabled_in_the_source_gets_no_account():
+def test_a_person_who_is_disabled_in_the_source_gets_no_account():
     """A person who was switched off before being provisioned is not created."""
     world = World(make_job(), users={"ann": {"mail": "ann@x"}, "bob": {"mail": "bob@x"}}, disabled={"bob"})
     assert list(created(world)) == ["ann"]
@@ -55,10 +55,10 @@ def test_a_vanished_account_is_created_again():
     world.link("ann", "t1")
     plan = world.plan()
     assert [change[:3] for change in changes(plan)] == [("create", "user", "ann")]
-    assert plan.blocks[0].table["reason"].tolist() == ["its account was deleted in the target by others"]
+    assert plan.blocks[0].table["reason"].tolist() == ["its account was deleted in the target outside Provisor"]
 
 
-def test_whoever_cannot_be_recognised_is_not_created():
+def test_a_person_who_cannot_be_recognised_is_not_created():
     """An account without any matching value could never be found again: every lost link would make another one."""
     world = World(make_job({"title": "[job]"}), users={"ann": {"job": "a"}, "bob": {"mail": "bob@x"}})
     plan = world.plan()
@@ -118,7 +118,7 @@ def test_case_makes_another_value_where_the_path_is_exact():
     assert [values["nickName"] for values in created(world).values()] == ["ann", "Ann"]
 
 
-def test_whoever_finds_no_free_value_is_held():
+def test_a_person_who_finds_no_free_value_is_held():
     """With the reason, while the others are created; nothing is guessed."""
     unique = {"expression": "SelectUniqueValue([nick], ToUpper([other]))", "apply": "on_create"}
     plan = World(make_job({"nickName": unique}), users=people(a="x", b="x", c=None)).plan()

@@ -335,7 +335,7 @@ def unusable(*rows: dict, disabled: bool = False, **sections: object) -> World:
 
 
 @pytest.mark.parametrize("deprovision", ["disable", "delete", "keep"])
-def test_whoever_is_disabled_ends_although_the_row_cannot_be_used(deprovision):
+def test_a_person_who_is_disabled_ends_although_the_row_cannot_be_used(deprovision):
     """The source says so of the key; what else the row holds does not matter, and nothing about her stays open."""
     world = unusable({"mail": "a@x"}, {"mail": "b@x"}, disabled=True, deprovision={"disabled": deprovision})
     plan = world.plan()

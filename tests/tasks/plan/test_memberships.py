@@ -152,7 +152,7 @@ def held_back(world: World, how: str) -> None:
 
 
 @pytest.mark.parametrize("how", ["failing", "skipped", "unreadable"])
-def test_whoever_is_held_keeps_memberships_and_gets_none(how):
+def test_a_person_who_is_held_keeps_memberships_and_gets_none(how):
     """An entry in scope that cannot be worked out is not gone: it loses nothing, and no change is made for it."""
     title = 'IIF([n]="skip", IgnoreObjectFlow, Mid([mail], [n], "1"))'
     world = world_of(
@@ -172,14 +172,14 @@ def test_whoever_is_held_keeps_memberships_and_gets_none(how):
 NOT_ANN = {"scope": [[{"attribute": "mail", "operator": "NOT EQUALS", "value": "a@x"}]]}
 
 
-def test_whoever_leaves_loses_memberships():
+def test_a_person_who_leaves_loses_memberships():
     """Out of scope and disabled: the groups do not keep the account."""
     world = world_of("a", "b", target=("ta", "tb"), user_rules=NOT_ANN)
     assert [change[0] for change in settled(world)] == ["remove members", "disable"]
     assert world.edges == {("tg", "tb")}
 
 
-def test_whoever_is_kept_keeps_memberships_that_the_source_still_has():
+def test_a_person_who_is_kept_keeps_memberships_that_the_source_still_has():
     """``keep`` means leave alone: no membership is taken, and none is given."""
     sections = {"user_rules": NOT_ANN, "deprovision": {"out_of_scope": "keep"}}
     assert settled(world_of("a", "b", target=("ta", "tb"), **sections)) == []

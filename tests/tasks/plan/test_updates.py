@@ -343,7 +343,7 @@ def unmapped(**sections: object) -> World:
     return world
 
 
-def test_whoever_the_source_disables_is_disabled_without_a_mapping_too():
+def test_a_person_whom_the_source_disables_is_disabled_without_a_mapping_too():
     """And enabled again when they are back, since it was Provisor that disabled them."""
     world = unmapped()
     world.disabled = {"ann"}
@@ -426,7 +426,7 @@ def test_drift_is_put_right_and_named():
     world = world_of("[a]", "x", "y")
     world.apply(world.plan())
     world.accounts[Kind.USER]["t1"]["title"] = "z"
-    assert world.plan().blocks[0].table["reason"].tolist() == ["changed in the target by others"]
+    assert world.plan().blocks[0].table["reason"].tolist() == ["changed in the target outside Provisor"]
     world.users["ann"]["a"] = "new"
     assert world.plan().blocks[0].table["reason"].tolist() == ["changed in the source"]
 
@@ -445,7 +445,7 @@ def test_drift_is_only_reported_where_the_job_says_so():
     assert world.accounts[Kind.USER]["t1"]["title"] == "new"
 
 
-def test_whoever_must_not_have_access_is_switched_off_again_whatever_the_job_says_of_drift():
+def test_a_person_who_must_not_have_access_is_switched_off_again_whatever_the_job_says_of_drift():
     """Somebody who enables the account of a person the source disables must not get away with it; the rest stays."""
     world = world_of("[a]", "x", "y", drift="report")
     world.disabled = {"ann"}
