@@ -253,7 +253,7 @@ class Lines:
         """Groups and people below the job's bases that go on naming an entry by its former name get the new one.
 
         Servers do it themselves where an administrator has switched it on (refint, Referential Integrity); elsewhere
-        the former name would stay a member, and whoever gets that name next would have its rights.
+        the former name would stay a member, and an entry that gets that name next would have its rights.
         """
         new = names.join(request.rdn, request.parent or names.parent_of(request.dn))
         self._moved(request.dn)

@@ -1,6 +1,6 @@
 """Whose account is disabled or deleted because the person is gone, unassigned or out of scope. Pure.
 
-And whoever the source has disabled while the rest of the row cannot be used: that needs nothing but the key.
+And people whom the source has disabled while the rest of the row cannot be used: that needs nothing but the key.
 """
 
 import numpy as np
