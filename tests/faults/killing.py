@@ -6,6 +6,7 @@ import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Any
 
 from tests.servers.scim_service import Commit, ScimService
 from tests.servers.scim_service.answers import Request, Response
@@ -47,6 +48,29 @@ def trap(service: ScimService, nth: int, commit: Commit) -> Iterator[Trap]:
         yield made
     finally:
         application.answer = answer  # type: ignore[method-assign]
+
+
+@contextmanager
+def trap_in(service: Any, nth: int, commit: Commit) -> Iterator[Trap]:
+    """The same in a service that answers on a loop of this process (``await service.answer(request)``)."""
+    made, answer, seen = Trap(), service.answer, 0
+
+    async def answer_or_kill(request: Any) -> Any:
+        nonlocal seen
+        seen += 1
+        mine = seen == nth
+        if mine and commit is Commit.BEFORE:
+            made.spring()
+        response = await answer(request)
+        if mine and commit is Commit.AFTER:
+            made.spring()
+        return response
+
+    service.answer = answer_or_kill
+    try:
+        yield made
+    finally:
+        del service.answer
 
 
 @dataclass(frozen=True, slots=True)

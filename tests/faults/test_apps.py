@@ -2,7 +2,11 @@
 
 The many ways in which an HTTP service fails have a matrix of their own (``test_matrix``). Here it is the app that is
 the parameter: whatever a target is made of, in the end there is no duplicate, nobody lost, and nobody else touched.
+<<<<<<< HEAD
 The short form has one fault for each change of tables, and a few of others; ``PROVISOR_LONG=1`` runs all.
+=======
+The short form has one fault for each change of tables, and a few of the others; ``PROVISOR_LONG=1`` runs all.
+>>>>>>> 390be03 (tests: Salesforce in the matrix of faults and under kill -9)
 """
 
 import os
@@ -22,16 +26,25 @@ from connectors.wire import Wire
 from flows.cycle.systems import open_ledger
 from tests.connectors.clocks import FakeClock
 from tests.contract.memory import MemoryWire
+from tests.data.expected import State
 from tests.faults.changes import OPERATIONS
 from tests.faults.company import JOB, STRANGERS, Company, write_job
 from tests.flows.reading_back import differences, found_in
 from tests.model.driver import Driver, Moment, Power
+<<<<<<< HEAD
 from tests.servers.apps import APPS, App
 from tests.servers.servicenow_app import servicenow_app
 
 pytestmark = pytest.mark.xdist_group("faults")
 
 EVERY_APP = {**APPS, "servicenow": servicenow_app}
+=======
+from tests.servers.apps import APPS, CLOUD_APPS, App
+
+pytestmark = pytest.mark.xdist_group("faults")
+
+EVERY_APP = {**APPS, **CLOUD_APPS}
+>>>>>>> 390be03 (tests: Salesforce in the matrix of faults and under kill -9)
 LONG = bool(os.environ.get("PROVISOR_LONG"))
 CYCLES = 3
 A_DAY = timedelta(hours=25)
@@ -46,7 +59,11 @@ def cases() -> Iterator[Any]:
     if not LONG:
         every = [("sql", operation, FAULTS[number % len(FAULTS)]) for number, operation in enumerate(OPERATIONS)]
         every += [("memory", "create", "answer lost after"), ("memory", "add members", "dead after")]
+<<<<<<< HEAD
         every += [("servicenow", "add members", "answer lost after")]
+=======
+        every += [("salesforce", "create", "answer lost after"), ("salesforce", "delete", "dead after")]
+>>>>>>> 390be03 (tests: Salesforce in the matrix of faults and under kill -9)
     for app, operation, fault in every:
         yield pytest.param(app, operation, fault, id=f"{app}: {operation}, {fault}")
 
@@ -74,8 +91,13 @@ def failing(fault: str) -> Iterator[list[int]]:
     with pytest.MonkeyPatch.context() as patch:
         for wire in (BlockingWire, MemoryWire):
             patch.setattr(wire, "send", with_fault(wire.send, lambda *what: True))
-        patch.setattr(Wire, "exchange", with_fault(Wire.exchange, lambda method, *what: method != "GET"))
+        patch.setattr(Wire, "exchange", with_fault(Wire.exchange, _is_write))
         yield struck
+
+
+def _is_write(method: str, address: Any, *what: Any) -> bool:
+    """Whether a request changes something; one for a token does not."""
+    return method != "GET" and not address.path.endswith("/token")
 
 
 def write_job_for(app: App, folder: Path) -> Path:
@@ -89,6 +111,9 @@ def write_job_for(app: App, folder: Path) -> Path:
         document[section]["attributes"] = {named.get(name, name): value for name, value in mapped.items()}
         for rule in document[section]["matching"]:
             rule["target"] = named.get(rule["target"], rule["target"])
+    document["users"]["attributes"] |= app.extra
+    if not app.deletes:
+        document["deprovision"] = {"deleted": "disable"}
     path.write_bytes(orjson.dumps(document))
     return path
 
@@ -98,11 +123,20 @@ def strangers(app: App) -> list[Any]:
     return [user for user in dict(app.users).values() if "externalId" not in user]
 
 
-def wrong(app: App, company: Company, ledger: Any) -> list[str]:
+def wanted_in(app: App, company: Company, before: Company) -> State:
+    """What the app must hold; ``before``: the company as it was at first."""
+    wanted = company.expected()
+    if not app.deletes:
+        left = {anchor: one for anchor, one in before.expected().users.items() if anchor not in wanted.users}
+        wanted.users.update({anchor: {**one, "active": False} for anchor, one in left.items()})
+    return wanted
+
+
+def wrong(app: App, wanted: State, ledger: Any) -> list[str]:
     """Where the app or the ledger is not as it must be."""
     users = [user for user in dict(app.users).values() if "externalId" in user]
     groups = list(dict(app.groups).values())
-    lines = differences(found_in(users, groups), company.expected())
+    lines = differences(found_in(users, groups), wanted)
     lines += [f"the attempt to {one.action} {one.anchor} is open" for one in ledger.open_attempts(JOB)]
     lines += [f"{one.anchor} is in escrow" for one in ledger.escrows(JOB)]
     for kind, held in ((Kind.USER, users), (Kind.GROUP, groups)):
@@ -148,7 +182,7 @@ def test_everything_comes_right(
             else:
                 raise AssertionError(f"not at rest after {CYCLES} clean cycles")
             with open_ledger() as ledger:
-                assert wrong(app, company, ledger) == []
+                assert wrong(app, wanted_in(app, company, Company.make()), ledger) == []
             assert strangers(app) == before
         finally:
             driver.close()

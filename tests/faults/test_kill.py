@@ -13,19 +13,29 @@ import time
 from collections import Counter
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import pytest
 
 from flows.cycle.lease import LEASE
 from flows.cycle.systems import FINISHED, open_ledger
+from tests.connectors.clocks import FakeClock
 from tests.faults.changes import OPERATIONS
-from tests.faults.company import JOB
+from tests.faults.company import JOB, STRANGERS, Company
 from tests.faults.conftest import Bench, Provisioned
 from tests.faults.findings import ids_about, strangers_of, wrong_in_the_app, wrong_in_the_ledger, wrong_in_the_log
-from tests.faults.killing import Death, trap
+from tests.faults.killing import Death, trap, trap_in
 from tests.faults.nursery import Nursery
+from tests.faults.test_apps import strangers, wanted_in, write_job_for, wrong
+from tests.model.driver import Driver
+from tests.servers.apps import CLOUD_APPS
 
-SEEDS = 200 if os.environ.get("PROVISOR_LONG") else 20
+LONG = bool(os.environ.get("PROVISOR_LONG"))
+SEEDS = 200 if LONG else 20
+CLOUD_SEEDS = 20 if LONG else 1
+"""Of each app of one maker."""
+CLOUD_READS = 20
+"""Requests that a run sends to such an app before its first change, at least."""
 counted: Counter[tuple[int, str]] = Counter()
 """Runs so far, by how they ended and what was to end them."""
 READS = 6
@@ -118,6 +128,53 @@ def test_a_run_that_is_killed_is_caught_up_with(bench: Bench, nursery: Nursery, 
         assert wrong_in_the_app(bench.service, bench.company.expected(), strangers) == []
         assert wrong_in_the_ledger(ledger, bench.service) == []
         assert wrong_in_the_log(bench.service, new, touched) == []
+
+
+@pytest.mark.parametrize("seed", range(CLOUD_SEEDS))
+@pytest.mark.parametrize("name", CLOUD_APPS)
+def test_a_run_that_is_killed_is_caught_up_with_in_cloud_apps(
+    nursery: Nursery, run_s: float, name: str, seed: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The same in the apps of one maker, whose requests hold many changes each."""
+    monkeypatch.setenv("PROVISOR_HOME", str(tmp_path / "state"))
+    monkeypatch.setattr("connectors.kit.target.SystemClock", FakeClock)
+    chance = random.Random(f"{name} {seed}")
+    company = Company.make()
+    company.write(tmp_path)
+    with CLOUD_APPS[name](tmp_path) as app:
+        app.seed(users=STRANGERS["users"])
+        before = strangers(app)
+        driver = Driver(write_job_for(app, tmp_path))
+        try:
+            first = driver.cycle().report
+            assert first is not None
+            assert first.state == "done", first.message
+            names = [one for one in OPERATIONS if chance.random() < 0.6] or ["create"]
+            for one in names:
+                OPERATIONS[one].change(company)
+            company.write(tmp_path)
+            death = Death.draw(chance, CLOUD_READS + len(names))
+            driver.now += timedelta(minutes=1)
+            with (
+                trap_in(app.service, death.nth, death.commit) as snare,  # type: ignore[attr-defined]
+                nursery.run(tmp_path, driver.now, "auto") as run,
+            ):
+                snare.pid = run.pid
+                if not death.nth and not run.wait(death.share * run_s):
+                    os.kill(run.pid, signal.SIGKILL)
+                assert run.wait(), "the run neither ended nor died"
+            assert run.status in (0, -signal.SIGKILL)
+            counted[run.status, "request" if death.nth else "time"] += 1
+            driver.now += LEASE + timedelta(minutes=2)
+            report = driver.cycle().report
+            assert report is not None
+            assert report.state == "done", report.message
+            assert driver.preview("reconcile").empty
+            with open_ledger() as ledger:
+                assert wrong(app, wanted_in(app, company, Company.make()), ledger) == []
+            assert strangers(app) == before
+        finally:
+            driver.close()
 
 
 def test_runs_have_died() -> None:

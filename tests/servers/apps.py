@@ -16,6 +16,7 @@ import pytest
 from connectors import registry
 from connectors.contract import ACTIVE, Kind
 from tests.contract import memory
+from tests.servers.salesforce_service import CLIENT, SECRET, Field, SalesforceService, serving
 from tests.servers.scim_service import ScimService
 
 Resource = dict[str, Any]
@@ -29,6 +30,10 @@ class App(Protocol):
 
     nested: bool
     """Whether groups may be members."""
+    deletes: bool
+    """Whether accounts can be deleted; else they are disabled at most."""
+    extra: Mapping[str, Any]
+    """Mappings of attributes that the app demands of every account besides."""
 
     @property
     def users(self) -> MutableMapping[str, Resource]:
@@ -60,6 +65,8 @@ class ScimApp(ScimService):
 
     paths: Mapping[Kind, Mapping[str, str]] = {kind: {} for kind in Kind}
     nested = True
+    deletes = True
+    extra: Mapping[str, Any] = {}
 
     @property
     def section(self) -> dict[str, Any]:
@@ -105,6 +112,8 @@ class FlatApp:
 
     paths: Mapping[Kind, Mapping[str, str]] = {Kind.USER: {MANAGER: "manager", MAIL: "mail"}, Kind.GROUP: {}}
     nested = False
+    deletes = True
+    extra: Mapping[str, Any] = {}
     section: dict[str, Any]
 
     def __init__(self) -> None:
@@ -282,8 +291,96 @@ def memory_app(folder: Path) -> Iterator[App]:
         yield MemoryApp(str(folder))
 
 
-APPS: dict[str, Callable[[Path], AbstractContextManager[App]]] = {
-    "memory": memory_app,
-    "scim": scim_app,
-    "sql": sql_app,
+_FIELDS = {
+    Kind.USER: {
+        "userName": "Username",
+        "externalId": "FederationIdentifier",
+        "displayName": "LastName",
+        "title": "Title",
+        "nickName": "CommunityNickname",
+        "mail": "WorkMail__c",
+        "manager": "ManagerId",
+        "active": "IsActive",
+    },
+    Kind.GROUP: {"displayName": "Name", "externalId": "DeveloperName"},
 }
+
+
+class SalesforceApp(FlatApp):
+    """An org of Salesforce, which keeps its accounts for ever."""
+
+    paths: Mapping[Kind, Mapping[str, str]] = {
+        Kind.USER: {{"mail": MAIL, "manager": MANAGER}.get(row, row): name for row, name in _FIELDS[Kind.USER].items()},
+        Kind.GROUP: _FIELDS[Kind.GROUP],
+    }
+    deletes = False
+    extra: Mapping[str, Any] = {
+        "Email": {"expression": "[userName]", "apply": "on_create"},
+        **{
+            name: {"constant": value, "apply": "on_create"}
+            for name, value in {
+                "Alias": "alias",
+                "TimeZoneSidKey": "Europe/Vienna",
+                "LocaleSidKey": "en_US",
+                "LanguageLocaleKey": "en_US",
+                "EmailEncodingKey": "UTF-8",
+                "Profile.Name": "Standard User",
+            }.items()
+        },
+    }
+
+    def __init__(self, org: SalesforceService, folder: Path) -> None:
+        super().__init__()
+        self.service = org
+        org.page = 7
+        org.fields["User"]["WorkMail__c"] = Field("email", 128)  # an address of one's own waits for nobody's consent
+        (folder / "app-secret").write_text(SECRET, encoding="utf-8")
+        self.section = {
+            "connector": "salesforce",
+            "url": org.url,
+            "auth": {"oauth": {"client_id": CLIENT, "secret": "${file:app-secret}"}},
+            "groups": ["public"],
+        }
+
+    def rows(self, kind: Kind) -> dict[str, dict[str, Any]]:
+        found = self.service.users if kind is Kind.USER else self.service.tables["Group"]
+        names = _FIELDS[kind].items()
+        return {id: {row: record.get(name) for row, name in names} for id, record in dict(found).items()}
+
+    def edges(self) -> list[tuple[str, str]]:
+        return sorted(self.service.edges())
+
+    def put(self, kind: Kind, id: str, row: Mapping[str, Any], members: Sequence[str]) -> None:
+        table = "User" if kind is Kind.USER else "Group"
+        values = {name: row.get(path) for path, name in _FIELDS[kind].items()}
+        if kind is Kind.USER:
+            values |= {"IsActive": row.get("active", True), "LastName": values["LastName"] or "."}
+            id = id or self.service.put_user()
+        else:
+            id = id or self.service.put_group("New")
+        self.service.tables[table][id] |= values
+        self.service._indexes.clear()
+        held = self.service.tables["GroupMember"]
+        if kind is Kind.GROUP:
+            for edge in [edge for edge, one in held.items() if one["GroupId"] == id]:
+                del held[edge]
+            for member in members:
+                self.service.put("GroupMember", GroupId=id, UserOrGroupId=member)
+
+    def remove(self, kind: Kind, id: str) -> None:
+        assert kind is Kind.GROUP, "Salesforce keeps accounts for ever"
+        self.service._delete("Group", id)
+
+
+@contextmanager
+def salesforce_app(folder: Path) -> Iterator[App]:
+    """An org with nobody in it but the user of Provisor's app."""
+    with serving() as org:
+        yield SalesforceApp(org, folder)
+
+
+Opened = Callable[[Path], AbstractContextManager[App]]
+APPS: dict[str, Opened] = {"memory": memory_app, "scim": scim_app, "sql": sql_app}
+"""Those that can do everything."""
+CLOUD_APPS: dict[str, Opened] = {"salesforce": salesforce_app}
+"""Services of one maker, with what they cannot do."""
