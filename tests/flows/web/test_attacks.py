@@ -231,15 +231,30 @@ def test_kept_pages_are_for_who_reads_the_job(kept: Served) -> None:
         "/snapshots/hr-to-scim/x.html",
         "/docs/./1.json",
         "/reports//3.html",
-        "/reports/hr-to-scim/3.html%00",
-        "/reports/hr-to-scim%00/3.html",
         "/static/x/../../app.py",
         "/static/x/..%2fapp.py",
         "/people/hr-to-scim/..%2f..%2fledger.sqlite",
     ],
 )
 def test_an_address_never_becomes_a_path(kept: Served, target: str) -> None:
-    """What is no page is not there, however it is written; a client would tidy the address before it asks."""
+    """What is no page is not there, however it is written."""
+    answer = asked_raw(kept, target)
+    assert " 404 " in answer.splitlines()[0]
+    assert SECRET not in answer
+    assert find_kept_page(kept.state, target) is None
+
+
+@pytest.mark.parametrize("target", ["/reports/hr-to-scim/3.html%00", "/reports/hr-to-scim%00/3.html"])
+def test_an_address_with_a_nul_is_refused(kept: Served, target: str) -> None:
+    """No file and no row has such a name."""
+    answer = asked_raw(kept, target)
+    assert " 400 " in answer.splitlines()[0]
+    assert SECRET not in answer
+    assert find_kept_page(kept.state, target) is None
+
+
+def asked_raw(kept: Served, target: str) -> str:
+    """The answer to an address as it is written; a client would tidy it before it asks."""
     cookies = kept.client("otto").http.cookies
     at = httpx.URL(kept.url)
     lines = (
@@ -252,10 +267,7 @@ def test_an_address_never_becomes_a_path(kept: Served, target: str) -> None:
     )
     with socket.create_connection((at.host, at.port), timeout=20) as connection:
         connection.sendall("\r\n".join(lines).encode())
-        answer = b"".join(iter(lambda: connection.recv(65536), b"")).decode(errors="replace")
-    assert " 404 " in answer.splitlines()[0]
-    assert SECRET not in answer
-    assert find_kept_page(kept.state, target) is None
+        return b"".join(iter(lambda: connection.recv(65536), b"")).decode(errors="replace")
 
 
 def test_only_this_machine_is_answered(served: Served) -> None:
