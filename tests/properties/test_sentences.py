@@ -296,7 +296,7 @@ def reason_holds(t: Truth, kind: Kind, action: Action, anchor: str, target_id: s
         case Action.CREATE if words == "in scope, and no account of the target matches":
             return linked is None and t.gives_account(anchor, kind)
         case Action.CREATE:
-            assert words == "its account was deleted in the target by others", words
+            assert words == "its account was deleted in the target outside Provisor", words
             return linked is not None and linked["target_id"] not in t.world.accounts[kind]
         case Action.DISABLE | Action.DELETE if words.startswith("adopted"):
             return linked is None
@@ -316,7 +316,7 @@ def reason_holds(t: Truth, kind: Kind, action: Action, anchor: str, target_id: s
     return words in (
         "refers to an entry that is created in this cycle",
         "changed in the source",
-        "changed in the target by others",
+        "changed in the target outside Provisor",
         "a name for the time between: entries swap theirs",
     )
 
