@@ -419,7 +419,8 @@ def _update_blocks(
             continue
         at = at[ascending(texts(table["anchor"].take(at)))]
         part = table.iloc[at].reset_index(drop=True)
-        part["reason"] = _update_reasons(s, rows[at], action, drifted=~ours[at])
+        unsaid = before[switch].iloc[at].isna().to_numpy(dtype=bool) if action is Action.ENABLE else None
+        part["reason"] = _update_reasons(s, rows[at], action, drifted=~ours[at], unsaid=unsaid)
         part["state"] = _states(s, rows[at], action)
         chosen = paths
         if action is Action.DISABLE:
@@ -469,7 +470,10 @@ def _states(s: Situation, rows: Rows, action: Action) -> "pd.Series[str]":
     return pd.Series(np.where(active, "active", "disabled"), dtype="str")
 
 
-def _update_reasons(s: Situation, rows: Rows, action: Action, *, drifted: Mask) -> "pd.Series[str]":
+def _update_reasons(
+    s: Situation, rows: Rows, action: Action, *, drifted: Mask, unsaid: Mask | None
+) -> "pd.Series[str]":
+    """``unsaid``: accounts to enable of which the target does not say whether they are on."""
     how = pd.Series(s.matches.how[rows], dtype="str")
     match action:
         case Action.DISABLE:
@@ -479,6 +483,8 @@ def _update_reasons(s: Situation, rows: Rows, action: Action, *, drifted: Mask) 
         case _:
             changed = "changed in the source"
     reasons = pd.Series(changed, index=range(len(rows)), dtype="str")
+    if unsaid is not None:
+        reasons[unsaid] = "active in the source, and the target does not say whether the account is on"
     reasons[drifted] = "changed in the target outside Provisor"
     reasons = reasons.where(how == LINKED, "adopted, " + how)
     taken = s.matches.taken

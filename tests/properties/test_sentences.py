@@ -307,6 +307,9 @@ def reason_holds(t: Truth, kind: Kind, action: Action, anchor: str, target_id: s
             return t.reason(words, anchor, kind)
         case Action.ADD_MEMBERS | Action.REMOVE_MEMBERS:
             return True  # the rule of memberships asks for each of them, below
+        case Action.ENABLE if words.startswith("active in the source, and the target does not say"):
+            account = t.world.accounts[kind][str(target_id)]
+            return t.gives_account(anchor, kind) and account.get("active") is None
         case Action.ENABLE if words == "active in the source again":
             assert target_id is not None
             return t.gives_account(anchor, kind) and t.off(target_id)
