@@ -419,7 +419,9 @@ def _update_blocks(
             continue
         at = at[ascending(texts(table["anchor"].take(at)))]
         part = table.iloc[at].reset_index(drop=True)
-        unsaid = before[switch].iloc[at].isna().to_numpy(dtype=bool) if action is Action.ENABLE else None
+        unsaid = None
+        if action is Action.ENABLE and switch is not None:
+            unsaid = before[switch].iloc[at].isna().to_numpy(dtype=bool)
         part["reason"] = _update_reasons(s, rows[at], action, drifted=~ours[at], unsaid=unsaid)
         part["state"] = _states(s, rows[at], action)
         chosen = paths
