@@ -1,6 +1,7 @@
 """What all tests share: golden files, no skipped test where CI is set, and no test that fails by being slow."""
 
 import os
+import signal
 from collections.abc import Callable, Generator, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
@@ -19,6 +20,9 @@ for logger in ("", "FLOW_RUNS_", "TASK_RUNS_"):
 
 # No process of a test stays after it; tests of those that do say so.
 os.environ["PROVISOR_STAY_MINUTES"] = "0"
+# What a shell starts in the background ignores Ctrl-C, and so would everything that the tests start and interrupt.
+if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 settings.register_profile("untimed", deadline=None)
 settings.load_profile("untimed")
