@@ -62,13 +62,14 @@ def to_be_sure_of(
 
     ``recent``: ids of entries to which something was sent a moment ago. A listing may be late about these: it may show
     them as they were before, or not yet, or still. And an account that a listing lacks is not gone before it has been
-    asked for: believing otherwise creates a second one.
+    asked for: believing otherwise creates a second one, or leaves a leaver's account on that nobody looks after.
     """
     found: dict[Kind, set[str]] = {}
     for kind, entries in plan.entries.items():
         links = remembered.links[kind]["target_id"]
         created = created_anchors(plan.blocks, kind)
-        missing = set(links.reindex(pd.Index(created, dtype="str")).dropna()) if created else set[str]()
+        missing = set(links.reindex(pd.Index([*created, *entries.dropped], dtype="str")).dropna())
+        missing -= set(target.entries(kind).index)
         blocks = (block for block in plan.blocks if block.kind is kind)
         acted_on = {str(id_) for block in blocks for id_ in block.table["target_id"].dropna()}
         drifted = [one.anchor for one in entries.drifted]

@@ -102,3 +102,27 @@ def test_an_account_that_is_found_by_name_is_there_though_its_id_is_not_known_ye
     with open_ledger() as ledger:
         assert wrong_in_the_ledger(ledger, bench.service) == []
     del bench.service.quirks["duplicate_user_name"]
+
+
+def test_a_leaver_whose_new_account_is_not_listed_yet_loses_it(bench: Bench) -> None:
+    """Gone from the source, and not in a late list: the account is asked for before its link ends."""
+    strangers = strangers_of(bench.service)
+    people = dict(bench.company.people)
+    with lateness(bench.service) as late:
+        assert bench.driver.cycle("reconcile").report is not None
+        OPERATIONS["create"].change(bench.company)
+        bench.company.write(bench.folder)
+        late.begin(late=False)
+        bench.service.set_fault("delayed_lists", requests=10_000)
+        assert bench.driver.cycle("incremental").report is not None
+        bench.company.people = people
+        bench.company.write(bench.folder)
+        late.begin(late=True)
+        report = bench.driver.cycle("reconcile").report
+        assert late.late_lists
+        assert report is not None
+        assert report.state == "done", report.message
+    bench.service.clear_fault()
+    assert wrong_in_the_app(bench.service, bench.company.expected(), strangers) == []
+    with open_ledger() as ledger:
+        assert wrong_in_the_ledger(ledger, bench.service) == []
