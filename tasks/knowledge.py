@@ -68,8 +68,8 @@ def to_be_sure_of(
     for kind, entries in plan.entries.items():
         links = remembered.links[kind]["target_id"]
         created = created_anchors(plan.blocks, kind)
-        missing = set(links.reindex(pd.Index([*created, *entries.dropped], dtype="str")).dropna())
-        missing -= set(target.entries(kind).index)
+        absent = pd.Index(links.reindex(pd.Index([*created, *entries.dropped], dtype="str")).dropna())
+        missing = set(absent[find(texts(absent), texts(target.entries(kind).index)) < 0]) if len(absent) else set[str]()
         blocks = (block for block in plan.blocks if block.kind is kind)
         acted_on = {str(id_) for block in blocks for id_ in block.table["target_id"].dropna()}
         drifted = [one.anchor for one in entries.drifted]
