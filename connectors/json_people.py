@@ -13,7 +13,7 @@ from pydantic import AfterValidator, Field
 from connectors.errors import SchemaMismatchError
 from connectors.http import HttpSession
 from connectors.http_settings import HttpSettings, base_address
-from connectors.kit import ACTIVE, KEY, Form, Known, Opening, Page, Row, Switch, read_only
+from connectors.kit import ACTIVE, KEY, Form, Known, Opening, Page, Row, Switch, open_http, read_only
 from connectors.settings import Name, Settings
 
 NO_DATES = frozenset({"0000-00-00", ""})
@@ -52,7 +52,7 @@ class PeopleSettings(Settings):
 def open_people(settings: PeopleSettings, opening: Opening, auth: Mapping[str, Any], *, below: str = "") -> HttpSession:
     """A session that signs in by ``auth``, as a job file says it; ``below``: path of the API under the address."""
     http = {"url": f"{settings.url}{below}", "auth": auth, "timeout_s": settings.timeout_s}
-    return HttpSession(HttpSettings.model_validate(http), folder=opening.folder, pace=opening.pace, clock=opening.clock)
+    return open_http(HttpSettings.model_validate(http), opening)
 
 
 async def people_traits(wire: Any, settings: PeopleSettings) -> Known:

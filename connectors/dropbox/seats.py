@@ -33,7 +33,10 @@ async def without_seat(wire: Any, known: Known, changes: Sequence[Change]) -> di
 
 
 def _takes_seat(change: Change) -> bool:
-    return change.kind is Kind.USER and change.action in (Action.CREATE, Action.ENABLE)
+    """One that comes back after it was refused, with the key it had, was counted before that."""
+    if change.action is Action.CREATE:
+        return change.kind is Kind.USER and change.target_id is None
+    return change.kind is Kind.USER and change.action is Action.ENABLE
 
 
 def may_come_back(change: Change, outcome: Outcome) -> bool:

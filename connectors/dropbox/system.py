@@ -6,7 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from connectors.contract import Change, Outcome, Pace, Status
+from connectors.contract import Change, Outcome, Pace
 from connectors.dropbox import reading, seats, writing
 from connectors.dropbox.answers import MEANINGS, problem, stops_everything
 from connectors.dropbox.attributes import ACTIVE, EMAIL, GROUPS, status_of, users_of
@@ -26,6 +26,7 @@ from connectors.kit import (
     Switch,
     System,
     call,
+    open_http,
 )
 from connectors.throttle import Clock
 
@@ -86,14 +87,6 @@ class DropboxWire(SessionWire):
             self._jobs[job] = self._clock.now(), answer
         return await asyncio.shield(answer)
 
-    async def halt(self, *, grace_s: float) -> None:
-        """Send nothing more."""
-        await self._session.halt(grace_s=grace_s)
-
-    async def close(self) -> None:
-        """Let go of connections; safe to call twice."""
-        await self._session.close()
-
 
 def _is_over(answer: "asyncio.Future[Answer]") -> bool:
     if answer.cancelled() or answer.exception() is not None:
@@ -103,7 +96,7 @@ def _is_over(answer: "asyncio.Future[Answer]") -> bool:
 
 
 def _open(settings: DropboxSettings, opening: Opening) -> DropboxWire:
-    session = HttpSession(settings.http(), folder=opening.folder, pace=opening.pace, clock=opening.clock)
+    session = open_http(settings.http(), opening)
     return DropboxWire(session, opening.clock)
 
 
@@ -144,20 +137,24 @@ async def _transfer_to(wire: DropboxWire, settings: DropboxSettings) -> str | No
 
 
 async def _check(wire: DropboxWire, known: Known) -> str:
+    return (await _looked_at(wire))[1]
+
+
+async def _looked_at(wire: DropboxWire) -> tuple[Any, str]:
+    """The team, and a sentence that says it answers."""
     team = await reading.ask(wire, "get_info", None, "read the team")
     await reading.ask(wire, "members/list_v2", {"limit": 1, "include_removed": False}, "list the members")
     await reading.ask(wire, "groups/list", {"limit": 1}, "list the groups")
     most, taken = team["num_licensed_users"], team["num_provisioned_users"]
     seat_word = f"{taken:,} of {most:,} seats are taken" if most else f"{taken:,} seats are taken"
-    return f"The Dropbox team {team['name']} at {wire.address} answers: {seat_word}."
+    return team, f"The Dropbox team {team['name']} at {wire.address} answers: {seat_word}."
 
 
 async def _check_target(wire: DropboxWire, known: Known) -> str:
     """Also that everything may be written that the job can want, and whether the team is full. Nothing is written."""
-    said = await _check(wire, known)
+    team, said = await _looked_at(wire)
     for route, scope in SCOPES.items():  # a job that is not there: what is refused before that is the scope
         await wire.send(call("POST", f"/{route}", f"use the scope {scope}", {"async_job_id": "dbjid:none"}))
-    team = await reading.ask(wire, "get_info", None, "read the team's seats")
     left = team["num_licensed_users"] - team["num_provisioned_users"] - known.settings.seats_reserve
     full = team["num_licensed_users"] and left <= 0
     return f"{said} No seat is left: new members will be refused." if full else said
@@ -191,6 +188,7 @@ SYSTEM = System(
     pack=writing.pack,
     unpack=writing.unpack,
     poll=_poll,
+    no_seat=seats.without_seat,
     needs_row=frozenset({Action.DISABLE, Action.ENABLE, Action.DELETE}),
     in_flight=4,
 )
@@ -198,15 +196,11 @@ _SOURCE = replace(SYSTEM, settings=DropboxSettings, check=_check)
 
 
 class DropboxTarget(KitTarget):
-    """A team in which seats are counted before they are taken, and those who come back get the account they had."""
+    """A team in which those who come back get the account they had."""
 
     def apply(self, changes: Sequence[Change], done: Callable[[Outcome], None]) -> None:
         """See :class:`connectors.contract.Target`."""
-        refused = self._run(self._without_seat, changes)
-        for change in changes:
-            if change.id in refused:
-                done(Outcome(change.id, Status.REJECTED, code=ErrorCode.NOT_PERMITTED, message=refused[change.id]))
-        sent = {one.id: one for one in changes if one.id not in refused}
+        sent = {one.id: one for one in changes}
         held: dict[str, Outcome] = {}
 
         def tell(outcome: Outcome) -> None:
@@ -216,7 +210,7 @@ class DropboxTarget(KitTarget):
                 done(outcome)
 
         try:
-            super().apply(list(sent.values()), tell)
+            super().apply(changes, tell)
             back = self._run(self._coming_back, [sent[id_] for id_ in held])
             for change in back:
                 del held[change.id]
@@ -224,11 +218,6 @@ class DropboxTarget(KitTarget):
         finally:
             for outcome in held.values():
                 done(outcome)
-
-    async def _without_seat(self, changes: Sequence[Change]) -> dict[str, str]:
-        if (await self._share()).halt.halted:
-            return {}
-        return await seats.without_seat(self._wire, await self._traits(), changes)
 
     async def _coming_back(self, changes: Sequence[Change]) -> list[Change]:
         if (await self._share()).halt.halted:

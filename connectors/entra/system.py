@@ -13,7 +13,19 @@ from connectors.entra import reading, writing
 from connectors.entra.attributes import GROUPS, with_extensions
 from connectors.entra.settings import EntraSettings, EntraTargetSettings
 from connectors.http import Answer, Call, HttpSession
-from connectors.kit import Family, Kind, KitSource, KitTarget, Known, Limits, Opening, SessionWire, Switch, System
+from connectors.kit import (
+    Family,
+    Kind,
+    KitSource,
+    KitTarget,
+    Known,
+    Limits,
+    Opening,
+    SessionWire,
+    Switch,
+    System,
+    open_http,
+)
 from connectors.settings import reveal
 
 WRITES_PER_S = 18.0
@@ -42,14 +54,6 @@ class EntraWire(SessionWire):
         finally:
             call.sent, call.reached, call.doubtful, call.status = sent.sent, sent.reached, sent.doubtful, sent.status
 
-    async def halt(self, *, grace_s: float) -> None:
-        """Send nothing more."""
-        await self._session.halt(grace_s=grace_s)
-
-    async def close(self) -> None:
-        """Let go of connections; safe to call twice."""
-        await self._session.close()
-
 
 def random_password(length: int) -> str:
     """A password with small and capital letters, digits and signs that no encoding changes."""
@@ -61,7 +65,7 @@ def random_password(length: int) -> str:
 
 
 def _open(settings: EntraSettings, opening: Opening) -> EntraWire:
-    session = HttpSession(settings.http(), folder=opening.folder, pace=opening.pace, clock=opening.clock)
+    session = open_http(settings.http(), opening)
     app = None if settings.app is None else reveal(settings.app, folder=opening.folder)
     return EntraWire(session, getattr(settings, "password_length", 24), app)
 

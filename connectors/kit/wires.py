@@ -26,6 +26,14 @@ class SessionWire:
         """The base address."""
         return self._session.address
 
+    async def halt(self, *, grace_s: float) -> None:
+        """Send nothing more."""
+        await self._session.halt(grace_s=grace_s)
+
+    async def close(self) -> None:
+        """Let go of connections; safe to call twice."""
+        await self._session.close()
+
 
 class BlockingWire:
     """A wire over a function that waits for its answer.

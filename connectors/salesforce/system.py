@@ -21,6 +21,7 @@ from connectors.kit import (
     SessionWire,
     Switch,
     System,
+    open_http,
 )
 from connectors.salesforce import reading, seats, writing
 from connectors.salesforce.fields import GROUPS, PROFILE, ROLE, SORTS, id18, users_of
@@ -70,14 +71,6 @@ class SalesforceWire(SessionWire):
                 code=ErrorCode.TOO_MANY_REQUESTS,
             )
 
-    async def halt(self, *, grace_s: float) -> None:
-        """Send nothing more."""
-        await self._session.halt(grace_s=grace_s)
-
-    async def close(self) -> None:
-        """Let go of connections; safe to call twice."""
-        await self._session.close()
-
 
 def _stop_where_hopeless(answer: Answer) -> None:
     """Raises: FatalError for an answer that no other request would change."""
@@ -100,7 +93,7 @@ def _stop_where_hopeless(answer: Answer) -> None:
 
 
 def _open(settings: SalesforceSettings, opening: Opening) -> SalesforceWire:
-    session = HttpSession(settings.http(), folder=opening.folder, pace=opening.pace, clock=opening.clock)
+    session = open_http(settings.http(), opening)
     return SalesforceWire(session, settings.below, getattr(settings, "quota_reserve", 0.0))
 
 

@@ -32,6 +32,7 @@ from connectors.kit import (
     Switch,
     System,
     call,
+    open_http,
 )
 from connectors.servicenow import reading, writing
 from connectors.servicenow.fields import GRANTS, GROUPS, MEMBERS, ROLES, TABLES, USERS, attributes_of, lookups
@@ -104,17 +105,9 @@ class ServiceNowWire(SessionWire):
         message, detail = reading.problem(answer)
         raise CredentialsError(f"{_SIGN_IN} ({': '.join(filter(None, (message, detail))) or 'HTTP 401'})")
 
-    async def halt(self, *, grace_s: float) -> None:
-        """Send nothing more."""
-        await self._session.halt(grace_s=grace_s)
-
-    async def close(self) -> None:
-        """Let go of connections; safe to call twice."""
-        await self._session.close()
-
 
 def _open(settings: ServiceNowSettings, opening: Opening) -> ServiceNowWire:
-    session = HttpSession(settings, folder=opening.folder, pace=opening.pace, clock=opening.clock)
+    session = open_http(settings, opening)
     return ServiceNowWire(session, opening.clock.sleep)
 
 

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from connectors.http import Call, HttpSession
-from connectors.kit import KitSource, Known, Limits, Opening, Switch, System, read_only
+from connectors.kit import KitSource, Known, Limits, Opening, Switch, System, open_http, read_only
 from connectors.successfactors.attributes import nodes, value_of
 from connectors.successfactors.reading import count, pages, refusal_of
 from connectors.successfactors.settings import SuccessFactorsSettings
@@ -15,7 +15,7 @@ SAMPLE = 20
 
 
 def _open(settings: SuccessFactorsSettings, opening: Opening) -> HttpSession:
-    return HttpSession(settings.http(), folder=opening.folder, pace=opening.pace, clock=opening.clock)
+    return open_http(settings.http(), opening)
 
 
 async def _traits(wire: HttpSession, settings: SuccessFactorsSettings) -> Known:

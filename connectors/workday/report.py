@@ -32,6 +32,7 @@ from connectors.kit import (
     Row,
     Switch,
     System,
+    open_http,
     refused,
     table,
 )
@@ -98,7 +99,7 @@ class WorkdayReportSettings(Settings):
 
 
 def _open(settings: WorkdayReportSettings, opening: Opening) -> HttpSession:
-    return HttpSession(settings.http(), folder=opening.folder, pace=opening.pace, clock=opening.clock)
+    return open_http(settings.http(), opening)
 
 
 async def _traits(wire: HttpSession, settings: WorkdayReportSettings) -> Known:

@@ -83,14 +83,6 @@ class WorkdayWire(SessionWire):
         purpose, body = request
         return await self.ask(purpose, body)
 
-    async def halt(self, *, grace_s: float) -> None:
-        """Send nothing more."""
-        await self._session.halt(grace_s=grace_s)
-
-    async def close(self) -> None:
-        """Let go of connections; safe to call twice."""
-        await self._session.close()
-
     async def ask(self, purpose: str, body: Any, *, effect: CallEffect = CallEffect.READ) -> Any:
         """What answers a body, as an element. Reads are repeated where Workday fails; a wrong credential never is.
 
