@@ -10,7 +10,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import suppress
 from typing import Any
 
@@ -30,14 +30,6 @@ JOB = "hr-to-scim"
 LONG = bool(os.environ.get("PROVISOR_LONG"))
 WITHIN_S = 60
 """Far more than it takes: a run that waits for ever is found out."""
-
-
-@pytest.fixture(autouse=True)
-def _interruptible() -> Iterator[None]:
-    """What a shell starts in the background ignores Ctrl-C, and so do the processes that it starts."""
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)
-    yield
-    signal.signal(signal.SIGINT, before)
 
 
 def attempts() -> dict[str, str]:

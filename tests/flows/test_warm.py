@@ -40,14 +40,6 @@ def _read(path: Path) -> bytes:
         return b""
 
 
-@pytest.fixture(autouse=True)
-def _interruptible() -> Iterator[None]:
-    """What a shell starts in the background ignores Ctrl-C, and so do the processes that it starts."""
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)
-    yield
-    signal.signal(signal.SIGINT, before)
-
-
 @pytest.fixture
 def warm(small: Workplace) -> Iterator[Callable[..., Said]]:
     """Runs commands of the workplace whose processes stay; at the end its folder is gone, and so are they."""
