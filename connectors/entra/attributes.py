@@ -109,6 +109,12 @@ def flat(entry: Mapping[str, Any], paths: Sequence[str]) -> dict[str, Any]:
     return found
 
 
+def shown(entry: Mapping[str, Any], paths: Sequence[str]) -> dict[str, Any]:
+    """The same of what an entry names: what is left out is not there, since a change does not repeat everything."""
+    there = [path for path in paths if path.partition(".")[0] in entry]
+    return flat(entry, there)
+
+
 def nested(values: Mapping[str, Any], attributes: Mapping[str, Attribute]) -> dict[str, Any]:
     """Flat values as Graph takes them. A collection is cleared by an empty one, everything else by null."""
     body: dict[str, Any] = {}

@@ -48,8 +48,17 @@ class EntraAuth(Settings):
         return self
 
 
-class EntraSettings(Settings):
-    """A tenant as a source."""
+class SoftDeleted(StrEnum):
+    """What a user is who was deleted less than 30 days ago, and can be restored."""
+
+    DISABLED = "disabled"
+    """There and disabled, as for Entra ID's own provisioning."""
+    ABSENT = "absent"
+    """No longer there."""
+
+
+class EntraTenant(Settings):
+    """Where a tenant is, and how to sign in to it."""
 
     tenant: Name
     """Its id, or one of its verified domains; may hold references."""
@@ -59,9 +68,6 @@ class EntraSettings(Settings):
     """Address of Graph, for clouds that are not listed; without the version."""
     login_url: str | None = None
     """Address of the sign-in, for clouds that are not listed."""
-    app: str | None = None
-    """Application (client) id of an enterprise application: only its assigned users and groups are assigned, with their
-    roles. The job needs ``assignment: {mode: assigned}``."""
     extensions: tuple[Annotated[str, Field(pattern=r"^extension_[0-9a-f]{32}_\w+$")], ...] = ()
     """Directory extensions that mappings use: ``extension_<app id without hyphens>_<name>``."""
     ca_file: Path | None = None
@@ -104,7 +110,17 @@ class EntraSettings(Settings):
         )
 
 
-class EntraTargetSettings(EntraSettings):
+class EntraSettings(EntraTenant):
+    """A tenant as a source."""
+
+    app: str | None = None
+    """Application (client) id of an enterprise application: only its assigned users and groups are assigned, with their
+    roles. The job needs ``assignment: {mode: assigned, from_source: true}``."""
+    soft_deleted: SoftDeleted = SoftDeleted.DISABLED
+    """What users are who were deleted less than 30 days ago."""
+
+
+class EntraTargetSettings(EntraTenant):
     """A tenant as a target."""
 
     password_length: Annotated[int, Field(ge=12, le=256)] = 24

@@ -9,8 +9,8 @@ from collections.abc import Sequence
 from typing import Any
 from urllib.parse import quote
 
+from connectors.entra.asking import problem
 from connectors.entra.attributes import nested
-from connectors.entra.reading import problem
 from connectors.kit import (
     ENTRY,
     MEMBERS,

@@ -50,6 +50,8 @@ class Listing:
     edges: dict[tuple[str, str], str] = field(default_factory=dict)
     """Memberships and their own ids."""
     gone: set[str] = field(default_factory=set)
+    disabled: set[str] = field(default_factory=set)
+    """Of a listing of changes: users who are off now and are not among the rows."""
     edges_gone: list[Edge] = field(default_factory=list)
     present: set[str] | None = None
     """Of a listing of changes: keys of all entries that are there; None where the system says who is gone."""
@@ -200,6 +202,7 @@ def take_page(listing: Listing, page: Page, where: str) -> None:
     for key in page.gone:
         listing.gone.add(str(key))
         listing.rows.pop(str(key), None)
+    listing.disabled |= {str(key) for key in page.disabled}
     listing.edges_gone += page.edges_gone
     if page.present is not None:
         listing.present = (listing.present or set()) | {str(key) for key in page.present}

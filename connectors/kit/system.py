@@ -287,6 +287,8 @@ class Page:
     edges: Sequence[Edge] = ()
     gone: Sequence[str] = ()
     """Of changes: keys of entries that were deleted."""
+    disabled: Sequence[str] = ()
+    """Of changes: keys of users who have been switched off, of whom the system shows nothing else any more."""
     edges_gone: Sequence[Edge] = ()
     present: Sequence[str] | None = None
     """Of changes: keys of all entries that are there, changed or not, where the system cannot say who is gone."""

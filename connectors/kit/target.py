@@ -296,7 +296,8 @@ def _disabled(known: Known, users: Listing) -> frozenset[str]:
     switch = known.switch
     if switch is None:
         return frozenset()
-    return frozenset(key for key, row in users.rows.items() if switch.active(row.get(switch.path)) is False)
+    off = frozenset(key for key, row in users.rows.items() if switch.active(row.get(switch.path)) is False)
+    return off | users.disabled
 
 
 def _keys(attribute: Attribute, held: Any) -> Iterable[str]:

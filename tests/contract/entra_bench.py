@@ -16,7 +16,8 @@ from connectors.entra.settings import EntraTargetSettings
 from connectors.entra.system import SYSTEM
 from connectors.kit import KitTarget
 from tests.contract.bench import Bench, Fired
-from tests.servers.graph_service import CLIENT, SECRET, TAKEN, TENANT, GraphService, Refusal, serving
+from tests.servers.graph_service import CLIENT, SECRET, TENANT, GraphService, serving
+from tests.servers.graph_words import TAKEN, Refusal
 
 PATHS = {
     "login": "userPrincipalName",

@@ -1,65 +1,52 @@
 """A Microsoft Graph of our own for tests: strict where Graph is strict, with the traps that its users report.
 
-Users, groups, members, managers, delta queries, sign-in, app role assignments, throttling; nothing of the product.
-Source: Microsoft Graph v1.0 documentation of the operations; "Microsoft Graph error responses"; "Delta query overview".
+Users, groups, members, managers, deleted items, delta queries, batches, sign-in, app role assignments, throttling;
+nothing of the product.
+
+Source: Microsoft Graph v1.0 documentation of the operations; "Microsoft Graph error responses"; "Delta query overview";
+"JSON batching"; "Throttling limits".
 """
 
 import itertools
+import json
 import re
 import threading
 import time
 import uuid
-from collections.abc import Iterator
+from collections import Counter, deque
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
-from urllib.parse import parse_qs, unquote
+from urllib.parse import parse_qs, unquote, urlencode
 
 from starlette.requests import Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response
 
+from tests.servers.graph_words import (
+    ALREADY,
+    COLLECTIONS,
+    GROUP_KNOWN,
+    INVALID,
+    LONGEST,
+    NEEDED,
+    NO_SUCH_OBJECT,
+    READ_ONLY,
+    READING_POSTS,
+    SYNCED,
+    TAKEN,
+    USER_DEFAULT,
+    USER_KNOWN,
+    ZEROS,
+    Refusal,
+    dumped,
+    error_answer,
+    filter_of,
+    json_in,
+)
 from tests.servers.starting import answering
 
 TENANT, CLIENT, SECRET, DOMAIN = "contoso.example.com", "11111111-aaaa", "a-client-secret", "contoso.example.com"
-COLLECTIONS = {"businessPhones", "otherMails", "proxyAddresses", "groupTypes"}
-USER_DEFAULT = (
-    "id businessPhones displayName givenName jobTitle mail mobilePhone officeLocation preferredLanguage surname "
-    "userPrincipalName"
-).split()
-USER_KNOWN = {
-    *USER_DEFAULT,
-    *"accountEnabled mailNickname department companyName streetAddress city state country postalCode faxNumber".split(),
-    *"employeeId employeeType usageLocation passwordPolicies otherMails proxyAddresses employeeHireDate".split(),
-    *"employeeLeaveDateTime employeeOrgData onPremisesExtensionAttributes onPremisesImmutableId".split(),
-    *"onPremisesSyncEnabled createdDateTime userType externalUserState creationType securityIdentifier".split(),
-    *"onPremisesSamAccountName onPremisesUserPrincipalName onPremisesDistinguishedName onPremisesDomainName".split(),
-    "onPremisesSecurityIdentifier",
-}
-GROUP_KNOWN = set(
-    "id displayName description mailNickname uniqueName visibility mail mailEnabled securityEnabled groupTypes "
-    "membershipRule onPremisesSyncEnabled isAssignableToRole".split()
-)
-LONGEST = {"givenName": 64, "surname": 64, "jobTitle": 128, "department": 64, "displayName": 256, "employeeId": 16}
-READ_ONLY = {"id", "proxyAddresses", "createdDateTime", "onPremisesSyncEnabled", "userType"}
-ZEROS = "00000000-0000-0000-0000-000000000000"
-_IN = re.compile(r"([\w/]+) in \((.*)\)")
-_EQ = re.compile(r"([\w/]+) eq '((?:[^']|'')*)'")
-_QUOTED = re.compile(r"'((?:[^']|'')*)'")
-
-
-TAKEN = "Another object with the same value for property userPrincipalName already exists."
-NO_SUCH_OBJECT = "The source resource object or one of the objects being referenced don't exist."
-ALREADY = "One or more added object references already exist for the following modified properties: 'members'."
-SYNCED = "Unable to update the specified properties for on-premises mastered Directory Sync objects."
-NEEDED = "A value is required for property '{}' of resource '{}'."
-INVALID = "Invalid value specified for property '{}' of resource 'User'."
-
-
-class Refusal(Exception):  # noqa: N818
-    """An error as Graph words it."""
-
-    def __init__(self, status: int, code: str, message: str, *details: dict[str, str], **headers: str) -> None:
-        self.status, self.code, self.message, self.details, self.headers = status, code, message, details, headers
 
 
 @dataclass
@@ -68,7 +55,10 @@ class GraphService:
 
     page: int = 200
     members_page: int = 500
-    writes_per_s: float | None = None
+    writes: int | None = None
+    """Writes that an app may make in ``window_s`` seconds; None: any number."""
+    window_s: float = 150.0
+    now: Callable[[], float] = time.monotonic
     domains: tuple[str, ...] = (DOMAIN,)
     users: dict[str, dict[str, Any]] = field(default_factory=dict)
     groups: dict[str, dict[str, Any]] = field(default_factory=dict)
@@ -78,23 +68,31 @@ class GraphService:
     app_roles: list[dict[str, Any]] = field(default_factory=list)
     assigned: list[dict[str, Any]] = field(default_factory=list)
     privileged: set[str] = field(default_factory=set)
-    permissions: set[str] = field(default_factory=lambda: {"users", "groups", "application"})
+    permissions: set[str] = field(default_factory=lambda: {"users", "groups", "application", "directory"})
     sessions_ended: list[str] = field(default_factory=list)
     requests: list[str] = field(default_factory=list)
-    throttled: int = 0
+    throttled: Counter[str] = field(default_factory=Counter)
+    """Requests that were refused for coming too fast, with their bodies: how often each was."""
+    lagging: dict[str, dict[str, Any]] = field(default_factory=dict)
+    """What a replica that lags still shows of an entry, in lists; delta queries are answered by another one."""
+    stale_members: dict[str, set[str]] = field(default_factory=dict)
+    """The same of the members of groups."""
     effects: list[str] = field(default_factory=list)
     """Every write that took effect, in order: the service's own log."""
     losing: list[tuple[str, str, str]] = field(default_factory=list)
     """Answers to lose: method, beginning of the path, ``before`` or ``after`` the effect."""
     hidden_reads: int = 0
     """Reads for which new users are not shown: a replica that lags."""
+    endless: bool = False
+    """Whether the pages of a delta query go on for ever, each with another link."""
     expired: set[str] = field(default_factory=set)
+    refusals: "deque[tuple[str, Refusal]]" = field(default_factory=deque)
+    """Refusals to come, each for the next request whose method and path fit the regular expression."""
     url: str = ""
     _log: list[tuple[str, str, str]] = field(default_factory=list)
     _tokens: dict[str, Any] = field(default_factory=dict)
     _new: set[str] = field(default_factory=set)
-    _budget: float = 0.0
-    _spent_at: float = field(default_factory=time.monotonic)
+    _written: "deque[float]" = field(default_factory=deque)
     _lock: Any = field(default_factory=threading.RLock)
     _numbers: Iterator[int] = field(default_factory=lambda: itertools.count(1))
 
@@ -137,7 +135,25 @@ class GraphService:
             self._log.append(("users", key, f"+{manager}"))
 
     def remove_user(self, key: str) -> None:
-        self.deleted[key] = self.users.pop(key)
+        """Soft: it keeps its memberships, and can be restored."""
+        gone = self.users.pop(key)
+        self.deleted[key] = gone | {"userPrincipalName": key.replace("-", "") + gone["userPrincipalName"]}
+        self._log.append(("users", key, "removed"))
+
+    def restore_user(self, key: str, name: str | None = None) -> dict[str, Any]:
+        held = self.deleted[key]
+        name = name or held["userPrincipalName"].removeprefix(key.replace("-", ""))
+        self._check({"userPrincipalName": name}, key)
+        self.users[key] = self.deleted.pop(key) | {"userPrincipalName": name}
+        self._log.append(("users", key, "row"))
+        self.effects.append(f"restore user {name}")
+        return self.users[key]
+
+    def purge_user(self, key: str) -> None:
+        """For good."""
+        del self.deleted[key]
+        self.members = {edge for edge in self.members if edge[1] != key}
+        self.managers = {one: boss for one, boss in self.managers.items() if key not in (one, boss)}
         self._log.append(("users", key, "removed"))
 
     def assign(self, principal: str, role: str | None, *, kind: str = "User") -> None:
@@ -166,18 +182,16 @@ class GraphService:
             path = raw.removeprefix("/v1.0")
             self.requests.append(f"{request.method} {path}")
             if request.headers.get("authorization") != "Bearer a-token":
-                return _error(Refusal(401, "InvalidAuthenticationToken", "Access token is empty."))
+                return error_answer(Refusal(401, "InvalidAuthenticationToken", "Access token is empty."))
             lost = next((one for one in self.losing if one[0] == request.method and path.startswith(one[1])), None)
             if lost is not None:
                 self.losing.remove(lost)
                 if lost[2] == "before":
                     return PlainTextResponse("gone", 504)
             try:
-                if request.method != "GET":
-                    self._spend()
-                made = self._dispatch(request, path, body)
+                made = self._batch(request, body) if path == "/$batch" else self._one(request, path, body)
             except Refusal as refusal:
-                return _error(refusal)
+                return error_answer(refusal)
             return PlainTextResponse("gone", 504) if lost is not None else made
 
     def _token(self, form: dict[str, list[str]]) -> Response:
@@ -186,44 +200,83 @@ class GraphService:
             return JSONResponse({"error": "invalid_client", "error_description": said, "error_codes": [7000215]}, 401)
         return JSONResponse({"token_type": "Bearer", "expires_in": 3599, "access_token": "a-token"})
 
-    def _spend(self) -> None:
-        if self.writes_per_s is None:
-            return
-        now = time.monotonic()
-        self._budget = min(self.writes_per_s, self._budget + (now - self._spent_at) * self.writes_per_s)
-        self._spent_at = now
-        if self._budget < 1:
-            self.throttled += 1
-            raise Refusal(429, "TooManyRequests", "Too many requests.", **{"Retry-After": "0.25"})
-        self._budget -= 1
+    def _one(self, request: Request, path: str, body: bytes) -> Response:
+        if self.refusals and re.fullmatch(self.refusals[0][0], f"{request.method} {path}"):
+            raise self.refusals.popleft()[1]
+        if request.method != "GET" and path not in READING_POSTS:
+            self._spend(f"{request.method} {path} {body.decode()}")
+        return self._dispatch(request, path, body)
+
+    def _batch(self, request: Request, body: bytes) -> Response:
+        """Up to 20 requests, each with its own answer and counted by itself, answered in any order."""
+        asked = json_in(body)["requests"]
+        if len(asked) > 20:
+            raise Refusal(400, "BadRequest", "Number of batch request steps exceeds the maximum value of 20.")
+        if len({str(one["id"]).lower() for one in asked}) != len(asked):
+            raise Refusal(400, "BadRequest", "Each batch request must have a unique id.")
+        told = []
+        for one in reversed(asked):
+            if one.get("body") is not None and "content-type" not in {name.lower() for name in one.get("headers", {})}:
+                raise Refusal(400, "BadRequest", "Write request id : 1 does not contain Content-Type header or body.")
+            path, _, query = one["url"].partition("?")
+            headers = [(name.lower().encode(), value.encode()) for name, value in one.get("headers", {}).items()]
+            scope = {"type": "http", "method": one["method"], "path": path, "headers": headers}
+            part = Request(scope | {"query_string": query.encode(), "server": ("localhost", 80), "scheme": "http"})
+            self.requests.append(f"batched {one['method']} {unquote(path)}")
+            try:
+                answer = self._one(part, unquote(path), json.dumps(one.get("body")).encode())
+            except Refusal as refusal:
+                answer = error_answer(refusal)
+            said: dict[str, Any] = {"id": one["id"], "status": answer.status_code, "headers": dict(answer.headers)}
+            if answer.body:
+                said["body"] = json.loads(bytes(answer.body))
+            told.append(said)
+        return JSONResponse({"responses": told})
+
+    def _spend(self, what: str) -> None:
+        """Counts a write. Refused ones count as well, so that hammering never ends it."""
+        now = self.now()
+        while self._written and self._written[0] <= now - self.window_s:
+            self._written.popleft()
+        full = self.writes is not None and len(self._written) >= self.writes
+        self._written.append(now)
+        if full:
+            self.throttled[what] += 1
+            over = len(self._written) - (self.writes or 0)
+            wait_s = self._written[min(over, len(self._written) - 1)] + self.window_s - now
+            raise Refusal(429, "TooManyRequests", "Too many requests.", **{"Retry-After": f"{wait_s:.3f}"})
 
     def _dispatch(self, request: Request, path: str, body: bytes) -> Response:
         query = request.query_params
         method = request.method
         if path == "/organization":
             return JSONResponse({"value": [{"id": "t", "displayName": "Contoso"}]})
+        if path == "/directoryObjects/getByIds" and method == "POST":
+            return self._by_ids(json_in(body), query)
+        if found := re.fullmatch(r"/directory/deletedItems/?([^/]*)(/restore)?", path):
+            return self._deleted(method, found[1], found[2] or "", body, query)
         if found := re.fullmatch(r"/(users|groups)/\$count", path):
             self._may(found[1])
             if request.headers.get("consistencylevel") != "eventual":
                 raise Refusal(400, "Request_BadRequest", "$count is not currently supported.")
             return PlainTextResponse("\ufeff" + str(len(getattr(self, found[1]))))
-        if found := re.fullmatch(r"/(users|groups)/delta(?:\(\))?", path):
+        if found := re.fullmatch(r"/(users|groups)/(?:microsoft\.graph\.)?delta(?:\(\))?", path):
             return self._delta(found[1], query)
         if path == "/users" and method == "POST":
-            return self._create_user(_json(body))
+            return self._create_user(json_in(body))
         if path == "/groups" and method == "POST":
-            return JSONResponse(self._create_group(_json(body)), 201)
+            return JSONResponse(self._create_group(json_in(body)), 201)
         if found := re.fullmatch(r"/(users|groups)", path):
             return self._list(found[1], query, request)
         if found := re.fullmatch(r"/groups\(uniqueName='(.*)'\)", path):
-            return self._upsert_group(found[1].replace("''", "'"), _json(body), request)
+            return self._upsert_group(found[1].replace("''", "'"), json_in(body), request)
         if found := re.fullmatch(r"/servicePrincipals\(appId='(.*)'\)", path):
             self._may("application")
             return JSONResponse({"id": "sp", "appId": found[1], "appRoles": self.app_roles})
         if path == "/servicePrincipals/sp/appRoleAssignedTo":
             return JSONResponse({"value": self.assigned})
         if found := re.fullmatch(r"/users/([^/]+)(/.*)?", path):
-            return self._user(method, found[1], found[2] or "", body)
+            return self._user(method, self._key_of(found[1]), found[2] or "", body, query)
         if found := re.fullmatch(r"/groups/([^/]+)(/.*)?", path):
             return self._group(method, found[1], found[2] or "", body, query)
         raise Refusal(404, "Request_ResourceNotFound", f"Resource not found for the segment '{path}'.")
@@ -239,7 +292,7 @@ class GraphService:
         token = query.get("$skiptoken") or query.get("$deltatoken")
         if token is None:
             select = query.get("$select", "").split(",")
-            wanted = [(key, None) for key in getattr(self, noun)]
+            wanted: list[tuple[str, list[str] | None]] = [(key, None) for key in getattr(self, noun)]
             state = {"noun": noun, "select": select, "rest": self._chunks(noun, select, wanted), "upto": len(self._log)}
         else:
             if token in self.expired or token not in self._tokens:
@@ -254,7 +307,7 @@ class GraphService:
                 state["rest"] = self._chunks(state["noun"], state["select"], list(changed.items()))
                 state["upto"] = len(self._log)
         rest = state["rest"]
-        page, left = rest[: self.page], rest[self.page :]
+        page, left = rest[: self.page], rest if self.endless else rest[self.page :]
         self._tokens[new := f"t{next(self._numbers)}"] = (
             {**state, "rest": left} if left else {key: state[key] for key in ("noun", "select", "upto")}
         )
@@ -264,25 +317,29 @@ class GraphService:
     def _chunks(self, noun: str, select: list[str], wanted: list[tuple[str, list[str] | None]]) -> list[dict[str, Any]]:
         made: list[dict[str, Any]] = []
         relation = "members" if noun == "groups" else "manager"
+        held: dict[str, list[str]] = {}
+        for group, member in self.members if noun == "groups" else ():
+            held.setdefault(group, []).append(member)
         for key, events in wanted:
             entry = getattr(self, noun).get(key)
             if entry is None:
                 made.append({"id": key, "@removed": {"reason": "changed" if key in self.deleted else "deleted"}})
                 continue
             names = [name for name in select if name != relation]
-            row = {"id": key} | {name: entry[name] for name in names if entry.get(name) is not None}
+            row = {"id": key} | {name: entry[name] for name in names if name in entry}  # never set: left out
             if relation not in select:
                 made.append(row)
                 continue
             if events is None:
-                edges = [m for g, m in self.members if g == key] if noun == "groups" else [self.managers.get(key)]
-                marks: list[dict[str, Any]] = [
-                    {"@odata.type": "#microsoft.graph.user", "id": one} for one in edges if one
-                ]
+                edges = held.get(key, []) if noun == "groups" else [self.managers.get(key, "")]
+                marks: list[dict[str, Any]] = [{"@odata.type": self._type(one), "id": one} for one in edges if one]
             else:
                 last = {event[1:]: event[0] for event in events if event[0] in "+-"}
                 gone = {"@removed": {"reason": "deleted"}}
-                marks = [{"id": one, **(gone if sign == "-" else {})} for one, sign in last.items()]
+                marks = [
+                    {"@odata.type": self._type(one), "id": one, **(gone if sign == "-" else {})}
+                    for one, sign in last.items()
+                ]
             for start in range(0, max(1, len(marks)), self.members_page):
                 chunk = marks[start : start + self.members_page]
                 made.append({**row, f"{relation}@delta": chunk} if chunk else row)
@@ -302,17 +359,63 @@ class GraphService:
         for name in select:
             if name not in known and not name.startswith("extension_"):
                 raise Refusal(400, "Request_BadRequest", f"Could not find a property named '{name}'.")
-        entries = [one for one in getattr(self, noun).values() if self._shown(noun, one["id"])]
+        entries = list(getattr(self, noun).values())
         if "$filter" in query:
-            test = _filter(query["$filter"], request, query)
+            test = filter_of(query["$filter"], request, query)
             entries = [one for one in entries if test(one)]
-        rows = []
-        for one in entries[:top]:
-            row = {name: one.get(name, [] if name in COLLECTIONS else None) for name in ["id", *select]}
-            if "manager" in query.get("$expand", "") and one["id"] in self.managers:
-                row["manager"] = {"@odata.type": "#microsoft.graph.user", "id": self.managers[one["id"]]}
-            rows.append(row)
-        return JSONResponse({"value": rows})
+        entries = [one for one in entries if self._shown(noun, one["id"])]
+        first = int(query.get("$skiptoken", 0))
+        rows = [
+            self._shape(self.lagging.get(one["id"], one), select, query.get("$expand", ""))
+            for one in entries[first : first + top]
+        ]
+        page: dict[str, Any] = {"value": rows}
+        if first + top < len(entries):
+            told = {name: value for name, value in query.items() if name != "$skiptoken"}
+            page["@odata.nextLink"] = f"{self.url}/{noun}?{urlencode({**told, '$skiptoken': first + top})}"
+        return JSONResponse(page)
+
+    def _shape(self, one: dict[str, Any], select: list[str], expand: str) -> dict[str, Any]:
+        row = {name: one.get(name, [] if name in COLLECTIONS else None) for name in ["id", *select]}
+        if "manager" in expand and one["id"] in self.managers:
+            row["manager"] = {"@odata.type": "#microsoft.graph.user", "id": self.managers[one["id"]]}
+        return row
+
+    def _type(self, key: str) -> str:
+        sort = "group" if key in self.groups else "user" if key in self.users or key in self.deleted else "device"
+        return f"#microsoft.graph.{sort}"
+
+    def _key_of(self, text: str) -> str:
+        """Users have two names: an id, and a user principal name."""
+        if text in self.users:
+            return text
+        return next((key for key, one in self.users.items() if one["userPrincipalName"].lower() == text.lower()), text)
+
+    def _by_ids(self, body: dict[str, Any], query: Any) -> Response:
+        self._may("directory")
+        if len(body["ids"]) > 1000:
+            raise Refusal(400, "Request_BadRequest", "Too many ids.")
+        select = query["$select"].split(",") if "$select" in query else USER_DEFAULT
+        held = {**self.users, **self.groups}
+        found = [held[key] for key in body["ids"] if key in held]
+        return JSONResponse(
+            {"value": [{"@odata.type": self._type(one["id"]), **self._shape(one, select, "")} for one in found]}
+        )
+
+    def _deleted(self, method: str, key: str, rest: str, body: bytes, query: Any) -> Response:
+        self._may("users")
+        if key == "microsoft.graph.user" and method == "GET":
+            select = query["$select"].split(",") if "$select" in query else [*USER_DEFAULT, "deletedDateTime"]
+            return JSONResponse({"value": [self._shape(one, select, "") for one in self.deleted.values()]})
+        if key not in self.deleted:
+            raise Refusal(404, "Request_ResourceNotFound", f"Resource '{key}' does not exist.")
+        if rest == "/restore" and method == "POST":
+            said = json_in(body) if body.strip() and body != b"null" else {}
+            return JSONResponse(self.restore_user(key, said.get("newUserPrincipalName")))
+        if method == "DELETE":
+            self.purge_user(key)
+            return Response(status_code=204)
+        return JSONResponse(self._shape(self.deleted[key], USER_DEFAULT, ""))
 
     def _shown(self, noun: str, key: str) -> bool:
         if noun == "users" and key in self._new:
@@ -377,11 +480,19 @@ class GraphService:
                 {"code": "ObjectConflict", "message": "Conflict.", "target": "userPrincipalName"},
             )
 
-    def _user(self, method: str, key: str, rest: str, body: bytes) -> Response:
+    def _user(self, method: str, key: str, rest: str, body: bytes, query: Any) -> Response:
         if key not in self.users:
             raise Refusal(404, "Request_ResourceNotFound", f"Resource '{key}' does not exist.")
+        if rest == "" and method == "GET":
+            select = query["$select"].split(",") if "$select" in query else USER_DEFAULT
+            return JSONResponse(self._shape(self.users[key], select, query.get("$expand", "")))
+        if rest == "/manager" and method == "GET":
+            if key not in self.managers:
+                raise Refusal(404, "Request_ResourceNotFound", "Resource 'manager' does not exist.")
+            boss = self._shape(self.users[self.managers[key]], USER_DEFAULT, "")
+            return JSONResponse({"@odata.type": "#microsoft.graph.user", **boss})
         if rest == "" and method == "PATCH":
-            values = _json(body)
+            values = json_in(body)
             if key in self.privileged and "accountEnabled" in values:
                 raise Refusal(403, "Authorization_RequestDenied", "Insufficient privileges to complete the operation.")
             if self.users[key].get("onPremisesSyncEnabled"):
@@ -401,7 +512,7 @@ class GraphService:
             self.sessions_ended.append(key)
             return JSONResponse({"value": True})
         if rest == "/manager/$ref" and method in ("PUT", "DELETE"):
-            manager = _json(body)["@odata.id"].rpartition("/")[2] if method == "PUT" else None
+            manager = json_in(body)["@odata.id"].rpartition("/")[2] if method == "PUT" else None
             if manager is not None and manager not in self.users:
                 raise Refusal(404, "Request_ResourceNotFound", NO_SUCH_OBJECT)
             self.set_manager(key, manager)
@@ -428,7 +539,7 @@ class GraphService:
     def _upsert_group(self, unique: str, body: dict[str, Any], request: Request) -> Response:
         held = next((one for one in self.groups.values() if one.get("uniqueName") == unique), None)
         if held is not None:
-            return self._group("PATCH", held["id"], "", _dumps(body), {})
+            return self._group("PATCH", held["id"], "", dumped(body), {})
         if request.headers.get("prefer") != "create-if-missing":
             raise Refusal(404, "Request_ResourceNotFound", "Resource does not exist.")
         return JSONResponse(self._create_group(body | {"uniqueName": unique}), 201)
@@ -436,11 +547,17 @@ class GraphService:
     def _group(self, method: str, key: str, rest: str, body: bytes, query: Any) -> Response:
         if key not in self.groups:
             raise Refusal(404, "Request_ResourceNotFound", f"Resource '{key}' does not exist.")
+        if rest == "" and method == "GET":
+            return JSONResponse(self._shape(self.groups[key], sorted(GROUP_KNOWN), ""))
+        if rest == "/members/$ref" and method == "POST":
+            body = dumped({"members@odata.bind": [json_in(body)["@odata.id"]]})
+            rest, method = "", "PATCH"
         if rest == "/members" and method == "GET":
-            ids = [member for group, member in sorted(self.members) if group == key]
+            shown = self.stale_members.get(key, {member for group, member in self.members if group == key})
+            ids = sorted(shown - set(self.deleted))
             first, size = int(query.get("$skiptoken", 0)), int(query.get("$top", 100))
             page: dict[str, Any] = {
-                "value": [{"@odata.type": "#microsoft.graph.user", "id": one} for one in ids[first : first + size]]
+                "value": [{"@odata.type": self._type(one), "id": one} for one in ids[first : first + size]]
             }
             if first + size < len(ids):
                 page["@odata.nextLink"] = f"{self.url}/groups/{key}/members?$top={size}&$skiptoken={first + size}"
@@ -464,7 +581,7 @@ class GraphService:
             self.effects.append(f"delete group {key}")
             return Response(status_code=204)
         if rest == "" and method == "PATCH":
-            values = _json(body)
+            values = json_in(body)
             bound = [one.rpartition("/")[2] for one in values.pop("members@odata.bind", [])]
             if len(bound) > 20:
                 raise Refusal(400, "Request_BadRequest", "The number of members exceeds 20.")
@@ -483,49 +600,6 @@ class GraphService:
                 self.effects.append(f"patch group {key}")
             return Response(status_code=204)
         raise Refusal(405, "Request_BadRequest", "Specified HTTP method is not allowed for the request target.")
-
-
-def _json(body: bytes) -> dict[str, Any]:
-    import json
-
-    found: dict[str, Any] = json.loads(body)
-    return found
-
-
-def _dumps(body: dict[str, Any]) -> bytes:
-    import json
-
-    return json.dumps(body).encode()
-
-
-def _error(refusal: Refusal) -> Response:
-    error = {"code": refusal.code, "message": refusal.message, "innerError": {"request-id": "r"}}
-    if refusal.details:
-        error["details"] = list(refusal.details)  # type: ignore[assignment]
-    return JSONResponse({"error": error}, refusal.status, headers=refusal.headers)
-
-
-def _filter(text: str, request: Request, query: Any) -> Any:
-    found = _IN.fullmatch(text)
-    path, values = (found[1], _QUOTED.findall(found[2])) if found else (None, [])
-    if found is None:
-        found = _EQ.fullmatch(text)
-        if found is None:
-            raise Refusal(400, "Request_UnsupportedQuery", "Unsupported Query.")
-        path, values = found[1], [found[2]]
-    if len(values) > 15:
-        raise Refusal(400, "Request_UnsupportedQuery", "Too many child clauses specified in search filter expression.")
-    if "/" in str(path) and (request.headers.get("consistencylevel") != "eventual" or query.get("$count") != "true"):
-        raise Refusal(400, "Request_UnsupportedQuery", "Unsupported or invalid query filter clause.")
-    wanted = {value.replace("''", "'").lower() for value in values}
-
-    def test(entry: dict[str, Any]) -> bool:
-        value: Any = entry
-        for part in str(path).split("/"):
-            value = value.get(part) if isinstance(value, dict) else None
-        return value is not None and str(value).lower() in wanted
-
-    return test
 
 
 @contextmanager

@@ -1,0 +1,89 @@
+"""What Graph knows of users and groups, how it words errors, and which filters it takes: for ``graph_service``."""
+
+import json
+import re
+from collections.abc import Callable
+from typing import Any
+
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+
+COLLECTIONS = {"businessPhones", "otherMails", "proxyAddresses", "groupTypes"}
+USER_DEFAULT = (
+    "id businessPhones displayName givenName jobTitle mail mobilePhone officeLocation preferredLanguage surname "
+    "userPrincipalName"
+).split()
+USER_KNOWN = {
+    *USER_DEFAULT,
+    *"accountEnabled mailNickname department companyName streetAddress city state country postalCode faxNumber".split(),
+    *"employeeId employeeType usageLocation passwordPolicies otherMails proxyAddresses employeeHireDate".split(),
+    *"employeeLeaveDateTime employeeOrgData onPremisesExtensionAttributes onPremisesImmutableId".split(),
+    *"onPremisesSyncEnabled createdDateTime userType externalUserState creationType securityIdentifier".split(),
+    *"onPremisesSamAccountName onPremisesUserPrincipalName onPremisesDistinguishedName onPremisesDomainName".split(),
+    "onPremisesSecurityIdentifier",
+}
+GROUP_KNOWN = set(
+    "id displayName description mailNickname uniqueName visibility mail mailEnabled securityEnabled groupTypes "
+    "membershipRule onPremisesSyncEnabled isAssignableToRole".split()
+)
+LONGEST = {"givenName": 64, "surname": 64, "jobTitle": 128, "department": 64, "displayName": 256, "employeeId": 16}
+READ_ONLY = {"id", "proxyAddresses", "createdDateTime", "onPremisesSyncEnabled", "userType"}
+READING_POSTS = {"/$batch", "/directoryObjects/getByIds"}
+ZEROS = "00000000-0000-0000-0000-000000000000"
+_IN = re.compile(r"([\w/]+) in \((.*)\)")
+_EQ = re.compile(r"([\w/]+) eq '((?:[^']|'')*)'")
+_QUOTED = re.compile(r"'((?:[^']|'')*)'")
+
+
+TAKEN = "Another object with the same value for property userPrincipalName already exists."
+NO_SUCH_OBJECT = "The source resource object or one of the objects being referenced don't exist."
+ALREADY = "One or more added object references already exist for the following modified properties: 'members'."
+SYNCED = "Unable to update the specified properties for on-premises mastered Directory Sync objects."
+NEEDED = "A value is required for property '{}' of resource '{}'."
+INVALID = "Invalid value specified for property '{}' of resource 'User'."
+
+
+class Refusal(Exception):  # noqa: N818
+    """An error as Graph words it."""
+
+    def __init__(self, status: int, code: str, message: str, *details: dict[str, str], **headers: str) -> None:
+        self.status, self.code, self.message, self.details, self.headers = status, code, message, details, headers
+
+
+def json_in(body: bytes) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads(body)
+    return found
+
+
+def dumped(body: dict[str, Any]) -> bytes:
+    return json.dumps(body).encode()
+
+
+def error_answer(refusal: Refusal) -> Response:
+    error = {"code": refusal.code, "message": refusal.message, "innerError": {"request-id": "r"}}
+    if refusal.details:
+        error["details"] = list(refusal.details)  # type: ignore[assignment]
+    return JSONResponse({"error": error}, refusal.status, headers=refusal.headers)
+
+
+def filter_of(text: str, request: Request, query: Any) -> Callable[[dict[str, Any]], bool]:
+    found = _IN.fullmatch(text)
+    path, values = (found[1], _QUOTED.findall(found[2])) if found else (None, [])
+    if found is None:
+        found = _EQ.fullmatch(text)
+        if found is None:
+            raise Refusal(400, "Request_UnsupportedQuery", "Unsupported Query.")
+        path, values = found[1], [found[2]]
+    if len(values) > 15:
+        raise Refusal(400, "Request_UnsupportedQuery", "Too many child clauses specified in search filter expression.")
+    if "/" in str(path) and (request.headers.get("consistencylevel") != "eventual" or query.get("$count") != "true"):
+        raise Refusal(400, "Request_UnsupportedQuery", "Unsupported or invalid query filter clause.")
+    wanted = {value.replace("''", "'").lower() for value in values}
+
+    def test(entry: dict[str, Any]) -> bool:
+        value: Any = entry
+        for part in str(path).split("/"):
+            value = value.get(part) if isinstance(value, dict) else None
+        return value is not None and str(value).lower() in wanted
+
+    return test
