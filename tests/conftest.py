@@ -12,7 +12,7 @@ from hypothesis import settings
 from xdist.scheduler import LoadGroupScheduling
 
 from tests.servers import directories
-from tests.servers.starting import StartError
+from tests.servers.starting import DatabaseServer, StartError, postgresql
 
 # Prefect sets up its logging once in a process, whichever test comes to it first.
 for logger in ("", "FLOW_RUNS_", "TASK_RUNS_"):
@@ -24,7 +24,7 @@ os.environ["PROVISOR_STAY_MINUTES"] = "0"
 if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
-settings.register_profile("untimed", deadline=None)
+settings.register_profile("untimed", deadline=None, max_examples=100 if os.environ.get("PROVISOR_LONG") else 25)
 settings.load_profile("untimed")
 
 
@@ -34,16 +34,33 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     )
 
 
+TOGETHER = {
+    "directories": (
+        "tests/connectors/ldap/test_lost_answers.py",
+        "tests/connectors/ldap/test_source.py",
+        "tests/connectors/ldap/test_target.py",
+        "tests/flows/test_directories.py",
+        "tests/servers/test_directories.py",
+    ),
+    "provisor up": tuple(f"tests/flows/browser/test_{name}.py" for name in ("alone", "pages", "up")),
+}
+"""Files that run in one process, because what they share takes long to start, by a name for them.
+
+The marker ``xdist_group`` would say it in the files themselves, but with this pytest it does nothing.
+"""
+GROUPS = {file: name for name, files in TOGETHER.items() for file in files}
+
+
 class OneFileOneWorker(LoadGroupScheduling):
-    """Tests of one file run in one process, because they share what is expensive to start; so do those of one group.
+    """Tests of one file run in one process, because they share what is expensive to start; so do ``TOGETHER``.
 
     Files are dealt out in the order of their names. The costly ones lie in tests/flows, and thousands of quick ones
     come after them, so that both processes end at the same time.
     """
 
     def _split_scope(self, nodeid: str) -> str:
-        scope = super()._split_scope(nodeid)
-        return nodeid.split("::")[0] if scope == nodeid else scope
+        file = nodeid.split("::")[0]
+        return GROUPS.get(file, file)
 
 
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> LoadGroupScheduling | None:
@@ -63,6 +80,13 @@ def golden(request: pytest.FixtureRequest) -> Callable[[Path, str], None]:
         assert text == path.read_text(encoding="utf-8")
 
     return compare
+
+
+@pytest.fixture(scope="session")
+def postgresql_server() -> Iterator[DatabaseServer]:
+    """PostgreSQL, one server for all tests of this process; each makes a database of its own in it."""
+    with postgresql() as server:
+        yield server
 
 
 @contextmanager

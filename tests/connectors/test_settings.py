@@ -1,13 +1,10 @@
 """Settings are checked when a job is loaded; credentials stay references until a connection is opened."""
 
-import os
 import socket
-import subprocess
-import sys
 from pathlib import Path
-from textwrap import dedent
 
 import pytest
+from prefect.settings import PREFECT_API_URL, temporary_settings
 from pydantic import ValidationError
 
 from connectors.errors import SettingsError
@@ -116,63 +113,13 @@ def test_a_file_without_text_is_refused_and_not_quoted(tmp_path: Path, content: 
     assert caught.value.__cause__ is None
 
 
-def _in_new_process(script: str, **environment: str) -> str:
-    """What a script prints in a process whose Prefect knows nothing but these settings."""
-    kept = {key: value for key, value in os.environ.items() if not key.startswith("PREFECT_")}
-    run = subprocess.run(
-        [sys.executable, "-c", script], capture_output=True, text=True, env={**kept, **environment}, check=False
-    )
-    return run.stdout + run.stderr
-
-
-def test_an_api_of_prefect_that_does_not_answer_is_named(tmp_path: Path) -> None:
+def test_an_api_of_prefect_that_does_not_answer_is_named() -> None:
     """A block that cannot be looked up stops with a sentence, not with a traceback of an HTTP client."""
-    script = dedent(
-        """
-        from pathlib import Path
-        from connectors.errors import SettingsError
-        from connectors.settings import reveal
-        try:
-            reveal("${prefect:door}", folder=Path())
-        except SettingsError as error:
-            print("stopped:", error)
-        """
-    )
     with socket.socket() as nobody_listens:
         nobody_listens.bind(("127.0.0.1", 0))
         address = f"http://127.0.0.1:{nobody_listens.getsockname()[1]}/api"
-        told = _in_new_process(script, PREFECT_HOME=str(tmp_path), PREFECT_API_URL=address)
-    assert "stopped: Prefect does not answer, so ${prefect:door} cannot be looked up" in told
-
-
-def test_a_block_of_prefect_is_looked_up(tmp_path: Path) -> None:
-    """A Secret block gives its value, inside of a running event loop too; one that is not there is named."""
-    script = dedent(
-        """
-        import asyncio
-        from pathlib import Path
-        from prefect.blocks.system import Secret
-        from connectors.errors import SettingsError
-        from connectors.settings import reveal
-
-        async def inside_a_loop():
-            return reveal("${prefect:door}", folder=Path())
-
-        Secret(value="opened").save("door")
-        print("first:", reveal("Bearer ${prefect:door}", folder=Path()))
-        print("second:", asyncio.run(inside_a_loop()))
-        try:
-            reveal("${prefect:window}", folder=Path())
-        except SettingsError as error:
-            print("stopped:", error)
-        """
-    )
-    told = _in_new_process(
-        script,
-        PREFECT_HOME=str(tmp_path),
-        PREFECT_SERVER_ANALYTICS_ENABLED="false",
-        PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS="120",
-    )
-    assert "first: Bearer opened\n" in told
-    assert "second: opened\n" in told
-    assert "stopped: There is no Prefect Secret block named window" in told
+        with (
+            temporary_settings({PREFECT_API_URL: address}),
+            pytest.raises(SettingsError, match=r"^Prefect does not answer, so \$\{prefect:door\} cannot be looked up"),
+        ):
+            reveal("${prefect:door}", folder=Path())

@@ -19,21 +19,15 @@ from connectors.errors import CredentialsError, FatalError, SettingsError, Unrea
 from connectors.registry import find, open_source
 from connectors.sql import CONNECTOR, database, watermark
 from tests.connectors import nasty
-from tests.servers.starting import DatabaseServer, free_port, postgresql
+from tests.servers.starting import DatabaseServer, free_port
 
 FOLDER = Path()
 
 
-@pytest.fixture(scope="module")
-def server() -> Iterator[DatabaseServer]:
-    with postgresql() as running:
-        yield running
-
-
 @pytest.fixture
-def postgres(server: DatabaseServer, request: pytest.FixtureRequest) -> str:
+def postgres(postgresql_server: DatabaseServer, request: pytest.FixtureRequest) -> str:
     name = f"d{abs(hash(request.node.name))}"
-    return server.create_database(name)
+    return postgresql_server.create_database(name)
 
 
 @pytest.fixture
@@ -563,9 +557,9 @@ def test_nobody_answers():
     assert "refused" in text
 
 
-def test_no_such_database(server):
+def test_no_such_database(postgresql_server):
     """A database that is not there is a setting to correct."""
-    assert "does not exist" in refused(SettingsError, server.url.rpartition("/")[0] + "/nothing_here")
+    assert "does not exist" in refused(SettingsError, postgresql_server.url.rpartition("/")[0] + "/nothing_here")
 
 
 PASSWORD = "p@ss/w:rd %41 hidden"

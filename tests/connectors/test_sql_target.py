@@ -17,7 +17,7 @@ from connectors.sql.target import SYSTEM, SqlTargetSettings
 from tests.connectors import nasty
 from tests.connectors.clocks import FakeClock
 from tests.contract.bench import apply, change
-from tests.servers.starting import DatabaseServer, postgresql
+from tests.servers.starting import DatabaseServer
 
 WANTED = Wanted(("login", "mail", "level", "active", "boss"), ("title",))
 TABLES = (
@@ -35,12 +35,6 @@ SECTIONS: dict[str, Any] = {
 }
 
 
-@pytest.fixture(scope="module")
-def server() -> Iterator[DatabaseServer]:
-    with postgresql() as running:
-        yield running
-
-
 @pytest.fixture(params=["sqlite", "postgresql"])
 def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     """Either database, with the app's tables and nobody in them."""
@@ -48,7 +42,7 @@ def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
         sqlite3.connect(tmp_path / "app.db").close()
         address = f"sqlite:///{tmp_path}/app.db"
     else:
-        running: DatabaseServer = request.getfixturevalue("server")
+        running: DatabaseServer = request.getfixturevalue("postgresql_server")
         address = running.create_database(f"t{abs(hash(request.node.name))}")
     serial = "integer PRIMARY KEY" if request.param == "sqlite" else "serial PRIMARY KEY"
     run(address, *(text.format(serial=serial) for text in TABLES))
@@ -189,12 +183,12 @@ def test_members_that_are_in_already_or_are_nobody(target: KitTarget) -> None:
     assert len(target.fetch(Kind.GROUP, [team.target_id or ""], WANTED).members) == 50
 
 
-def test_a_commit_that_is_not_answered_is_looked_at(server: DatabaseServer, tmp_path: Path) -> None:
+def test_a_commit_that_is_not_answered_is_looked_at(postgresql_server: DatabaseServer, tmp_path: Path) -> None:
     """The server's backend is ended in the middle of a commit: every account is there once, and is told as done.
 
     A trigger that is deferred to the commit ends the session's own backend, for the first transaction only.
     """
-    url = server.create_database("commits")
+    url = postgresql_server.create_database("commits")
     run(url, *(text.format(serial="serial PRIMARY KEY") for text in TABLES))
     run(
         url,
@@ -216,9 +210,9 @@ def test_a_commit_that_is_not_answered_is_looked_at(server: DatabaseServer, tmp_
     assert run(url, "SELECT last_value > 1 FROM strikes") == [(True,)]
 
 
-def test_statements_of_the_job(server: DatabaseServer) -> None:
+def test_statements_of_the_job(postgresql_server: DatabaseServer) -> None:
     """An app that lets nobody write its tables is written by its procedures."""
-    url = server.create_database("procedures")
+    url = postgresql_server.create_database("procedures")
     run(url, *(text.format(serial="serial PRIMARY KEY") for text in TABLES))
     run(
         url,
@@ -246,9 +240,9 @@ def test_settings_that_are_wrong_say_so(url: str) -> None:
         opened.close()
 
 
-def test_a_wrong_password_stops(server: DatabaseServer) -> None:
+def test_a_wrong_password_stops(postgresql_server: DatabaseServer) -> None:
     """Nothing is tried again and again."""
-    opened = open_sql(server.create_database("closed").replace("postgres@", "stranger@"))
+    opened = open_sql(postgresql_server.create_database("closed").replace("postgres@", "stranger@"))
     with pytest.raises(CredentialsError):
         opened.check()
     opened.close()

@@ -32,8 +32,6 @@ from tests.model.driver import Driver, Moment, Power
 from tests.servers.apps import APPS, CLOUD_APPS, App
 from tests.servers.servicenow_app import servicenow_app
 
-pytestmark = pytest.mark.xdist_group("faults")
-
 EVERY_APP = {**APPS, **CLOUD_APPS, "servicenow": servicenow_app}
 LONG = bool(os.environ.get("PROVISOR_LONG"))
 CYCLES = 3

@@ -1,11 +1,14 @@
 """Connections as blocks of Prefect, against a real server."""
 
+import asyncio
 from pathlib import Path
 from typing import Any
 
 import pytest
+from prefect.blocks.system import Secret
 
 from connectors.blocks import Side, block_class, register
+from connectors.errors import SettingsError
 from connectors.registry import find, names
 from connectors.settings import reveal
 from tasks.job import JobError, load_job
@@ -50,6 +53,20 @@ def test_a_job_names_blocks_and_holds_no_secret(workplace: Workplace) -> None:
     reference = job.target.settings.auth.bearer  # type: ignore[attr-defined]
     assert reference == "${prefect:our-app.auth.bearer}"
     assert reveal(reference, folder=Path()) == TOKEN
+
+
+@pytest.mark.usefixtures("prefect_api")
+def test_a_block_with_a_secret_is_looked_up() -> None:
+    """It gives its value, inside of a running event loop too; one that is not there is named."""
+
+    async def inside_a_loop() -> str:
+        return reveal("${prefect:door}", folder=Path())
+
+    Secret(value="opened").save("door", overwrite=True, _sync=True)  # type: ignore[call-arg]
+    assert reveal("Bearer ${prefect:door}", folder=Path()) == "Bearer opened"
+    assert asyncio.run(inside_a_loop()) == "opened"
+    with pytest.raises(SettingsError, match=r"^There is no Prefect Secret block named window"):
+        reveal("${prefect:window}", folder=Path())
 
 
 @pytest.mark.usefixtures("prefect_api")

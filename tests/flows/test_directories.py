@@ -7,8 +7,6 @@ import pytest
 from tests.flows.directory_life import live
 from tests.servers.directories import Directory
 
-pytestmark = pytest.mark.xdist_group("directories")
-
 
 @pytest.mark.parametrize("server", ["openldap", "ds389", "samba", "samba, as Windows"])
 def test_a_life(server: str, request: pytest.FixtureRequest, tmp_path: Path) -> None:

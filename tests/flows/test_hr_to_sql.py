@@ -6,7 +6,6 @@ A life of the demo's 1,000 people and 40 groups, with those who are there to bre
 import sqlite3
 import subprocess
 import time
-from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -19,7 +18,7 @@ from sqlalchemy.pool import NullPool
 from tests.data.expected import ENTERPRISE, MANAGER, State, desired_state
 from tests.flows.reading_back import Found, differences
 from tests.flows.workplace import EXPORT, ROOT, Command, Workplace
-from tests.servers.starting import DatabaseServer, postgresql
+from tests.servers.starting import DatabaseServer
 
 pytestmark = pytest.mark.usefixtures("plain_runs")
 
@@ -44,12 +43,6 @@ PATHS = {
 """Columns, in the words of ``tests/data/expected.py``."""
 
 
-@pytest.fixture(scope="module")
-def server() -> Iterator[DatabaseServer]:
-    with postgresql() as running:
-        yield running
-
-
 @pytest.fixture(params=["sqlite", "postgresql"])
 def url(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
     """The app's tables in either database, with nobody in them."""
@@ -60,7 +53,7 @@ def url(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.Monk
             connection.executescript(text)
         connection.close()
     else:
-        running: DatabaseServer = request.getfixturevalue("server")
+        running: DatabaseServer = request.getfixturevalue("postgresql_server")
         address = running.create_database(f"app{abs(hash(request.node.name))}")
         run(address, *text.replace("integer PRIMARY KEY AUTOINCREMENT", "serial PRIMARY KEY").split(";\n"))
     monkeypatch.setenv("APP_DATABASE", address)

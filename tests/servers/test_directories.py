@@ -4,8 +4,6 @@ import pytest
 
 from tests.servers.directories import Directory
 
-pytestmark = pytest.mark.xdist_group("directories")
-
 NASTY = 'Jo, "the # bracket" (Ünsal) \\ + <x>; * '
 
 

@@ -9,8 +9,6 @@ from connectors.errors import UnreachableError
 from tests.connectors.ldap.places import WANTED, Place, apply, change
 from tests.servers.directories.proxy import Proxy, Request, windows
 
-pytestmark = pytest.mark.xdist_group("directories")
-
 BUSY = 51
 CUTS = pytest.mark.parametrize("cut", ["before", "after"])
 """The server never sees the request, or carries it out and the answer is lost."""

@@ -11,8 +11,6 @@ from tasks.snapshots import merge_delta
 from tests.connectors.ldap.places import WANTED, Place
 from tests.servers.directories.proxy import Request, windows
 
-pytestmark = pytest.mark.xdist_group("directories")
-
 
 def whole(source: Source, wanted: Wanted = WANTED) -> Snapshot:
     """A read that proves who is there."""

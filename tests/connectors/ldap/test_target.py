@@ -8,8 +8,6 @@ from connectors.contract import ACTIVE, Action, Kind, Status
 from connectors.errors import ErrorCode, SettingsError
 from tests.connectors.ldap.places import WANTED, Place, apply, change
 
-pytestmark = pytest.mark.xdist_group("directories")
-
 NOBODY = "6f9619ff-8b86-d011-b42d-00cf4fc964ff"
 
 

@@ -7,14 +7,11 @@ from pathlib import Path
 from typing import Any
 
 import orjson
-import pytest
 
 from tests.flows.browser.up import Up, provisor_up, wait_for
 from tests.flows.workplace import Workplace
 from tests.servers.mailbox import open_mailbox
 from tests.servers.scim_service import ScimService
-
-pytestmark = pytest.mark.xdist_group("provisor up")
 
 TOKEN = "planted-block-token-77ab"
 NEVER = [{"from": "00:00", "to": "12:00"}, {"from": "12:00", "to": "00:00"}]

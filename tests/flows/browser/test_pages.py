@@ -12,8 +12,6 @@ from tests.flows.browser.up import WAIT_S, Up, provisor_up, wait_for
 from tests.flows.workplace import Workplace
 from tests.servers.scim_service import ScimService
 
-pytestmark = pytest.mark.xdist_group("provisor up")
-
 CHROMIUM = Path("/usr/bin/chromium")
 SLOW_MS = WAIT_S * 1000
 LEAVERS = 12

@@ -3,13 +3,10 @@
 import subprocess
 
 import httpx
-import pytest
 
 from tests.flows.browser.up import processes_of, provisor_up, wait_for
 from tests.flows.workplace import Workplace
 from tests.servers.scim_service import ScimService
-
-pytestmark = pytest.mark.xdist_group("provisor up")
 
 
 def test_jobs_are_served_updated_and_ended_without_a_trace(small: Workplace, service: ScimService) -> None:

@@ -9,16 +9,9 @@ from pathlib import Path
 import pytest
 
 from tasks.ledger import Cycle, CycleKind, Ledger
-from tests.servers.starting import DatabaseServer, postgresql
+from tests.servers.starting import DatabaseServer
 
 NUMBERS = itertools.count(1)
-
-
-@pytest.fixture(scope="session")
-def postgresql_server() -> Iterator[DatabaseServer]:
-    """One PostgreSQL server for the whole run."""
-    with postgresql() as server:
-        yield server
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
