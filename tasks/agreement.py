@@ -7,7 +7,9 @@ what the target does not know would be refused a thousand times in the night. Bo
 """
 
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from functools import cache
+from typing import TypeAlias
 
 from connectors.contract import Attribute, Form, Kind, Write
 from tasks.assignment import table_problems
@@ -16,6 +18,13 @@ from tasks.extract import Facts, computed_attributes, dates_of, expressions_of, 
 from tasks.job import Apply, AttributeMapping, AttributeSource, EntryRules, Job, JobError, Operator, Problem
 from tasks.job.problems import did_you_mean, nearest
 from tasks.job.yaml import Document, Key, read_yaml, spelled
+
+_Reader: TypeAlias = Callable[[], Document | None]
+"""Gives the job file's document, None where there is no file; it is read for the first problem that has a place."""
+
+
+def _reader(job: Job) -> _Reader:
+    return cache(lambda: read_yaml(job.file) if job.file.is_file() else None)
 
 
 def check_agreement(job: Job, facts: Facts) -> None:
@@ -34,7 +43,7 @@ def doubts_about(job: Job, facts: Facts) -> list[Problem]:
     An attribute that it demands and that no mapping gives, or that is to be cleared; a value that it does not name
     among those it expects.
     """
-    document = read_yaml(job.file) if job.file.is_file() else None
+    document = _reader(job)
     return [
         doubt
         for kind, rules in job.rules.items()
@@ -44,7 +53,7 @@ def doubts_about(job: Job, facts: Facts) -> list[Problem]:
 
 
 def _problems(job: Job, facts: Facts) -> Iterator[Problem]:
-    document = read_yaml(job.file) if job.file.is_file() else None
+    document = _reader(job)
     if job.assignment.table is not None:
         for key, message in table_problems(job.assignment.table, job.folder):
             yield _problem(job, document, ("assignment", "table", key), message)
@@ -63,7 +72,7 @@ def _problems(job: Job, facts: Facts) -> Iterator[Problem]:
 
 
 def _source_conflicts(
-    job: Job, document: Document | None, given: Mapping[str, Mapping[str, Attribute] | None]
+    job: Job, document: _Reader, given: Mapping[str, Mapping[str, Attribute] | None]
 ) -> Iterator[Problem]:
     """Attributes of second sources that others give as well, joins over attributes that are not there, and orders that
     name a source which does not give the attribute."""
@@ -91,9 +100,7 @@ def _source_conflicts(
                 yield _problem(job, document, ("precedence", attribute), f"{name} does not give {attribute}.")
 
 
-def _own_problems(
-    job: Job, document: Document | None, own: Mapping[str, Mapping[str, Attribute] | None]
-) -> Iterator[Problem]:
+def _own_problems(job: Job, document: _Reader, own: Mapping[str, Mapping[str, Attribute] | None]) -> Iterator[Problem]:
     """Expressions of one of several sources over attributes that it does not have."""
     for section, several in (("sources", job.sources), ("enrich", job.enrich)):
         for number, one in enumerate(several):
@@ -107,7 +114,7 @@ def _own_problems(
 
 
 def _source_problems(
-    job: Job, document: Document | None, section: str, rules: EntryRules, known: set[str]
+    job: Job, document: _Reader, section: str, rules: EntryRules, known: set[str]
 ) -> Iterator[Problem]:
     named = (((section, *key), text) for key, text in expressions_of(rules))
     yield from _wrong_expressions(job, document, named, known)
@@ -119,23 +126,24 @@ def _source_problems(
 
 
 def _wrong_expressions(
-    job: Job, document: Document | None, named: Iterable[tuple[tuple[str | int, ...], str]], known: set[str]
+    job: Job, document: _Reader, named: Iterable[tuple[tuple[str | int, ...], str]], known: set[str]
 ) -> Iterator[Problem]:
     """Problems of expressions, each given with its keys in the job file."""
     for key, text in named:
-        place = _written(document, key)
         for error in check_expression(text, attributes=known):
-            if document is None:
+            place = _written(document, key)
+            written = document()
+            if written is None:
                 yield Problem(job.file, None, None, spelled(place), error.problem, error.caret())
                 continue
-            line, column = document.place_in_text(place, error.line, error.column)
-            file = document.file_of(document.node(place))
+            line, column = written.place_in_text(place, error.line, error.column)
+            file = written.file_of(written.node(place))
             yield Problem(file, line, column, spelled(place), error.problem, error.caret())
 
 
 def _target_problems(
     job: Job,
-    document: Document | None,
+    document: _Reader,
     section: str,
     rules: EntryRules,
     schema: Mapping[str, Attribute],
@@ -231,7 +239,7 @@ def _whole(path: str) -> str:
 
 
 def _doubts(
-    job: Job, document: Document | None, section: str, rules: EntryRules, schema: Mapping[str, Attribute]
+    job: Job, document: _Reader, section: str, rules: EntryRules, schema: Mapping[str, Attribute]
 ) -> Iterator[Problem]:
     for path in _demanded(rules, schema):
         message = f"The target demands {path} of everybody, and no mapping gives it."
@@ -270,12 +278,14 @@ def _info(schema: Mapping[str, Attribute], path: str) -> Attribute | None:
     return schema.get(path)
 
 
-def _written(document: Document | None, key: Key) -> Key:
+def _written(document: _Reader, key: Key) -> Key:
     """The key as the file has it: a mapping may be written as text instead of as an object."""
-    return key if document is None or document.has(key) else key[:-1]
+    written = document()
+    return key if written is None or written.has(key) else key[:-1]
 
 
-def _problem(job: Job, document: Document | None, key: Key, message: str) -> Problem:
-    if document is None:
+def _problem(job: Job, document: _Reader, key: Key, message: str) -> Problem:
+    written = document()
+    if written is None:
         return Problem(job.file, None, None, spelled(key), message)
-    return document.problem(key, message)
+    return written.problem(key, message)

@@ -7,13 +7,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeAlias
 
-from ruamel.yaml import YAML
 from ruamel.yaml.error import MarkedYAMLError, ReusedAnchorWarning, YAMLError
 from ruamel.yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
 
 from tasks.job.including import Origin, with_included
 from tasks.job.problems import JobError, Problem
-from tasks.job.yaml_limits import refuse_bomb, refuse_repeated
+from tasks.job.yaml_limits import compose_shallow, refuse_repeated
 
 Key: TypeAlias = tuple[str | int, ...]
 """Where something lies in a document: keys of mappings and numbers of list items, from the outside in."""
@@ -266,8 +265,7 @@ def _compose(path: Path) -> tuple[MappingNode, str]:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", ReusedAnchorWarning)
-            refuse_bomb(path, text)
-            root = YAML(typ="safe", pure=True).compose(text)
+            root = compose_shallow(path, text)
             refuse_repeated(path, root)
     except MarkedYAMLError as error:
         problem = _syntax_problem(path, text, error)

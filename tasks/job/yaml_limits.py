@@ -1,10 +1,12 @@
 """What a YAML file may not do to its reader: nest without end, or repeat itself until the memory is full."""
 
 import os
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 from ruamel.yaml import YAML
-from ruamel.yaml.events import CollectionEndEvent, CollectionStartEvent
+from ruamel.yaml.composer import Composer
 from ruamel.yaml.nodes import MappingNode, Node, SequenceNode
 
 from tasks.job.problems import JobError, Problem
@@ -15,21 +17,37 @@ _VALUES = 1_000_000
 """Values that a file may stand for once each alias is replaced by what it repeats."""
 
 
-def refuse_bomb(path: Path, text: str) -> None:
-    """Passes when nothing is nested deeper than 50 levels, or what ``PROVISOR_YAML_DEPTH`` says.
+def compose_shallow(path: Path, text: str) -> Node | None:
+    """The root of a YAML text in which nothing is nested deeper than 50 levels, or what ``PROVISOR_YAML_DEPTH`` says.
 
     Raises: JobError with the line; ruamel.yaml.error.YAMLError for what is no YAML.
     """
     most, depth = _depth(path), 0
-    for event in YAML(typ="safe", pure=True).parse(text):
-        if isinstance(event, CollectionStartEvent):
+
+    class Shallow(Composer):
+        """Counts levels while it composes, so that the text is read once."""
+
+        def compose_sequence_node(self, anchor: Any) -> Any:
+            return self._one_deeper(super().compose_sequence_node, anchor)
+
+        def compose_mapping_node(self, anchor: Any) -> Any:
+            return self._one_deeper(super().compose_mapping_node, anchor)
+
+        def _one_deeper(self, compose: Callable[[Any], Any], anchor: Any) -> Any:
+            nonlocal depth
             depth += 1
             if depth > most:
-                mark = event.start_mark
+                mark = self.parser.peek_event().start_mark
                 message = f"This is nested deeper than {most} levels. If it is meant so, raise {DEPTH}."
                 raise JobError([Problem(path, mark.line + 1, mark.column + 1, "", message)])
-        elif isinstance(event, CollectionEndEvent):
+            node = compose(anchor)
             depth -= 1
+            return node
+
+    yaml = YAML(typ="safe", pure=True)
+    yaml.Composer = Shallow
+    root: Node | None = yaml.compose(text)
+    return root
 
 
 def _depth(path: Path) -> int:
