@@ -2,7 +2,7 @@
 
 The run is a real process, forked from one that has the product loaded (``tests.faults.nursery``), which runs the flow's
 own body: with Prefect's server each run would take half a minute, and 200 of them two hours. The whole command is
-killed in ``tests/flows/test_crash.py``. 20 seeds in the short form, 200 with ``PROVISOR_LONG=1``.
+killed in ``tests/flows/test_crash.py``. 7 seeds in the short form, 200 with ``PROVISOR_LONG=1``.
 """
 
 import os
@@ -11,7 +11,7 @@ import shutil
 import signal
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -31,7 +31,9 @@ from tests.model.driver import Driver
 from tests.servers.apps import CLOUD_APPS
 
 LONG = bool(os.environ.get("PROVISOR_LONG"))
-SEEDS = 200 if LONG else 20
+SEEDS: Sequence[int] = range(200) if LONG else (3, 4, 5, 6, 8, 15, 17)
+"""The short form has a death before and after a request is carried out, one by time, two in a row, and every kind of
+change; in three of them nobody is provisioned yet."""
 CLOUD_SEEDS = 20 if LONG else 1
 """Of each app of one maker."""
 CLOUD_READS = 20
@@ -97,7 +99,7 @@ def kill_a_run(bench: Bench, nursery: Nursery, death: Death, run_s: float) -> in
     return run.status
 
 
-@pytest.mark.parametrize("seed", range(SEEDS))
+@pytest.mark.parametrize("seed", SEEDS)
 def test_a_run_that_is_killed_is_caught_up_with(bench: Bench, nursery: Nursery, run_s: float, seed: int) -> None:
     """Promises 3 to 5: a run may die at any moment, even twice in a row; nobody is doubled, lost or touched without
     right, no attempt stays open, and the log says exactly what the service's own log says.

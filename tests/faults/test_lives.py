@@ -3,7 +3,7 @@
 In every cycle of a life something happens in the company, and something goes wrong: the run is killed, or stopped and
 overtaken, answers are lost, lists and answers are late. The service takes doubles. When the trouble is over, the app
 must be as the company says, the ledger at rest, and the provisioning log must have exactly one line for each change
-that the service has committed, and none for others. 3 lives on each database in the short form, 100 with
+that the service has committed, and none for others. 2 lives on each database in the short form, 100 with
 ``PROVISOR_LONG=1``.
 """
 
@@ -32,9 +32,9 @@ from tests.faults.lateness import Lateness, lateness
 from tests.faults.nursery import Nursery
 from tests.faults.stopping import stopped
 from tests.servers.scim_service import ScimService
-from tests.servers.starting import DatabaseServer, postgresql
+from tests.servers.starting import DatabaseServer
 
-LIVES = 100 if os.environ.get("PROVISOR_LONG") else 3
+LIVES = 100 if os.environ.get("PROVISOR_LONG") else 2
 CYCLES = 4
 LEASE_S = 1.5
 CALM = 3
@@ -50,12 +50,6 @@ seen: Counter[str] = Counter()
 def nursery() -> Iterator[Nursery]:
     with Nursery() as nursery:
         yield nursery
-
-
-@pytest.fixture(scope="module")
-def server() -> Iterator[DatabaseServer]:
-    with postgresql() as server:
-        yield server
 
 
 @dataclass
@@ -180,7 +174,7 @@ def test_the_log_says_what_the_service_has_committed(
     url = None
     with ExitStack() as stack:
         if database == "postgresql":
-            server: DatabaseServer = request.getfixturevalue("server")
+            server: DatabaseServer = request.getfixturevalue("postgresql_server")
             url = server.create_database(f"life_{next(NUMBERS)}")
             patch = stack.enter_context(pytest.MonkeyPatch.context())
             patch.setenv("PROVISOR_DATABASE_URL", url)

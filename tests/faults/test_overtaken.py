@@ -1,7 +1,7 @@
 """A run that is stopped for longer than its lease lasts, overtaken by another one, and woken up again.
 
 The service takes a second account of the same name without a word, so that every create that is sent twice makes one.
-4 moments in the short form, 50 with ``PROVISOR_LONG=1``.
+2 moments in the short form, 50 with ``PROVISOR_LONG=1``.
 """
 
 import os
@@ -22,7 +22,7 @@ from tests.faults.findings import ids_about, strangers_of, wrong_in_the_app, wro
 from tests.faults.nursery import Nursery
 from tests.faults.stopping import stopped
 
-SEEDS = 50 if os.environ.get("PROVISOR_LONG") else 4
+SEEDS = 50 if os.environ.get("PROVISOR_LONG") else 2
 LEASE_S = 3.0
 counted: Counter[str] = Counter()
 
