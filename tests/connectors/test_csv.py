@@ -4,6 +4,7 @@ import csv
 import gzip
 import io
 import json
+import os
 import random
 from datetime import UTC, date, datetime
 from decimal import Decimal
@@ -133,7 +134,7 @@ text_cells = st.text(st.characters(exclude_categories=("Cs",), exclude_character
 )
 
 
-@settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     rows=st.lists(st.tuples(text_cells, text_cells), max_size=12),
     delimiter=st.sampled_from(",;\t|"),
@@ -168,7 +169,11 @@ def exact_rows(text: str) -> tuple[list, int]:
     return good, len(found) - len(good)
 
 
-@settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    max_examples=200 if os.environ.get("PROVISOR_LONG") else 50,
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture],
+)
 @given(st.text('ab,"\n\r', max_size=30))
 @example('1,"a\n2,"b",c\n')
 @example('x,5" pipe\n')

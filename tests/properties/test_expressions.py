@@ -28,8 +28,8 @@ from tasks.expressions.signature import Function, Parameter, Type
 
 LONG = bool(os.environ.get("PROVISOR_LONG"))
 ANY_CASE = [HealthCheck.too_slow, HealthCheck.filter_too_much, HealthCheck.data_too_large]
-MANY = settings(max_examples=10_000 if LONG else 500, deadline=None, suppress_health_check=ANY_CASE)
-SOME = settings(max_examples=10_000 if LONG else 150, deadline=None, suppress_health_check=ANY_CASE)
+MANY = settings(max_examples=10_000 if LONG else 120, deadline=None, suppress_health_check=ANY_CASE)
+SOME = settings(max_examples=10_000 if LONG else 60, deadline=None, suppress_health_check=ANY_CASE)
 
 NOW = dt.datetime(2026, 3, 15, 12, 30, tzinfo=dt.UTC)
 ATTRIBUTES = {"a": "text", "b": "text", "c": "text", "flag": "boolean", "number": "integer", "many": "object"}

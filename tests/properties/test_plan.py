@@ -23,7 +23,7 @@ from tests.tasks.plan.worlds import MANAGER, NICKNAMES, NO_DELETES, OWNERS, ROLE
 
 LONG = bool(os.environ.get("PROVISOR_LONG"))
 CASES = settings(
-    max_examples=1_250 if LONG else 20,
+    max_examples=1_250 if LONG else 12,
     deadline=None,
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large, HealthCheck.filter_too_much],
 )

@@ -22,7 +22,7 @@ from tests.tasks.plan.worlds import MANAGER, OWNERS, World
 SOURCE_OF = {"userName": "mail", "externalId": "n", "displayName": "name"}
 COLUMN_OF = {MANAGER: "m", OWNERS: "o"}
 GONE = "gone from the source"
-FEWER = settings(CASES, max_examples=500 if LONG else 12, derandomize=not LONG)
+FEWER = settings(CASES, max_examples=500 if LONG else 8, derandomize=not LONG)
 
 
 @dataclass

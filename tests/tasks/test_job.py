@@ -591,7 +591,7 @@ def test_a_byte_order_mark_is_no_problem(tmp_path: Path) -> None:
     assert load_job(path).name == "hr-to-app"
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.data())
 def test_a_damaged_file_gives_problems_and_nothing_else(load: Callable[[str], Job], data: st.DataObject) -> None:
     """Any text gives a job, or a JobError whose lines lie in the file; never another exception."""

@@ -14,7 +14,7 @@ def column(words: list[str | None]) -> pa.Array:
     return texts(pd.Series(words, dtype="str"))
 
 
-@settings(deadline=None, max_examples=50)
+@settings(deadline=None)
 @given(values=WORDS, among=WORDS)
 def test_find_gives_the_first_equal_one_and_never_a_null(values, among):
     """Two people who both lack a number are not the same person."""
@@ -22,7 +22,7 @@ def test_find_gives_the_first_equal_one_and_never_a_null(values, among):
     assert find(column(values), column(among)).tolist() == expected
 
 
-@settings(deadline=None, max_examples=50)
+@settings(deadline=None)
 @given(words=st.lists(st.text(st.characters(exclude_categories=["Cs"]), max_size=3), max_size=8))
 def test_ascending_is_the_order_of_sorted(words):
     """Plans are byte-stable: their order is one that every machine gives, and equal ones stay as they are."""

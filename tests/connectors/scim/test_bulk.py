@@ -9,16 +9,22 @@ import pytest
 
 from connectors.contract import Action, Change, Kind, Outcome, Status, Wanted
 from connectors.errors import ErrorCode
-from connectors.scim.bulk import TRIAL
 from connectors.throttle import SystemClock
 from tests.connectors.scim.changes import act, apply, create, create_group, update
 from tests.connectors.scim.conftest import Opener
 from tests.servers.scim_service import ScimService
 from tests.servers.starting import scimmy_service
 
+TRIAL = 100
+"""A third of what it is really, with everything else in proportion."""
 PEOPLE = 3 * TRIAL
 SPREAD = 64
 """Writes that may still go singly after it has been found out that they may go together."""
+
+
+@pytest.fixture(autouse=True)
+def _short_trial(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("connectors.scim.bulk.TRIAL", TRIAL)
 
 
 @pytest.fixture
