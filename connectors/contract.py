@@ -573,3 +573,12 @@ class KnowsItself(Protocol):
     def signed_in_as(self) -> str | None:
         """Key of the account that Provisor signs in with; None where the system does not say it. Raises: FatalError."""
         ...
+
+
+@runtime_checkable
+class KnowsUnwritable(Protocol):
+    """A target that can say beforehand which of its entries it would not let Provisor write."""
+
+    def unwritable(self, kind: Kind, ids: Sequence[str]) -> Mapping[str, str]:
+        """Those of the ids whose entries cannot be written, each with a sentence why. Raises: FatalError."""
+        ...

@@ -51,7 +51,7 @@ from connectors.errors import (
     UnsupportedError,
 )
 from connectors.http_settings import HttpSettings, base_address
-from connectors.rate_limits import allowance, is_rate_limit, wait_s_asked
+from connectors.rate_limits import allowance, is_overdriven, is_rate_limit, wait_s_asked
 from connectors.settings import reveal
 from connectors.signing import Signature, Signer, Sleep, open_signer
 from connectors.throttle import OVERTAKEN, Clock, SystemClock, Throttle
@@ -286,6 +286,10 @@ class HttpSession:
         if line is not None:
             await line.close()
 
+    async def signature(self) -> Signature:
+        """What requests are signed with now; a token may say what it allows. Raises: FatalError."""
+        return await self._open().signer.sign()
+
     async def halt(self, *, grace_s: float) -> None:
         """Send nothing more: calls that wait end with HaltedError at once, the others within ``grace_s`` seconds."""
         self._throttle.halt()
@@ -350,7 +354,11 @@ class HttpSession:
             if 200 <= answer.status < 300:
                 self._throttle.note_latency(turn, _kind(call), (time.perf_counter() - began) / call.weight)
             allowed = allowance(answer.headers.raw, now=time.time())
-            pushed_back = answer.status in {429, 503} or is_rate_limit(answer.status, answer.headers, answer.body)
+            pushed_back = (
+                answer.status in {429, 503}
+                or is_overdriven(answer.headers)
+                or is_rate_limit(answer.status, answer.headers, answer.body)
+            )
             if pushed_back:
                 quiet_s = min(wait_s_asked(answer.headers, now=time.time()) or 0.0, MAX_WAIT_S)
             return line, signature, answer

@@ -71,6 +71,15 @@ def is_rate_limit(status: int, headers: Mapping[str, str], body: bytes) -> bool:
     return "retry-after" in headers or (status == 403 and _used_up(headers, now=0.0) is not None)
 
 
+def is_overdriven(headers: Mapping[str, str]) -> bool:
+    """True for an answer that says that all of an allowance is used, before anything is refused.
+
+    Source: Microsoft Graph, "Throttling limits", x-ms-throttle-limit-percentage: above 0.8, and 1.0 is all of it.
+    """
+    used = _number(headers.get("x-ms-throttle-limit-percentage"))
+    return used is not None and used >= 1.0
+
+
 def wait_s_asked(headers: Mapping[str, str], *, now: float) -> float | None:
     """Seconds to wait by ``Retry-After``, else until a used-up allowance is renewed; None where nothing is said."""
     after_s = retry_after_s(headers, now=now)

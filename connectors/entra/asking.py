@@ -31,12 +31,22 @@ EVENTUAL = {"ConsistencyLevel": "eventual"}
 NOUNS = {Kind.USER: "users", Kind.GROUP: "groups"}
 
 _NEEDED = {
+    "administrator roles": "RoleManagement.Read.Directory",
+    "deleted users": "User.Read.All",
     "users": "User.Read.All",
     "groups": "GroupMember.Read.All",
     "group's": "GroupMember.Read.All",
     "application": "Application.Read.All",
 }
 """By a word of what a request is for: the least application permission that allows it."""
+
+
+def grant_it(permission: str) -> str:
+    """Where to grant an application permission."""
+    return (
+        f"Grant it the application permission {permission} in the Entra admin center (App registrations > API "
+        "permissions), with admin consent."
+    )
 
 
 def problem(answer: Any) -> tuple[str, str, list[dict[str, Any]]]:
@@ -54,9 +64,8 @@ def refusal_of(wire: Any, asked: Call, answer: Answer) -> ProvisorError:
     if answer.status == 403:
         needed = next((name for word, name in _NEEDED.items() if word in asked.purpose), "Directory.Read.All")
         return CredentialsError(
-            f"Microsoft Graph does not let the app registration {asked.purpose} ({code or 'HTTP 403'}). Grant it the "
-            f"application permission {needed} in the Entra admin center (App registrations > API permissions), with "
-            "admin consent.",
+            f"Microsoft Graph does not let the app registration {asked.purpose} ({code or 'HTTP 403'}). "
+            f"{grant_it(needed)}",
             code=ErrorCode.INSUFFICIENT_RIGHTS,
         )
     if answer.status == 501 or code == "Request_UnsupportedQuery":

@@ -249,6 +249,12 @@ async def look(wire: Any, known: Known, sought: Sought) -> Page:
     return Page(list(rows.values()), edges=edges)
 
 
+async def entries_by_id(wire: Any, kind: Kind, keys: Sequence[str], paths: Sequence[str]) -> list[Any]:
+    """Entries as Graph shows them, of any number of keys."""
+    links = [_filter(Sought(kind, KEY, tuple(keys), tuple(paths)), "id", some) for some in _parts(keys, FILTERED)]
+    return await _lists(wire, links, f"look for {NOUNS[kind]}", None)
+
+
 def _filter(sought: Sought, path: str, values: Iterable[str]) -> str:
     """The address of a list of those who have one of the values."""
     quoted = ",".join(f"'{value.replace(chr(39), chr(39) * 2)}'" for value in values)

@@ -57,6 +57,15 @@ class SoftDeleted(StrEnum):
     """No longer there."""
 
 
+class Administrators(StrEnum):
+    """What to do with accounts that hold an administrator role."""
+
+    WRITE = "write"
+    """Write them; Graph refuses it unless the app itself holds a directory role."""
+    LEAVE_ALONE = "leave alone"
+    """Hold their changes when the plan is made. Needs RoleManagement.Read.Directory."""
+
+
 class EntraTenant(Settings):
     """Where a tenant is, and how to sign in to it."""
 
@@ -129,3 +138,10 @@ class EntraTargetSettings(EntraTenant):
     """Whether the first sign-in asks for another password."""
     revoke_sessions: bool = True
     """Whether disabling an account also ends its sessions."""
+    restore_deleted: bool = True
+    """Whether a joiner whose account was deleted less than 30 days ago gets that one back, by the job's first matching
+    attribute; otherwise a new one."""
+    administrators: Administrators = Administrators.WRITE
+    """What to do with accounts that hold an administrator role."""
+    guests: bool = False
+    """Whether accounts of guests are written."""

@@ -1,19 +1,24 @@
 """The connector as a whole: a tenant over Microsoft Graph, as source and as target."""
 
+import base64
 import secrets
 import string
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
+import orjson
 import pandas as pd
 
 from connectors.contract import Pace, Snapshot, Wanted
 from connectors.entra import reading, writing
-from connectors.entra.asking import BATCHED, count
+from connectors.entra.asking import BATCHED, count, grant_it
 from connectors.entra.assigned import assignments
 from connectors.entra.attributes import GROUPS, with_extensions
+from connectors.entra.returning import learn
 from connectors.entra.settings import EntraSettings, EntraTargetSettings, EntraTenant
+from connectors.entra.unwritable import never
+from connectors.errors import CredentialsError, ErrorCode
 from connectors.http import Answer, Call, HttpSession
 from connectors.kit import (
     Family,
@@ -59,6 +64,16 @@ class EntraWire(SessionWire):
             return await self._session.send(sent)
         finally:
             call.sent, call.reached, call.doubtful, call.status = sent.sent, sent.reached, sent.doubtful, sent.status
+
+    async def granted(self) -> frozenset[str] | None:
+        """Application permissions that the token says it has; None where it says nothing. Raises: FatalError."""
+        token = (await self._session.signature()).headers.get("authorization", "").removeprefix("Bearer ")
+        try:
+            claims = token.split(".")[1]
+            said = orjson.loads(base64.urlsafe_b64decode(claims + "=" * (-len(claims) % 4)))
+            return frozenset(map(str, said.get("roles", ())))
+        except (IndexError, ValueError, AttributeError, TypeError):
+            return None
 
 
 def random_password(length: int) -> str:
@@ -110,20 +125,41 @@ def counted(number: int, noun: str) -> str:
     return f"{number:,} {noun}{'' if number == 1 else 's'}"
 
 
+async def _check_target(wire: EntraWire, known: Known) -> str:
+    """The same, and whether the app may write: the token says what it was granted."""
+    said, granted = await _check(wire, known), await wire.granted()
+    if granted is None:
+        return said
+    if not granted & _WRITES_USERS:
+        raise CredentialsError(
+            f"The app registration may not write users. {grant_it('User.ReadWrite.All')}",
+            code=ErrorCode.INSUFFICIENT_RIGHTS,
+        )
+    if not granted & _WRITES_GROUPS:
+        said += f" It may not write groups. {grant_it('Group.ReadWrite.All')}"
+    return said
+
+
+_WRITES_USERS = frozenset({"User.ReadWrite.All", "Directory.ReadWrite.All", "User.EnableDisableAccount.All"})
+_WRITES_GROUPS = frozenset({"Group.ReadWrite.All", "Directory.ReadWrite.All", "GroupMember.ReadWrite.All"})
+
 SYSTEM = System(
     name="entra",
     settings=EntraTargetSettings,
     open=_open,
     traits=_traits,
-    check=_check,
+    check=_check_target,
     pages=reading.pages,
     look=reading.look,
     steps=writing.steps,
     verdict=writing.verdict,
+    ours=writing.ours,
+    learn=learn,
+    never=never,
     in_flight=8,
     per_s=WRITES_PER_S,
 )
-_SOURCE = replace(SYSTEM, settings=EntraSettings, per_s=None)
+_SOURCE = replace(SYSTEM, settings=EntraSettings, check=_check, per_s=None)
 
 
 class EntraSource(KitSource):

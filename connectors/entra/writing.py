@@ -11,6 +11,7 @@ from urllib.parse import quote
 
 from connectors.entra.asking import problem
 from connectors.entra.attributes import nested
+from connectors.entra.returning import deleted_one, is_restored, renamed
 from connectors.kit import (
     ENTRY,
     MEMBERS,
@@ -25,15 +26,25 @@ from connectors.kit import (
     Known,
     Look,
     Refused,
+    Row,
     Step,
     Verdict,
     by_status,
     call,
 )
+from connectors.kit.settling import differing
 
 PASSWORD = "provisor:random-password"
 """Stands in a request for the random password that the wire puts in, another one each time it is sent."""
 _SWITCH = "accountEnabled"
+_CONFLICTS = frozenset({"ObjectConflict", "ConflictingObjects"})
+_TAKEN = "with the same value for property"
+_JUST_MADE = frozenset({"set the user's manager", "change the restored user"})
+_ELSEWHERE = {
+    "on-premises mastered": "It is synchronized from an on-premises directory, where it has to be changed.",
+    "mail-enabled security groups": "It is managed in Exchange, where its members have to be changed.",
+}
+"""By words of an error without a code of its own: why, and where to go."""
 _NAME = re.compile(r"[^A-Za-z0-9._-]+")
 
 
@@ -57,14 +68,17 @@ def steps(known: Known, change: Change, held: Held | None) -> Sequence[Step] | D
         case Action.CREATE:
             body = nested({path: value for path, value in values.items() if value is not None}, known.users)
             body.setdefault(_SWITCH, True)
+            deleted = deleted_one(known, change)
+            if isinstance(deleted, Refused):
+                return deleted
+            if deleted is not None:
+                return [*_restoring(known, change, deleted, body), *_managing(known, manager)]
             body["passwordProfile"] = {
                 "password": PASSWORD,
                 "forceChangePasswordNextSignIn": known.settings.force_change,
             }
             made = [Step(call("POST", "/users", "create the user", body), {ENTRY, *values}, Effect.ONCE)]
-            if manager is not None:
-                made.append(Step(lambda key: _manager(known, key, manager), {"manager"}))
-            return made
+            return [*made, *_managing(known, manager)]
         case Action.DELETE:
             return [Step(call("DELETE", _user(change.target_id), "delete the user"), {ENTRY})]
     sent: list[Step] = []
@@ -82,6 +96,22 @@ def steps(known: Known, change: Change, held: Held | None) -> Sequence[Step] | D
     if manages:
         sent.append(Step(_manager(known, str(change.target_id), manager), {"manager"}))
     return sent
+
+
+def _restoring(known: Known, change: Change, key: str, body: dict[str, Any]) -> list[Step]:
+    """A deleted user, back with the values that a new one would have; the password stays as it was."""
+    name = renamed(known, key, change)
+    said = {"autoReconcileProxyConflict": True} | ({} if name is None else {"newUserPrincipalName": name})
+    back = call("POST", f"/directory/deletedItems/{quote(key, safe='')}/restore", "restore the deleted user", said)
+    return [
+        Step(back, {ENTRY}, Effect.ONCE),
+        Step(lambda there: call("PATCH", _user(there), "change the restored user", body), set(change.attributes)),
+    ]
+
+
+def _managing(known: Known, manager: str | None) -> list[Step]:
+    """Sets the manager of the user that was made a moment ago."""
+    return [] if manager is None else [Step(lambda key: _manager(known, key, manager), {"manager"})]
 
 
 def _user(key: str | None) -> str:
@@ -146,30 +176,46 @@ def verdict(known: Known, step: Step, answer: Any) -> Verdict:
         body = answer.json() if answer.body.strip().startswith(b"{") else {}
         return Done(str(body["id"])) if ENTRY in step.does and "id" in body else Done()
     code, message, details = problem(answer)
-    conflicts = [one for one in details if one.get("code") in ("ObjectConflict", "ConflictingObjects")]
-    if conflicts:
-        about = next((str(one["target"]) for one in conflicts if one.get("target")), "")
-        return Refused(ErrorCode.CONFLICT, about, "Another object of the tenant has this value.")
-    deleting = step.request.method == "DELETE"
+    conflicts = [one for one in details if one.get("code") in _CONFLICTS]
+    if conflicts or code in _CONFLICTS or _TAKEN in message:
+        return Refused(ErrorCode.CONFLICT, _about(conflicts or details), "Another object of the tenant has this value.")
+    purpose, deleting = step.request.purpose, step.request.method == "DELETE"
     match answer.status, code:
         case 400, _ if MEMBERS in step.does and "already exist" in message:
             return Look("Some of them are members already.")
         case ((400 | 404), _) if "one of the objects being referenced" in message:  # not replicated yet, or gone
-            return Again(2.0, message, ErrorCode.UNRESOLVED_REFERENCE)
+            return Again(None, message, ErrorCode.UNRESOLVED_REFERENCE)
         case 404, _ if deleting:
             return Look("It is not there.")
+        case 404, _ if purpose in _JUST_MADE:  # this replica does not know it yet
+            return Again(None, message, ErrorCode.INVALID_ANCHOR)
+        case 404, _ if purpose == "restore the deleted user":
+            return Look("It is no longer among the deleted users.")
         case 409, "Directory_ConcurrencyViolation":
             return Again(1.0, message)
+        case 400, _ if why := next((why for words, why in _ELSEWHERE.items() if words in message), ""):
+            return Refused(ErrorCode.NOT_PERMITTED, "", why + _still_on(step))
         case 403, _:
             return Refused(
                 ErrorCode.INSUFFICIENT_RIGHTS,
                 "",
-                f"Not allowed to {step.request.purpose} ({code}). The app registration may lack a permission, or the "
-                "object is synchronized from elsewhere, dynamic, or holds an administrator role: then the app itself "
-                "needs a directory role.",
+                f"Not allowed to {purpose} ({code}). The app registration may lack a permission, or the object is "
+                "synchronized from elsewhere, dynamic, or holds an administrator role: then the app itself needs a "
+                f"directory role.{_still_on(step)}",
             )
     return by_status(answer, step, about=_about(details), text=f"{code}: {message}" if code else "")
 
 
+def _still_on(step: Step) -> str:
+    """What somebody must know whose account could not be switched off."""
+    return " The account is still active: disable it by hand." if step.request.purpose == "disable the user" else ""
+
+
 def _about(details: list[dict[str, Any]]) -> str:
     return next((str(one["target"]) for one in details if one.get("target")), "")
+
+
+def ours(known: Known, change: Change, row: Row) -> bool:
+    """Whether an entry found after a lost create is the one that was restored, or holds all that was sent."""
+    sent = [path for path, value in change.attributes.items() if value is not None and path != _SWITCH]
+    return is_restored(known, change, row) or not differing(known, change, row, sent)

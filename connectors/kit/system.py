@@ -1,7 +1,7 @@
 """What an author of a connector writes: one frozen :class:`System` of tables and functions, and the words they use.
 
 Functions that talk to the system (``traits``, ``check``, ``pages``, ``look``, ``poll``) are asynchronous and take the
-open wire. Those that only think (``steps``, ``verdict``, ``pack``, ``unpack``, ``never``, ``ours``) are pure: what goes
+open wire. Those that only think (``steps``, ``verdict``, ``pack``, ``unpack``, ``ours``) are pure: what goes
 over the wire is data, so that it can be shown, kept, compared and tested without a server.
 """
 
@@ -10,8 +10,6 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
 from typing import Any, Protocol, TypeAlias
-
-import pandas as pd
 
 from connectors.contract import (
     ACTIVE,
@@ -474,8 +472,13 @@ class System:
     ours: Callable[[Known, Change, Row], bool] | None = None
     """Whether an entry found after a lost create is the one that was created; without it, one that holds every value
     that was sent and can be read."""
-    never: Callable[[Known, Kind, pd.DataFrame], Mapping[str, str]] | None = None
-    """Keys of entries that must not be written, each with why: synchronised from elsewhere, privileged."""
+    learn: Callable[[Any, Known, Sequence[Change]], Awaitable[Known]] | None = None
+    """``await learn(wire, known, changes)``: what is known, with what has to be read before the steps of these changes
+    can be worked out: deleted accounts that a create would double."""
+    never: Callable[[Any, Known, Kind, Sequence[str]], Awaitable[Mapping[str, str]]] | None = None
+    """``await never(wire, known, kind, keys)``: those of the entries that cannot be written, each with a sentence why:
+    synchronised from elsewhere, filled by a rule. Asked when a plan is made, so that it says so before anything is
+    sent."""
     no_seat: Callable[[Any, Known, Sequence[Change]], Awaitable[Mapping[str, str]]] | None = None
     """``await no_seat(wire, known, changes)``: ids of changes that no licence or seat is left for, each with a
     sentence. They are told and not sent, so that one refusal is not asked for a thousand times."""

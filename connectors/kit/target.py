@@ -199,6 +199,10 @@ class KitTarget(KitSource):
         """See :class:`connectors.contract.Target`."""
         return self._run(self._fetch, kind, ids, wanted, late)
 
+    def unwritable(self, kind: Kind, ids: Sequence[str]) -> Mapping[str, str]:
+        """See :class:`connectors.contract.KnowsUnwritable`."""
+        return self._run(self._unwritable, kind, ids)
+
     def apply(self, changes: Sequence[Change], done: Callable[[Outcome], None]) -> None:
         """See :class:`connectors.contract.Target`.
 
@@ -237,6 +241,8 @@ class KitTarget(KitSource):
         for id_, why in unseated.items():
             tell(Outcome(id_, Status.REJECTED, code=ErrorCode.NOT_PERMITTED, message=why))
         seated = [change for change in changes if change.id not in unseated]
+        if self._system.learn is not None and not shared.halt.halted:
+            shared = replace(shared, known=await self._system.learn(self._wire, shared.known, seated))
         await Load(shared, tell).run(seated, grace_s=lambda: self._grace_s)
 
     async def _halt(self) -> None:
@@ -244,6 +250,11 @@ class KitTarget(KitSource):
         halt = getattr(self._wire, "halt", None)
         if halt is not None:
             await halt(grace_s=self._grace_s)
+
+    async def _unwritable(self, kind: Kind, ids: Sequence[str]) -> Mapping[str, str]:
+        if self._system.never is None or not ids:
+            return {}
+        return await self._system.never(self._wire, await self._traits(), kind, ids)
 
     async def _look_up(self, known: Known, sought: Sought) -> Listing:
         return await look_up(self._system, self._wire, known, sought, self._kit.rules)

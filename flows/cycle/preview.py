@@ -3,11 +3,11 @@
 Nothing is written anywhere, and no orchestrator is needed: this is ``provisor plan`` and the numbers of ``check``.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 
-from connectors.contract import REMOVALS, Kind, KnowsItself, Snapshot, Target
+from connectors.contract import REMOVALS, Kind, KnowsItself, KnowsUnwritable, Snapshot, Target
 from flows.cycle.forecast import NOTHING, Forecast, forecast
 from flows.cycle.sight import CycleChoice, Sight, kind_of_cycle, make_sure, see_source, see_target
 from flows.cycle.systems import Recalled, Systems, recall
@@ -256,7 +256,12 @@ def judge(
     ``pace``: requests a second in earlier loads. Raises: FatalError.
     """
     administrators = rosters(job, plan, sight.snapshot, switch=facts.traits.switch)
-    protection = protection_of(job, sight.snapshot, own=facts.traits.signed_in or _own_account(systems.target, plan))
+    protection = protection_of(
+        job,
+        sight.snapshot,
+        own=facts.traits.signed_in or _own_account(systems.target, plan),
+        unwritable=_unwritable(systems.target, plan),
+    )
     checked = check_plan(plan, job.limits, history, administrators, protection)
     expected = forecast(sum(len(block) for block in checked.blocks), pace=pace, rate=job.load.rate)
     return Decision(
@@ -267,6 +272,16 @@ def judge(
         regained=[*regained],
         forecast=expected,
     )
+
+
+def _unwritable(target: Target, plan: Plan) -> dict[Kind, Mapping[str, str]]:
+    """Of what the plan would change, the entries that the target lets nobody write, each with why."""
+    if not isinstance(target, KnowsUnwritable):
+        return {}
+    ids: dict[Kind, dict[str, None]] = {kind: {} for kind in Kind}
+    for block in plan.blocks:
+        ids[block.kind] |= dict.fromkeys(block.table["target_id"].dropna())
+    return {kind: target.unwritable(kind, list(some)) for kind, some in ids.items() if some}
 
 
 def _own_account(target: Target, plan: Plan) -> str | None:

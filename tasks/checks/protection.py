@@ -1,4 +1,5 @@
-"""Accounts that are never disabled or deleted, whatever made the plan: those in the job, and Provisor's own. Pure."""
+"""Accounts that are never disabled or deleted, whatever made the plan: those in the job, and Provisor's own; and
+entries that the target would not let anybody write, which are told before anything is sent. Pure."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
@@ -24,6 +25,8 @@ class Protection:
     """Ids of accounts that the job lists by id or by their value of a matching attribute."""
     own: str | None = None
     """Id of the account that Provisor signs in with; None where the target does not say it."""
+    unwritable: Mapping[Kind, Mapping[str, str]] = field(default_factory=dict)
+    """Ids of entries that the target lets nobody write, each with a sentence why."""
 
 
 UNPROTECTED = Protection()
@@ -38,11 +41,13 @@ class Spared:
     """Target ids of the accounts that stay: what would follow their removal does not happen either."""
 
 
-def protection_of(job: Job, target: Snapshot, *, own: str | None) -> Protection:
+def protection_of(
+    job: Job, target: Snapshot, *, own: str | None, unwritable: Mapping[Kind, Mapping[str, str]] | None = None
+) -> Protection:
     """Who is protected in a target, as far as it was seen."""
     names = frozenset(name.lower() for name in job.protect)
     accounts = {kind: _listed(rules, target.entries(kind), names) for kind, rules in job.rules.items()}
-    return Protection(names, accounts, own)
+    return Protection(names, accounts, own, unwritable or {})
 
 
 def is_listed(names: frozenset[str], anchor: str | None, target_id: str | None, values: Mapping[str, object]) -> bool:
@@ -60,8 +65,9 @@ def _listed(rules: EntryRules, frame: pd.DataFrame, names: frozenset[str]) -> fr
 
 
 def spare(plan: Plan, protection: Protection) -> Spared:
-    """The plan without disabling, deleting or emptying what is protected; each entry that is spared is held."""
-    if not protection.names and protection.own is None:
+    """The plan without disabling, deleting or emptying what is protected, and without any change of what cannot be
+    written; each entry that is spared is held."""
+    if not protection.names and protection.own is None and not any(protection.unwritable.values()):
         return Spared(plan, pd.Index([], dtype="str"))
     emptied = {str(anchor) for entries in plan.entries.values() for anchor in entries.emptied}
     blocks: list[Block] = []
@@ -74,11 +80,14 @@ def spare(plan: Plan, protection: Protection) -> Spared:
             own = np.zeros_like(own)
         elif block.action not in LEAVING:
             listed = own = np.zeros_like(own)
-        spared = listed | own
+        refused = protection.unwritable.get(block.kind, {})
+        fixed = block.table["target_id"].isin(refused.keys()).to_numpy(dtype=bool)
+        spared = listed | own | fixed
         for row in np.flatnonzero(spared).tolist():
-            one = _held(block, row, own=bool(own[row]))
+            why = refused[str(block.table["target_id"].iloc[row])] if fixed[row] else ""
+            one = _held(block, row, own=bool(own[row]), unwritable=why)
             held[one.kind, one.anchor] = one
-            if block.action in LEAVING:
+            if block.action in LEAVING and not fixed[row]:  # what cannot be disabled loses its memberships all the same
                 ids.add(str(block.table["target_id"].iloc[row]))
         blocks.append(block.take(~spared) if spared.any() else block)
     if held:
@@ -94,12 +103,20 @@ def _protected(block: Block, protection: Protection) -> tuple[Mask, Mask]:
     return listed.to_numpy(dtype=bool), own.fillna(False).to_numpy(dtype=bool)
 
 
-def _held(block: Block, row: int, *, own: bool) -> Held:
+def _held(block: Block, row: int, *, own: bool, unwritable: str) -> Held:
     action = "empty" if block.action is Action.REMOVE_MEMBERS else str(block.action)
+    if unwritable:
+        still = " The account is still active." if block.action is Action.DISABLE else ""
+        why = f"The target does not let Provisor change it. {unwritable}{still}"
+        return _held_for(block, row, why)
     why = (
         f"Provisor signs in to the target with this account, so it does not {action} it."
         if own
         else f"The account is protected: the job never lets Provisor {action} it."
     )
+    return _held_for(block, row, why)
+
+
+def _held_for(block: Block, row: int, why: str) -> Held:
     table = block.table.iloc[row]
     return Held(block.kind, str(table["anchor"]), ErrorCode.NOT_PERMITTED, why, label=str(table["label"]))

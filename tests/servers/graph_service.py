@@ -39,6 +39,7 @@ from tests.servers.graph_words import (
     USER_KNOWN,
     ZEROS,
     Refusal,
+    access_token,
     dumped,
     error_answer,
     filter_of,
@@ -68,7 +69,11 @@ class GraphService:
     app_roles: list[dict[str, Any]] = field(default_factory=list)
     assigned: list[dict[str, Any]] = field(default_factory=list)
     privileged: set[str] = field(default_factory=set)
-    permissions: set[str] = field(default_factory=lambda: {"users", "groups", "application", "directory"})
+    granted: tuple[str, ...] = ("User.ReadWrite.All", "Group.ReadWrite.All")
+    """What the token says it allows."""
+    administrators: set[str] = field(default_factory=set)
+    """Principals of role assignments."""
+    permissions: set[str] = field(default_factory=lambda: {"users", "groups", "application", "directory", "roles"})
     sessions_ended: list[str] = field(default_factory=list)
     requests: list[str] = field(default_factory=list)
     throttled: Counter[str] = field(default_factory=Counter)
@@ -181,7 +186,7 @@ class GraphService:
                 return self._token(parse_qs(body.decode()))
             path = raw.removeprefix("/v1.0")
             self.requests.append(f"{request.method} {path}")
-            if request.headers.get("authorization") != "Bearer a-token":
+            if request.headers.get("authorization") != f"Bearer {self.token}":
                 return error_answer(Refusal(401, "InvalidAuthenticationToken", "Access token is empty."))
             lost = next((one for one in self.losing if one[0] == request.method and path.startswith(one[1])), None)
             if lost is not None:
@@ -194,11 +199,16 @@ class GraphService:
                 return error_answer(refusal)
             return PlainTextResponse("gone", 504) if lost is not None else made
 
+    @property
+    def token(self) -> str:
+        """A token as Entra ID gives them: a JWT that says what the app was granted."""
+        return access_token(self.granted)
+
     def _token(self, form: dict[str, list[str]]) -> Response:
         if form.get("client_id") != [CLIENT] or form.get("client_secret") != [SECRET]:
             said = "AADSTS7000215: Invalid client secret provided."
             return JSONResponse({"error": "invalid_client", "error_description": said, "error_codes": [7000215]}, 401)
-        return JSONResponse({"token_type": "Bearer", "expires_in": 3599, "access_token": "a-token"})
+        return JSONResponse({"token_type": "Bearer", "expires_in": 3599, "access_token": self.token})
 
     def _one(self, request: Request, path: str, body: bytes) -> Response:
         if self.refusals and re.fullmatch(self.refusals[0][0], f"{request.method} {path}"):
@@ -251,6 +261,11 @@ class GraphService:
         method = request.method
         if path == "/organization":
             return JSONResponse({"value": [{"id": "t", "displayName": "Contoso"}]})
+        if path == "/roleManagement/directory/roleAssignments":
+            self._may("roles")
+            return JSONResponse(
+                {"value": [{"id": f"r{one}", "principalId": one} for one in sorted(self.administrators)]}
+            )
         if path == "/directoryObjects/getByIds" and method == "POST":
             return self._by_ids(json_in(body), query)
         if found := re.fullmatch(r"/directory/deletedItems/?([^/]*)(/restore)?", path):

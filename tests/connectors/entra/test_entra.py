@@ -1,6 +1,7 @@
 """Microsoft Entra ID over a strict Graph of our own: what is read, what follows from changes, what is written."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -500,11 +501,12 @@ def test_deleting_twice_is_done(graph: GraphService, target: KitTarget) -> None:
 
 
 def test_throttled_writes_wait_and_are_all_done(graph: GraphService, target: KitTarget) -> None:
-    graph.writes, graph.window_s = 15, 1.0
+    graph.writes, graph.window_s = 20, 1.0
     people = [graph.put_user(userPrincipalName=upn(f"p{n}")) for n in range(40)]
     outcomes = apply(target, *(change(Action.UPDATE, one, jobTitle="Clerk") for one in people))
     assert {one.status for one in outcomes} == {Status.DONE}
     assert {one["jobTitle"] for one in graph.users.values()} == {"Clerk"}
+    assert max(graph.throttled.values(), default=0) <= 1, "no request is refused twice"
 
 
 def test_people_are_found_as_graph_compares(graph: GraphService, target: KitTarget) -> None:
@@ -516,3 +518,136 @@ def test_people_are_found_as_graph_compares(graph: GraphService, target: KitTarg
 def test_check_says_what_answers(graph: GraphService, source: EntraSource) -> None:
     graph.put_user(userPrincipalName=upn("ann"))
     assert source.check() == "Microsoft Graph answers for Contoso: 1 user, 0 groups."
+
+
+def test_check_of_a_target_names_what_it_may_not_write(graph: GraphService, target: KitTarget, tmp_path: Path) -> None:
+    """What the token says it was granted; where to grant the rest."""
+    assert target.check() == "Microsoft Graph answers for Contoso: 0 users, 0 groups."
+    for granted, said in (
+        (
+            ("User.ReadWrite.All", "GroupMember.Read.All"),
+            "may not write groups. Grant it the application permission Gr",
+        ),
+        (
+            ("User.Read.All",),
+            "may not write users. Grant it the application permission User.ReadWrite.All in the Entra",
+        ),
+    ):
+        graph.granted = granted
+        made = open_target(EntraTargetSettings.model_validate(settings(graph)), folder=tmp_path, pace=Pace())
+        try:
+            told = made.check()
+        except CredentialsError as error:
+            told = str(error)
+        made.close()
+        assert said in told
+
+
+# --- who is not ours, and who comes back ---------------------------------------------------------------------------
+
+
+def test_a_leaver_who_cannot_be_disabled_is_named_as_such(graph: GraphService, target: KitTarget) -> None:
+    """Synchronized from elsewhere: where to go, and that the account is still active."""
+    ann = graph.put_user(userPrincipalName=upn("ann"), onPremisesSyncEnabled=True)
+    [outcome] = apply(target, change(Action.DISABLE, ann, accountEnabled=False))
+    assert outcome.message == (
+        "It is synchronized from an on-premises directory, where it has to be changed. The account is still active: "
+        "disable it by hand."
+    )
+
+
+def test_what_is_not_ours_to_write_is_known_beforehand(graph: GraphService, tmp_path: Path) -> None:
+    """Synchronized, guests, restricted, administrators; dynamic groups and those of Exchange."""
+    names = ("ann", "bob", "cay", "dee", "eve")
+    ann, bob, cay, dee, eve = (graph.put_user(userPrincipalName=upn(name)) for name in names)
+    graph.users[bob]["onPremisesSyncEnabled"] = True
+    graph.users[cay]["userType"] = "Guest"
+    graph.users[dee]["isManagementRestricted"] = True
+    graph.administrators = {eve}
+    groups: dict[str, dict[str, Any]] = {
+        "Sales": {},
+        "Rule": {"groupTypes": ["DynamicMembership"]},
+        "List": {"mailEnabled": True},
+        "Team": {"mailEnabled": True, "groupTypes": ["Unified"]},
+        "Old": {"onPremisesSyncEnabled": True},
+    }
+    keys = {graph.put_group(name, **values): name for name, values in groups.items()}
+    said = EntraTargetSettings.model_validate(settings(graph, administrators="leave alone"))
+    made = open_target(said, folder=tmp_path, pace=Pace())
+    found = made.unwritable(Kind.USER, [ann, bob, cay, dee, eve])
+    groups_found = made.unwritable(Kind.GROUP, list(keys))
+    made.close()
+    words = {bob: "synchronized", cay: "guest", dee: "restricted", eve: "administrator role"}
+    assert set(found) == set(words)
+    assert all(word in found[key] for key, word in words.items())
+    assert {keys[key] for key in groups_found} == {"Rule", "List", "Old"}
+
+
+def rejoin(name: str, number: str | None, **values: Any) -> Change:
+    made = change(Action.CREATE, userPrincipalName=upn(name), displayName="Ann Lee", mailNickname=name, **values)
+    known_by = ("employeeId", "userPrincipalName") if number else ("userPrincipalName",)
+    numbered = {"employeeId": number} if number else {}
+    return replace(made, attributes={**made.attributes, **numbered}, known_by=known_by)
+
+
+def test_a_returner_gets_the_deleted_account_back(graph: GraphService, target: KitTarget) -> None:
+    """With memberships, another name where that has changed, a manager; never a double."""
+    ann, boss = (graph.put_user(userPrincipalName=upn(name), employeeId=name) for name in ("ann", "boss"))
+    group = graph.put_group("Sales", ann)
+    graph.users[ann]["accountEnabled"] = False
+    graph.remove_user(ann)
+    [outcome] = apply(target, rejoin("ann.lee", "ann", manager=boss))
+    assert (outcome.status, outcome.target_id) == (Status.DONE, ann), outcome.message
+    held = graph.users[ann]
+    assert (held["userPrincipalName"], held["displayName"], held["accountEnabled"]) == (upn("ann.lee"), "Ann Lee", True)
+    assert (graph.managers, graph.members, graph.deleted) == ({ann: boss}, {(group, ann)}, {})
+    assert not any(effect.startswith("create") for effect in graph.effects)
+
+
+@pytest.mark.parametrize("when", ["before", "after"])
+def test_a_lost_restore_is_seen_through(
+    graph: GraphService, target: KitTarget, when: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(system, "SETTLES_S", 0.5)
+    ann = graph.put_user(userPrincipalName=upn("ann"), employeeId="1")
+    graph.remove_user(ann)
+    graph.losing.append(("POST", "/directory/deletedItems", when))
+    [outcome] = apply(target, rejoin("ann", "1"))
+    assert (outcome.status, outcome.target_id) == (Status.DONE, ann), outcome.message
+    assert (graph.users[ann]["displayName"], len(graph.users)) == ("Ann Lee", 1)
+
+
+def test_a_name_that_the_next_person_gets_restores_nobody(graph: GraphService, target: KitTarget) -> None:
+    """Another number: the deleted account, its mailbox and its memberships belong to somebody else."""
+    ann = graph.put_user(userPrincipalName=upn("ann"), employeeId="1")
+    graph.remove_user(ann)
+    [outcome] = apply(target, rejoin("ann", "2"))
+    assert outcome.status is Status.DONE
+    assert outcome.target_id != ann
+    assert set(graph.deleted) == {ann}
+    graph.remove_user(str(outcome.target_id))
+    graph.deleted[str(outcome.target_id)]["employeeId"] = "1"
+    [outcome] = apply(target, rejoin("ann", "1"))
+    assert (outcome.status, outcome.code) == (Status.REJECTED, ErrorCode.CONFLICT)
+    assert "2 deleted accounts have its employeeId" in outcome.message
+
+
+def test_a_job_may_make_a_new_account_instead(graph: GraphService, tmp_path: Path) -> None:
+    ann = graph.put_user(userPrincipalName=upn("ann"), employeeId="1")
+    graph.remove_user(ann)
+    said = EntraTargetSettings.model_validate(settings(graph, restore_deleted=False))
+    made = open_target(said, folder=tmp_path, pace=Pace())
+    [outcome] = apply(made, rejoin("ann", "1"))
+    made.close()
+    assert outcome.target_id not in (None, ann)
+    assert set(graph.deleted) == {ann}
+
+
+def test_a_manager_of_somebody_whom_a_replica_does_not_know_yet_is_set(graph: GraphService, target: KitTarget) -> None:
+    """A user who was made a moment ago may be unknown to the next request."""
+    boss = graph.put_user(userPrincipalName=upn("boss"))
+    late = Refusal(404, "Request_ResourceNotFound", "Resource does not exist.")
+    graph.refusals += [("PUT /users/.*/manager/.ref", late)] * 2
+    [outcome] = apply(target, rejoin("ann", None, manager=boss))
+    assert outcome.status is Status.DONE, outcome.message
+    assert graph.managers == {outcome.target_id: boss}

@@ -248,6 +248,23 @@ def test_provisor_never_takes_its_own_account_away(way, policy):
     assert "signs in to the target with this account" in held(checked.plan)["ann"]
 
 
+def test_what_the_target_lets_nobody_write_is_told_before_anything_is_sent():
+    """Others' changes go on; a leaver who keeps access is told as such, and loses memberships all the same."""
+    world = group_world()
+    world.groups["g"], world.members = {"name": "Group"}, {("g", "ann"), ("g", "bob")}
+    world.unwritable = {Kind.USER: {"t-ann": "It is synchronized."}}
+    del world.users["ann"]
+    checked = world.checked()
+    assert "disable" not in {change[0] for change in changes(checked.plan)}
+    assert ("remove members", "group", "g", ["ann"]) in changes(checked.plan)
+    told = "The target does not let Provisor change it. It is synchronized. The account is still active."
+    assert held(checked.plan)["ann"] == told
+    world.unwritable = {Kind.GROUP: {"tg": "A rule says who is in it."}}
+    checked = world.checked()
+    assert [change[:3] for change in changes(checked.plan)] == [("disable", "user", "ann")]
+    assert held(checked.plan)["g"] == "The target does not let Provisor change it. A rule says who is in it."
+
+
 # --- groups
 
 

@@ -91,6 +91,7 @@ class World:
     now: datetime = NOW
     created: int = 0
     own: str | None = None
+    unwritable: dict[Kind, dict[str, str]] = field(default_factory=dict)
     """Id of the account that Provisor signs in with."""
 
     # Setting up
@@ -114,7 +115,7 @@ class World:
 
     def checked(self) -> Checked:
         """The plan after the guards."""
-        protection = protection_of(self.job, self.target(), own=self.own)
+        protection = protection_of(self.job, self.target(), own=self.own, unwritable=self.unwritable)
         return check_plan(self.plan(), self.job.limits, protection=protection)
 
     def source(self, random: Random | None) -> Snapshot:
