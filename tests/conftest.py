@@ -11,6 +11,7 @@ import pytest
 from hypothesis import settings
 from xdist.scheduler import LoadGroupScheduling
 
+from tests.quick_ledgers import replaying
 from tests.servers import directories
 from tests.servers.starting import DatabaseServer, StartError, postgresql
 
@@ -87,6 +88,16 @@ def postgresql_server() -> Iterator[DatabaseServer]:
     """PostgreSQL, one server for all tests of this process; each makes a database of its own in it."""
     with postgresql() as server:
         yield server
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _quick_ledgers() -> Iterator[None]:
+    """A new ledger takes a few milliseconds: see ``tests/quick_ledgers.py``."""
+    from tasks.ledger.migrations import run
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(run, "upgrade", replaying(run.upgrade))
+        yield
 
 
 @contextmanager

@@ -34,8 +34,10 @@ def refuse_newer(connection: Connection, revision: str | None, place: str) -> No
 
     Raises: LedgerError.
     """
+    if revision is None:  # a new ledger
+        return
     known = {one.revision for one in ScriptDirectory.from_config(configuration(connection)).walk_revisions()}
-    if revision is not None and revision not in known:
+    if revision not in known:
         raise LedgerError(
             f"The ledger {place} was written by a newer Provisor than this one: its tables are at revision {revision}, "
             f"and this one knows them up to {HEAD}. Update Provisor, or give it another ledger."

@@ -17,10 +17,18 @@ from alembic.script import ScriptDirectory
 from connectors.errors import SettingsError, UnreachableError
 from tasks.ledger import Cycle, Ledger, LedgerError
 from tasks.ledger.database import Database
-from tasks.ledger.migrations import HEAD, VERSION_TABLE
+from tasks.ledger.migrations import HEAD, VERSION_TABLE, run
 from tasks.ledger.migrations.run import configuration
 from tasks.ledger.tables import SCHEMA, LedgerModel
 from tests.servers.starting import DatabaseServer
+
+UPGRADE = run.upgrade
+"""The migrations themselves, not what other tests repeat of them."""
+
+
+@pytest.fixture(autouse=True)
+def _real_migrations(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(run, "upgrade", UPGRADE)
 
 
 def test_only_the_owner_can_read_the_default_ledger(tmp_path: Path) -> None:
