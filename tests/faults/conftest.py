@@ -10,6 +10,7 @@ import pytest
 
 from tests.connectors.clocks import FakeClock
 from tests.faults.company import Company, put_strangers_in, write_job
+from tests.faults.nursery import Nursery
 from tests.model.driver import Driver
 from tests.servers.scim_service import ScimService
 
@@ -47,6 +48,13 @@ def provisioned(service: ScimService, tmp_path_factory: pytest.TempPathFactory) 
     assert report is not None
     assert report.state == "done", report.message
     return Provisioned(folder, list(service.users.values()), list(service.groups.values()))
+
+
+@pytest.fixture(scope="session")
+def nursery() -> Iterator[Nursery]:
+    """Where runs come from that are processes of their own."""
+    with Nursery() as nursery:
+        yield nursery
 
 
 @dataclass(slots=True)

@@ -11,7 +11,7 @@ import shutil
 import signal
 import time
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -42,13 +42,6 @@ counted: Counter[tuple[int, str]] = Counter()
 """Runs so far, by how they ended and what was to end them."""
 READS = 6
 """Requests that a run sends before its first change, at least."""
-
-
-@pytest.fixture(scope="session")
-def nursery() -> Iterator[Nursery]:
-    """Where runs come from."""
-    with Nursery() as nursery:
-        yield nursery
 
 
 @pytest.fixture(scope="session")

@@ -27,12 +27,6 @@ LEASE_S = 3.0
 counted: Counter[str] = Counter()
 
 
-@pytest.fixture(scope="module")
-def nursery() -> Iterator[Nursery]:
-    with Nursery() as nursery:
-        yield nursery
-
-
 @pytest.fixture
 def doubling(bench: Bench) -> Iterator[Bench]:
     """A company whose app takes doubles."""

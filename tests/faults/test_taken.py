@@ -10,10 +10,22 @@ from connectors.contract import Kind
 from flows.cycle.systems import open_ledger
 from tests.faults.company import JOB, Person, person, user_name
 from tests.faults.conftest import Bench
-from tests.faults.test_matrix import A_DAY
+from tests.faults.test_matrix import A_DAY, LONG
 from tests.servers.scim_service import ScimService
 
 NEW = person(40)
+WITHOUT: dict[str, str] = {}
+WITH_ANOTHER = {"externalId": "another system's"}
+TAKEN = pytest.mark.parametrize(
+    ("lost", "external"),
+    [
+        pytest.param(False, WITH_ANOTHER, id="answered, with another"),
+        pytest.param(True, WITHOUT, id="lost, without"),
+        *([pytest.param(False, WITHOUT, id="answered, without")] if LONG else []),
+        *([pytest.param(True, WITH_ANOTHER, id="lost, with another")] if LONG else []),
+    ],
+)
+"""Whether the refusal is heard, and whether the account has an id of another system."""
 
 
 def give_a_name_to_others(service: ScimService, **more: Any) -> str:
@@ -28,8 +40,7 @@ def match_by(bench: Bench, rule: Mapping[str, str]) -> None:
     bench.driver.job.write_bytes(orjson.dumps(document))
 
 
-@pytest.mark.parametrize("lost", [False, True], ids=["answered", "lost"])
-@pytest.mark.parametrize("external", [{}, {"externalId": "another system's"}], ids=["without", "with another"])
+@TAKEN
 def test_adopted_where_matching_says_so(bench: Bench, lost: bool, external: dict[str, str]) -> None:
     """Matched by user name, the account is the person's whatever else it holds; nobody is created twice."""
     bench.company.people[NEW] = Person()
@@ -48,8 +59,7 @@ def test_adopted_where_matching_says_so(bench: Bench, lost: bool, external: dict
     assert bench.driver.preview("reconcile").empty
 
 
-@pytest.mark.parametrize("lost", [False, True], ids=["answered", "lost"])
-@pytest.mark.parametrize("external", [{}, {"externalId": "another system's"}], ids=["without", "with another"])
+@TAKEN
 def test_left_alone_where_matching_does_not(bench: Bench, lost: bool, external: dict[str, str]) -> None:
     """Matched by anchor, an account of the same name is somebody else's: never linked, never touched, and said so."""
     match_by(bench, {"source": "[id]", "target": "externalId"})
