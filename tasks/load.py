@@ -332,8 +332,8 @@ def _record(
     A change whose answer was lost gets its one line in the log when it is known what came of it.
     """
     block = batch.block
-    reasons = dict(zip(block.table["anchor"], block.table["reason"], strict=True))
-    rows = batch.rows_of(changes)
+    reasons, rows = _column(block.table["reason"]), batch.rows_of(changes)
+    of_entries = dict(zip(block.table["anchor"], reasons, strict=True))
     counted = _column(block.table["counted"]) if "counted" in block.table else None
     digests, written = _remembered(block, unresolved)
     states: dict[str, str] = {}
@@ -344,7 +344,7 @@ def _record(
     log: list[LogEntry] = []
     for outcome in outcomes:
         change = by_id[outcome.change_id]
-        reason = reasons[change.anchor]
+        reason = str(reasons[rows[change.id]])
         if outcome.status is not Status.UNKNOWN:
             line = log_outcome(change, outcome, reason=reason, redacted=block.redacted)
             log.append(replace(line, counted=_counted(change, None if counted is None else counted[rows[change.id]])))
@@ -354,7 +354,7 @@ def _record(
         link = _link(change, outcome, states, digests, written) if outcome.status in _TOOK_EFFECT else None
         if link is not None:
             links.append(link)
-    log += [_unresolved_entry(block, anchor, why, reasons.get(anchor, "")) for anchor, why in unresolved.items()]
+    log += [_unresolved_entry(block, one, why, str(of_entries.get(one, ""))) for one, why in unresolved.items()]
     ended = [replace(one, status=Status.DONE) if one.status is Status.PARTLY else one for one in outcomes]
     return ledger.record(cycle, changes, ended, now=now, links=links, log=log)
 

@@ -12,7 +12,7 @@ from flows.cycle.forecast import NOTHING, Forecast, forecast
 from flows.cycle.sight import CycleChoice, Sight, kind_of_cycle, make_sure, see_source, see_target
 from flows.cycle.systems import Recalled, Systems, recall
 from tasks.agreement import check_agreement
-from tasks.checks import Checked, History, check_plan, protection_of, refuse_empty, rosters
+from tasks.checks import Checked, History, check_plan, protection_of, refuse_empty, rosters, unused_names
 from tasks.escrow import withhold
 from tasks.expectations import (
     NOTHING_KNOWN,
@@ -73,6 +73,8 @@ class Decision:
     """What later cycles need not look at again."""
     told: frozenset[str] = frozenset()
     """Marks of what people know from the last cycle."""
+    unused: str = ""
+    """What is said about names that the job protects and that nobody has."""
 
     @property
     def findings(self) -> list[CheckResult]:
@@ -83,6 +85,11 @@ class Decision:
     def news(self) -> list[CheckResult]:
         """The findings that are not those of the last cycle."""
         return [one for one in self.findings if mark_of(one) not in self.told]
+
+    @property
+    def new_unused(self) -> str:
+        """The same, where it was not said in the last cycle."""
+        return self.unused if mark_of_sentence(self.unused) not in self.told else ""
 
     @property
     def new_doubts(self) -> list[str]:
@@ -200,7 +207,8 @@ def decide(
     )
     decision.verdicts = verdicts
     decision.figures = figures
-    decision.known = Known(digest, of_source, marks_of(decision.findings, plan.doubts))
+    decision.unused = unused_names(job, plan, source, sight.snapshot)
+    decision.known = Known(digest, of_source, marks_of(decision.findings, [*plan.doubts, decision.unused]))
     decision.told = recalled.known.told
     return decision
 

@@ -201,6 +201,8 @@ class Running:
             story().warning("%s", finding.sentence)
         if as_before := len(decision.findings) - len(news):
             story().info("Data checks that do not hold, as in the last cycle: %d.", as_before)
+        if decision.new_unused:
+            story().warning("%s", decision.new_unused)
         for verdict in decision.checked.verdicts:
             story().warning("Held back: %s", verdict.sentence)
         if (watcher := WATCHER.get()) is not None:

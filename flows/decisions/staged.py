@@ -13,7 +13,7 @@ from getpass import getuser
 from typing import Any
 
 from connectors.errors import ProvisorError
-from tasks.checks import decision_text, in_force
+from tasks.checks import all_causes, decision_text, in_force
 from tasks.ledger import Cycle, Item, Ledger, LogAction, LogEntry, LogStatus, Staged, StagedState
 
 _LOGGED_AS = {StagedState.APPROVED: LogAction.APPROVE, StagedState.REJECTED: LogAction.REJECT}
@@ -87,6 +87,7 @@ def decide_staged(
             one,
             members=_together(item.members for item in merged),
             attributes=_together(item.attributes for item in merged),
+            cause=all_causes(merged) if one.members else one.cause,
             digests=_digests_of(merged),
             state=decision,
             who=who,

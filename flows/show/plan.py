@@ -60,6 +60,8 @@ def show_plan(out: Terminal, decision: Decision, *, limit: int | None) -> None:
         out.print(f"[yellow]![/] not complete: {escape(reason)}")
     for finding in decision.findings:
         out.print(f"[yellow]![/] {escape(finding.sentence)}")
+    if decision.unused:
+        out.print(f"[yellow]![/] {escape(decision.unused)}")
     for remark in decision.source.remarks:
         out.print(f"[yellow]![/] {escape(remark)}")
     for sentence in coming_sentences(decision.source.coming):

@@ -44,6 +44,8 @@ class TerminalWatcher:
             self._err.print(f"[dim]{decision.forecast.sentence}[/]")
         for finding in decision.findings:
             self._err.print(f"  [yellow]![/] {escape(finding.sentence)}")
+        if decision.new_unused:
+            self._err.print(f"  [yellow]![/] {escape(decision.new_unused)}")
 
     def loading(self, done: int, total: int, left: str) -> None:
         """Moves the bar; on something that is not a terminal there is none."""

@@ -26,6 +26,8 @@ Cells = npt.NDArray[np.bool_]
 Codes = npt.NDArray[np.int64]
 
 LEAVING = (Action.DISABLE, Action.DELETE)
+AND_BECAUSE = "; "
+"""Between the causes of one item; no cause has it."""
 
 
 class Guard(StrEnum):
@@ -313,7 +315,7 @@ class Bench:
                 cycle_id=0,
                 guard=sentence,
                 guards=guards,
-                cause=str(block.table["cause"].iloc[row]) if block.action in LEAVING else None,
+                cause=str(block.table["cause"].iloc[row]) if part.removes else None,
                 target_id=target_id,
                 label=label,
                 members=tuple(ids),
@@ -373,10 +375,17 @@ def _one_each(items: Iterable[Staged]) -> list[Staged]:
                 known,
                 guard=known.guard if item.guard in known.guard else f"{known.guard} {item.guard}",
                 guards=tuple(dict.fromkeys((*known.guards, *item.guards))),
+                cause=all_causes((known, item)),
                 members=known.members + item.members,
             )
         found[item.key] = item
     return list(found.values())
+
+
+def all_causes(items: Iterable[Staged]) -> str | None:
+    """Causes of some items, each once, in one text: members of one group may go for more than one."""
+    found = {cause for item in items if item.cause is not None for cause in item.cause.split(AND_BECAUSE)}
+    return AND_BECAUSE.join(sorted(found)) or None
 
 
 # --- cutting blocks ------------------------------------------------------------------------------------------------

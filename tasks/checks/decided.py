@@ -7,9 +7,10 @@ from datetime import datetime
 import numpy as np
 import pandas as pd
 
-from connectors.contract import Action, Kind
+from connectors.contract import REMOVALS, Action, Kind
 from connectors.errors import ErrorCode
 from tasks.checks.bench import (
+    AND_BECAUSE,
     LEAVING,
     Bench,
     Cells,
@@ -17,6 +18,7 @@ from tasks.checks.bench import (
     Guard,
     History,
     Part,
+    all_causes,
     causes,
     cut,
     divided,
@@ -63,7 +65,8 @@ def undecided_of(staged: Iterable[Staged], moment: datetime) -> list[Staged]:
             members = tuple(dict.fromkeys((*other.members, *one.members)))
             attributes = tuple(dict.fromkeys((*other.attributes, *one.attributes)))
             guards = tuple(dict.fromkeys((*other.guards, *one.guards)))
-            one = replace(one, members=members, attributes=attributes, guards=guards, since=min(other.since, one.since))
+            since, cause = min(other.since, one.since), all_causes((other, one))
+            one = replace(one, members=members, attributes=attributes, guards=guards, since=since, cause=cause)
         found[one.key] = undecided_again(one)
     return list(found.values())
 
@@ -99,8 +102,9 @@ class Decisions:
         item = self.items.get((block.kind, block.action, str(table["anchor"].iloc[row])))
         if item is None or item.target_id != table["target_id"].iloc[row]:
             return None
-        cause = str(table["cause"].iloc[row]) if block.action in LEAVING else None
-        return item if not self.exact or item.cause == cause else None
+        if not self.exact or block.action not in REMOVALS:
+            return item
+        return item if table["cause"].iloc[row] in (item.cause or "").split(AND_BECAUSE) else None
 
     def rows(self, block: Block) -> Mask:
         """Rows of a block that were decided about as a whole."""
@@ -286,7 +290,8 @@ def _members(
     block, codes = (block, codes) if keep.all() else (block.take(keep), codes[keep])
     mine = codes % _LED == _APPROVED
     wanted = np.ones((len(block), 1), dtype=bool)
-    part = _part(_signed(block, mine, approved), wanted, mine[:, None], (codes % _LED == _WAITING)[:, None])
+    signed = _signed(block, mine, approved, led=codes >= _LED)
+    part = _part(signed, wanted, mine[:, None], (codes % _LED == _WAITING)[:, None])
     part.led = codes >= _LED
     return [part]
 
@@ -310,15 +315,22 @@ def _ids(leaving: Sequence[Block], decided: Decisions) -> pd.Index:
     return pd.Index(found, dtype="str")
 
 
-def _signed(block: Block, mine: Mask, approved: Decisions) -> Block:
-    """The block whose approved rows say in their reasons who approved them."""
+def _signed(block: Block, mine: Mask, approved: Decisions, *, led: Mask | None = None) -> Block:
+    """The block whose approved rows say in their reasons who approved them.
+
+    ``led``: rows of members who go with their accounts; somebody approved that these go.
+    """
     if not mine.any():
         return block
     reasons, anchors = block.table["reason"].tolist(), block.table["anchor"].tolist()
+    going = {one.target_id: one for one in approved.items.values() if one.action in LEAVING}
     for row in np.flatnonzero(mine).tolist():
-        item = approved.items.get((block.kind, block.action, anchors[row]))
-        if item is not None:
-            reasons[row] = f"{reasons[row]}; {decision_text(item)}"
+        if led is not None and led[row]:
+            items = [going.get(id_) for id_ in block.table["member_ids"].iloc[row]]
+        else:
+            items = [approved.items.get((block.kind, block.action, anchors[row]))]
+        texts = dict.fromkeys(decision_text(item) for item in items if item is not None)
+        reasons[row] = "; ".join((reasons[row], *texts))
     return replace(block, table=block.table.assign(reason=pd.Series(reasons, dtype="str")))
 
 

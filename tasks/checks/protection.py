@@ -1,7 +1,7 @@
 """Accounts that are never disabled or deleted, whatever made the plan: those in the job, and Provisor's own; and
 entries that the target would not let anybody write, which are told before anything is sent. Pure."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -48,6 +48,48 @@ def protection_of(
     names = frozenset(name.lower() for name in job.protect)
     accounts = {kind: _listed(rules, target.entries(kind), names) for kind, rules in job.rules.items()}
     return Protection(names, accounts, own, unwritable or {})
+
+
+NAMED = 10
+"""Names of a list that a sentence gives."""
+
+
+def unused_names(job: Job, plan: Plan, source: Snapshot, target: Snapshot) -> str:
+    """A sentence about names that the job protects and that nobody has; empty where there are none, or nobody can tell.
+
+    A typing mistake protects nobody. The name of an account that is still to be made may be meant.
+    """
+    names = {name.lower(): name for name in job.protect}
+    for kind, rules in job.rules.items():
+        frame, entries = target.entries(kind), plan.entries[kind]
+        columns: list[pd.Index | pd.Series[str]] = [frame.index, source.entries(kind).index, entries.known]
+        columns += [frame[rule.target] for rule in rules.matching if rule.target in frame]
+        _leave_out(names, [*columns, *entries.joining.values()])
+    if not names or source.everybody:  # it holds what changed: nobody can tell what the other rows say
+        return ""
+    _leave_out(names, [pd.Series([row.key for row in source.unreadable], dtype="str"), source.aliases.index])
+    for kind in job.rules:
+        frame = source.entries(kind)
+        _leave_out(names, [column for _, column in frame.items() if isinstance(column.dtype, pd.StringDtype)])
+    if not names:
+        return ""
+    shown, more = list(names.values())[:NAMED], len(names) - NAMED
+    listed = f"{', '.join(shown)} and {more:,} more" if more > 0 else ", ".join(shown)
+    them, do = ("it", "it protects") if len(names) == 1 else ("them", "they protect")
+    return (
+        f"protect names {listed}, but no account that was seen in the target and no row of the source has {them}: "
+        f"{do} nobody."
+    )
+
+
+def _leave_out(names: dict[str, str], columns: "Iterable[pd.Index | pd.Series[str]]") -> None:
+    """Takes out of the names, which are keyed in lower case, those that a column has."""
+    for column in columns:
+        if not names:
+            return
+        lowered = pd.Series(column.array).astype("str").str.lower()
+        for name in lowered[lowered.isin(list(names)).to_numpy(dtype=bool)].unique():
+            names.pop(name)
 
 
 def is_listed(names: frozenset[str], anchor: str | None, target_id: str | None, values: Mapping[str, object]) -> bool:

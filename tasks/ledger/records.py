@@ -413,7 +413,7 @@ class Staged:
     guards: tuple[str, ...] = ()
     """Names of all guards that have held it since it waits."""
     cause: str | None = None
-    """Why something is taken away; None for an update, and for members."""
+    """Why something is taken away; of members of a group every cause, with "; " between them. None for an update."""
     target_id: str | None = None
     label: str = ""
     state: StagedState = StagedState.STAGED

@@ -1,14 +1,17 @@
 """What people have decided: approved changes run, rejected ones are left alone, and the rest is judged anew."""
 
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from datetime import timedelta
+from pathlib import Path
 
 import pytest
 
-from connectors.contract import Action, Kind, Unreadable
+from connectors.contract import Action, Change, Kind, Outcome, Status, Unreadable
 from tasks.checks import Checked, History, check_plan, keep_books
 from tasks.job import Limits
-from tasks.ledger import Staged, StagedState
+from tasks.ledger import CycleKind, Ledger, LogAction, Staged, StagedState
+from tasks.load import BatchSizes, load_batch, waves
 from tests.tasks.plan.worlds import NOW, World
 from tests.tasks.test_checks_limits import add_group, company, count, guards, leave
 
@@ -186,6 +189,76 @@ def test_memberships_follow_the_decision_about_their_members(state: StagedState,
     checked = judged(world, *decided(waiting, state))
     assert removed(checked.blocks) == gone
     assert not checked.staged
+
+
+@pytest.mark.parametrize("state", [APPROVED, REJECTED])
+def test_a_decision_about_members_is_about_one_cause(state: StagedState) -> None:
+    """Who was to leave a group only, and leaves altogether by now, is asked about with the account."""
+    world = group_of(30, 5)
+    items = decided(judged(world).waiting, state)
+    assert [item.cause for item in items] == ["no longer a member in the source"]
+    leave(world, 5)
+    checked = judged(world, *items)
+    assert removed(checked.blocks) == []
+    assert {(item.action, item.cause) for item in checked.waiting} == {(Action.DISABLE, "gone from the source")}
+    assert keep_books(checked, items, cycle_id=2).drop == items
+
+
+def test_what_waits_names_every_cause_of_a_group() -> None:
+    """Some of its members stay in the source, some are gone and were disabled long ago."""
+    world = company(50)
+    add_group(world, "g", [f"p{number:03}" for number in range(30)])
+    leave(world, 3)
+    for number in range(3):
+        world.accounts[Kind.USER][f"tp{number:03}"]["active"] = False
+        world.link(f"p{number:03}", f"tp{number:03}", state="disabled")
+    world.members -= {("g", "p010"), ("g", "p011")}
+    [item] = judged(world).waiting
+    assert len(item.members) == 5
+    assert item.cause == "no longer a member in the source; the member is leaving"
+    checked = judged(world, *decided([item], APPROVED))
+    assert len(removed(checked.blocks)) == 5
+    assert not checked.waiting
+
+
+def test_the_log_says_of_each_member_why_and_by_whom(tmp_path: Path) -> None:
+    """Members of one group who go for different reasons go in different requests, each with its own reason."""
+    world = company(50)
+    add_group(world, "g", [f"p{number:03}" for number in range(30)])
+    leave(world, 4)
+    [*gone] = decided(judged(world).waiting, APPROVED)
+    others = sorted(edge for edge in world.members if edge[1] > "p009")
+    world.members -= set(others[:5])
+    waiting = [one for one in judged(world, *gone).waiting if one.action is Action.REMOVE_MEMBERS]
+    [item] = decided(waiting, APPROVED, who="adam")
+    world.members -= {others[5]}
+    leave(world, 1)
+    reasons = {}
+    with Ledger.open(None, tmp_path) as ledger:
+        cycle = ledger.begin_cycle("test", CycleKind.INITIAL, fingerprint="f", now=NOW)
+        checked = judged(world, *gone, item)
+        for wave in waves(checked.blocks, BatchSizes(10)):
+            for batch in wave:
+                load_batch(batch, Obedient(), ledger, cycle, clock=lambda: NOW)  # type: ignore[arg-type]
+        for line in ledger.log("test", action=LogAction.REMOVE_MEMBERS).itertuples():
+            [members] = line.modified
+            reasons[tuple(members["old"])] = line.reason
+    assert reasons == {
+        ("tp000", "tp001", "tp002", "tp003"): "the member is leaving; approved by eve on 2026-03-15: they are on leave",
+        ("tp004",): "the member is leaving",
+        ("tp010", "tp011", "tp012", "tp013", "tp014"): (
+            "no longer a member in the source; approved by adam on 2026-03-15: they are on leave"
+        ),
+        ("tp015",): "no longer a member in the source",
+    }
+
+
+class Obedient:
+    """A target that does whatever it is told."""
+
+    def apply(self, changes: Sequence[Change], done: Callable[[Outcome], None]) -> None:
+        for change in changes:
+            done(Outcome(change.id, Status.DONE, target_id=change.target_id))
 
 
 def test_an_approved_clear_is_about_that_attribute() -> None:
