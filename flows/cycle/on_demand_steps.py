@@ -29,6 +29,7 @@ from flows.show.why_sentence import clause_text
 from tasks.acting import as_it_acts
 from tasks.agreement import check_agreement
 from tasks.checks import refuse_empty
+from tasks.elsewhere import refuse_elsewhere
 from tasks.expectations import check_source
 from tasks.expressions import Context, compile_expression
 from tasks.extract import Facts, given_by, needs_of, read_sources
@@ -393,6 +394,7 @@ def _decide(
     context: Context,
 ) -> Decision:
     entry = asked.entry
+    refuse_elsewhere(job, recalled.links.links, sight.snapshot, before=recalled.target)
     written_alone = job.model_copy(update={"checks": job.checks.model_copy(update={"builtin": BuiltinChecks.none()})})
     source, results = check_source(written_alone, asked.source, context, {}, {})
 

@@ -13,6 +13,7 @@ from flows.cycle.sight import CycleChoice, Sight, kind_of_cycle, make_sure, see_
 from flows.cycle.systems import Recalled, Systems, recall
 from tasks.agreement import check_agreement
 from tasks.checks import Checked, History, check_plan, protection_of, refuse_empty, rosters, unused_names
+from tasks.elsewhere import refuse_elsewhere
 from tasks.escrow import withhold
 from tasks.expectations import (
     NOTHING_KNOWN,
@@ -164,6 +165,7 @@ def decide(
 
     Who gets an account is looked up in a target that was not listed. Raises: FatalError.
     """
+    refuse_elsewhere(job, recalled.links.links, sight.snapshot, before=recalled.target)
     digest, figures = digest_of(job, source), dict[Frame, FrameFigures]()
     if digest and digest == recalled.known.digest and sight.listing is None:  # once a day everything is looked at
         checked_source, results = check_again(source, recalled.known.results)

@@ -130,6 +130,8 @@ class Recalled:
     """Of the last snapshots."""
     known: Known = NOTHING_KNOWN
     """Of the data checks of the last cycle."""
+    target: str = ""
+    """What the target called itself in the last cycle that finished; empty where none has."""
 
     @property
     def lost(self) -> list[Attempt]:
@@ -178,6 +180,7 @@ def recall(
         pace=known_pace(ledger.cycles(job.name, limit=COUNTED_CYCLES)),
         figures=read_figures(figures_folder(job.name)),
         known=read_known(figures_folder(job.name)),
+        target=finished.target if finished is not None else "",
     )
 
 
