@@ -20,6 +20,7 @@ from tasks.keys import find, pick, texts
 from tasks.ledger import Cycle
 from tasks.membership import is_among
 from tasks.plan import Block, EntryPlan, Plan, Remembered
+from tasks.plan.compare import differs
 from tasks.plan.references import unowned_id
 from tasks.snapshots import Kept
 
@@ -77,7 +78,27 @@ def to_be_sure_of(
         lately = set(recent.get(kind, ()))
         nobodys = {id_ for id_ in lately - set(links) if id_ in target.entries(kind).index}
         sure = missing if len(missing) <= ASKED_FOR_AT_MOST else missing & lately
-        found[kind] = sure | (acted_on & lately) | nobodys
+        found[kind] = sure | ((acted_on | entries.leaving) & lately) | nobodys
+    return found
+
+
+def shown_otherwise(listing: Snapshot, known: Snapshot, recent: Mapping[Kind, Collection[str]]) -> dict[Kind, set[str]]:
+    """Ids of entries to which something was sent a moment ago and that a listing does not show as they are known.
+
+    It may be late. What is to be taken away may seem to be gone already: nothing would be done then, although it was
+    given again since.
+    """
+    found: dict[Kind, set[str]] = {}
+    for kind, ids in recent.items():
+        listed, before = listing.entries(kind), known.entries(kind)
+        both = pd.Index(sorted(ids), dtype="str").intersection(listed.index).intersection(before.index)
+        other = np.zeros(len(both), dtype=bool)
+        for path in listed.columns.intersection(before.columns) if len(both) else ():
+            other |= differs(before[path].loc[both], listed[path].loc[both])
+        found[kind] = set(both[other])
+        if kind is Kind.GROUP and len(both):
+            edges = [one.loc[is_among(one["group"], texts(both))] for one in (listing.members, known.members)]
+            found[kind] |= set(pd.concat(edges).drop_duplicates(["group", "member"], keep=False)["group"])
     return found
 
 

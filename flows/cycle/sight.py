@@ -24,7 +24,16 @@ from tasks.expressions import Context
 from tasks.extract import Facts, needs_of, read_sources, read_target
 from tasks.job import Job, Reconcile
 from tasks.keys import find, texts
-from tasks.knowledge import WITNESSES, Question, answer, look_at, look_up, questions, to_be_sure_of
+from tasks.knowledge import (
+    WITNESSES,
+    Question,
+    answer,
+    look_at,
+    look_up,
+    questions,
+    shown_otherwise,
+    to_be_sure_of,
+)
 from tasks.ledger import Attempt, Cycle, CycleKind, Ledger
 from tasks.lost import lost_creates, unseen, whereabouts
 from tasks.mapping import redacted_paths
@@ -316,6 +325,9 @@ def _look_at_leavers(
 def _to_be_sure_of(plan: Plan, sight: Sight, recalled: Recalled) -> dict[Kind, set[str]]:
     """What has to be read one by one and was not yet; empty where there is nothing."""
     ids = to_be_sure_of(plan, sight.snapshot, recalled.links, recalled.recent)
+    if sight.kept is not None:
+        late = shown_otherwise(sight.snapshot, sight.kept.snapshot, recalled.recent)
+        ids = {kind: some | late.get(kind, set()) for kind, some in ids.items()}
     new = {kind: some - sight.looked.get(kind, frozenset()) for kind, some in ids.items()}
     return {kind: some for kind, some in new.items() if some}
 

@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Callable, Iterator
+from datetime import timedelta
 
 import orjson
 import pytest
@@ -134,3 +135,65 @@ def test_a_leaver_whose_new_account_is_not_listed_yet_loses_it(bench: Bench) -> 
     assert wrong_in_the_app(bench.service, bench.company.expected(), strangers) == []
     with open_ledger() as ledger:
         assert wrong_in_the_ledger(ledger, bench.service) == []
+
+
+def _returned(company: Company) -> None:
+    company.people["p021"].status = "active"
+
+
+def _left_again(company: Company) -> None:
+    company.people["p021"].status = "terminated"
+
+
+def _gone_again(company: Company) -> None:
+    del company.people["p021"]
+
+
+def _joined(company: Company) -> None:
+    company.members |= {(group(3), "p019")}
+
+
+def _parted(company: Company) -> None:
+    company.members -= {(group(3), "p019")}
+
+
+@pytest.mark.parametrize(
+    ("give", "take", "choice"),
+    [
+        (_returned, _left_again, "reconcile"),
+        (_returned, _gone_again, "reconcile"),
+        (_joined, _parted, "reconcile"),
+        (_joined, _parted, "initial"),
+    ],
+)
+def test_what_was_given_a_moment_ago_is_taken_away_though_a_list_does_not_show_it_yet(
+    bench: Bench, give: Callable[[Company], None], take: Callable[[Company], None], choice: str
+) -> None:
+    """The list shows what is wanted already; what was written since is what counts."""
+    strangers = strangers_of(bench.service)
+    with lateness(bench.service) as late:
+        _left_again(bench.company)
+        bench.company.write(bench.folder)
+        for _ in range(2):  # the second list shows what the first cycle has done
+            bench.driver.now += timedelta(hours=2)
+            assert bench.driver.cycle("reconcile").report is not None
+        bench.driver.now += timedelta(hours=2)
+        give(bench.company)
+        bench.company.write(bench.folder)
+        late.begin(late=False)
+        bench.service.set_fault("delayed_lists", requests=10_000)
+        assert bench.driver.cycle("incremental").report is not None
+        assert wrong_in_the_app(bench.service, bench.company.expected(), strangers) == []
+        take(bench.company)
+        bench.company.write(bench.folder)
+        late.begin(late=True)
+        report = bench.driver.cycle(choice).report
+        assert late.late_lists
+        assert report is not None
+        assert report.state == "done", report.message
+    bench.service.clear_fault()
+    for user in bench.service.users.values():
+        if take is _gone_again and user.get("externalId") == "p021":
+            assert user["active"] is False
+    if take is not _gone_again:
+        assert wrong_in_the_app(bench.service, bench.company.expected(), strangers) == []
