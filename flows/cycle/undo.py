@@ -8,7 +8,7 @@ since: then the undo is refused, or leaves the entry alone if asked.
 
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 import pandas as pd
@@ -32,6 +32,9 @@ from tasks.plan.references import order_creates, unowned_id
 
 NAMED = 20
 """Entries that a refusal names."""
+
+A_DAY = timedelta(days=1)
+"""How far a clock may go back while a cycle runs."""
 
 _UNFINISHED = (CycleState.RUNNING, CycleState.CRASHED)
 
@@ -95,11 +98,16 @@ class Step:
 
 
 def deeds_of(ledger: Ledger, cycle: Cycle) -> list[Deed]:
-    """What a cycle did, by the provisioning log, in order of kinds and anchors."""
-    lines = ledger.log(cycle.job, cycle=cycle.number, status=LogStatus.SUCCESS, limit=None)
-    mine = lines["change_id"].str.startswith(f"{cycle.id:08d}-").fillna(False).to_numpy(dtype=bool)
+    """What a cycle did, by the provisioning log, in order of kinds and anchors.
+
+    That a later cycle read back what came of a change makes it no deed of that one. What was done in part counts as far
+    as it was done; an orphan belongs to no entry.
+    """
+    lines = ledger.log(cycle.job, sent_by=cycle.id, since=cycle.began - A_DAY, limit=None)
+    partly = (lines["status"] == LogStatus.WARNING) & (lines["code"] != ErrorCode.DUPLICATE_TARGET_ENTRIES)
+    done = (lines["status"] == LogStatus.SUCCESS) | partly
     deeds: dict[tuple[Kind, str], Deed] = {}
-    lines = lines.loc[mine].iloc[::-1]
+    lines = lines.loc[done.to_numpy(dtype=bool)].iloc[::-1]
     columns = (lines[name] for name in ("kind", "anchor", "target_id", "label", "action", "modified"))
     for kind, anchor, target_id, label, action, modified in zip(*columns, strict=True):
         deed = deeds.setdefault((Kind(kind), anchor), Deed(Kind(kind), anchor, target_id, label))

@@ -44,6 +44,8 @@ class LogFilters(TypedDict, total=False):
     """Before this moment."""
     change: str | None
     """Id of a change."""
+    sent_by: int | None
+    """Id of a cycle: lines about changes that it sent, also where a later cycle read back what came of them."""
 
 
 class Logbook:
@@ -149,10 +151,11 @@ _NO_CYCLE: CycleOfLine = {"cycle": None, "initiator": "", "source": "", "target"
 
 def _query(connection: Connection, job: str, filters: LogFilters) -> Select[Any]:
     cycle, identity, change = filters.get("cycle"), filters.get("identity"), filters.get("change")
+    sender = filters.get("sent_by")
     query = select(LOG).where(LOG.c.job == job)
     # Ids grow with time. Each order is the one that the index of its question gives for nothing; with the other one
     # SQLite, which knows no figures about the rows, would walk the index of the order through the whole log.
-    narrow = cycle is not None or identity is not None or change is not None
+    narrow = cycle is not None or identity is not None or change is not None or sender is not None
     query = query.order_by(*([] if narrow else [LOG.c.time.desc()]), LOG.c.id.desc())
     if (status := filters.get("status")) is not None:
         query = query.where(LOG.c.status == status.value)
@@ -164,6 +167,8 @@ def _query(connection: Connection, job: str, filters: LogFilters) -> Select[Any]
         query = query.where(LOG.c.time >= since)
     if (until := filters.get("until")) is not None:
         query = query.where(LOG.c.time < until)
+    if sender is not None:
+        query = query.where(LOG.c.change_id >= f"{sender:08d}", LOG.c.change_id < f"{sender + 1:08d}")
     if cycle is not None:
         number = select(CYCLE.c.id).where(CYCLE.c.job == job, CYCLE.c.number == cycle)
         query = query.where(LOG.c.cycle_id == number.scalar_subquery())
