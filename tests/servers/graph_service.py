@@ -43,7 +43,9 @@ from tests.servers.graph_words import (
     dumped,
     error_answer,
     filter_of,
+    is_signed,
     json_in,
+    openid_configuration,
 )
 from tests.servers.starting import answering
 
@@ -71,6 +73,10 @@ class GraphService:
     privileged: set[str] = field(default_factory=set)
     granted: tuple[str, ...] = ("User.ReadWrite.All", "Group.ReadWrite.All")
     """What the token says it allows."""
+    trusted: list[bytes] = field(default_factory=list)
+    """Certificates of the app registration."""
+    federated: str | None = None
+    """The token of a workload identity that is taken for the app."""
     administrators: set[str] = field(default_factory=set)
     """Principals of role assignments."""
     permissions: set[str] = field(default_factory=lambda: {"users", "groups", "application", "directory", "roles"})
@@ -172,6 +178,10 @@ class GraphService:
             }
         )
 
+    def trust(self, certificate: bytes) -> None:
+        """The app registration has this certificate, in PEM form."""
+        self.trusted.append(certificate)
+
     def forget_tokens(self) -> None:
         """Delta links so far are no longer known: 410."""
         self.expired = set(self._tokens)
@@ -182,6 +192,8 @@ class GraphService:
         raw = unquote(request.scope["raw_path"].decode()).split("?")[0]
         body = await request.body()
         with self._lock:
+            if raw.endswith("/.well-known/openid-configuration"):
+                return JSONResponse(openid_configuration(self.url.removesuffix("/v1.0")))
             if raw.endswith("/oauth2/v2.0/token"):
                 return self._token(parse_qs(body.decode()))
             path = raw.removeprefix("/v1.0")
@@ -205,9 +217,17 @@ class GraphService:
         return access_token(self.granted)
 
     def _token(self, form: dict[str, list[str]]) -> Response:
-        if form.get("client_id") != [CLIENT] or form.get("client_secret") != [SECRET]:
-            said = "AADSTS7000215: Invalid client secret provided."
-            return JSONResponse({"error": "invalid_client", "error_description": said, "error_codes": [7000215]}, 401)
+        proof = {name: values[0] for name, values in form.items()}
+        if "client_assertion" in proof:
+            proved = proof["client_assertion"] == self.federated or is_signed(
+                proof["client_assertion"], self.trusted, CLIENT
+            )
+            number, said = 700027, "Client assertion contains an invalid signature."
+        else:
+            proved, number, said = proof.get("client_secret") == SECRET, 7000215, "Invalid client secret provided."
+        if not proved or proof.get("client_id") != CLIENT:
+            told = {"error_description": f"AADSTS{number}: {said}", "error_codes": [number]}
+            return JSONResponse({"error": "invalid_client", **told}, 401)
         return JSONResponse({"token_type": "Bearer", "expires_in": 3599, "access_token": self.token})
 
     def _one(self, request: Request, path: str, body: bytes) -> Response:
@@ -618,9 +638,9 @@ class GraphService:
 
 
 @contextmanager
-def serving(service: GraphService | None = None) -> Iterator[GraphService]:
-    """A tenant that answers on loopback while the block runs."""
+def serving(service: GraphService | None = None, *, authority: Any = None) -> Iterator[GraphService]:
+    """A tenant that answers on loopback while the block runs; behind TLS where an authority signs for it."""
     service = service or GraphService()
-    with answering(service.answer, ["GET", "POST", "PATCH", "PUT", "DELETE"]) as address:
+    with answering(service.answer, ["GET", "POST", "PATCH", "PUT", "DELETE"], authority=authority) as address:
         service.url = f"{address}/v1.0"
         yield service

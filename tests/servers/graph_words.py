@@ -1,11 +1,15 @@
 """What Graph knows of users and groups, how it words errors, and which filters it takes: for ``graph_service``."""
 
 import base64
+import hashlib
 import json
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
+import jwt
+from cryptography.hazmat.primitives.serialization import Encoding
+from cryptography.x509 import load_pem_x509_certificate
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
@@ -49,6 +53,42 @@ def access_token(granted: Iterable[str]) -> str:
     parts = ({"alg": "RS256", "typ": "JWT"}, {"aud": "graph", "roles": sorted(granted)})
     texts = (base64.urlsafe_b64encode(json.dumps(one).encode()).rstrip(b"=").decode() for one in parts)
     return ".".join((*texts, "c2lnbmVk"))
+
+
+def is_signed(assertion: str, certificates: Sequence[bytes], client_id: str) -> bool:
+    """Whether one of the certificates, named by its thumbprint, has signed for the app.
+
+    Source: Microsoft identity platform, "Application authentication certificate credentials".
+    """
+    head = jwt.get_unverified_header(assertion)
+    for pem in certificates:
+        certificate = load_pem_x509_certificate(pem)
+        der = certificate.public_bytes(Encoding.DER)
+        prints = {"x5t": hashlib.sha1(der).digest(), "x5t#S256": hashlib.sha256(der).digest()}
+        texts = {name: base64.urlsafe_b64encode(one).rstrip(b"=").decode() for name, one in prints.items()}
+        if not any(head.get(name, "").rstrip("=") == text for name, text in texts.items()):
+            continue
+        try:
+            claims = jwt.decode(
+                assertion,
+                certificate.public_key(),  # type: ignore[arg-type]
+                algorithms=["PS256", "RS256"],
+                options={"verify_aud": False, "require": ["exp", "jti", "aud"]},
+            )
+        except jwt.PyJWTError:
+            return False
+        return bool(claims["iss"] == claims["sub"] == client_id and claims["aud"].endswith("/oauth2/v2.0/token"))
+    return False
+
+
+def openid_configuration(address: str) -> dict[str, str]:
+    """What clients ask for before they sign in."""
+    return {
+        "issuer": f"{address}/t/v2.0",
+        "token_endpoint": f"{address}/t/oauth2/v2.0/token",
+        "authorization_endpoint": f"{address}/t/oauth2/v2.0/authorize",
+        "tenant_region_scope": "EU",
+    }
 
 
 class Refusal(Exception):  # noqa: N818

@@ -430,10 +430,20 @@ def _unprivileged_account() -> pwd.struct_passwd | None:
 
 
 @contextmanager
-def answering(answer: Callable[[Request], Any], methods: Sequence[str] = ("GET", "POST")) -> Iterator[str]:
-    """A service in this process that answers every path on loopback while the block runs; gives its address."""
+def answering(
+    answer: Callable[[Request], Any], methods: Sequence[str] = ("GET", "POST"), *, authority: Any = None
+) -> Iterator[str]:
+    """A service in this process that answers every path on loopback while the block runs; gives its address.
+
+    ``authority``: a ``trustme.CA`` that signs its certificate, for ``localhost``; without one there is no TLS.
+    """
     app = Starlette(routes=[Route("/{path:path}", answer, methods=list(methods))])
-    server = uvicorn.Server(uvicorn.Config(app, host=HOST, port=0, log_level="error", lifespan="off"))
+    config = uvicorn.Config(app, host=HOST, port=0, log_level="error", lifespan="off")
+    config.load()
+    if authority is not None:
+        config.ssl = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        authority.issue_cert("localhost", HOST).configure_cert(config.ssl)
+    server = uvicorn.Server(config)
     thread = threading.Thread(target=server.run, daemon=True)
     thread.start()
     deadline = time.monotonic() + 30
@@ -442,7 +452,8 @@ def answering(answer: Callable[[Request], Any], methods: Sequence[str] = ("GET",
             raise StartError("the service did not start")
         time.sleep(0.01)
     try:
-        yield f"http://{HOST}:{server.servers[0].sockets[0].getsockname()[1]}"
+        port = server.servers[0].sockets[0].getsockname()[1]
+        yield f"http://{HOST}:{port}" if authority is None else f"https://localhost:{port}"
     finally:
         server.should_exit = True
         thread.join(10)
