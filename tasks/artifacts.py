@@ -123,12 +123,13 @@ def plan_rows(checked: Checked) -> Iterator[dict[str, str]]:
     """The changes, those that are held first, as rows of a table."""
     for held, blocks in (("held: ", checked.staged), ("", checked.blocks)):
         for block in blocks:
-            head = block.table.head(HEAD)[["label", "anchor", "reason"]].astype(str)
-            for place, (label, anchor, reason) in enumerate(head.itertuples(index=False)):
+            head = block.take(slice(HEAD))
+            entries = head.table[["label", "anchor", "reason"]].astype(str)
+            for (label, anchor, reason), values in zip(entries.itertuples(index=False), _values(head), strict=True):
                 yield {
                     "what": f"{held}{_what(block)}",
                     "entry": f"{label} ({anchor})",
-                    "old → new": _values(block, place),
+                    "old → new": values,
                     "why": reason,
                 }
 
@@ -138,21 +139,27 @@ def _what(block: Block) -> str:
     return str(block.action) if "members" in block.table else f"{block.action} {block.kind}"
 
 
-def _values(block: Block, row: int) -> str:
-    """``title: Clerk → Boss``, attribute by attribute; of a new account what it gets. Redacted values stay hidden."""
+def _values(block: Block) -> list[str]:
+    """For each row ``title: Clerk → Boss``, attribute by attribute; of a new account what it gets.
+
+    Redacted values stay hidden.
+    """
     if "members" in block.table:
-        return _named(block.table["members"].iloc[row])
+        return [_named(members) for members in block.table["members"]]
     if block.after is None:
-        return ""
-    touched = block.touched.iloc[row] if block.touched is not None else block.after.iloc[row].notna()
-    said = []
-    for path in block.after.columns[touched.to_numpy(dtype=bool)]:
-        new = _shown(block, path, block.after[path].iloc[row])
-        if block.before is not None:
-            old = block.before[path].iloc[row] if path in block.before.columns else None
-            new = f"{_shown(block, path, old)} → {new}"
-        said.append(f"{short_path(path)}: {new}")
-    return "; ".join(said)
+        return [""] * len(block)
+    said: list[list[str]] = [[] for _ in range(len(block))]
+    touched = block.after.notna() if block.touched is None else block.touched
+    nothing = [None] * len(block)
+    for path in block.after.columns:
+        news = block.after[path].tolist()
+        olds = block.before[path].tolist() if block.before is not None and path in block.before.columns else nothing
+        for place in touched[path].to_numpy(dtype=bool).nonzero()[0]:
+            new = _shown(block, path, news[place])
+            if block.before is not None:
+                new = f"{_shown(block, path, olds[place])} → {new}"
+            said[place].append(f"{short_path(path)}: {new}")
+    return ["; ".join(one) for one in said]
 
 
 def _shown(block: Block, path: str, value: object) -> str:

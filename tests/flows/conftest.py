@@ -88,6 +88,7 @@ def prefect_api(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
             "PREFECT_HOME": str(home / "client"),
             "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
             "PREFECT_LOGGING_EXTRA_LOGGERS": "provisor",
+            "PREFECT_LOGGING_TO_API_WHEN_MISSING_FLOW": "ignore",  # plain runs are none of its runs
         }.items():
             patch.setenv(name, value)
         from prefect.context import SettingsContext, use_profile

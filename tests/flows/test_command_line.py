@@ -206,7 +206,7 @@ def test_run_is_a_flow_run_of_the_configured_api(
 ) -> None:
     """One JSON document on standard output and nothing else; in Prefect a run with telling names and artifacts."""
     job = named(small, request)
-    said = small.call("run", str(small.job), "--json", PREFECT_API_URL=prefect_api)
+    said = small.call_cold("run", str(small.job), "--json", PREFECT_API_URL=prefect_api)
     assert said.status == 0, said.err
     document = said.document
     assert said.out.count("\n") == 1

@@ -43,7 +43,7 @@ def _read(path: Path) -> bytes:
 @pytest.fixture
 def warm(small: Workplace) -> Iterator[Callable[..., Said]]:
     """Runs commands of the workplace whose processes stay; at the end its folder is gone, and so are they."""
-    yield lambda *words, **environment: small.call(*words, **STAYS, **environment)
+    yield lambda *words, **environment: small.call_cold(*words, **STAYS, **environment)
     folders = [*(small.home / "prefect").glob("warm-*"), *(small.home / "prefect").glob("local-*")]
     small.home.rename(small.folder / "gone")
     for folder in folders:
@@ -102,7 +102,7 @@ def test_what_belongs_together_ends_together(small: Workplace, service: ScimServ
 
     def hanging() -> "subprocess.Popen[str]":
         service.set_fault("hang", method="POST", path="^/Users", after=5, seconds=600)
-        run = small.start("run", str(small.job), **STAYS)
+        run = small.start_cold("run", str(small.job), **STAYS)
         until(lambda: service.faults["hang"].struck, "the run does not load")
         return run
 

@@ -22,6 +22,7 @@ from flows.cycle.systems import CLOCK
 from flows.serve import local_api
 from tasks.report import CycleReport
 from tests.data.expected import State
+from tests.flows.forked import Forked
 from tests.servers.scim_service import ScimService
 
 ROOT = Path(__file__).parents[2]
@@ -135,8 +136,21 @@ class Workplace:
         nothing_stays = {"PROVISOR_STAY_MINUTES": "0"}
         return ours | people | nothing_stays | {"PYTHONPATH": str(ROOT)} | more
 
-    def start(self, *words: str, **environment: str) -> "subprocess.Popen[str]":
-        """The ``provisor`` command as a process of its own."""
+    def start(self, *words: str, **environment: str) -> Forked:
+        """The ``provisor`` command as a process of its own, which finds everything loaded."""
+        return Forked(words, self.folder, self.environment(**environment))
+
+    def call(self, *words: str, **environment: str) -> Said:
+        """Runs the ``provisor`` command as a process of its own, which finds everything loaded."""
+        process = self.start(*words, **environment)
+        try:
+            out, err = process.communicate(timeout=400)
+        finally:
+            process.kill()
+        return Said(process.wait(10), out, err)
+
+    def start_cold(self, *words: str, **environment: str) -> "subprocess.Popen[str]":
+        """The same as from a shell: it takes seconds until everything is loaded."""
         return subprocess.Popen(
             [str(COMMAND), *words],
             cwd=self.folder,
@@ -147,9 +161,9 @@ class Workplace:
             text=True,
         )
 
-    def call(self, *words: str, **environment: str) -> Said:
-        """Runs the ``provisor`` command as a process of its own."""
-        process = self.start(*words, **environment)
+    def call_cold(self, *words: str, **environment: str) -> Said:
+        """Runs the ``provisor`` command as from a shell."""
+        process = self.start_cold(*words, **environment)
         try:
             out, err = process.communicate(timeout=400)
         finally:
@@ -216,7 +230,7 @@ def refused(provisor: Command, service: ScimService, *words: Any) -> str:
     return said.out + said.err
 
 
-def kill_hanging(process: "subprocess.Popen[str]", service: ScimService) -> None:
+def kill_hanging(process: Forked, service: ScimService) -> None:
     """Kills a command with no warning once the service holds back its answer (fault ``hang``), and ends the fault."""
     try:
         while not service.faults["hang"].struck:
