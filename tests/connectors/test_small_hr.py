@@ -11,6 +11,7 @@ from connectors import registry
 from connectors.contract import Source, Wanted
 from connectors.errors import CredentialsError, SchemaMismatchError
 from connectors.json_people import value_at
+from tests.connectors.clocks import FakeClock
 from tests.servers.small_hr_service import KEY, SmallHrService, serving
 
 SETTINGS: dict[str, Callable[[str], dict[str, Any]]] = {
@@ -27,6 +28,7 @@ SYSTEMS = pytest.mark.parametrize("name", sorted(SETTINGS))
 @pytest.fixture
 def company(monkeypatch: pytest.MonkeyPatch) -> Iterator[SmallHrService]:
     monkeypatch.setenv("HR_KEY", KEY)
+    monkeypatch.setattr("connectors.kit.target.SystemClock", FakeClock)  # Personio is asked five times a second
     with serving() as service:
         for number in range(1, 121):
             service.people[str(number)] = {"firstName": f"First{number}", "jobTitle": f"Title {number}"}

@@ -9,14 +9,16 @@ import pytest
 
 from connectors.contract import Action, Change, Kind, Outcome, Status, Wanted
 from connectors.errors import ErrorCode
+from connectors.scim import bulk
 from connectors.throttle import SystemClock
 from tests.connectors.scim.changes import act, apply, create, create_group, update
 from tests.connectors.scim.conftest import Opener
 from tests.servers.scim_service import ScimService
 from tests.servers.starting import scimmy_service
 
-TRIAL = 100
-"""A third of what it is really, with everything else in proportion."""
+REAL_TRIAL = bulk.TRIAL
+TRIAL = REAL_TRIAL // 3
+"""With everything else in proportion."""
 PEOPLE = 3 * TRIAL
 SPREAD = 64
 """Writes that may still go singly after it has been found out that they may go together."""
@@ -24,7 +26,7 @@ SPREAD = 64
 
 @pytest.fixture(autouse=True)
 def _short_trial(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("connectors.scim.bulk.TRIAL", TRIAL)
+    monkeypatch.setattr(bulk, "TRIAL", TRIAL)
 
 
 @pytest.fixture
@@ -43,28 +45,32 @@ def serve() -> Iterator[Callable[[str], ScimService]]:
         service.__exit__(None, None, None)
 
 
-def everybody() -> list[Change]:
-    return [create(f"p{number}") for number in range(PEOPLE)]
+def everybody(count: int = PEOPLE) -> list[Change]:
+    return [create(f"p{number}") for number in range(count)]
 
 
 def names(service: ScimService) -> Counter[str]:
     return Counter(user["userName"] for user in service.users.values())
 
 
-def all_there_once(service: ScimService) -> bool:
-    return names(service) == Counter({f"p{number}@example.com": 1 for number in range(PEOPLE)})
+def all_there_once(service: ScimService, count: int = PEOPLE) -> bool:
+    return names(service) == Counter({f"p{number}@example.com": 1 for number in range(count)})
 
 
-def test_a_whole_life_in_few_requests(serve: Callable[[str], ScimService], open_target: Opener) -> None:
+def test_a_whole_life_in_few_requests(
+    serve: Callable[[str], ScimService], open_target: Opener, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Creates, changes, members and deletes go together; everything is as if each had gone alone."""
+    monkeypatch.setattr(bulk, "TRIAL", REAL_TRIAL)
+    people = 3 * REAL_TRIAL
     service = serve("honoured")
     target = open_target(service.url)
-    made = apply(target, *everybody())
+    made = apply(target, *everybody(people))
     assert all(outcome.status is Status.DONE for outcome in made.values())
-    assert all_there_once(service)
+    assert all_there_once(service, people)
     assert {made[f"create {user['displayName']}"].target_id for user in service.users.values()} == set(service.users)
-    assert TRIAL <= service.requests["POST /Users"] <= TRIAL + SPREAD
-    together = PEOPLE - service.requests["POST /Users"]
+    assert REAL_TRIAL <= service.requests["POST /Users"] <= REAL_TRIAL + SPREAD
+    together = people - service.requests["POST /Users"]
     assert 0 < service.requests["POST /Bulk"] < together / 5
 
     ids = list(service.users)

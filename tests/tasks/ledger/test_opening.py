@@ -5,6 +5,7 @@ import sqlite3
 import stat
 import subprocess
 import sys
+from contextlib import closing
 from pathlib import Path
 from threading import Thread
 
@@ -20,6 +21,7 @@ from tasks.ledger.database import Database
 from tasks.ledger.migrations import HEAD, VERSION_TABLE, run
 from tasks.ledger.migrations.run import configuration
 from tasks.ledger.tables import SCHEMA, LedgerModel
+from tests.quick_ledgers import replaying
 from tests.servers.starting import DatabaseServer
 
 UPGRADE = run.upgrade
@@ -85,6 +87,18 @@ def test_migrations_build_what_the_tables_declare(place: tuple[str | None, Path]
         differences = compare_metadata(MigrationContext.configure(connection, opts=options), LedgerModel.metadata)
     database.close()
     assert differences == []
+
+
+def test_a_ledger_made_by_repetition_is_a_real_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What spares other tests Alembic leaves nothing out."""
+    monkeypatch.setattr(run, "upgrade", replaying(UPGRADE))
+    made = []
+    for name in ("first", "repeated"):
+        Ledger.open(None, tmp_path / name).close()
+        with closing(sqlite3.connect(tmp_path / name / "ledger.sqlite")) as connection:
+            made.append(list(connection.iterdump()))
+    assert made[0] == made[1]
+    assert len(made[0]) > 30
 
 
 def test_the_way_down_leaves_nothing(place: tuple[str | None, Path]) -> None:
