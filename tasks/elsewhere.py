@@ -29,8 +29,8 @@ def refuse_elsewhere(job: Job, links: Mapping[Kind, pd.DataFrame], target: Snaps
         same, other = same + int(named.sum()), other + int((~named).sum())
     if other > same:
         raise SchemaMismatchError(
-            f"{job.name} wrote to {before} until now, and {target.system} seems to be another system: of "
-            f"{same + other:,} accounts there whose ids are known, {other:,} have other names. Nothing was written. "
+            f"{job.name} wrote to {before} until now, and {target.system} seems to be another system: "
+            f"{other:,} of {same + other:,} accounts there whose ids are known have other names. Nothing was written. "
             "Correct target in the job file; or, if people are to get accounts in this system, run provisor restart "
             f"{job.name} --scope links,quarantine, so that they are matched anew."
         )

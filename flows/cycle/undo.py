@@ -19,6 +19,7 @@ from flows.cycle.preview import Decision, judge
 from flows.cycle.sight import Sight
 from flows.cycle.systems import Systems, recall
 from tasks.effects import to_look_at
+from tasks.elsewhere import refuse_elsewhere
 from tasks.extract import Facts, needs_of, survey
 from tasks.job import Job
 from tasks.ledger import REDACTED, Cycle, CycleState, Ledger, LinkState, LogStatus
@@ -128,6 +129,7 @@ def decide_undo(job: Job, systems: Systems, ledger: Ledger, number: int, wishes:
     groups = ledger.anchors(job.name, Kind.GROUP, [id_ for deed in deeds for id_ in deed.removed])
     current = _look(job, systems, facts, _ids(deeds, groups))
     recalled = recall(ledger, job, now)
+    refuse_elsewhere(job, recalled.links.links, current, before=recalled.target)
     undo = _Undo(job, ledger, facts, current, wishes, recalled.links.elsewhere)
     for deed in sorted(deeds, key=lambda deed: Action.DELETE not in deed.actions):  # groups ask who comes back
         undo.take_back(deed)
