@@ -15,10 +15,21 @@ from typing import Any
 from prefect import flow
 from prefect.client.schemas.objects import State
 from prefect.runtime import flow_run
+from prefect.states import Completed
 from prefect.task_runners import ThreadPoolTaskRunner
 
 from flows.cycle.aftermath import Ending, settle_escrows
-from flows.cycle.on_demand_steps import Asked, Page, Result, UnknownEntryError, act, decide_entry, look_up
+from flows.cycle.ahead import PLANNED
+from flows.cycle.on_demand_steps import (
+    Asked,
+    Page,
+    Result,
+    UnknownEntryError,
+    act,
+    decide_entry,
+    look_up,
+    preview_entry,
+)
 from flows.cycle.preview import Decision
 from flows.cycle.running import Running, ended, running_cycle, stopped
 from flows.cycle.sight import CycleChoice
@@ -27,9 +38,10 @@ from flows.decisions.own_job import ForeignJobError, own_job
 from flows.provision import BATCHES_AT_ONCE, STOPS, load
 from tasks.artifacts import publish_page
 from tasks.expressions import Context
-from tasks.job import JobError, load_job
+from tasks.job import Job, JobError, load_job
 from tasks.ledger import CycleKind
 from tasks.markdown import NOTHING, Markdown, row, table_head
+from tasks.printable import printable
 
 LISTENER: ContextVar[Callable[[Page], None] | None] = ContextVar("listener", default=None)
 """Called with the finished page: the terminal shows it."""
@@ -37,7 +49,8 @@ LISTENER: ContextVar[Callable[[Page], None] | None] = ContextVar("listener", def
 
 def _run_name() -> str:
     parameters: dict[str, Any] = flow_run.parameters
-    return f"{Path(parameters['job']).stem} · on demand"
+    what = "plan of one entry" if parameters.get("plan_only") else "on demand"
+    return f"{Path(parameters['job']).stem} · {what}"
 
 
 @flow(
@@ -45,18 +58,21 @@ def _run_name() -> str:
     flow_run_name=_run_name,
     task_runner=ThreadPoolTaskRunner(max_workers=BATCHES_AT_ONCE),  # type: ignore[arg-type]
 )
-def provision_on_demand(job: Path, identity: str) -> State:
+def provision_on_demand(job: Path, identity: str, plan_only: bool = False) -> State:
     """Provision one user, or one group with its members, now.
 
     Args:
         job: The job file.
         identity: Anchor, value of a matching attribute, id in the target, or name.
+        plan_only: Show what would be done, and do nothing.
     """
     try:
         loaded = own_job(job)
     except (JobError, ForeignJobError) as error:
         return stopped(error)
-    page = Page(loaded.name, identity)
+    page = Page(loaded.name, identity, plan_only)
+    if plan_only:
+        return _look_ahead(loaded, page)
     try:
         with open_ledger() as ledger:
             asked = look_up(loaded, ledger, page, now=now())
@@ -70,6 +86,18 @@ def provision_on_demand(job: Path, identity: str) -> State:
         return stopped(error)
     _publish(page)
     return ended(running.report)
+
+
+def _look_ahead(job: Job, page: Page) -> State:
+    """What would be done about the entry; nothing is written anywhere."""
+    try:
+        with open_ledger() as ledger:
+            preview_entry(job, ledger, page, now())
+    except (*STOPS, UnknownEntryError) as error:
+        _publish(page)
+        return stopped(error)
+    _publish(page)
+    return Completed(name=PLANNED, message=printable(f"{page.steps[-1].sentence} Nothing was written."))
 
 
 def carry_out(running: Running, asked: Asked, decision: Decision, page: Page) -> None:

@@ -14,6 +14,7 @@ from contextlib import closing, contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from enum import StrEnum
+from random import SystemRandom
 from typing import Any
 
 import pandas as pd
@@ -22,7 +23,7 @@ from connectors.contract import Attribute, Form, Kind, Snapshot, Traits, Unreada
 from connectors.errors import FatalError, ProvisorError
 from flows.cycle.preview import Decision, find_out, judge
 from flows.cycle.sight import Hits, Sight, make_sure, see_entry
-from flows.cycle.systems import Recalled, Systems, recall
+from flows.cycle.systems import Recalled, Systems, open_systems, recall
 from flows.show.explain_entry import shown_row, with_matching_value
 from flows.show.plan_json import changes_of
 from flows.show.why_sentence import clause_text
@@ -142,6 +143,16 @@ class Page:
             "result": str(self.result),
             "exit_status": self.exit_status,
         }
+
+
+def preview_entry(job: Job, ledger: Ledger, page: Page, moment: datetime) -> None:
+    """Notes what would be done about an entry now; nothing is written.
+
+    Raises: UnknownEntryError, JobError, FatalError.
+    """
+    asked = look_up(job, ledger, page, now=moment)
+    with open_systems(job) as systems:
+        act(page, decide_entry(job, systems, ledger, asked, page, Context(now=moment, random=SystemRandom())))
 
 
 # --- who is meant --------------------------------------------------------------------------------------------------

@@ -218,8 +218,8 @@ def _called(one: Staged) -> str:
 def _who_loses_what(question: Question) -> list[Markdown]:
     """What would be done to whom, names first, and where the pages show all of them."""
     lines = []
-    for one in questions_of(question.job.name, question.items):
-        names, more = named([item.label or item.anchor for item in one.items], len(one.items))
+    for one in questions_of(question.items):
+        names, more = named(one.names, one.entries)
         rest = f" and {more:,} more" if more else ""
         said = Markdown("**{} of {}:** {}{}. Nothing of it is done yet.")
         lines += [said.format(headline_of(one, None), question.job.name, ", ".join(names), rest), NOTHING]

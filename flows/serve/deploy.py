@@ -219,13 +219,25 @@ def _known(client: SyncPrefectClient, name: str) -> DeploymentResponse | None:
 
 
 def schema_of(form: Form) -> dict[str, Any]:
-    """The form's parameters as JSON Schema, without what nobody is asked for."""
-    schema = parameter_schema(form.flow.fn).model_dump(exclude_unset=True)
+    """The form's parameters as JSON Schema, without what nobody is asked for; first whether only to look."""
+    schema: dict[str, Any] = parameter_schema(form.flow.fn).model_dump(exclude_unset=True)
+    asked = [name for name in schema["properties"] if name not in form.hidden]
+    asked.sort(key=lambda name: name != "plan_only")
     schema["properties"] = {
-        name: {**one, "title": _title(name)} for name, one in schema["properties"].items() if name not in form.hidden
+        name: {**_one_type(schema["properties"][name]), "title": _title(name), "position": place}
+        for place, name in enumerate(asked)
     }
     schema["required"] = [name for name in schema.get("required", ()) if name not in form.hidden]
     return schema
+
+
+def _one_type(asked: dict[str, Any]) -> dict[str, Any]:
+    """A field that may be left empty: where a type *or nothing* is asked for, Prefect's form offers two tabs."""
+    types = [one for one in asked.get("anyOf", ()) if one.get("type") != "null"]
+    if len(types) != 1:
+        return asked
+    kept = {key: value for key, value in asked.items() if key not in ("anyOf", "default")}
+    return {**kept, **types[0]}
 
 
 def _title(name: str) -> str:

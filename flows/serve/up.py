@@ -256,7 +256,9 @@ def _tell(out: Terminal, url: str, keys: Keys, state: Path) -> None:
         out.print(f"Sign in with    [bold]{escape(keys.sign_in)}[/]")
     else:
         out.print(f"Sign in with what stands as sign_in in {escape(str(keys_file(state)))}")
-    out.print(f"Runs in Prefect {_page(url)}, with the same sign-in")
+    # From any other of its pages, Prefect's UI says first that something went wrong and that signing in has failed.
+    out.print(f"Runs in Prefect {_page(url)}/login, with the same sign-in in its one field")
+    out.print('                (until you have signed in, Prefect may say "Oops. Something went wrong": close that)')
     out.print("Ctrl-C ends it, and what runs with it.")
 
 

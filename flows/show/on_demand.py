@@ -1,17 +1,15 @@
 """How a provisioning on demand looks in a terminal: five steps, each with what it found."""
 
 from collections.abc import Mapping
-from random import SystemRandom
 from typing import Any
 
 from rich.markup import escape
 
 from connectors.errors import FatalError
-from flows.cycle.on_demand_steps import Page, Result, Step, StepName, act, decide_entry, look_up
-from flows.cycle.systems import now, open_ledger, open_systems
+from flows.cycle.on_demand_steps import Page, Result, Step, StepName, preview_entry
+from flows.cycle.systems import now, open_ledger
 from flows.show.console import Terminal, console
 from flows.show.plan import shown
-from tasks.expressions import Context
 from tasks.job import Job
 from tasks.ledger import LogStatus
 
@@ -27,13 +25,9 @@ _RESULTS = {Result.SUCCESS: "green", Result.SKIPPED: "yellow", Result.FAILURE: "
 def preview_on_demand(job: Job, identity: str) -> Page:
     """What would be done about an entry now; nothing is written anywhere. Raises: UnknownEntryError, JobError."""
     page = Page(job.name, identity, plan_only=True)
-    moment = now()
     with open_ledger() as ledger, console(stderr=True).status("looking …"):
         try:
-            asked = look_up(job, ledger, page, now=moment)
-            with open_systems(job) as systems:
-                context = Context(now=moment, random=SystemRandom())
-                act(page, decide_entry(job, systems, ledger, asked, page, context))
+            preview_entry(job, ledger, page, now())
         except FatalError:
             if not page.steps:
                 raise

@@ -46,11 +46,16 @@ from tasks.ledger.waiting import (
     Decided,
     Guarded,
     Waiting,
+    asked_before,
     decided_of,
+    held_of,
+    held_page,
+    held_up_to,
+    held_with,
     in_common,
     left_behind,
     same_entry,
-    texts_of,
+    seal_of,
     waiting_of,
 )
 
@@ -230,6 +235,12 @@ class Lookup:
         with self._database.reading() as connection:
             return cycles.latest(connection, job, limit, *conditions)
 
+    def cycles_numbered(self, job: str, numbers: Collection[int]) -> dict[int, Cycle]:
+        """Some cycles of a job, by their numbers."""
+        with self._database.reading() as connection:
+            found = cycles.latest(connection, job, len(numbers), CYCLE.c.number.in_(numbers))
+        return {one.number: one for one in found}
+
     def versions(self, job: str) -> list[tuple[str, int, int, datetime]]:
         """Configurations that a job has run with: fingerprint, first and last cycle, when it began; newest first."""
         query = (
@@ -332,10 +343,35 @@ class Lookup:
         with self._database.reading() as connection:
             return in_common(connection, question, now)
 
-    def held_texts(self, question: Guarded, now: datetime) -> dict[str, str]:
-        """What those about whom a question is are found by beside their keys, by anchor."""
+    def held_page(self, question: Guarded, now: datetime, *, after: str = "", limit: int | None = None) -> list[Staged]:
+        """What a question is about, by anchor, after one of them."""
         with self._database.reading() as connection:
-            return texts_of(connection, question, now)
+            return held_page(connection, question, now, after, limit)
+
+    def held_of(self, question: Guarded, now: datetime, anchors: Collection[str]) -> list[Staged]:
+        """What a question is about, of some entries, by anchor."""
+        with self._database.reading() as connection:
+            return held_of(connection, question, now, anchors)
+
+    def held_with(self, question: Guarded, now: datetime, text: str) -> list[str]:
+        """Those about whom a question is and in whom a text is found: their anchors, in order."""
+        with self._database.reading() as connection:
+            return held_with(connection, question, now, text)
+
+    def held_up_to(self, question: Guarded, now: datetime, anchor: str) -> int:
+        """How many of a question come before the page after one of them."""
+        with self._database.reading() as connection:
+            return held_up_to(connection, question, now, anchor)
+
+    def asked_before(self, question: Guarded, now: datetime) -> int:
+        """About how many of a question somebody has decided before."""
+        with self._database.reading() as connection:
+            return asked_before(connection, question, now)
+
+    def seal(self, question: Guarded, now: datetime) -> str:
+        """A digest of exactly what a question is about."""
+        with self._database.reading() as connection:
+            return seal_of(connection, question, now)
 
     def left_behind(self, question: Guarded, now: datetime) -> dict[str, int]:
         """How many people who are not held themselves have a manager who is, by the manager's anchor."""

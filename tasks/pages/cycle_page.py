@@ -31,6 +31,7 @@ _ORDER = (
 )
 """What takes access away comes first."""
 _DECISIONS = (LogAction.APPROVE, LogAction.REJECT)
+_HELD_ACCOUNTS = (LogAction.STAGED_DELETE, LogAction.STAGED_DISABLE, LogAction.STAGED_UPDATE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,6 +84,8 @@ class CyclePage:
     sections: Sequence[Section]
     failures: Sequence[Failures]
     decisions: Sequence[Decided]
+    held: str
+    """How much waits for approval; empty where nothing does."""
 
 
 def section_of(action: LogAction, count: int, lines: Sequence[LogLine], *, more: bool) -> Section:
@@ -108,8 +111,25 @@ def cycle_page(
         if count:
             sections.append(section_of(action, count, lines, more=count > len(lines)))
     return CyclePage(
-        cycle, _sentence(cycle, sections, names), sections, _failures(failed), decided_of(decisions, names)
+        cycle,
+        _sentence(cycle, sections, names),
+        sections,
+        _failures(failed),
+        decided_of(decisions, names),
+        _held(cycle, tally),
     )
+
+
+def _held(cycle: Cycle, tally: Counter[tuple[str, str]]) -> str:
+    """Accounts are counted as accounts; the memberships that go with them are named beside them."""
+    accounts = sum(many for (name, _), many in tally.items() if name in _HELD_ACCOUNTS)
+    memberships = max(cycle.counts.get("staged", 0) - accounts, 0)
+    parts = [
+        f"{many:,} {name if many == 1 else name + 's'}"
+        for many, name in ((accounts, "account"), (memberships, "membership"))
+        if many
+    ]
+    return ", and with them ".join(parts)
 
 
 def _sentence(cycle: Cycle, sections: Sequence[Section], names: Mapping[tuple[str, str], str]) -> str:
@@ -120,7 +140,9 @@ def _sentence(cycle: Cycle, sections: Sequence[Section], names: Mapping[tuple[st
     if first is not None and first.action not in (LogAction.SKIP, *_DECISIONS):
         some, more = named([_called(line, names) for line in first.lines], first.count)
         them = ", ".join(some)
-        said = f"{said}. {first.title}: {them}{f' and {more:,} more' if more else ''}"
+        said = (
+            f"{said}. {first.title}{' ' if ':' in first.title else ': '}{them}{f' and {more:,} more' if more else ''}"
+        )
     return said.rstrip(".") + "."
 
 

@@ -2,14 +2,14 @@
 
 import hashlib
 from collections import Counter
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 
-from connectors.contract import Action
+from connectors.contract import Action, Kind
 from tasks.job import Job
-from tasks.ledger import Cycle, Hit, Staged, Waiting, fold
+from tasks.ledger import Cycle, Hit, Staged, Waiting
 from tasks.pages.sentences import VERBS, named, plural
 
 TYPE_THE_NUMBER = 500
@@ -17,6 +17,8 @@ TYPE_THE_NUMBER = 500
 _ALL_OF = 0.25
 """Share of all accounts above which they have to, too."""
 ROWS = 50
+NAMED_AT_MOST = 4
+"""Entries whose names may stand for all."""
 _FACET_VALUES = 4
 
 
@@ -27,34 +29,6 @@ class About(StrEnum):
     ONLY = "only"
     EXCEPT = "except"
     FOUND = "found"
-
-
-@dataclass(frozen=True, slots=True)
-class Question:
-    """Held changes that one guard holds for one reason: what is decided about together."""
-
-    job: str
-    items: Sequence[Staged]
-
-    @property
-    def first(self) -> Staged:
-        """One of them: kind, action and guard are the same for all."""
-        return self.items[0]
-
-    @property
-    def id(self) -> str:
-        """What the question is called in addresses."""
-        return question_id(self.first)
-
-    @property
-    def count(self) -> int:
-        """Accounts, or memberships of groups."""
-        return sum(len(one.members) or 1 for one in self.items)
-
-    @property
-    def digest(self) -> str:
-        """Changes with anything that is asked."""
-        return digest_of_items(self.items)
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,57 +49,25 @@ class Chosen:
     text: str = ""
 
 
-def questions_of(job: str, items: Sequence[Staged]) -> list[Question]:
-    """What there is to decide about, the largest first."""
+def questions_of(items: Sequence[Staged]) -> list[Waiting]:
+    """What there is to decide about together: what one guard holds for one reason; the largest first."""
     groups: dict[tuple[str, str, str], list[Staged]] = {}
     for one in items:
         groups.setdefault((one.kind, one.action, one.guard), []).append(one)
-    return sorted((Question(job, some) for some in groups.values()), key=lambda one: (-one.count, one.id))
+    return sorted(map(question_about, groups.values()), key=lambda one: (-one.count, question_id(one)))
+
+
+def question_about(items: Sequence[Staged], known: Mapping[str, Hit] | None = None) -> Waiting:
+    """Some changes of one kind that one guard holds, as one question; ``known``: what people call their entries."""
+    one, names = items[0], [called(item, known or {}) for item in items[:NAMED_AT_MOST]]
+    count = sum(len(item.members) or 1 for item in items)
+    since = min(item.since for item in items)
+    return Waiting(one.kind, one.action, one.guard, count, since, names, len(items))
 
 
 def question_id(one: Staged | Waiting) -> str:
-    """The same text for everything that belongs to one question."""
+    """What the question that something belongs to is called in addresses."""
     return hashlib.sha256(f"{one.kind}\x1f{one.action}\x1f{one.guard}".encode()).hexdigest()[:10]
-
-
-def digest_of_items(items: Sequence[Staged]) -> str:
-    """A digest of exactly what was shown: whom, what, for which cause, and which members, or attributes and values."""
-    lines = sorted(
-        "\x1f".join(
-            (
-                *(one.kind, one.action, one.anchor, str(one.target_id), str(one.cause)),
-                *sorted(one.members),
-                "",
-                *sorted(one.attributes),
-                "",
-                *(f"{path}={value}" for path, value in one.digests),
-            )
-        )
-        for one in items
-    )
-    return hashlib.sha256("\x1e".join(lines).encode("utf-8", "surrogatepass")).hexdigest()
-
-
-def chosen_of(items: Sequence[Staged], chosen: Chosen) -> list[Staged]:
-    """Those about whom it is decided; who is found by a text is asked of :func:`matching`."""
-    match chosen.about:
-        case About.ONLY:
-            return [one for one in items if one.anchor in chosen.anchors]
-        case About.EXCEPT:
-            return [one for one in items if one.anchor not in chosen.anchors]
-        case _:
-            return list(items)
-
-
-def matching(items: Sequence[Staged], text: str, texts: Mapping[str, str]) -> list[Staged]:
-    """Those in whose name, key or place all words of a text begin a word. ``texts``: folded, by anchor."""
-    words = fold(text).split()
-    return [one for one in items if _has(one, words, texts.get(one.anchor, ""))]
-
-
-def _has(one: Staged, words: Collection[str], known: str) -> bool:
-    mine = f" {fold(f'{one.label} {one.anchor}')} {known}"
-    return all(f" {word}" in mine for word in words)
 
 
 def facets_of(common: Mapping[str, Counter[str]]) -> list[Facet]:
@@ -139,15 +81,22 @@ def facets_of(common: Mapping[str, Counter[str]]) -> list[Facet]:
 
 
 def unusual_of(
-    items: Sequence[Staged], left: Mapping[str, int], names: Mapping[str, Hit], cycles: Sequence[Cycle]
+    question: Waiting,
+    left: Mapping[str, int],
+    names: Mapping[str, Hit],
+    cycles: Sequence[Cycle],
+    *,
+    held_in: Cycle | None,
+    asked_before: int,
 ) -> list[str]:
     """What somebody should look at twice, in sentences.
 
     ``left``: managers among them, and how many people each leads who stay; ``names``: what the managers are known by;
-    ``cycles``: newest first.
+    ``cycles``: newest first; ``held_in``: the one that holds it, where it is among them; ``asked_before``: how many
+    were decided about once.
     """
     said = []
-    if left and items and items[0].action in (Action.DISABLE, Action.DELETE):
+    if left and question.action in (Action.DISABLE, Action.DELETE):
         some, more = named([names[one].name if one in names else one for one in sorted(left)], len(left))
         verb = "manages" if len(left) == 1 else "manage"
         many = sum(left.values())
@@ -158,13 +107,11 @@ def unusual_of(
         said.append(
             f"The source had {counts[0]:,} users in the last cycle that counted, {counts[1]:,} in the one before."
         )
-    held_in = next((one for one in cycles if items and one.id == items[0].cycle_id), None)
     before = next((one for one in cycles if held_in is not None and one.number < held_in.number), None)
     if held_in is not None and before is not None and held_in.fingerprint != before.fingerprint:
         said.append(f"The job file was changed before cycle {held_in.number}, which holds this.")
-    asked = sum(one.decided_at is not None for one in items)
-    if asked:
-        said.append(f"{asked:,} of them were decided about before; that decision has run out.")
+    if asked_before:
+        said.append(f"{asked_before:,} of them were decided about before; that decision has run out.")
     return said
 
 
@@ -184,19 +131,18 @@ def usual_of(cycles: Sequence[Cycle], action: Action) -> str:
     )
 
 
-def headline_of(question: Question, total: int | None) -> str:
+def headline_of(question: Waiting, total: int | None) -> str:
     """What would be done, as a command: ``Disable 80 of 925 users``."""
-    one, count = question.first, question.count
-    verb = VERBS[one.action]
-    if one.action is Action.REMOVE_MEMBERS:
-        place = one.label or one.anchor if len(question.items) == 1 else f"{len(question.items):,} groups"
+    count, verb = question.count, VERBS[question.action]
+    if question.action is Action.REMOVE_MEMBERS:
+        place = question.names[0] if question.entries == 1 else f"{question.entries:,} groups"
         return f"{verb} {count:,} {'member' if count == 1 else 'members'} from {place}"
-    if total and one.kind == "user" and total >= count:
+    if total and question.kind is Kind.USER and total >= count:
         return f"{verb} {count:,} of {total:,} users"
-    return f"{verb} {count:,} {plural(one.kind, count)}"
+    return f"{verb} {count:,} {plural(question.kind, count)}"
 
 
-def loss_of(one: Staged) -> str:
+def loss_of(one: Waiting) -> str:
     """What somebody would lose."""
     match one.action:
         case Action.DISABLE:
@@ -215,23 +161,15 @@ def called(one: Staged, known: Mapping[str, Hit]) -> str:
     return (hit.label if hit is not None else "") or one.label or one.anchor
 
 
-def decision_sentence_of(
-    question: Question,
-    some: Sequence[Staged],
-    known: Mapping[str, Hit],
-    *,
-    approve: bool,
-    until: datetime | None,
-) -> str:
+def decision_sentence_of(question: Waiting, job: str, *, approve: bool, until: datetime | None) -> str:
     """What is going to happen, in one sentence, before it is confirmed."""
-    names, more = named([called(one, known) for one in some[:4]], len(some), shown=3)
-    part = Question(question.job, some)
-    what = headline_of(part, None)
+    names, more = named(question.names, question.entries, shown=3)
+    what = headline_of(question, None)
     what = what[:1].lower() + what[1:]
     if approve:
-        return f"You approve: {what} in {question.job}: {_listed(names, more)}."
+        return f"You approve: {what} in {job}: {_listed(names, more)}."
     end = f"until {until:%d %b %Y}" if until is not None else "for as long as the plan wants it"
-    return f"You reject: {what} in {question.job}: {_listed(names, more)}. They are left alone {end}."
+    return f"You reject: {what} in {job}: {_listed(names, more)}. They are left alone {end}."
 
 
 def must_type(count: int, total: int | None) -> bool:
@@ -239,9 +177,9 @@ def must_type(count: int, total: int | None) -> bool:
     return count > TYPE_THE_NUMBER or bool(total and count > total * _ALL_OF)
 
 
-def within_of(job: Job | None, items: Sequence[Staged]) -> datetime | None:
+def within_of(job: Job | None, question: Waiting) -> datetime | None:
     """Until when somebody is waited for."""
-    return min(one.since for one in items) + job.approval.within if job is not None else None
+    return question.since + job.approval.within if job is not None else None
 
 
 def _listed(names: Sequence[str], more: int) -> str:

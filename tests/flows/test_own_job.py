@@ -8,6 +8,7 @@ from prefect.flow_engine import run_flow
 from prefect.states import State
 
 from flows.decisions.own_job import ForeignJobError, _refuse_foreign
+from flows.on_demand import provision_on_demand
 from flows.plan import plan_cycle
 from flows.provision import provision, reconcile
 from flows.serve.deploy import FORMS, Form, deploy_folder, schema_of
@@ -63,12 +64,13 @@ def test_a_first_click_changes_nothing(small: Workplace, service: ScimService, p
         plan_cycle(small.job, return_state=True),
         provision(small.job, plan_only=True, return_state=True),
         reconcile(small.job, plan_only=True, return_state=True),
+        provision_on_demand(small.job, "000006", plan_only=True, return_state=True),
     )
     assert {state.name for state in looks} == {"Planned"}
-    assert all("to create" in str(state.message) and "Nothing was written." in str(state.message) for state in looks)
+    assert all("create" in str(state.message) and "Nothing was written." in str(state.message) for state in looks)
     assert not writes(service)
     with Ledger.open(None, small.home) as ledger:
         assert ledger.jobs() == []
-    for form in FORMS[:3]:
+    for form in FORMS[:4]:
         asked = [name for name in schema_of(form)["properties"] if name != "cycle"]
         assert asked[:1] == ([] if form.flow is plan_cycle else ["plan_only"])

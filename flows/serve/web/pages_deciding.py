@@ -1,5 +1,6 @@
 """Pages of approvals: what waits, who would lose what, and the decision, made by the code of ``provisor approve``."""
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
@@ -14,23 +15,20 @@ from flows.serve.web.prefect_runs import after_decision
 from flows.serve.web.rendering import query
 from flows.serve.web.rights import Deed
 from flows.serve.web.visit import Visit, entry_address, see_other
-from tasks.ledger import Cycle, Guarded, Hit, Staged, StagedState
+from tasks.ledger import Cycle, Guarded, Hit, Staged, StagedState, Waiting
 from tasks.pages.board import held_sentence
 from tasks.pages.held_page import (
     ROWS,
     About,
     Chosen,
-    Question,
     called,
-    chosen_of,
     decision_sentence_of,
     facets_of,
     headline_of,
     loss_of,
-    matching,
     must_type,
+    question_about,
     question_id,
-    questions_of,
     unusual_of,
     usual_of,
     within_of,
@@ -38,22 +36,28 @@ from tasks.pages.held_page import (
 from tasks.pages.sentences import named
 
 _DECIDED_SHOWN = 8
-_NAMED = 4
-"""Entries whose names may stand for all."""
-
-
 _NAMED_AT_CONFIRMING = 200
 """Entries that are named before they are decided about."""
+_MANAGERS_NAMED = 4
+_GATHERED_AT_MOST = 32
 
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """A question with what its pages need."""
+    """A question with what its pages need. Ten thousand entries may be in it: the database counts them."""
 
-    question: Question
-    questions: list[Question]
+    job: str
+    question: Waiting
+    questions: Sequence[Waiting]
     """All that wait in the job."""
     cycles: list[Cycle]
+    seal: str
+    """A digest of exactly what is asked."""
+
+    @property
+    def id(self) -> str:
+        """What the question is called in addresses."""
+        return question_id(self.question)
 
     @property
     def total(self) -> int | None:
@@ -63,13 +67,11 @@ class Asked:
     @property
     def guarded(self) -> Guarded:
         """As the ledger is asked for it."""
-        first = self.question.first
-        return Guarded(self.question.job, first.kind, first.action, first.guard)
+        return Guarded(self.job, self.question.kind, self.question.action, self.question.guard)
 
     def known(self, visit: Visit, some: Sequence[Staged]) -> dict[str, Hit]:
         """What people know some of the entries by."""
-        first = self.question.first
-        return visit.ledger.directory.entries(self.question.job, first.kind, {one.anchor for one in some})
+        return visit.ledger.directory.entries(self.job, self.question.kind, {one.anchor for one in some})
 
 
 def inbox(visit: Visit) -> Response:
@@ -117,11 +119,58 @@ def item(visit: Visit) -> Response:
 
 
 def _asked(visit: Visit, job: str, id_: str) -> Asked | None:
-    questions = questions_of(job, undecided(visit.ledger, job, visit.now))
-    question = next((one for one in questions if one.id == id_), None) if id_ else next(iter(questions), None)
+    questions = visit.waiting().get(job, ())
+    question = next((one for one in questions if question_id(one) == id_), None) if id_ else next(iter(questions), None)
     if question is None:
         return None
-    return Asked(question, questions, visit.ledger.cycles(job, limit=30))
+    guarded = Guarded(job, question.kind, question.action, question.guard)
+    seal = visit.ledger.lookup.seal(guarded, visit.now)
+    return Asked(job, question, questions, visit.ledger.cycles(job, limit=30), seal)
+
+
+@dataclass(frozen=True, slots=True)
+class _Gathered:
+    """What is said of all entries of a question, whatever page of them is looked at."""
+
+    common: dict[str, Counter[str]]
+    left: dict[str, int]
+    """How many people each manager among them leads who stay."""
+
+
+def _gathered(visit: Visit, asked: Asked) -> _Gathered:
+    """Kept for as long as the same is asked and no cycle has run: somebody who reads turns many pages."""
+    kept = visit.site.gathered
+    key = (asked.job, asked.seal, *((one.id, one.ended) for one in asked.cycles[:1]))
+    if key not in kept:
+        lookup, guarded = visit.ledger.lookup, asked.guarded
+        left = lookup.left_behind(guarded, visit.now) if asked.question.kind is Kind.USER else {}
+        if len(kept) >= _GATHERED_AT_MOST:
+            kept.clear()
+        kept[key] = _Gathered(lookup.in_common(guarded, visit.now), left)
+    found: _Gathered = kept[key]
+    return found
+
+
+@dataclass(frozen=True, slots=True)
+class _Part:
+    """One page of the entries that are asked about."""
+
+    shown: list[Staged]
+    before: int
+    """How many come before them."""
+    found: int
+    """How many there are on all pages."""
+
+
+def _part(visit: Visit, asked: Asked, text: str, after: str) -> _Part:
+    """The entries after one of them; only those in which a text is found."""
+    lookup, guarded, now = visit.ledger.lookup, asked.guarded, visit.now
+    if not text:
+        shown = lookup.held_page(guarded, now, after=after, limit=ROWS)
+        return _Part(shown, lookup.held_up_to(guarded, now, after) if after else 0, asked.question.entries)
+    found = lookup.held_with(guarded, now, text)
+    before = found.index(after) + 1 if after in found else 0
+    return _Part(lookup.held_of(guarded, now, found[before : before + ROWS]), before, len(found))
 
 
 def _show(
@@ -136,66 +185,68 @@ def _show(
     status: int = 200,
 ) -> Response:
     if asked is None:
-        questions = questions_of(job, undecided(visit.ledger, job, visit.now))
-        return visit.page("nothing_waits.html.j2", job=job, questions=questions, said=said, headline=headline_of)
-    question = asked.question
-    found = sorted(_matching(visit, asked, text), key=lambda one: one.anchor)
-    rest = [one for one in found if one.anchor > after]
-    shown = rest[:ROWS]
-    lookup, directory, first = visit.ledger.lookup, visit.ledger.directory, question.first
-    left = lookup.left_behind(asked.guarded, visit.now) if first.kind is Kind.USER else {}
-    known = asked.known(visit, [*shown, *question.items[:_NAMED]])
-    known |= directory.entries(job, Kind.USER, set(sorted(left)[:_NAMED]))
-    members = _members(visit, question, shown)
-    files = visit.site.jobs()
-    names, more = named([called(one, known) for one in question.items[:_NAMED]], len(question.items))
+        questions = visit.waiting().get(job, ())
+        return visit.page(
+            "nothing_waits.html.j2", job=job, questions=questions, said=said, headline=headline_of, id_of=question_id
+        )
+    question, part = asked.question, _part(visit, asked, text, after)
+    lookup, directory, guarded = visit.ledger.lookup, visit.ledger.directory, asked.guarded
+    first = lookup.held_page(guarded, visit.now, limit=1)
+    held_in = next((one for one in asked.cycles if first and one.id == first[0].cycle_id), None)
+    gathered = _gathered(visit, asked)
+    left = gathered.left
+    known = asked.known(visit, part.shown) | directory.entries(job, Kind.USER, set(sorted(left)[:_MANAGERS_NAMED]))
+    names, more = named(question.names, question.entries)
+    end = part.before + len(part.shown)
     return visit.page(
         "approval.html.j2",
         status=status,
         job=job,
         said=said,
+        asked=asked,
         question=question,
-        questions=asked.questions,
         headline=headline_of,
+        id_of=question_id,
         title=headline_of(question, asked.total),
         names=names,
         more=more,
-        loss=loss_of(question.first),
-        until=within_of(files.get(job), question.items),
-        facets=facets_of(lookup.in_common(asked.guarded, visit.now)),
-        unusual=unusual_of(question.items, left, known, asked.cycles),
-        usual=usual_of(asked.cycles, question.first.action),
-        led=directory.led_by(job, [one.anchor for one in shown]) if first.kind is Kind.USER else {},
-        shown=shown,
+        loss=loss_of(question),
+        until=within_of(visit.site.jobs().get(job), question),
+        facets=facets_of(gathered.common),
+        unusual=unusual_of(
+            question,
+            left,
+            known,
+            asked.cycles,
+            held_in=held_in,
+            asked_before=lookup.asked_before(guarded, visit.now),
+        ),
+        usual=usual_of(asked.cycles, question.action),
+        led=directory.led_by(job, [one.anchor for one in part.shown]) if question.kind is Kind.USER else {},
+        shown=part.shown,
         known=known,
-        members=members,
-        found=len(found),
-        place=len(found) - len(rest),
+        members=_members(visit, job, part.shown),
+        found=part.found,
+        place=part.before,
         text=text,
         after=after,
-        next_after=shown[-1].anchor if len(rest) > ROWS else "",
+        next_after=part.shown[-1].anchor if part.shown and end < part.found else "",
         ticked=ticked,
         may_decide=visit.who.rights.may(Deed.DECIDE, job),
-        cycle=next((one for one in asked.cycles if one.id == question.first.cycle_id), None),
+        cycle=held_in,
         address=entry_address,
         about=About,
         called=called,
     )
 
 
-def _matching(visit: Visit, asked: Asked, text: str) -> list[Staged]:
-    """Those of a question in which a text is found."""
-    items = asked.question.items
-    return matching(items, text, visit.ledger.lookup.held_texts(asked.guarded, visit.now)) if text else list(items)
-
-
-def _members(visit: Visit, question: Question, shown: list[Staged]) -> dict[str, str]:
+def _members(visit: Visit, job: str, shown: list[Staged]) -> dict[str, str]:
     """Names of members that would be removed, by their ids in the target."""
     ids = sorted({member for one in shown for member in one.members[:20]})
     if not ids:
         return {}
-    anchors = visit.ledger.anchors(question.job, Kind.USER, ids)
-    known = visit.ledger.directory.entries(question.job, Kind.USER, set(anchors.values()))
+    anchors = visit.ledger.anchors(job, Kind.USER, ids)
+    known = visit.ledger.directory.entries(job, Kind.USER, set(anchors.values()))
     return {id_: known[anchor].name for id_, anchor in anchors.items() if anchor in known}
 
 
@@ -231,24 +282,25 @@ def ask(visit: Visit) -> Response:
 
 
 def _confirm(visit: Visit, asked: Asked, wish: Wish, some: list[Staged], said: str = "") -> Response:
-    question, known = asked.question, asked.known(visit, some[:_NAMED_AT_CONFIRMING])
+    known = asked.known(visit, some[:_NAMED_AT_CONFIRMING])
+    part = question_about(some, known)
     return visit.page(
         "confirm.html.j2",
         status=422 if said else 200,
         said=said,
-        job=question.job,
-        question=question,
+        job=asked.job,
+        asked=asked,
         wish=wish,
         some=some,
-        sentence=decision_sentence_of(question, some, known, approve=wish.approve, until=wish.until),
+        sentence=decision_sentence_of(part, asked.job, approve=wish.approve, until=wish.until),
         must_type=must_type(len(some), asked.total),
-        verb=headline_of(Question(question.job, some), None),
+        verb=headline_of(part, None),
         known=known,
         listed=_NAMED_AT_CONFIRMING,
         called=called,
-        digest=visit.field("digest") or question.digest,
+        digest=visit.field("digest") or asked.seal,
         until=visit.field("until"),
-        back=f"/approvals/{quote(question.job, safe='')}{query(item=question.id)}",
+        back=f"/approvals/{quote(asked.job, safe='')}{query(item=asked.id)}",
     )
 
 
@@ -289,8 +341,7 @@ def decide(visit: Visit) -> Response:
 
 def _wish(visit: Visit, asked: Asked) -> tuple[Wish, list[Staged]]:
     """What the form says, and whom it is about. Raises: DecisionError."""
-    question = asked.question
-    if visit.field("digest") != question.digest:
+    if visit.field("digest") != asked.seal:
         raise DecisionError(
             "What waits has changed since you looked: nothing was decided. Look again; this is how it is now."
         )
@@ -298,7 +349,15 @@ def _wish(visit: Visit, asked: Asked) -> tuple[Wish, list[Staged]]:
     if about not in set(About):
         raise DecisionError("Say about whom you decide.")
     chosen = Chosen(About(about), frozenset(visit.form.get("anchor") or ()), visit.field("q"))
-    some = _matching(visit, asked, chosen.text) if chosen.about is About.FOUND else chosen_of(question.items, chosen)
+    if chosen.about is About.FOUND and not chosen.text:
+        raise DecisionError("Nothing is searched for: search for somebody, or choose otherwise whom you decide about.")
+    if chosen.about in (About.ALL, About.FOUND) and chosen.anchors:
+        whom = "all" if chosen.about is About.ALL else "those who match your search"
+        raise DecisionError(
+            f"You ticked {len(chosen.anchors):,} of them, and chose {whom}. Choose only those ticked or all but those "
+            f"ticked, or take the ticks off."
+        )
+    some = _chosen(visit, asked, chosen)
     if not some:
         raise DecisionError("Nobody is selected: tick somebody, or decide about all.")
     decision = visit.field("decision")
@@ -309,6 +368,20 @@ def _wish(visit: Visit, asked: Asked) -> tuple[Wish, list[Staged]]:
         raise DecisionError("Give a reason: it is kept with your name, and auditors read it.")
     until = _until(visit.field("until")) if decision == "reject" else None
     return Wish(chosen, decision == "approve", until, reason), some
+
+
+def _chosen(visit: Visit, asked: Asked, chosen: Chosen) -> list[Staged]:
+    """Those about whom it is decided."""
+    lookup, guarded, now = visit.ledger.lookup, asked.guarded, visit.now
+    match chosen.about:
+        case About.ONLY:
+            return lookup.held_of(guarded, now, chosen.anchors)
+        case About.FOUND:
+            return lookup.held_of(guarded, now, lookup.held_with(guarded, now, chosen.text))
+        case _:
+            everybody = lookup.held_page(guarded, now)
+            excepted = chosen.anchors if chosen.about is About.EXCEPT else frozenset()
+            return [one for one in everybody if one.anchor not in excepted]
 
 
 def _until(text: str) -> datetime | None:

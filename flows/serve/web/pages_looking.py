@@ -12,11 +12,12 @@ from flows.serve.web.rights import Deed
 from flows.serve.web.visit import Visit, entry_address, job_address
 from flows.show.cycle_lines import read_cycle_lines
 from flows.show.history import history_of
-from tasks.history import plain
-from tasks.ledger import Cycle, LogAction
+from tasks.history import DesiredState, History, Kept, plain
+from tasks.ledger import Cycle, CycleState, LogAction, StagedState
 from tasks.pages.board import LOOKS_OF_STATE, JobState, Need, overview_of
 from tasks.pages.charts import GROUPS
 from tasks.pages.cycle_page import section_of
+from tasks.pages.held_page import question_id
 from tasks.pages.person import person_page
 from tasks.pages.sentences import DONE, LOOKS
 
@@ -26,6 +27,8 @@ _TOO_LARGE = 2**63
 """A number that no cycle has, and no database takes."""
 _FIRST = 20
 """Rows of a section that a page begins with."""
+_LOOKED_BACK = 20
+"""States that are read to find one in which an entry was wanted."""
 _GROUPS_SHOWN = 200
 
 FIGURES = {
@@ -132,6 +135,7 @@ def _entry(visit: Visit, kind: Kind) -> Response:
     found = person_page(kind, anchor, known, held, last, files, now=visit.now)
     manager = found.hit.manager if found.hit is not None else ""
     managers = visit.ledger.directory.entries(job, Kind.USER, [manager]) if manager else {}
+    readable = set(visit.jobs())
     can = [name for name in together if name in files and visit.who.rights.may(Deed.PROVISION, name)]
     return visit.page(
         "person.html.j2",
@@ -142,7 +146,13 @@ def _entry(visit: Visit, kind: Kind) -> Response:
         elsewhere=elsewhere,
         manager=managers.get(manager),
         can=can,
-        readable=set(visit.jobs()),
+        readable=readable,
+        asked={
+            one.job: question_id(waits)
+            for one in held
+            for waits in one.staged[::-1]
+            if one.job in readable and waits.state is StagedState.STAGED
+        },
         files=files,
         address=entry_address,
         done=DONE,
@@ -160,9 +170,10 @@ def belongings(visit: Visit) -> Response:
     """What an entry should be as the last finished cycle wanted it: its attributes and memberships."""
     job, anchor = visit.need(Deed.FIND, visit.request.path_params["job"]), visit.request.path_params["anchor"]
     kind = Kind.USER if visit.request.path_params["kind"] == "user" else Kind.GROUP
-    history = history_of(job)
-    kept = history.kept[-1] if history.kept else None
-    state = history.read_entry(kept, kind, anchor) if kept is not None else None
+    history, ended = history_of(job), None
+    kept, state = _last_wanted(history, kind, anchor)
+    if kept is not None and kept is not history.kept[-1]:
+        ended = kept.until + 1
     values: list[tuple[str, object]] = []
     others: list[tuple[str, str, str]] = []
     total = 0
@@ -187,6 +198,7 @@ def belongings(visit: Visit) -> Response:
     return visit.page(
         "belongings.html.j2",
         kept=kept,
+        ended=ended,
         values=values,
         others=others,
         total=total,
@@ -194,6 +206,16 @@ def belongings(visit: Visit) -> Response:
         job=job,
         address=entry_address,
     )
+
+
+def _last_wanted(history: History, kind: Kind, anchor: str) -> tuple[Kept | None, DesiredState | None]:
+    """The last state in which the entry was wanted: somebody who has left, or whose removal waits, had something."""
+    for kept in history.kept[: -_LOOKED_BACK - 1 : -1]:
+        state = history.read_entry(kept, kind, anchor)
+        frame = state.entries.get(kind) if state is not None else None
+        if frame is not None and anchor in frame.index:
+            return kept, state
+    return (history.kept[-1] if history.kept else None), None
 
 
 # --- cycles ----------------------------------------------------------------------------------------------------------
@@ -238,6 +260,7 @@ def cycle(visit: Visit) -> Response:
         job=job,
         newer=newer,
         older=found.number - 1,
+        still_waits=found.state is CycleState.STAGED and bool(visit.waiting().get(job)),
         figures=[(text, found.counts.get(name, 0)) for name, text in FIGURES.items() if name != "cycles"],
         failed_total=content.failed,
         files=_files(visit, job, found.number),

@@ -1,7 +1,9 @@
 """Pages of one job: what it does, its cycles, its plan; what is worked out for a person; and what an operator does."""
 
-from collections.abc import Iterator
-from datetime import timedelta
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import datetime, timedelta
+from itertools import product
+from typing import Any
 from urllib.parse import quote
 
 from starlette.exceptions import HTTPException
@@ -24,7 +26,7 @@ from tasks.pages.board import LOOKS_OF_STATE as STATE_LOOKS
 from tasks.pages.board import held_by, needs_of, state_of
 from tasks.pages.charts import GROUPS, HEIGHT, WIDTH, changes_over
 from tasks.pages.job_page import gauges_of, leavers_of, rules_of, schedule_of
-from tasks.pages.sentences import VERBS, cycle_sentence
+from tasks.pages.sentences import VERBS, cycle_sentence, plural
 
 _CYCLES_SHOWN = 30
 _REMOVALS = (Action.DISABLE, Action.DELETE)
@@ -63,12 +65,23 @@ def job(visit: Visit) -> Response:
         leavers=leavers_of(file) if file is not None else [],
         schedule=schedule_of(file.schedule) if file is not None else "",
         counts=lookup.account_counts([name]),
-        versions=lookup.versions(name),
+        versions=_versions(visit, name),
         fingerprint=file.fingerprint() if file is not None else "",
         kinds=Kind,
         may_operate=file is not None and visit.who.rights.may(Deed.OPERATE, name),
         told=visit.param("told"),
     )
+
+
+def _versions(visit: Visit, name: str) -> list[tuple[str, int, int, datetime, str]]:
+    """Versions of the configuration, the newest first, each with what its first cycle did."""
+    lookup = visit.ledger.lookup
+    versions = lookup.versions(name)
+    firsts = lookup.cycles_numbered(name, [first for _, first, _, _ in versions])
+    return [
+        (print_, first, last, began, cycle_sentence(firsts[first]) if first in firsts else "")
+        for print_, first, last, began in versions
+    ]
 
 
 def _mappings(file: Job | None) -> list[dict[str, object]]:
@@ -212,7 +225,6 @@ def errand(visit: Visit) -> Response:
         document=document,
         address=entry_address,
         groups=_by_action(found, document),
-        verbs=VERBS,
     )
 
 
@@ -233,19 +245,22 @@ def _by_action(found: Errand, document: dict[str, object]) -> list[dict[str, obj
     for held in (True, False):
         changes = document["staged" if held else "changes"]
         assert isinstance(changes, list)
-        for action in order:
-            some = [one for one in changes if one["action"] == action]
+        for action, kind in product(order, Kind):
+            some = [one for one in changes if one["action"] == action and one["kind"] == kind]
             if some:
-                groups.append(
-                    {
-                        "verb": VERBS[action],
-                        "action": str(action),
-                        "held": held,
-                        "count": len(some),
-                        "shown": some[:100],
-                    }
-                )
+                what = _what_is_done(action, kind, some)
+                groups.append({"what": what, "held": held, "count": len(some), "shown": some[:100]})
     return groups
+
+
+def _what_is_done(action: Action, kind: Kind, changes: Sequence[Mapping[str, Any]]) -> str:
+    """Accounts are counted as accounts, memberships as memberships: ``Remove 748 members from 41 groups``."""
+    count = f"{len(changes):,} {plural(kind, len(changes))}"
+    if action not in (Action.ADD_MEMBERS, Action.REMOVE_MEMBERS):
+        return f"{VERBS[action]} {count}"
+    members = sum(len(one.get("members") or ()) for one in changes)
+    to = "to" if action is Action.ADD_MEMBERS else "from"
+    return f"{VERBS[action]} {members:,} {'member' if members == 1 else 'members'} {to} {count}"
 
 
 # --- what an operator does -------------------------------------------------------------------------------------------

@@ -46,6 +46,7 @@ def environment() -> Environment:
         "day": lambda moment: day_of(moment, here()),
         "took": took,
         "value": shown_value,
+        "lowered": lambda text: text[:1].lower() + text[1:],
         "segment": lambda text: quote(str(text), safe=""),
         "name": plain_name,
     }

@@ -40,6 +40,8 @@ class Site:
     provider: OpenIdProvider | None = None
     prefect: str = ""
     """Where browsers find Prefect's UI; empty where there is none."""
+    gathered: dict[Any, Any] = field(default_factory=dict)
+    """What pages of large approvals say of all that waits, by what it was gathered from."""
 
 
 @dataclass(slots=True)

@@ -32,6 +32,7 @@ def test_jobs_are_served_updated_and_ended_without_a_trace(small: Workplace, ser
         assert (schedule["schedule"]["interval"], schedule["active"]) == (1200, True)
         due = wait_for(lambda: _scheduled(up), bool, up.tail)
         assert all(run["auto_scheduled"] for run in due)
+        assert {run["name"] for run in due} == {"hr-to-scim"}
 
         with up.api() as api:
             path = f"/deployments/{before['hr-to-scim']['id']}/schedules/{schedule['id']}"

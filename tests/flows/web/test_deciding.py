@@ -1,10 +1,11 @@
 """Approving with open eyes: who would lose what, exactly what was shown, by whom, and why."""
 
 import re
+from dataclasses import replace
 
 from connectors.contract import Action, Kind
 from flows.cycle.systems import now
-from tasks.ledger import LogAction, StagedState
+from tasks.ledger import Guarded, LogAction, StagedState
 from tests.flows.web.company import GUARD
 from tests.flows.web.conftest import Served, Visitor
 
@@ -75,6 +76,48 @@ def test_a_person_who_matches_a_search_is_decided_about(changing: Served) -> Non
     assert decided == {"000002", "000003"}
 
 
+def test_any_change_of_what_is_asked_breaks_the_seal(changing: Served) -> None:
+    """Another account behind the same key, another cause, other members or values: each is another question."""
+    ledger = changing.ledger
+    one = ledger.staged("hr-to-scim")[0]
+    question = Guarded("hr-to-scim", one.kind, one.action, one.guard)
+    before = ledger.lookup.seal(question, now())
+    seals = {before}
+    for change in (
+        {"target_id": "id-of-another-account"},
+        {"cause": "out of scope"},
+        {"members": ("1", "2")},
+        {"members": ("12",)},
+        {"attributes": ("title",)},
+        {"attributes": ("title",), "digests": (("title", "a"),)},
+        {"attributes": ("title",), "digests": (("title", "b"),)},
+    ):
+        ledger.put_staged("hr-to-scim", [replace(one, **change)])
+        seals.add(ledger.lookup.seal(question, now()))
+    assert len(seals) == 8
+    ledger.put_staged("hr-to-scim", [one])
+    assert ledger.lookup.seal(question, now()) == before
+
+
+def test_a_list_is_turned_page_by_page(changing: Served) -> None:
+    """Everybody once, with and without a search, though the page shows fifty; counts are of all."""
+    ledger = changing.ledger
+    one = ledger.staged("hr-to-scim")[0]
+    more = [replace(one, anchor=f"1{number:05}", label=f"many.{number}@example.com") for number in range(120)]
+    ledger.put_staged("hr-to-scim", more)
+    client, seen = changing.client("vera"), {"": [], "many": []}
+    for text, found in seen.items():
+        after = ""
+        for first in (1, 51, 101):
+            page = client.get(f"{PAGE}?q={text}&after={after}").text
+            shown = re.findall(r'href="/people/hr-to-scim/([^"]+)"', page.partition('id="them"')[2])
+            found += shown
+            assert f"{first} to {first + len(shown) - 1} of {'124' if not text else '120'}" in page
+            after = shown[-1]
+    assert len(seen[""]) == len(set(seen[""])) == 124
+    assert seen["many"] == [one.anchor for one in more]
+
+
 def test_what_has_changed_since_is_not_decided(changing: Served) -> None:
     """The form carries a print of exactly what was shown."""
     client = changing.client("maria")
@@ -95,6 +138,9 @@ def test_a_decision_says_whom_what_and_why(changing: Served) -> None:
         ({"reason": " "}, "Give a reason"),
         ({"about": "only", "anchor": []}, "Nobody is selected"),
         ({"about": "nobody"}, "about whom"),
+        ({"about": "found", "q": ""}, "Nothing is searched for"),
+        ({"about": "all", "anchor": ["000001"]}, "You ticked 1 of them, and chose all."),
+        ({"about": "found", "q": "legal", "anchor": ["000002"]}, "You ticked 1 of them, and chose those who match"),
         ({"decision": "reject", "until": "tomorrow"}, "is no date"),
         ({"decision": "reject", "until": "2001-01-01"}, "not in the future"),
     ):

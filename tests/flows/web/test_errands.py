@@ -5,9 +5,11 @@ from pathlib import Path
 
 import pytest
 
+from connectors.contract import Action, Kind
 from flows.cycle.home import ASKED_BY
 from flows.decisions.initiator import initiator
 from flows.serve.web.errands import BusyError, ErrandKind, Errands
+from flows.serve.web.pages_of_jobs import _what_is_done
 
 NOW = datetime(2026, 12, 1, 9, 42, tzinfo=UTC)
 
@@ -27,6 +29,13 @@ def test_what_somebody_asked_for_is_theirs(tmp_path: Path) -> None:
     errands.end_all()
     assert errands.find(first.id, login="vera", now=NOW) is None
     assert list((tmp_path / "errands").iterdir()) == []
+
+
+def test_a_plan_counts_people_and_memberships() -> None:
+    """One figure for one thing: a group that loses two members is not one change beside an account that is disabled."""
+    groups = [{"kind": "group", "action": "remove members", "members": ["a", "b"]}] * 2
+    assert _what_is_done(Action.REMOVE_MEMBERS, Kind.GROUP, groups) == "Remove 4 members from 2 groups"
+    assert _what_is_done(Action.DISABLE, Kind.USER, [{}] * 300) == "Disable 300 users"
 
 
 def test_the_log_names_who_asked_on_the_pages(monkeypatch: pytest.MonkeyPatch) -> None:

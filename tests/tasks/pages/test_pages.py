@@ -142,6 +142,22 @@ def test_a_report_says_what_was_done_to_whom_and_who_allowed_it() -> None:
     assert not {"img", "script", "a"} & set(page.tags)
 
 
+@pytest.mark.parametrize(
+    ("staged", "lines", "said"),
+    [
+        (1048, {"StagedDisable": 300}, "300 accounts, and with them 748 memberships"),
+        (1, {"StagedUpdate": 1}, "1 account"),
+        (12, {"StagedRemoveMembers": 2}, "12 memberships"),
+        (0, {}, ""),
+    ],
+)
+def test_what_waits_is_counted_as_what_it_is(staged: int, lines: dict[str, int], said: str) -> None:
+    """Accounts as accounts, and the memberships that go with them beside them."""
+    cycle = replace(cycles()[0], counts={"staged": staged})
+    tally = Counter({(action, "skipped"): many for action, many in lines.items()})
+    assert cycle_page(cycle, tally, {}, [], [], {}).held == said
+
+
 @pytest.mark.parametrize("state", list(CycleState))
 def test_every_state_has_a_page(state):
     """Also a cycle that was stopped before it had a plan, and one that did nothing."""
