@@ -220,9 +220,9 @@ def _who_loses_what(question: Question) -> list[Markdown]:
     lines = []
     for one in questions_of(question.items):
         names, more = named(one.names, one.entries)
-        rest = f" and {more:,} more" if more else ""
-        said = Markdown("**{} of {}:** {}{}. Nothing of it is done yet.")
-        lines += [said.format(headline_of(one, None), question.job.name, ", ".join(names), rest), NOTHING]
+        them = f"{', '.join(names)} and {more:,} more" if more else ", ".join(names)
+        said = Markdown("**{} of {}:** {}. Nothing of it is done yet.")
+        lines += [said.format(headline_of(one, None), question.job.name, them), NOTHING]
     if address := os.environ.get("PROVISOR_PAGES_URL"):
         there = f"{address.rstrip('/')}/approvals/{quote(question.job.name)}"
         lines.append(Markdown("{}").format(link("Look at each of them, and decide there", there)))

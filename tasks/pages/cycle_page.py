@@ -116,12 +116,12 @@ def cycle_page(
         sections,
         _failures(failed),
         decided_of(decisions, names),
-        _held(cycle, tally),
+        what_it_holds(cycle, tally),
     )
 
 
-def _held(cycle: Cycle, tally: Counter[tuple[str, str]]) -> str:
-    """Accounts are counted as accounts; the memberships that go with them are named beside them."""
+def what_it_holds(cycle: Cycle, tally: Counter[tuple[str, str]]) -> str:
+    """How much of a cycle waits: accounts as accounts, and the memberships that go with them beside them."""
     accounts = sum(many for (name, _), many in tally.items() if name in _HELD_ACCOUNTS)
     memberships = max(cycle.counts.get("staged", 0) - accounts, 0)
     parts = [

@@ -21,7 +21,7 @@ import httpx
 
 from flows.cycle.systems import open_ledger
 from flows.serve.web.serving import serving_pages
-from tests.benchmarks.pages_world import JOB, fill
+from tests.benchmarks.pages_world import JOB, anchor_of, fill
 from tests.flows.web.company import write_jobs
 from tests.servers.starting import free_port, postgresql
 
@@ -62,33 +62,35 @@ def measure(name: str, url: str | None, given: argparse.Namespace) -> None:
             serving_pages(place / "state", place, free_port(), "provisor:key") as address,
             signed_in(address) as client,
         ):
-            for title, path in _pages(given.cycles).items():
+            for title, path in _pages(given.people, given.cycles, given.held).items():
                 ask(client, title, path)
             decide(client)
         os.environ.pop("PROVISOR_DATABASE_URL", None)
 
 
-def _pages(cycles: int) -> dict[str, str]:
+def _pages(people: int, cycles: int, held: int) -> dict[str, str]:
+    somebody, waits = anchor_of(people * 47 // 1000 + 1), anchor_of(people // held * (held // 5))
+    half = anchor_of(people // 2)
     ago = f"{datetime.now(UTC) - timedelta(days=3):%Y-%m-%d}"
     return {
         "overview": "/",
         "search, one name": "/search?q=dagmar",
         "search, two names": "/search?q=anna+schmidt",
         "search, beginning of a name": "/search?q=w%C3%B3j",
-        "search, a key": "/search?q=x004711",
+        "search, a key": f"/search?q=x{somebody}",
         "search, nothing": "/search?q=xyzzy",
-        "person": f"/people/{JOB}/004711",
-        "person, held": f"/people/{JOB}/000020",
+        "person": f"/people/{JOB}/{somebody}",
+        "person, held": f"/people/{JOB}/{waits}",
         "job": f"/jobs/{JOB}",
         "cycles": f"/jobs/{JOB}/cycles",
         "cycle of all creates": f"/jobs/{JOB}/cycles/1",
-        "cycle, a page of creates": f"/jobs/{JOB}/cycles/1?action=create&after=50000",
-        "cycle, searched": f"/jobs/{JOB}/cycles/1?q=x004711",
+        "cycle, a page of creates": f"/jobs/{JOB}/cycles/1?action=create&after={people // 2}",
+        "cycle, searched": f"/jobs/{JOB}/cycles/1?q=x{somebody}",
         "cycle, small": f"/jobs/{JOB}/cycles/{cycles // 2}",
         "cycle that holds": f"/jobs/{JOB}/cycles/{cycles}",
         "approvals": "/approvals",
         "approval": f"/approvals/{JOB}",
-        "approval, a later page": f"/approvals/{JOB}?after=050000",
+        "approval, a later page": f"/approvals/{JOB}?after={half}",
         "approval, searched": f"/approvals/{JOB}?q=holm",
         "access now": "/access",
         "access, a department": f"/access?job={JOB}&department=Department+7",
@@ -123,8 +125,8 @@ def decide(client: httpx.Client) -> None:
         took, spent = (time.perf_counter() - began) * 1000, (time.process_time() - cpu) * 1000
         assert answer.status_code == status, answer.text
         say(f"  {title:<28}{took:10.0f}{'':>10}{'':>10}{spent:10.0f}{len(answer.content):12,}")
-        number = re.search(r"Type the number ([\d,]+)|pattern=\"(\d+)\"", answer.text)
-        form["number"] = (number[1] or number[2]).replace(",", "") if number else "10000"
+        if asked := re.search(r"Type the number of entries, (\d+)", answer.text):
+            form["number"] = asked[1]
 
 
 @contextmanager

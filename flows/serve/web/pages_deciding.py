@@ -17,6 +17,7 @@ from flows.serve.web.rights import Deed
 from flows.serve.web.visit import Visit, entry_address, see_other
 from tasks.ledger import Cycle, Guarded, Hit, Staged, StagedState, Waiting
 from tasks.pages.board import held_sentence
+from tasks.pages.cycle_page import what_it_holds
 from tasks.pages.held_page import (
     ROWS,
     About,
@@ -135,9 +136,11 @@ class _Gathered:
     common: dict[str, Counter[str]]
     left: dict[str, int]
     """How many people each manager among them leads who stay."""
+    held: str
+    """How much the cycle holds that asks, memberships too; empty where it is not among the last ones."""
 
 
-def _gathered(visit: Visit, asked: Asked) -> _Gathered:
+def _gathered(visit: Visit, asked: Asked, held_in: Cycle | None) -> _Gathered:
     """Kept for as long as the same is asked and no cycle has run: somebody who reads turns many pages."""
     kept = visit.site.gathered
     key = (asked.job, asked.seal, *((one.id, one.ended) for one in asked.cycles[:1]))
@@ -146,7 +149,8 @@ def _gathered(visit: Visit, asked: Asked) -> _Gathered:
         left = lookup.left_behind(guarded, visit.now) if asked.question.kind is Kind.USER else {}
         if len(kept) >= _GATHERED_AT_MOST:
             kept.clear()
-        kept[key] = _Gathered(lookup.in_common(guarded, visit.now), left)
+        held = what_it_holds(held_in, lookup.tally(held_in)) if held_in is not None else ""
+        kept[key] = _Gathered(lookup.in_common(guarded, visit.now), left, held)
     found: _Gathered = kept[key]
     return found
 
@@ -193,7 +197,7 @@ def _show(
     lookup, directory, guarded = visit.ledger.lookup, visit.ledger.directory, asked.guarded
     first = lookup.held_page(guarded, visit.now, limit=1)
     held_in = next((one for one in asked.cycles if first and one.id == first[0].cycle_id), None)
-    gathered = _gathered(visit, asked)
+    gathered = _gathered(visit, asked, held_in)
     left = gathered.left
     known = asked.known(visit, part.shown) | directory.entries(job, Kind.USER, set(sorted(left)[:_MANAGERS_NAMED]))
     names, more = named(question.names, question.entries)
@@ -221,6 +225,7 @@ def _show(
             held_in=held_in,
             asked_before=lookup.asked_before(guarded, visit.now),
         ),
+        held=gathered.held,
         usual=usual_of(asked.cycles, question.action),
         led=directory.led_by(job, [one.anchor for one in part.shown]) if question.kind is Kind.USER else {},
         shown=part.shown,
@@ -232,6 +237,7 @@ def _show(
         after=after,
         next_after=part.shown[-1].anchor if part.shown and end < part.found else "",
         ticked=ticked,
+        given={name: visit.field(name) for name in ("about", "decision", "until", "reason")},
         may_decide=visit.who.rights.may(Deed.DECIDE, job),
         cycle=held_in,
         address=entry_address,
@@ -268,11 +274,11 @@ def ask(visit: Visit) -> Response:
     job = visit.need(Deed.DECIDE, visit.request.path_params["job"])
     asked = _asked(visit, job, visit.field("item"))
     ticked = frozenset(visit.form.get("anchor") or ())
-    text = visit.field("q")
+    found = visit.field("find")
+    text = found or visit.field("q")
     if asked is None:
         return _show(visit, None, job, "", "", frozenset(), said="This was decided meanwhile, or is no longer wanted.")
-    if visit.field("turn"):
-        turned = visit.field("turn")
+    if turned := "search" if found else visit.field("turn"):
         return _show(visit, asked, job, text, turned.removeprefix("after:") if turned != "search" else "", ticked)
     try:
         wish, some = _wish(visit, asked)

@@ -29,7 +29,15 @@ def fields(client: Visitor, **more: str | list[str]) -> dict[str, str | list[str
 def test_the_question_names_everybody(served: Served) -> None:
     """Who, from where, why, what they have in common, and what to look at twice."""
     page = served.client("maria").get(PAGE).text
-    for text in ("Disable 4 of 8 users of hr-to-scim", "Östen Öberg", "Dagmar Holm", GUARD, "lose access", "Legal"):
+    for text in (
+        "Disable 4 of 8 users of hr-to-scim",
+        "Östen Öberg",
+        "Dagmar Holm",
+        GUARD,
+        "lose access",
+        "Legal",
+        "Cycle 2 holds 4 accounts.",
+    ):
         assert text in page
     assert "Your decision" in page
     reading = served.client("vera").get(PAGE).text
@@ -147,6 +155,7 @@ def test_a_decision_says_whom_what_and_why(changing: Served) -> None:
         refused = client.post(f"{PAGE}/decision", **{**fields(client), **wrong}, number="4")
         assert refused.status_code == 422, wrong
         assert said in refused.text, wrong
+        assert ("ticket HR-2291</textarea>" in refused.text) == ("reason" not in wrong)  # what was typed stays
     assert {one.state for one in changing.ledger.staged("hr-to-scim")} == {StagedState.STAGED}
 
 
@@ -170,6 +179,10 @@ def test_ticks_survive_a_search(served: Served) -> None:
     assert '<input type="hidden" name="anchor" value="000001">' in page
     assert "Östen Öberg" in page
     assert "Nothing waits for you" not in page
+    place = client.post(PAGE, **fields(client, anchor=["000001"], find="Marketing")).text
+    assert "1 of 4 match “<bdi>Marketing</bdi>”" in place
+    assert "1 ticked" in place
+    assert page.count("formnovalidate") == len(re.findall('<button[^>]*name="(?:turn|find)"', page)) > 2
 
 
 def test_decided_meanwhile_is_said(changing: Served) -> None:
