@@ -1,5 +1,6 @@
 """What all tests share: golden files, no skipped test where CI is set, and no test that fails by being slow."""
 
+import gc
 import os
 import signal
 from collections.abc import Callable, Generator, Iterator
@@ -14,6 +15,10 @@ from xdist.scheduler import LoadGroupScheduling
 from tests.quick_ledgers import replaying
 from tests.servers import directories
 from tests.servers.starting import DatabaseServer, StartError, postgresql
+
+# Thousands of tests and all libraries are alive for as long as the process is; to look through them for garbage each
+# time that some is there was a tenth of the time of all tests.
+gc.set_threshold(50_000, 20, 100)
 
 # Prefect sets up its logging once in a process, whichever test comes to it first.
 for logger in ("", "FLOW_RUNS_", "TASK_RUNS_"):
@@ -67,6 +72,10 @@ class OneFileOneWorker(LoadGroupScheduling):
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> LoadGroupScheduling | None:
     """For ``--dist loadgroup --no-loadscope-reorder``."""
     return OneFileOneWorker(config, log) if config.getvalue("dist") == "loadgroup" else None
+
+
+def pytest_collection_finish() -> None:
+    gc.freeze()
 
 
 @pytest.fixture
