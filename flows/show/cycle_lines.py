@@ -44,7 +44,7 @@ def read_cycle_lines(ledger: Ledger, cycle: Cycle, *, first: int, now: datetime)
     everyone = [*failed, *decisions, *(line for lines in shown.values() for line in lines)]
     names = ledger.directory.names(cycle.job, ((line.kind, line.anchor) for line in everyone))
     return CycleLines(
-        cycle_page(cycle, tally, shown, failed, decisions, names),
+        cycle_page(cycle, tally, shown, failed, decisions, names, lookup.decided_together(cycle.job, decisions)),
         names,
         sum(many for (_, status), many in tally.items() if status == LogStatus.FAILURE),
     )

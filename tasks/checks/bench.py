@@ -125,6 +125,11 @@ class Checked:
         return sum(_weight(block) for block in self.staged)
 
     @property
+    def memberships_held_back(self) -> int:
+        """How much of it are memberships, most of which go with an account."""
+        return sum(_weight(block) for block in self.staged if "members" in block.table)
+
+    @property
     def doubtful(self) -> bool:
         """True when the number of users in this source is no measure for later ones."""
         doubts = (Guard.COMPLETE_SOURCE, Guard.SOURCE)

@@ -301,6 +301,18 @@ class Lookup:
         )
         return self._lines(query)
 
+    def decided_together(self, job: str, lines: Sequence[LogLine]) -> dict[tuple[str, str, datetime], int]:
+        """About how many entries each of some decisions was, by action, reason and time."""
+        wanted = {(line.action, line.reason, line.time): line.cycle for line in lines}
+        found = {}
+        with self._database.reading() as connection:
+            for (action, reason, moment), number in wanted.items():
+                cycle = select(CYCLE.c.id).where(CYCLE.c.job == job, CYCLE.c.number == number).scalar_subquery()
+                same = (LOG.c.action == action, LOG.c.reason == reason, LOG.c.time == moment)
+                query = select(func.count()).select_from(LOG).where(LOG.c.cycle_id == cycle, *same)
+                found[action, reason, moment] = connection.execute(query).scalar_one()
+        return found
+
     def _lines(self, query: Select[Any]) -> list[LogLine]:
         with self._database.reading() as connection:
             found = connection.execute(query).all()

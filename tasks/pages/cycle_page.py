@@ -3,6 +3,7 @@
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
 
 from connectors.errors import ErrorCode
 from tasks.advice import advice_for
@@ -31,7 +32,6 @@ _ORDER = (
 )
 """What takes access away comes first."""
 _DECISIONS = (LogAction.APPROVE, LogAction.REJECT)
-_HELD_ACCOUNTS = (LogAction.STAGED_DELETE, LogAction.STAGED_DISABLE, LogAction.STAGED_UPDATE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,8 +102,13 @@ def cycle_page(
     failed: Sequence[LogLine],
     decisions: Sequence[LogLine],
     names: Mapping[tuple[str, str], str],
+    decided: Mapping[tuple[str, str, datetime], int] | None = None,
 ) -> CyclePage:
-    """The page; ``tally``: lines by action and status, ``shown``: the first lines of each action that did not fail."""
+    """The page; ``tally``: lines by action and status, ``shown``: the first lines of each action that did not fail.
+
+    ``decided``: about how many each decision was, by action, reason and time; of as many as there are lines where that
+    is not said.
+    """
     sections = []
     for action in _ORDER:
         count = sum(many for (name, status), many in tally.items() if name == action and status != LogStatus.FAILURE)
@@ -115,15 +120,15 @@ def cycle_page(
         _sentence(cycle, sections, names),
         sections,
         _failures(failed),
-        decided_of(decisions, names),
-        what_it_holds(cycle, tally),
+        decided_of(decisions, names, decided or {}),
+        what_it_holds(cycle),
     )
 
 
-def what_it_holds(cycle: Cycle, tally: Counter[tuple[str, str]]) -> str:
+def what_it_holds(cycle: Cycle) -> str:
     """How much of a cycle waits: accounts as accounts, and the memberships that go with them beside them."""
-    accounts = sum(many for (name, _), many in tally.items() if name in _HELD_ACCOUNTS)
-    memberships = max(cycle.counts.get("staged", 0) - accounts, 0)
+    memberships = cycle.counts.get("staged_memberships", 0)
+    accounts = cycle.counts.get("staged", 0) - memberships
     parts = [
         f"{many:,} {name if many == 1 else name + 's'}"
         for many, name in ((accounts, "account"), (memberships, "membership"))
@@ -162,13 +167,16 @@ def _called(line: LogLine, names: Mapping[tuple[str, str], str]) -> str:
     return names.get((line.kind, line.anchor)) or line.label or line.anchor
 
 
-def decided_of(lines: Sequence[LogLine], names: Mapping[tuple[str, str], str]) -> list[Decided]:
-    """Decisions, those that were made together as one."""
-    groups: dict[tuple[str, str, str], list[LogLine]] = {}
+def decided_of(
+    lines: Sequence[LogLine], names: Mapping[tuple[str, str], str], totals: Mapping[tuple[str, str, datetime], int]
+) -> list[Decided]:
+    """Decisions, those that were made together as one; ``totals``: about how many each was."""
+    groups: dict[tuple[str, str, datetime], list[LogLine]] = {}
     for line in lines:
-        groups.setdefault((line.action, line.reason, f"{line.time:%Y-%m-%d %H:%M}"), []).append(line)
+        groups.setdefault((line.action, line.reason, line.time), []).append(line)
     found = []
-    for (action, reason, _), some in groups.items():
-        them, more = named([_called(line, names) for line in some], len(some))
-        found.append(Decided(DONE[LogAction(action)], reason, len(some), them, more, some[0]))
+    for key, some in groups.items():
+        count = max(totals.get(key, 0), len(some))
+        them, more = named([_called(line, names) for line in some], count)
+        found.append(Decided(DONE[LogAction(key[0])], key[1], count, them, more, some[0]))
     return found

@@ -342,6 +342,7 @@ def test_several_guards_may_hold_the_same_change() -> None:
     assert checked.verdicts[0].sentence in first.guard
     assert checked.verdicts[1].sentence in first.guard
     assert checked.held_back == 10 + 1  # ten accounts, and the membership that goes with one of them
+    assert checked.memberships_held_back == 1
 
 
 def test_a_member_who_stays_keeps_what_a_leaver_loses() -> None:

@@ -136,11 +136,9 @@ class _Gathered:
     common: dict[str, Counter[str]]
     left: dict[str, int]
     """How many people each manager among them leads who stay."""
-    held: str
-    """How much the cycle holds that asks, memberships too; empty where it is not among the last ones."""
 
 
-def _gathered(visit: Visit, asked: Asked, held_in: Cycle | None) -> _Gathered:
+def _gathered(visit: Visit, asked: Asked) -> _Gathered:
     """Kept for as long as the same is asked and no cycle has run: somebody who reads turns many pages."""
     kept = visit.site.gathered
     key = (asked.job, asked.seal, *((one.id, one.ended) for one in asked.cycles[:1]))
@@ -149,8 +147,7 @@ def _gathered(visit: Visit, asked: Asked, held_in: Cycle | None) -> _Gathered:
         left = lookup.left_behind(guarded, visit.now) if asked.question.kind is Kind.USER else {}
         if len(kept) >= _GATHERED_AT_MOST:
             kept.clear()
-        held = what_it_holds(held_in, lookup.tally(held_in)) if held_in is not None else ""
-        kept[key] = _Gathered(lookup.in_common(guarded, visit.now), left, held)
+        kept[key] = _Gathered(lookup.in_common(guarded, visit.now), left)
     found: _Gathered = kept[key]
     return found
 
@@ -197,7 +194,7 @@ def _show(
     lookup, directory, guarded = visit.ledger.lookup, visit.ledger.directory, asked.guarded
     first = lookup.held_page(guarded, visit.now, limit=1)
     held_in = next((one for one in asked.cycles if first and one.id == first[0].cycle_id), None)
-    gathered = _gathered(visit, asked, held_in)
+    gathered = _gathered(visit, asked)
     left = gathered.left
     known = asked.known(visit, part.shown) | directory.entries(job, Kind.USER, set(sorted(left)[:_MANAGERS_NAMED]))
     names, more = named(question.names, question.entries)
@@ -225,7 +222,7 @@ def _show(
             held_in=held_in,
             asked_before=lookup.asked_before(guarded, visit.now),
         ),
-        held=gathered.held,
+        held=what_it_holds(held_in) if held_in is not None else "",
         usual=usual_of(asked.cycles, question.action),
         led=directory.led_by(job, [one.anchor for one in part.shown]) if question.kind is Kind.USER else {},
         shown=part.shown,

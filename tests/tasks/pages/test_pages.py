@@ -143,19 +143,25 @@ def test_a_report_says_what_was_done_to_whom_and_who_allowed_it() -> None:
 
 
 @pytest.mark.parametrize(
-    ("staged", "lines", "said"),
+    ("counts", "said"),
     [
-        (1048, {"StagedDisable": 300}, "300 accounts, and with them 748 memberships"),
-        (1, {"StagedUpdate": 1}, "1 account"),
-        (12, {"StagedRemoveMembers": 2}, "12 memberships"),
-        (0, {}, ""),
+        ({"staged": 1048, "staged_memberships": 748}, "300 accounts, and with them 748 memberships"),
+        ({"staged": 1}, "1 account"),
+        ({"staged": 12, "staged_memberships": 12}, "12 memberships"),
+        ({}, ""),
     ],
 )
-def test_what_waits_is_counted_as_what_it_is(staged: int, lines: dict[str, int], said: str) -> None:
+def test_what_waits_is_counted_as_what_it_is(counts: dict[str, int], said: str) -> None:
     """Accounts as accounts, and the memberships that go with them beside them."""
-    cycle = replace(cycles()[0], counts={"staged": staged})
-    tally = Counter({(action, "skipped"): many for action, many in lines.items()})
-    assert cycle_page(cycle, tally, {}, [], [], {}).held == said
+    assert cycle_page(replace(cycles()[0], counts=counts), Counter(), {}, [], [], {}).held == said
+
+
+def test_a_decision_is_about_everybody_it_was_made_for() -> None:
+    """The page shows twenty people of each kind; what one person approved at once is counted whole."""
+    lines = [_line(number, LogAction.APPROVE, "disable: approved by Maria") for number in range(3)]
+    totals = {("approve", "disable: approved by Maria", NOW): 298}
+    (one,) = cycle_page(cycles()[0], Counter(), {}, [], lines, {}, totals).decisions
+    assert (one.count, len(one.names) + one.more) == (298, 298)
 
 
 @pytest.mark.parametrize("state", list(CycleState))
