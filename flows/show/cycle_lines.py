@@ -1,13 +1,16 @@
 """What a cycle has written into the log, as its page shows it: on the web, and in the report that is kept as a file."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from datetime import datetime
+from typing import Any
 
-from tasks.ledger import Cycle, Ledger, LogAction, LogStatus
+from connectors.contract import Kind
+from tasks.ledger import Cycle, Ledger, LogAction, LogLine, LogStatus
 from tasks.pages.cycle_page import CyclePage, cycle_page
 
 _FAILURES_SHOWN = 200
+_MEMBERS, _MEMBERS_NAMED = "members", 40
 _ASKED_ABOUT = 200
 """Entries whose decisions are looked up."""
 _AFTER_A_DECISION = (LogAction.DISABLE, LogAction.DELETE, LogAction.REMOVE_MEMBERS, LogAction.UPDATE)
@@ -42,9 +45,35 @@ def read_cycle_lines(ledger: Ledger, cycle: Cycle, *, first: int, now: datetime)
     earlier = lookup.decisions(cycle.job, allowed, until=cycle.ended or now) if allowed else []
     decisions = [line for line in earlier if line.cycle is not None and line.cycle in (cycle.number, cycle.number - 1)]
     everyone = [*failed, *decisions, *(line for lines in shown.values() for line in lines)]
+    shown = {action: with_member_names(ledger, cycle.job, lines) for action, lines in shown.items()}
     names = ledger.directory.names(cycle.job, ((line.kind, line.anchor) for line in everyone))
     return CycleLines(
         cycle_page(cycle, tally, shown, failed, decisions, names, lookup.decided_together(cycle.job, decisions)),
         names,
         sum(many for (_, status), many in tally.items() if status == LogStatus.FAILURE),
     )
+
+
+def with_member_names(ledger: Ledger, job: str, lines: Sequence[LogLine]) -> list[LogLine]:
+    """Lines that say of members what people call them, where that is known, and not their ids in the target."""
+    ids = {id_ for line in lines for one in line.modified or () for id_ in _members(one)}
+    if not ids:
+        return list(lines)
+    anchors = ledger.anchors(job, Kind.USER, sorted(ids))
+    known = ledger.directory.entries(job, Kind.USER, set(anchors.values()))
+    called = {id_: known[anchor].name for id_, anchor in anchors.items() if anchor in known}
+    return [replace(line, modified=[_called(one, called) for one in line.modified or ()]) for line in lines]
+
+
+def _members(modified: Mapping[str, Any]) -> list[str]:
+    """The first members of a change; empty where it is another one."""
+    if modified["name"] != _MEMBERS:
+        return []
+    return [id_ for side in ("old", "new") for id_ in (modified[side] or ())[:_MEMBERS_NAMED]]
+
+
+def _called(modified: Mapping[str, Any], called: Mapping[str, str]) -> dict[str, Any]:
+    if modified["name"] != _MEMBERS:
+        return dict(modified)
+    sides = {side: modified[side] and [called.get(id_, id_) for id_ in modified[side]] for side in ("old", "new")}
+    return {**modified, **sides}

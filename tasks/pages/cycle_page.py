@@ -5,10 +5,11 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 
+from connectors.contract import Kind
 from connectors.errors import ErrorCode
 from tasks.advice import advice_for
 from tasks.ledger import Cycle, CycleState, LogAction, LogLine, LogStatus
-from tasks.pages.sentences import DONE, LOOKS, cycle_sentence, named
+from tasks.pages.sentences import DONE, LOOKS, cycle_sentence, named, plural
 
 FOLDED_FROM = 20
 """Rows from which on a section begins folded."""
@@ -46,6 +47,17 @@ class Section:
     """Why, where all that are shown have the same reason."""
     lines: Sequence[LogLine]
     more: bool
+
+    @property
+    def heading(self) -> str:
+        """What was done, and to how many; changes of members are counted as the groups that they are made in."""
+        match self.action:
+            case LogAction.ADD_MEMBERS:
+                return f"{self.title} to {self.count:,} {plural(Kind.GROUP, self.count)}"
+            case LogAction.REMOVE_MEMBERS:
+                return f"{self.title} from {self.count:,} {plural(Kind.GROUP, self.count)}"
+            case _:
+                return f"{self.title} {self.count:,}"
 
     @property
     def folded(self) -> bool:

@@ -1,6 +1,7 @@
 """Pages that only look: overview, search, persons and groups, cycles."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import datetime, time
 
 from starlette.exceptions import HTTPException
@@ -10,7 +11,7 @@ from connectors.contract import Kind
 from flows.serve.web.rendering import here, query
 from flows.serve.web.rights import Deed
 from flows.serve.web.visit import Visit, entry_address, job_address
-from flows.show.cycle_lines import read_cycle_lines
+from flows.show.cycle_lines import read_cycle_lines, with_member_names
 from flows.show.history import history_of
 from tasks.history import DesiredState, History, Kept, plain
 from tasks.ledger import Cycle, CycleState, LogAction, StagedState
@@ -128,7 +129,10 @@ def _entry(visit: Visit, kind: Kind) -> Response:
     source = last[job].source if job in last else ""
     together = [job, *(name for name in sorted(mine) if name != job and name in last and last[name].source == source)]
     elsewhere = [hit for name, hit in mine.items() if name not in together]
-    held = lookup.held(together, kind, anchor, limit=60)
+    held = [
+        replace(one, lines=with_member_names(visit.ledger, one.job, one.lines))
+        for one in lookup.held(together, kind, anchor, limit=60)
+    ]
     known = {name: mine[name] for name in together if name in mine}
     if not known and not any(one.link or one.lines or one.escrow or one.staged for one in held):
         raise HTTPException(404)
@@ -290,7 +294,7 @@ def _part(visit: Visit, found: Cycle, wanted: str, text: str) -> Response:
     after = visit.number("after") or 0
     lines = visit.ledger.lookup.lines(found, actions=actions, text=text, after=after, limit=_ROWS + 1)
     more = len(lines) > _ROWS
-    lines = lines[:_ROWS]
+    lines = with_member_names(visit.ledger, found.job, lines[:_ROWS])
     section = section_of(actions[0], len(lines), lines, more=more) if actions else None
     return visit.page(
         "cycle_part.html.j2",

@@ -5,8 +5,9 @@ import io
 
 import pytest
 
+from connectors.contract import Kind
 from flows.cycle.systems import now
-from tasks.ledger import Board
+from tasks.ledger import Board, CycleKind, LogAction, LogEntry, LogStatus, Modified
 from tasks.pages.board import overview_of
 from tests.flows.web.conftest import Served
 
@@ -121,3 +122,28 @@ def test_lists_hold_only_what_is_theirs(served: Served) -> None:
     rows = list(csv.reader(io.StringIO(maria.get("/access.csv").text)))
     assert {row[0] for row in rows[2:]} == {"hr-to-scim"}
     assert len(list(csv.reader(io.StringIO(served.client("hella").get("/access.csv").text)))) == 2
+
+
+def test_members_have_names(changing: Served) -> None:
+    """What was done to a group says who, and not ids that no person knows; names are text here too."""
+    ledger = changing.ledger
+    cycle = ledger.begin_cycle("hr-to-slack", CycleKind.INCREMENTAL, fingerprint="f2", now=now())
+    gone = [f"id-hr-to-slack-00000{number}" for number in (2, 7)]
+    line = LogEntry(
+        Kind.GROUP,
+        LogAction.REMOVE_MEMBERS,
+        LogStatus.SUCCESS,
+        "g1",
+        label="Legal",
+        reason="no longer a member in the source",
+        modified=[Modified("members", [*gone, "id-of-nobody-we-know"], None)],
+    )
+    ledger.log_entries(cycle, [line], now=now())
+    client = changing.client("vera")
+    assert "Members removed from 1 group" in client.get(f"/jobs/hr-to-slack/cycles/{cycle.number}").text
+    for path in (f"/jobs/hr-to-slack/cycles/{cycle.number}", "/groups/hr-to-slack/g1"):
+        page = client.get(path).text
+        assert "Östen Öberg" in page, path
+        assert "id-of-nobody-we-know" in page, path
+        assert gone[0] not in page, path
+        assert not {"\u0007", "\u202e"} & set(page), path
