@@ -36,7 +36,7 @@ def test_the_question_names_everybody(served: Served) -> None:
         GUARD,
         "lose access",
         "Legal",
-        "Cycle 2 holds 4 accounts.",
+        "Cycle 2 held 4 accounts.",
     ):
         assert text in page
     assert "Your decision" in page
