@@ -46,7 +46,7 @@ def cases() -> Iterator[Any]:
     every = [(app, operation, fault) for app in EVERY_APP for operation in OPERATIONS for fault in FAULTS]
     if not LONG:
         every = [("sql", operation, FAULTS[number % len(FAULTS)]) for number, operation in enumerate(OPERATIONS)]
-        every += [("memory", "create", "answer lost after"), ("memory", "add members", "dead after")]
+        every += [("memory", "create", "answer lost after")]
         every += [("servicenow", "add members", "answer lost after")]
         every += [("salesforce", "create", "answer lost after"), ("salesforce", "delete", "dead after")]
     for app, operation, fault in every:
