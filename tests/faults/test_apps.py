@@ -30,9 +30,10 @@ from tests.faults.company import JOB, STRANGERS, Company, write_job
 from tests.flows.reading_back import differences, found_in
 from tests.model.driver import Driver, Moment, Power
 from tests.servers.apps import APPS, CLOUD_APPS, App
+from tests.servers.entra_app import entra_app
 from tests.servers.servicenow_app import servicenow_app
 
-EVERY_APP = {**APPS, **CLOUD_APPS, "servicenow": servicenow_app}
+EVERY_APP = {**APPS, **CLOUD_APPS, "servicenow": servicenow_app, "entra": entra_app}
 LONG = bool(os.environ.get("PROVISOR_LONG"))
 CYCLES = 3
 A_DAY = timedelta(hours=25)
@@ -48,6 +49,8 @@ def cases() -> Iterator[Any]:
         every = [("sql", operation, FAULTS[number % len(FAULTS)]) for number, operation in enumerate(OPERATIONS)]
         every += [("memory", "create", "answer lost after")]
         every += [("servicenow", "add members", "answer lost after")]
+        every += [("entra", "create", "answer lost after"), ("entra", "delete", "dead after")]
+        every += [("entra", "add members", "answer lost after")]
         every += [("salesforce", "create", "answer lost after"), ("salesforce", "delete", "dead after")]
     for app, operation, fault in every:
         yield pytest.param(app, operation, fault, id=f"{app}: {operation}, {fault}")
@@ -81,8 +84,8 @@ def failing(fault: str) -> Iterator[list[int]]:
 
 
 def _is_write(method: str, address: Any, *what: Any) -> bool:
-    """Whether a request changes something; one for a token does not."""
-    return method != "GET" and not address.path.endswith("/token")
+    """Whether a request changes something; one for a token does not, nor one that holds several reads."""
+    return method != "GET" and not address.path.endswith(("/token", "/$batch"))
 
 
 def write_job_for(app: App, folder: Path) -> Path:

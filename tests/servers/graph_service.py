@@ -125,6 +125,15 @@ class GraphService:
             self.join(key, member)
         return key
 
+    def touch_group(self, key: str) -> None:
+        """Its attributes have changed."""
+        self._log.append(("groups", key, "row"))
+
+    def remove_group(self, key: str) -> None:
+        del self.groups[key]
+        self.members = {edge for edge in self.members if edge[0] != key}
+        self._log.append(("groups", key, "removed"))
+
     def join(self, group: str, member: str) -> None:
         self.members.add((group, member))
         self._log.append(("groups", group, f"+{member}"))
@@ -610,9 +619,7 @@ class GraphService:
             self.effects.append(f"leave {key} {found[1]}")
             return Response(status_code=204)
         if rest == "" and method == "DELETE":
-            del self.groups[key]
-            self.members = {edge for edge in self.members if edge[0] != key}
-            self._log.append(("groups", key, "removed"))
+            self.remove_group(key)
             self.effects.append(f"delete group {key}")
             return Response(status_code=204)
         if rest == "" and method == "PATCH":
