@@ -176,10 +176,11 @@ def live(folder: Path, directory: Directory, *, people: int | None, through_wind
                 driver.now += A_WEEK  # limits look at what was taken away within one
                 state = desired_state(day, state)
                 state.edges = {edge for edge in state.edges if edge[1] in state.in_scope}
-                yield _lived(step, driver, partial(differences, directory, unit, state))
+                yield lived(step, driver, partial(differences, directory, unit, state))
 
 
-def _lived(step: str, driver: Driver, look: Callable[[], list[str]]) -> Told:
+def lived(step: str, driver: Driver, look: Callable[[], list[str]]) -> Told:
+    """A cycle, what is there after it, and what another one would do."""
     began = time.monotonic()
     report = driver.cycle().report
     seconds = time.monotonic() - began

@@ -350,10 +350,11 @@ class GraphService:
                         changed.setdefault(key, []).append(what)
                 state["rest"] = self._chunks(state["noun"], state["select"], list(changed.items()))
                 state["upto"] = len(self._log)
-        rest = state["rest"]
-        page, left = rest[: self.page], rest if self.endless else rest[self.page :]
+        rest, at = state["rest"], state.get("at", 0)
+        page, at = rest[at : at + self.page], 0 if self.endless else at + self.page
+        left = at < len(rest)
         self._tokens[new := f"t{next(self._numbers)}"] = (
-            {**state, "rest": left} if left else {key: state[key] for key in ("noun", "select", "upto")}
+            {**state, "at": at} if left else {key: state[key] for key in ("noun", "select", "upto")}
         )
         link = f"{self.url}/{state['noun']}/delta?" + (f"$skiptoken={new}" if left else f"$deltatoken={new}")
         return JSONResponse({"value": page, ("@odata.nextLink" if left else "@odata.deltaLink"): link})

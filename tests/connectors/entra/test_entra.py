@@ -1,5 +1,6 @@
 """Microsoft Entra ID over a strict Graph of our own: what is read, what follows from changes, what is written."""
 
+import asyncio
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -14,6 +15,8 @@ from connectors.entra.system import EntraSource, open_source, open_target, rando
 from connectors.errors import CredentialsError, ErrorCode, FatalError, SchemaMismatchError
 from connectors.kit import KitTarget
 from tasks.snapshots import merge_delta
+from tests.connectors.nasty import PEOPLE
+from tests.servers.graph_client import TenantState, sdk_of, state_of
 from tests.servers.graph_service import CLIENT, DOMAIN, SECRET, TENANT, GraphService, serving
 from tests.servers.graph_words import Refusal
 
@@ -651,3 +654,45 @@ def test_a_manager_of_somebody_whom_a_replica_does_not_know_yet_is_set(graph: Gr
     [outcome] = apply(target, rejoin("ann", None, manager=boss))
     assert outcome.status is Status.DONE, outcome.message
     assert graph.managers == {outcome.target_id: boss}
+
+
+def test_what_is_written_is_what_the_makers_client_reads(graph: GraphService, target: KitTarget) -> None:
+    """Nasty names, managers, groups, somebody disabled, somebody deleted and back: read by msgraph-sdk alone."""
+    named = [f"{one[2]} {one[3]}"[:256] for one in PEOPLE if one[2] and one[3]]
+    names = {f"p{number}": name for number, name in enumerate(named)}
+    values = {key: {"displayName": name, "mailNickname": key, "employeeId": key} for key, name in names.items()}
+    made = apply(target, *(change(Action.CREATE, userPrincipalName=upn(key), **said) for key, said in values.items()))
+    assert {one.status for one in made} == {Status.DONE}
+    keys = dict(zip(names, (str(one.target_id) for one in made), strict=True))
+    *staff, boss, leaver, returner = names
+    [group] = apply(target, change(Action.CREATE, kind=Kind.GROUP, displayName="Sales & Co 🚀", uniqueName="sales"))
+    done = apply(
+        target,
+        *(change(Action.UPDATE, keys[one], manager=keys[boss], jobTitle="Clerk") for one in staff),
+        change(Action.DISABLE, keys[leaver], accountEnabled=False),
+        change(Action.DELETE, keys[returner]),
+        change(Action.ADD_MEMBERS, group.target_id, kind=Kind.GROUP, members=[keys[one] for one in (*staff, boss)]),
+    )
+    done += apply(
+        target,
+        change(Action.REMOVE_MEMBERS, group.target_id, kind=Kind.GROUP, members=[keys[boss]]),
+        replace(rejoin(returner, returner), attributes={"userPrincipalName": upn(returner), **values[returner]}),
+    )
+    assert {one.status for one in done} == {Status.DONE}, [one.message for one in done]
+
+    async def read() -> TenantState:
+        async with sdk_of(graph) as client:
+            return await state_of(client)
+
+    found = asyncio.run(read())
+    assert found.groups == {"Sales & Co 🚀": {upn(one) for one in staff}}
+    assert found.users == {
+        upn(key): {
+            "displayName": name,
+            "accountEnabled": key != leaver,
+            "employeeId": key,
+            "jobTitle": "Clerk" if key in staff else None,
+            "manager": upn(boss) if key in staff else None,
+        }
+        for key, name in names.items()
+    }
