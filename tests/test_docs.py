@@ -310,6 +310,31 @@ def test_tests_that_pages_name_are_there():
     assert [name for name in named if not (ROOT / name).is_file()] == []
 
 
+def _table_rows(text: str, heading: str) -> list[list[str]]:
+    """Cells of the first table below a heading, without its own heads."""
+    lines = [
+        line for line in text.partition(f"## {heading}\n")[2].partition("\n## ")[0].splitlines() if line[:1] == "|"
+    ]
+    return [[cell.strip() for cell in line.strip("|").split("|")] for line in lines]
+
+
+def test_every_promise_names_the_makers_of_plans_that_it_is_tested_with():
+    """Each mark in the table has a test that exists, and each such test has its mark."""
+    text = (ROOT / "docs" / "explanation" / "promises.md").read_text(encoding="utf-8")
+    promised = re.findall(r"^(\d+)\. \*\*", text, re.MULTILINE)
+    (_, *makers), _, *rows = _table_rows(text, "Who makes plans")
+    assert [name.split()[0] for name, *_ in rows] == promised == [str(number) for number in range(1, 19)]
+    found = [(name.split()[0], maker, mark) for name, *marks in rows for maker, mark in zip(makers, marks, strict=True)]
+    marked = {(number, maker) for number, maker, mark in found if mark == "✓"}
+    assert {mark for _, *marks in rows for mark in marks} <= {"✓", "=", "–", "·"}
+    shown = set()
+    for number, named, test in _table_rows(text, "Which test shows it")[2:]:
+        file, _, function = test.strip("`").partition("::")
+        assert f"def {function}(" in (ROOT / file).read_text(encoding="utf-8"), test
+        shown |= {(number, maker.strip()) for maker in named.split(",")}
+    assert shown == marked
+
+
 def test_commands_of_the_long_forms_are_there():
     """Each suite that attacks the promises has one command."""
     made = set(re.findall(r"^([\w-]+):", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE))

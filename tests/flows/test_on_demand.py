@@ -10,7 +10,7 @@ import pytest
 from flows.cycle.systems import open_ledger
 from tasks.ledger import CycleKind, Pause
 from tests.flows.first_cycles import FirstCycle
-from tests.flows.workplace import Command, Row, Workplace, accounts, kill_hanging, staff, writes
+from tests.flows.workplace import Command, Row, Workplace, account, accounts, kill_hanging, staff, writes
 from tests.servers.scim_service import ScimService
 
 pytestmark = pytest.mark.usefixtures("plain_runs")
@@ -188,6 +188,21 @@ def test_a_person_who_is_not_assigned_is_disabled_and_each_clause_has_its_answer
     }
     assert accounts(service, first["employeeId"])[0]["active"] is False
     assert not listings(service)
+
+
+def test_what_others_have_changed_is_told_and_put_right_where_the_job_says_so(
+    settled: Workplace, service: ScimService, on_demand: OnDemand
+) -> None:
+    """By name as in a cycle that lists the target: reported and left, or corrected."""
+    person = staff(settled)[0]
+    found = account(service, person["employeeId"])
+    service.users[found["id"]] = found | {"title": "Emperor"}
+    page = on_demand(person["employeeId"])
+    assert (page["result"], account(service, person["employeeId"])["title"]) == ("skipped", "Emperor")
+    assert "others have changed the account" in step(page, "action")["message"]
+    settled.save(drift="correct")
+    on_demand(person["employeeId"])
+    assert account(service, person["employeeId"])["title"] == person["jobTitle"]
 
 
 def test_plan_only_writes_nothing_anywhere(settled: Workplace, service: ScimService, on_demand: OnDemand) -> None:
