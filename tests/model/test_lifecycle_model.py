@@ -19,7 +19,7 @@ from tests.servers.apps import APPS
 
 LONG = bool(os.environ.get("PROVISOR_LONG"))
 CASES = settings(
-    max_examples=200 if LONG else 8,
+    max_examples=200 if LONG else 4,
     stateful_step_count=40 if LONG else 14,
     derandomize=not LONG,
     database=None,
@@ -34,7 +34,7 @@ def test_every_life_ends_as_the_model_says(app: str) -> None:
     """Promises 1 to 5, 10, 11 and 12 in one: whatever happens to the source, the target and the job, and wherever runs
     die, nobody is doubled, lost or touched without right, and one cycle that is let finish puts everything right.
     """
-    cases = CASES if app == "scim" or LONG else settings(CASES, max_examples=3)
+    cases = CASES if app == "scim" or LONG else settings(CASES, max_examples=2)
     run_state_machine_as_test(machine_of(app), settings=cases)
 
 
