@@ -35,6 +35,13 @@ def to_look_at(attempts: Iterable[Attempt]) -> dict[Kind, set[str]]:
     return ids
 
 
+def may_be_late(attempts: Iterable[Attempt]) -> dict[Kind, set[str]]:
+    """Of the ids to look at, those that a target may show only in a while: all but what may have been deleted."""
+    attempts = list(attempts)
+    ids, deleted = to_look_at(attempts), to_look_at(one for one in attempts if one.action is Action.DELETE)
+    return {kind: ids[kind] - deleted[kind] for kind in Kind}
+
+
 def effect_of(attempt: Attempt, target: Snapshot, looked: Looked) -> Effect:
     """What the target, as it was read, shows of an attempt on an entry whose id is known."""
     id_ = attempt.target_id

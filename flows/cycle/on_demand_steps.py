@@ -374,6 +374,7 @@ def decide_entry(job: Job, systems: Systems, ledger: Ledger, asked: Asked, page:
             late=also,
             links=recalled.links.links,
             attempts=mine,
+            recent=recalled.recent.get(entry.kind, ()),
         )
         regained = regain(lost, job, recalled.links, sight.snapshot, facts.target)
         links = without_deleted(recalled.links, mine, sight.snapshot, sight.looked)

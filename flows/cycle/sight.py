@@ -19,7 +19,7 @@ from connectors.errors import SchemaMismatchError, SettingsError
 from flows.cycle.home import home
 from flows.cycle.systems import CLOCK, EVALUATING, FINISHED, Recalled, Systems
 from tasks.acting import as_it_acts
-from tasks.effects import to_look_at
+from tasks.effects import may_be_late, to_look_at
 from tasks.expressions import Context
 from tasks.extract import Facts, needs_of, read_sources, read_target
 from tasks.job import Job, Reconcile
@@ -222,7 +222,7 @@ def list_target(
     listing = read_target(job, systems.target, facts, progress=progress)
     how = f"The target was listed ({listing.requests:,} requests): {why}."
     wanted, ids = needs_of(job, facts.traits).target, to_look_at(attempts)
-    listing = look_at(listing, ids, systems.target, wanted)
+    listing = look_at(listing, ids, systems.target, wanted, late=may_be_late(attempts))
     if asked := whereabouts(unseen(lost_creates(attempts), job, listing, facts.target)):
         with suppress(SchemaMismatchError):  # it cannot be asked: then the listing is all there is
             listing, found = answer(listing, asked, systems.target, wanted)
@@ -335,9 +335,12 @@ def _to_be_sure_of(plan: Plan, sight: Sight, recalled: Recalled) -> dict[Kind, s
 def _may_be_late(
     job: Job, ledger: Ledger, ids: Mapping[Kind, Collection[str]], attempts: Sequence[Attempt]
 ) -> dict[Kind, set[str]]:
-    """Those that are linked, so that they should be there; but for those that may have been deleted just now."""
+    """Those that should be there: linked, or about to be; but for those that may have been deleted just now."""
     deleted = {one.target_id for one in attempts if one.action is Action.DELETE}
-    return {kind: set(ledger.anchors(job.name, kind, sorted(some))) - deleted for kind, some in ids.items()}
+    sent = may_be_late(attempts)
+    return {
+        kind: set(ledger.anchors(job.name, kind, sorted(some))) - deleted | sent[kind] for kind, some in ids.items()
+    }
 
 
 def _frozen(ids: Mapping[Kind, Collection[str]]) -> dict[Kind, frozenset[str]]:
@@ -419,12 +422,13 @@ def see_entry(
     late: Collection[tuple[str, str]],
     links: Mapping[Kind, pd.DataFrame],
     attempts: Sequence[Attempt] = (),
+    recent: Collection[str] = (),
 ) -> tuple[Sight, list[Hits]]:
     """The target as known, with one entry of it as it is now; never a listing.
 
     ``linked``: id of the entry's account, where it has one. ``sought``: attributes and values by which an account of
     it would be recognised; ``late``: those by which it may be shown only in a while. ``links``: the ledger's, by kind.
-    ``attempts``: those of the entry whose answers were lost.
+    ``attempts``: those of the entry whose answers were lost; ``recent``: ids to which something was sent a moment ago.
     Of others, what is not known is null: nothing can be planned for them. Raises: FatalError.
     """
     target, wanted = systems.target, needs_of(job, facts.traits).target
@@ -453,8 +457,10 @@ def see_entry(
     asked = {one: set[str]() for one in Kind} | {kind: ids}
     if kept is None and kind is Kind.USER and linked is not None:
         asked[Kind.GROUP] = _guarded_groups(job, systems, wanted, links)
-    found = {id_ for one in hits for id_ in one.accounts.index}  # by its id it may be shown only in a while
-    snapshot = look_at(base.snapshot, asked, target, wanted, late={kind: found})
+    # By its id it may be shown only in a while: what was found by a value, or was written to a moment ago.
+    late_ids = {id_ for one in hits for id_ in one.accounts.index} | may_be_late(attempts)[kind]
+    late_ids |= {linked} & set(recent) if linked is not None else set()
+    snapshot = look_at(base.snapshot, asked, target, wanted, late={kind: late_ids})
     snapshot = _with_linked(snapshot, links, asked)
     how = f"The target was asked about this {kind} alone."
     return Sight(snapshot, how, looked_at=sum(map(len, asked.values())) + len(hits), looked=_frozen(asked)), hits
