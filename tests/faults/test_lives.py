@@ -42,7 +42,7 @@ LIVES: Mapping[str, Sequence[int]] = (
 )
 """By database; those of the short form have every kind of trouble, and are stopped seven times between them."""
 CYCLES = 4
-LEASE_S = 1.5
+LEASE_S = 3.0
 CALM = 3
 """Cycles without trouble after which a life must have come to rest."""
 EVENTS = ("come or go", "come or go", "title", "mail", "manager", "status", "team", "member", "member")
