@@ -378,13 +378,31 @@ def _chosen(visit: Visit, asked: Asked, chosen: Chosen) -> list[Staged]:
     lookup, guarded, now = visit.ledger.lookup, asked.guarded, visit.now
     match chosen.about:
         case About.ONLY:
-            return lookup.held_of(guarded, now, chosen.anchors)
+            some = lookup.held_of(guarded, now, chosen.anchors)
+            _refuse_unknown(chosen, some)
+            return some
         case About.FOUND:
             return lookup.held_of(guarded, now, lookup.held_with(guarded, now, chosen.text))
         case _:
             everybody = lookup.held_page(guarded, now)
-            excepted = chosen.anchors if chosen.about is About.EXCEPT else frozenset()
-            return [one for one in everybody if one.anchor not in excepted]
+            if chosen.about is not About.EXCEPT:
+                return everybody
+            if not chosen.anchors:
+                raise DecisionError("Nobody is ticked: tick those who are left out, or decide about all.")
+            _refuse_unknown(chosen, everybody)
+            return [one for one in everybody if one.anchor not in chosen.anchors]
+
+
+def _refuse_unknown(chosen: Chosen, some: list[Staged]) -> None:
+    """Passes when everybody who was ticked waits: a tick that means nobody must not count as one less, or as one more.
+
+    Raises: DecisionError.
+    """
+    if unknown := chosen.anchors - {one.anchor for one in some}:
+        raise DecisionError(
+            f"{len(unknown)} of those ticked cannot be told apart by a page, or no longer wait; nothing was decided. "
+            "Look again, or decide with provisor approve or provisor reject."
+        )
 
 
 def _until(text: str) -> datetime | None:

@@ -122,6 +122,14 @@ def _who(request: Request, site: Site) -> Person | None:
     return site.door.person(ticket, now=site.clock()) if ticket else None
 
 
+def _host_of(origin: str) -> str | None:
+    """None where it is no address at all."""
+    try:
+        return urlsplit(origin).netloc.lower()
+    except ValueError:
+        return None
+
+
 def _refuse_foreign(request: Request) -> None:
     """Passes when a form was sent by a page of ours. Raises: HTTPException.
 
@@ -131,7 +139,7 @@ def _refuse_foreign(request: Request) -> None:
     origin = request.headers.get("origin")
     if site is not None and site != "same-origin":
         raise HTTPException(403)
-    if origin is not None and urlsplit(origin).netloc.lower() != request.headers.get("host", "").lower():
+    if origin is not None and _host_of(origin) != request.headers.get("host", "").lower():
         raise HTTPException(403)
     if site is None and origin is None:
         raise HTTPException(403)

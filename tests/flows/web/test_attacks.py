@@ -49,6 +49,7 @@ def test_no_other_site_sends_a_form(served: Served, path: str) -> None:
         ({"form_token": stranger}, {}),
         ({"form_token": good}, {"Origin": "https://evil.example"}),
         ({"form_token": good}, {"Origin": "null"}),
+        ({"form_token": good}, {"Origin": "http://["}),
         ({"form_token": good}, {"Sec-Fetch-Site": "cross-site"}),
         ({"form_token": good}, {"Sec-Fetch-Site": "same-site"}),
     ):

@@ -3,6 +3,8 @@
 import re
 from dataclasses import replace
 
+import pytest
+
 from connectors.contract import Action, Kind
 from flows.cycle.systems import now
 from tasks.ledger import Guarded, LogAction, StagedState
@@ -74,6 +76,17 @@ def test_all_but_some_are_rejected_until_a_day(changing: Served) -> None:
     until = staged["000001"].until
     assert until is not None
     assert until.year == 2100
+
+
+@pytest.mark.parametrize(
+    ("about", "ticked"), [("except", ["0000\ufffd03"]), ("except", []), ("only", ["000001", "0000\ufffd03"])]
+)
+def test_a_tick_that_means_nobody_decides_nothing(changing: Served, about: str, ticked: list[str]) -> None:
+    """A key that a page cannot show as it is comes back as another one: people who were left out would be approved."""
+    client = changing.client("maria")
+    answer = client.post(f"{PAGE}/decision", **fields(client, about=about, anchor=ticked), number="4")
+    assert answer.status_code == 422
+    assert {one.state for one in changing.ledger.staged("hr-to-scim")} == {StagedState.STAGED}
 
 
 def test_a_person_who_matches_a_search_is_decided_about(changing: Served) -> None:
