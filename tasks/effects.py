@@ -4,7 +4,7 @@ Only an entry that was read by its id says anything: a list may be late, in eith
 was to change counts: not what is wanted by now, nor what was known before.
 """
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from enum import StrEnum
 
 from connectors.contract import Action, Kind, Snapshot, Value
@@ -35,11 +35,13 @@ def to_look_at(attempts: Iterable[Attempt]) -> dict[Kind, set[str]]:
     return ids
 
 
-def may_be_late(attempts: Iterable[Attempt]) -> dict[Kind, set[str]]:
-    """Of the ids to look at, those that a target may show only in a while: all but what may have been deleted."""
-    attempts = list(attempts)
+def may_be_late(
+    attempts: Sequence[Attempt], *, linked: Mapping[Kind, Collection[str]] | None = None
+) -> dict[Kind, set[str]]:
+    """Ids that should be there, and that a target may show only in a while: of entries about which something was asked,
+    and of some that are linked; without what may have been deleted."""
     ids, deleted = to_look_at(attempts), to_look_at(one for one in attempts if one.action is Action.DELETE)
-    return {kind: ids[kind] - deleted[kind] for kind in Kind}
+    return {kind: (ids[kind] | set((linked or {}).get(kind, ()))) - deleted[kind] for kind in Kind}
 
 
 def effect_of(attempt: Attempt, target: Snapshot, looked: Looked) -> Effect:

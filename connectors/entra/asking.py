@@ -125,6 +125,12 @@ async def rest_of(wire: Any, body: Any, purpose: str, *, headers: Mapping[str, s
     return found
 
 
+async def deleted_users(wire: Any, select: str) -> list[Any]:
+    """Users who were deleted less than 30 days ago, with some properties."""
+    link = f"/directory/deletedItems/microsoft.graph.user?$select={select}&$top={LARGEST_PAGE}"
+    return await listed(wire, link, "read the deleted users") or []
+
+
 async def count(wire: Any, kind: Kind) -> int:
     """How many there are, by an index that may lag."""
     asked = Call("GET", f"/{NOUNS[kind]}/$count", f"count the {NOUNS[kind]}", headers=EVENTUAL)

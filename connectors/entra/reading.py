@@ -18,6 +18,7 @@ from connectors.entra.asking import (
     NOUNS,
     below,
     count,
+    deleted_users,
     json_of,
     listed,
     problem,
@@ -64,7 +65,7 @@ async def pages(wire: Any, known: Known, asked: Asked) -> AsyncIterator[Page]:
     yield page
     if asked.kind is Kind.USER and _keeps_deleted(known):
         there = {row[KEY] for row in page.rows}
-        yield Page([row for row in await deleted_users(wire) if row[KEY] not in there], watermark=page.watermark)
+        yield Page([row for row in await _disabled(wire) if row[KEY] not in there], watermark=page.watermark)
 
 
 async def _everything(wire: Any, known: Known, asked: Asked) -> "_Round":
@@ -216,10 +217,9 @@ class _Round:
         )
 
 
-async def deleted_users(wire: Any) -> list[Row]:
+async def _disabled(wire: Any) -> list[Row]:
     """Soft-deleted users as entries that are off, and nothing else: what Graph shows of them is no longer theirs."""
-    link = f"/directory/deletedItems/microsoft.graph.user?$select=id&$top={LARGEST_PAGE}"
-    found = await listed(wire, link, "read the deleted users") or []
+    found = await deleted_users(wire, "id")
     return [{KEY: str(one["id"]), "id": str(one["id"]), "accountEnabled": False} for one in found]
 
 
@@ -229,7 +229,7 @@ async def deleted_users(wire: Any) -> list[Row]:
 async def look(wire: Any, known: Known, sought: Sought) -> Page:
     """Entries by value or key; groups looked for by key come with all their members."""
     path = "id" if sought.path == KEY else sought.path.replace(".", "/")
-    links = [_filter(sought, path, values) for values in _parts(sought.values, FILTERED)]
+    links = [_filter(sought.kind, sought.paths, path, values) for values in _parts(sought.values, FILTERED)]
     headers = EVENTUAL if "/" in path else None
     noun = NOUNS[sought.kind]
     found = {str(one["id"]): one for one in await _lists(wire, links, f"look for {noun}", headers)}
@@ -251,19 +251,19 @@ async def look(wire: Any, known: Known, sought: Sought) -> Page:
 
 async def entries_by_id(wire: Any, kind: Kind, keys: Sequence[str], paths: Sequence[str]) -> list[Any]:
     """Entries as Graph shows them, of any number of keys."""
-    links = [_filter(Sought(kind, KEY, tuple(keys), tuple(paths)), "id", some) for some in _parts(keys, FILTERED)]
+    links = [_filter(kind, paths, "id", some) for some in _parts(keys, FILTERED)]
     return await _lists(wire, links, f"look for {NOUNS[kind]}", None)
 
 
-def _filter(sought: Sought, path: str, values: Iterable[str]) -> str:
+def _filter(kind: Kind, paths: Sequence[str], path: str, values: Iterable[str]) -> str:
     """The address of a list of those who have one of the values."""
     quoted = ",".join(f"'{value.replace(chr(39), chr(39) * 2)}'" for value in values)
-    query = f"$filter={quote(f'{path} in ({quoted})', safe='')}&$select={selected(sought.paths)}&$top={LARGEST_PAGE}"
+    query = f"$filter={quote(f'{path} in ({quoted})', safe='')}&$select={selected(paths)}&$top={LARGEST_PAGE}"
     if "/" in path:  # parts of complex properties are found by the lagging index alone, which does not expand
         query += "&$count=true"
-    elif sought.kind is Kind.USER and "manager" in sought.paths:
+    elif kind is Kind.USER and "manager" in paths:
         query += "&$expand=manager($select=id)"
-    return f"/{NOUNS[sought.kind]}?{query}"
+    return f"/{NOUNS[kind]}?{query}"
 
 
 async def _lists(wire: Any, links: Sequence[str], purpose: str, headers: Mapping[str, str] | None) -> list[Any]:

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any, TypeAlias
 
-from connectors.entra.asking import LARGEST_PAGE, listed
+from connectors.entra.asking import deleted_users
 from connectors.entra.attributes import flat, selected
 from connectors.kit import KEY, Action, Change, ErrorCode, Kind, Known, Refused, Row
 
@@ -23,8 +23,7 @@ async def learn(wire: Any, known: Known, changes: Sequence[Change]) -> Known:
     if not made or not known.settings.restore_deleted:
         return known
     paths = tuple(dict.fromkeys((NAME, *(path for one in made for path in one.known_by))))
-    link = f"/directory/deletedItems/microsoft.graph.user?$select={selected(paths)}&$top={LARGEST_PAGE}"
-    found = await listed(wire, link, "read the deleted users") or []
+    found = await deleted_users(wire, selected(paths))
     users = {str(one["id"]): _as_before(str(one["id"]), flat(one, paths)) for one in found}
     return replace(known, facts={**known.facts, _DELETED: users})
 

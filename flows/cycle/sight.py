@@ -194,7 +194,8 @@ def see_target(
         return list_target(job, systems, facts, attempts, why=why, kept=kept, progress=progress)
     wanted = needs_of(job, facts.traits).target
     try:
-        fresh = _may_be_late(job, ledger, doubtful, attempts)
+        linked = {kind: ledger.anchors(job.name, kind, sorted(some)) for kind, some in doubtful.items()}
+        fresh = may_be_late(attempts, linked=linked)
         known = look_at(kept.snapshot, doubtful, systems.target, wanted, late=fresh)
         snapshot, _ = answer(known, asked, systems.target, wanted)
     except SchemaMismatchError as error:
@@ -330,17 +331,6 @@ def _to_be_sure_of(plan: Plan, sight: Sight, recalled: Recalled) -> dict[Kind, s
         ids = {kind: some | late.get(kind, set()) for kind, some in ids.items()}
     new = {kind: some - sight.looked.get(kind, frozenset()) for kind, some in ids.items()}
     return {kind: some for kind, some in new.items() if some}
-
-
-def _may_be_late(
-    job: Job, ledger: Ledger, ids: Mapping[Kind, Collection[str]], attempts: Sequence[Attempt]
-) -> dict[Kind, set[str]]:
-    """Those that should be there: linked, or about to be; but for those that may have been deleted just now."""
-    deleted = {one.target_id for one in attempts if one.action is Action.DELETE}
-    sent = may_be_late(attempts)
-    return {
-        kind: set(ledger.anchors(job.name, kind, sorted(some))) - deleted | sent[kind] for kind, some in ids.items()
-    }
 
 
 def _frozen(ids: Mapping[Kind, Collection[str]]) -> dict[Kind, frozenset[str]]:

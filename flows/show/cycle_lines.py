@@ -1,6 +1,6 @@
 """What a cycle has written into the log, as its page shows it: on the web, and in the report that is kept as a file."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
@@ -57,12 +57,17 @@ def read_cycle_lines(ledger: Ledger, cycle: Cycle, *, first: int, now: datetime)
 def with_member_names(ledger: Ledger, job: str, lines: Sequence[LogLine]) -> list[LogLine]:
     """Lines that say of members what people call them, where that is known, and not their ids in the target."""
     ids = {id_ for line in lines for one in line.modified or () for id_ in _members(one)}
+    called = member_names(ledger, job, ids)
+    return [replace(line, modified=[_called(one, called) for one in line.modified or ()]) for line in lines]
+
+
+def member_names(ledger: Ledger, job: str, ids: Collection[str]) -> dict[str, str]:
+    """What people call some members, by their ids in the target; without those of whom nothing is known."""
     if not ids:
-        return list(lines)
+        return {}
     anchors = ledger.anchors(job, Kind.USER, sorted(ids))
     known = ledger.directory.entries(job, Kind.USER, set(anchors.values()))
-    called = {id_: known[anchor].name for id_, anchor in anchors.items() if anchor in known}
-    return [replace(line, modified=[_called(one, called) for one in line.modified or ()]) for line in lines]
+    return {id_: known[anchor].name for id_, anchor in anchors.items() if anchor in known}
 
 
 def _members(modified: Mapping[str, Any]) -> list[str]:

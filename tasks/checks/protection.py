@@ -150,15 +150,9 @@ def _held(block: Block, row: int, *, own: bool, unwritable: str) -> Held:
     if unwritable:
         still = " The account is still active." if block.action is Action.DISABLE else ""
         why = f"The target does not let Provisor change it. {unwritable}{still}"
-        return _held_for(block, row, why)
-    why = (
-        f"Provisor signs in to the target with this account, so it does not {action} it."
-        if own
-        else f"The account is protected: the job never lets Provisor {action} it."
-    )
-    return _held_for(block, row, why)
-
-
-def _held_for(block: Block, row: int, why: str) -> Held:
+    elif own:
+        why = f"Provisor signs in to the target with this account, so it does not {action} it."
+    else:
+        why = f"The account is protected: the job never lets Provisor {action} it."
     table = block.table.iloc[row]
     return Held(block.kind, str(table["anchor"]), ErrorCode.NOT_PERMITTED, why, label=str(table["label"]))

@@ -18,13 +18,12 @@ import time
 from collections import Counter
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
 
 from connectors.contract import Action, Change, Kind, Outcome, Pace, Wanted
 from connectors.entra.settings import EntraSettings, EntraTargetSettings
 from connectors.entra.system import open_source, open_target
 from tests.flows.tenant_life import live
-from tests.servers.graph_service import CLIENT, SECRET, TENANT, GraphService, serving
+from tests.servers.graph_service import SECRET, GraphService, serving
 
 SHOWN = 20
 """Sentences of a kind that are printed."""
@@ -59,7 +58,7 @@ def reads(options: argparse.Namespace) -> int:
         service.members.add((groups[chance.randrange(len(groups))], people[chance.randrange(len(people))]))
     print(f"{len(people):,} users, {len(groups):,} groups, {len(service.members):,} memberships", flush=True)
     with TemporaryDirectory() as folder, serving(service):
-        source = open_source(EntraSettings.model_validate(settings(service)), folder=Path(folder))
+        source = open_source(EntraSettings.model_validate(service.section()), folder=Path(folder))
         watermark = None
         for what in ("whole read", "quiet cycle", "one person in a hundred changed, and 50 groups"):
             if what.startswith("one"):
@@ -88,7 +87,7 @@ def throttled(options: argparse.Namespace) -> int:
         outcomes[str(outcome.status)] += 1
 
     with TemporaryDirectory() as folder, serving(service):
-        parsed = EntraTargetSettings.model_validate(settings(service))
+        parsed = EntraTargetSettings.model_validate(service.section())
         target = open_target(parsed, folder=Path(folder), pace=Pace())
         began = time.monotonic()
         target.apply([Change(key, Kind.USER, Action.UPDATE, key, key, {"jobTitle": "Clerk"}) for key in people], told)
@@ -98,12 +97,6 @@ def throttled(options: argparse.Namespace) -> int:
     print(f"{len(people):,} writes: {took_s:.0f} s, {beside}; {dict(outcomes)}")
     print(f"refused: {len(service.throttled):,} requests, at most {max(service.throttled.values(), default=0)} times")
     return 0
-
-
-def settings(service: GraphService) -> dict[str, Any]:
-    base = service.url.removesuffix("/v1.0")
-    auth = {"client_id": CLIENT, "secret": "${env:ENTRA_SECRET}"}
-    return {"tenant": TENANT, "url": base, "login_url": base, "auth": auth}
 
 
 def main() -> int:

@@ -16,7 +16,7 @@ from connectors.entra.settings import EntraTargetSettings
 from connectors.entra.system import SYSTEM
 from connectors.kit import KitTarget
 from tests.contract.bench import Bench, Fired
-from tests.servers.graph_service import CLIENT, SECRET, TENANT, GraphService, serving
+from tests.servers.graph_service import SECRET, GraphService, serving
 from tests.servers.graph_words import TAKEN, Refusal
 
 PATHS = {
@@ -102,10 +102,7 @@ class EntraBench(Bench):
 
     def target(self, *, concurrency: int = 4, **settings: Any) -> Target:
         os.environ["ENTRA_SECRET"] = SECRET
-        base = self.tenant.url.removesuffix("/v1.0")
-        auth = {"client_id": CLIENT, "secret": "${env:ENTRA_SECRET}"}
-        said = {"tenant": TENANT, "url": base, "login_url": base, "auth": auth}
-        parsed = EntraTargetSettings.model_validate(said)
+        parsed = EntraTargetSettings.model_validate(self.tenant.section())
         target = KitTarget(SYSTEM, parsed, folder=self.folder, pace=Pace(concurrency=concurrency), clock=self.clock)
         self.opened.append(target)
         return target

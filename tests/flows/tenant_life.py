@@ -23,7 +23,7 @@ from tests.data.expected import MANAGER, State, desired_state
 from tests.flows.directory_life import A_WEEK, JOBS, Told, lived, write_exports
 from tests.model.driver import Driver
 from tests.servers.graph_client import TenantState, sdk_of, state_of
-from tests.servers.graph_service import CLIENT, SECRET, TENANT, GraphService, serving
+from tests.servers.graph_service import SECRET, GraphService, serving
 
 DOMAINS = ("example.com", "example.net", "example.org", "fjell.example.org")
 WIDE = {"count": 5000, "fraction": 1.0, "minimum": 5000}
@@ -42,9 +42,7 @@ def job_for(service: GraphService) -> dict[str, Any]:
     """The shipped job, told where the tenant is, for the same people as the job that the expectation is written for."""
     reader = YAML(typ="safe")
     document: dict[str, Any] = reader.load((JOBS / "hr-to-entra.yaml").read_text(encoding="utf-8"))
-    base = service.url.removesuffix("/v1.0")
-    auth = {"client_id": CLIENT, "secret": "${env:ENTRA_SECRET}"}
-    document["target"] |= {"tenant": TENANT, "url": base, "login_url": base, "auth": auth}
+    document["target"] |= service.section()
     document["users"]["scope"] = reader.load((JOBS / "hr-to-scim.yaml").read_text(encoding="utf-8"))["users"]["scope"]
     document["limits"] = {"removals": WIDE, "members": WIDE}
     del document["load"]["rate"]

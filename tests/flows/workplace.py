@@ -142,12 +142,7 @@ class Workplace:
 
     def call(self, *words: str, **environment: str) -> Said:
         """Runs the ``provisor`` command as a process of its own, which finds everything loaded."""
-        process = self.start(*words, **environment)
-        try:
-            out, err = process.communicate(timeout=400)
-        finally:
-            process.kill()
-        return Said(process.wait(10), out, err)
+        return _said_by(self.start(*words, **environment))
 
     def start_cold(self, *words: str, **environment: str) -> "subprocess.Popen[str]":
         """The same as from a shell: it takes seconds until everything is loaded."""
@@ -163,12 +158,15 @@ class Workplace:
 
     def call_cold(self, *words: str, **environment: str) -> Said:
         """Runs the ``provisor`` command as from a shell."""
-        process = self.start_cold(*words, **environment)
-        try:
-            out, err = process.communicate(timeout=400)
-        finally:
-            process.kill()
-        return Said(process.returncode, out, err)
+        return _said_by(self.start_cold(*words, **environment))
+
+
+def _said_by(process: "Forked | subprocess.Popen[str]") -> Said:
+    try:
+        out, err = process.communicate(timeout=400)
+    finally:
+        process.kill()
+    return Said(process.wait(10), out, err)
 
 
 # --- time ------------------------------------------------------------------------------------------------------------

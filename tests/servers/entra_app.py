@@ -7,7 +7,7 @@ from typing import Any
 
 from connectors.contract import Kind
 from tests.servers.apps import MAIL, MANAGER, App, FlatApp
-from tests.servers.graph_service import CLIENT, SECRET, TENANT, GraphService, serving
+from tests.servers.graph_service import SECRET, GraphService, serving
 
 _FIELDS = {
     Kind.USER: {
@@ -39,9 +39,7 @@ class EntraApp(FlatApp):
         super().__init__()
         self.service = service
         (folder / "app-secret").write_text(SECRET, encoding="utf-8")
-        base = service.url.removesuffix("/v1.0")
-        auth = {"client_id": CLIENT, "secret": "${file:app-secret}"}
-        self.section = {"connector": "entra", "tenant": TENANT, "url": base, "login_url": base, "auth": auth}
+        self.section = {"connector": "entra", **service.section(secret="${file:app-secret}")}
 
     def _held(self, kind: Kind) -> dict[str, dict[str, Any]]:
         return self.service.users if kind is Kind.USER else self.service.groups

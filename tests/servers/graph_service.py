@@ -109,6 +109,12 @@ class GraphService:
 
     # -- put in by tests ---------------------------------------------------------------------------------------------
 
+    def section(self, **proof: Any) -> dict[str, Any]:
+        """What a job says of this tenant. ``proof``: what the app signs in with, else the secret ``ENTRA_SECRET``."""
+        base = self.url.removesuffix("/v1.0")
+        auth = {"client_id": CLIENT, **(proof or {"secret": "${env:ENTRA_SECRET}"})}
+        return {"tenant": TENANT, "url": base, "login_url": base, "auth": auth}
+
     def put_user(self, **values: Any) -> str:
         key = str(uuid.uuid4())
         name = values.pop("userPrincipalName", f"{key[:8]}@{DOMAIN}")

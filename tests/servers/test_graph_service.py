@@ -189,9 +189,7 @@ def test_provisor_signs_in_as_these_do(graph: GraphService, certified: Path, way
         graph.trust((certified / "app.pem").read_bytes())
     key = {"key": f"${{file:{certified / 'key.pem'}}}", "algorithm": "PS256", "certificate": str(certified / "app.pem")}
     proof = {"federated_token_file": "token"} if way == "federated token" else {"private_key": key}
-    base = graph.url.removesuffix("/v1.0")
-    auth = {"client_id": CLIENT, **proof}
-    settings = EntraSettings.model_validate({"tenant": TENANT, "url": base, "login_url": base, "auth": auth})
+    settings = EntraSettings.model_validate(graph.section(**proof))
     source = open_source(settings, folder=tmp_path)
     try:
         if way == "unknown certificate":

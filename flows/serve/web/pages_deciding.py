@@ -15,6 +15,7 @@ from flows.serve.web.prefect_runs import after_decision
 from flows.serve.web.rendering import query
 from flows.serve.web.rights import Deed
 from flows.serve.web.visit import Visit, entry_address, see_other
+from flows.show.cycle_lines import member_names
 from tasks.ledger import Cycle, Guarded, Hit, Staged, StagedState, Waiting
 from tasks.pages.board import held_sentence
 from tasks.pages.cycle_page import what_it_holds
@@ -40,6 +41,8 @@ _DECIDED_SHOWN = 8
 _NAMED_AT_CONFIRMING = 200
 """Entries that are named before they are decided about."""
 _MANAGERS_NAMED = 4
+_MEMBERS_NAMED = 20
+"""Of each group."""
 _GATHERED_AT_MOST = 32
 
 
@@ -52,6 +55,8 @@ class Asked:
     questions: Sequence[Waiting]
     """All that wait in the job."""
     cycles: list[Cycle]
+    guarded: Guarded
+    """The question as the ledger is asked for it."""
     seal: str
     """A digest of exactly what is asked."""
 
@@ -64,11 +69,6 @@ class Asked:
     def total(self) -> int | None:
         """Accounts that there are."""
         return next((one.target_count for one in self.cycles if one.target_count), None)
-
-    @property
-    def guarded(self) -> Guarded:
-        """As the ledger is asked for it."""
-        return Guarded(self.job, self.question.kind, self.question.action, self.question.guard)
 
     def known(self, visit: Visit, some: Sequence[Staged]) -> dict[str, Hit]:
         """What people know some of the entries by."""
@@ -126,7 +126,7 @@ def _asked(visit: Visit, job: str, id_: str) -> Asked | None:
         return None
     guarded = Guarded(job, question.kind, question.action, question.guard)
     seal = visit.ledger.lookup.seal(guarded, visit.now)
-    return Asked(job, question, questions, visit.ledger.cycles(job, limit=30), seal)
+    return Asked(job, question, questions, visit.ledger.cycles(job, limit=30), guarded, seal)
 
 
 @dataclass(frozen=True, slots=True)
@@ -227,7 +227,7 @@ def _show(
         led=directory.led_by(job, [one.anchor for one in part.shown]) if question.kind is Kind.USER else {},
         shown=part.shown,
         known=known,
-        members=_members(visit, job, part.shown),
+        members=member_names(visit.ledger, job, {id_ for one in part.shown for id_ in one.members[:_MEMBERS_NAMED]}),
         found=part.found,
         place=part.before,
         text=text,
@@ -241,16 +241,6 @@ def _show(
         about=About,
         called=called,
     )
-
-
-def _members(visit: Visit, job: str, shown: list[Staged]) -> dict[str, str]:
-    """Names of members that would be removed, by their ids in the target."""
-    ids = sorted({member for one in shown for member in one.members[:20]})
-    if not ids:
-        return {}
-    anchors = visit.ledger.anchors(job, Kind.USER, ids)
-    known = visit.ledger.directory.entries(job, Kind.USER, set(anchors.values()))
-    return {id_: known[anchor].name for id_, anchor in anchors.items() if anchor in known}
 
 
 # --- deciding --------------------------------------------------------------------------------------------------------
@@ -354,6 +344,8 @@ def _wish(visit: Visit, asked: Asked) -> tuple[Wish, list[Staged]]:
     chosen = Chosen(About(about), frozenset(visit.form.get("anchor") or ()), visit.field("q"))
     if chosen.about is About.FOUND and not chosen.text:
         raise DecisionError("Nothing is searched for: search for somebody, or choose otherwise whom you decide about.")
+    if chosen.about is About.EXCEPT and not chosen.anchors:
+        raise DecisionError("Nobody is ticked: tick those who are left out, or decide about all.")
     if chosen.about in (About.ALL, About.FOUND) and chosen.anchors:
         whom = "all" if chosen.about is About.ALL else "those who match your search"
         raise DecisionError(
@@ -381,16 +373,14 @@ def _chosen(visit: Visit, asked: Asked, chosen: Chosen) -> list[Staged]:
             some = lookup.held_of(guarded, now, chosen.anchors)
             _refuse_unknown(chosen, some)
             return some
+        case About.EXCEPT:
+            everybody = lookup.held_page(guarded, now)
+            _refuse_unknown(chosen, everybody)
+            return [one for one in everybody if one.anchor not in chosen.anchors]
         case About.FOUND:
             return lookup.held_of(guarded, now, lookup.held_with(guarded, now, chosen.text))
         case _:
-            everybody = lookup.held_page(guarded, now)
-            if chosen.about is not About.EXCEPT:
-                return everybody
-            if not chosen.anchors:
-                raise DecisionError("Nobody is ticked: tick those who are left out, or decide about all.")
-            _refuse_unknown(chosen, everybody)
-            return [one for one in everybody if one.anchor not in chosen.anchors]
+            return lookup.held_page(guarded, now)
 
 
 def _refuse_unknown(chosen: Chosen, some: list[Staged]) -> None:

@@ -17,7 +17,7 @@ from connectors.kit import KitTarget
 from tasks.snapshots import merge_delta
 from tests.connectors.nasty import PEOPLE
 from tests.servers.graph_client import TenantState, sdk_of, state_of
-from tests.servers.graph_service import CLIENT, DOMAIN, SECRET, TENANT, GraphService, serving
+from tests.servers.graph_service import DOMAIN, SECRET, GraphService, serving
 from tests.servers.graph_words import Refusal
 
 WANTED = Wanted(("userPrincipalName", "displayName", "accountEnabled", "employeeId", "manager"), ("displayName",))
@@ -36,9 +36,7 @@ def secret(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def settings(graph: GraphService, **more: Any) -> dict[str, Any]:
-    base = graph.url.removesuffix("/v1.0")
-    auth = {"client_id": CLIENT, "secret": "${env:ENTRA_SECRET}"}
-    return {"tenant": TENANT, "url": base, "login_url": base, "auth": auth, **more}
+    return {**graph.section(), **more}
 
 
 @pytest.fixture
