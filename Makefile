@@ -1,11 +1,14 @@
 # The two commands of the README: `make demo` and `make test`. Both make .venv first where it is missing.
 
 PYTHON ?= python3
-# Optional parts to install besides: `make test EXTRAS=dev,ldap` for directories, which need C headers (see README).
+# Optional parts to install besides: `make test EXTRAS=dev,ldap` for directories, which need C headers (see .ci/run).
 EXTRAS ?= dev
 BIN := .venv/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-compile
 comma := ,
+# Services and clients from npm that tests run, each in the folder of its package.json.
+NPM := $(patsubst %/package.json,%/node_modules/.package-lock.json,\
+  $(wildcard tests/servers/*/package.json tests/flows/browser/*/package.json))
 
 .PHONY: demo test lint types contracts tests docs long bench mutants
 .PHONY: long-faults long-kills long-overtakes long-lives long-model long-properties long-field
@@ -27,15 +30,21 @@ types: .venv/.installed
 contracts: .venv/.installed
 	$(BIN)/lint-imports
 
-tests: .venv/.installed
+tests: .venv/.installed $(NPM)
 	$(BIN)/pytest -n 2 --dist loadgroup --no-loadscope-reorder
+
+%/node_modules/.package-lock.json: %/package.json
+	@if command -v npm >/dev/null; then \
+	  echo "Installing the npm packages of $* ..."; \
+	  npm install --prefix $* --no-package-lock --no-audit --no-fund --ignore-scripts --silent && touch $@; \
+	else echo "There is no npm: tests that need the packages of $* will say so."; fi
 
 # The documentation as a site in site/, without network.
 docs: .venv/.installed
 	$(BIN)/python -m mkdocs build --strict --quiet
 
 # Everything with the long forms of suites that have a short one.
-long: .venv/.installed
+long: .venv/.installed $(NPM)
 	PROVISOR_LONG=1 $(BIN)/pytest -n 2 --dist loadgroup --no-loadscope-reorder
 
 # The long forms of the suites that attack the safety promises, one by one; tests/README.md says how long each takes.
