@@ -11,6 +11,8 @@ from tasks.pages.cycle_page import CyclePage, cycle_page
 
 _FAILURES_SHOWN = 200
 _MEMBERS, _MEMBERS_NAMED = "members", 40
+_OF_MEMBERS = (LogAction.ADD_MEMBERS, LogAction.REMOVE_MEMBERS)
+"""Lines in which ``members`` are ids in the target. An attribute of an entry may be called so, and hold anything."""
 _ASKED_ABOUT = 200
 """Entries whose decisions are looked up."""
 _AFTER_A_DECISION = (LogAction.DISABLE, LogAction.DELETE, LogAction.REMOVE_MEMBERS, LogAction.UPDATE)
@@ -56,9 +58,9 @@ def read_cycle_lines(ledger: Ledger, cycle: Cycle, *, first: int, now: datetime)
 
 def with_member_names(ledger: Ledger, job: str, lines: Sequence[LogLine]) -> list[LogLine]:
     """Lines that say of members what people call them, where that is known, and not their ids in the target."""
-    ids = {id_ for line in lines for one in line.modified or () for id_ in _members(one)}
-    called = member_names(ledger, job, ids)
-    return [replace(line, modified=[_called(one, called) for one in line.modified or ()]) for line in lines]
+    about_members = [line for line in lines if line.action in _OF_MEMBERS]
+    called = member_names(ledger, job, {id_ for line in about_members for id_ in _members_of(line)})
+    return [_with_names(line, called) if line.action in _OF_MEMBERS else line for line in lines]
 
 
 def member_names(ledger: Ledger, job: str, ids: Collection[str]) -> dict[str, str]:
@@ -70,11 +72,14 @@ def member_names(ledger: Ledger, job: str, ids: Collection[str]) -> dict[str, st
     return {id_: known[anchor].name for id_, anchor in anchors.items() if anchor in known}
 
 
-def _members(modified: Mapping[str, Any]) -> list[str]:
-    """The first members of a change; empty where it is another one."""
-    if modified["name"] != _MEMBERS:
-        return []
-    return [id_ for side in ("old", "new") for id_ in (modified[side] or ())[:_MEMBERS_NAMED]]
+def _members_of(line: LogLine) -> list[str]:
+    """The first members of a change."""
+    sides = (one[side] for one in line.modified or () if one["name"] == _MEMBERS for side in ("old", "new"))
+    return [id_ for ids in sides if ids for id_ in ids[:_MEMBERS_NAMED]]
+
+
+def _with_names(line: LogLine, called: Mapping[str, str]) -> LogLine:
+    return replace(line, modified=[_called(one, called) for one in line.modified or ()])
 
 
 def _called(modified: Mapping[str, Any], called: Mapping[str, str]) -> dict[str, Any]:

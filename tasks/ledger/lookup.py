@@ -408,9 +408,9 @@ class Lookup:
             return {(row.job, Kind(row.kind), LinkState(row.state)): row.many for row in connection.execute(query)}
 
     def accounts(
-        self, job: str, filters: AccountFilters, *, after: str = "", limit: int | None = None
+        self, job: str, filters: AccountFilters, *, after: str = "", with_it: bool = False, limit: int | None = None
     ) -> list[Account]:
-        """Accounts of a job as they are now, by anchor, after one of them."""
+        """Accounts of a job as they are now, by anchor, after one of them; ``with_it``: beginning at it."""
         query = _accounts(job, filters.kind).order_by(LINK.c.anchor)
         if filters.state is not None:
             query = query.where(LINK.c.state == filters.state.value)
@@ -419,7 +419,7 @@ class Lookup:
             query = query.where(department == filters.department)
         found: list[Account] = []
         with self._database.reading() as connection:
-            for condition in _after(after, filters.anchors):
+            for condition in _after(after, filters.anchors, with_it):
                 rest = None if limit is None else limit - len(found)
                 some = connection.execute(query.where(condition).limit(rest))
                 found += [_account(row, LinkState(row.state), row.state_since) for row in some]
@@ -509,12 +509,12 @@ def _accounts(job: str, kind: Kind) -> Select[Any]:
     return select(*columns).outerjoin(DIRECTORY, same_entry(LINK)).where(LINK.c.job == job, LINK.c.kind == kind.value)
 
 
-def _after(after: str, anchors: frozenset[str] | None) -> Iterator[ColumnElement[bool]]:
+def _after(after: str, anchors: frozenset[str] | None, with_it: bool) -> Iterator[ColumnElement[bool]]:
     """Conditions that one after the other give the entries after one of them, in order; of these anchors alone."""
     if anchors is None:
-        yield LINK.c.anchor > after
+        yield LINK.c.anchor >= after if with_it else LINK.c.anchor > after
         return
-    rest = sorted(anchor for anchor in anchors if anchor > after)
+    rest = sorted(anchor for anchor in anchors if anchor > after or (with_it and anchor == after))
     for start in range(0, len(rest), _AT_ONCE):
         yield LINK.c.anchor.in_(rest[start : start + _AT_ONCE])
 

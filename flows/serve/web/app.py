@@ -9,6 +9,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from starlette.applications import Starlette
+from starlette.convertors import PathConvertor, register_url_convertor
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import FileResponse, HTMLResponse, PlainTextResponse, Response
@@ -81,21 +82,31 @@ def make_app(
         errands.end_all()
 
     app = Starlette(routes=_routes(), exception_handlers=_handlers(), lifespan=lifespan)
+    app.router.redirect_slashes = False
     app.state.site = site
     app.add_middleware(Shield, hosts=hosts)
     return app
+
+
+class _KeyConvertor(PathConvertor):
+    """The rest of an address is a key, whatever is in it: lines too."""
+
+    regex = "(?s:.*)"
+
+
+register_url_convertor("key", _KeyConvertor())
 
 
 def _routes() -> list[Route]:
     get = {
         "/": pages_looking.overview,
         "/search": pages_looking.search,
-        "/people/{job}/{anchor:path}": pages_looking.person,
-        "/groups/{job}/{anchor:path}": pages_looking.group,
-        "/belongings/{job}/{kind}/{anchor:path}": pages_looking.belongings,
+        "/people/{job}/{anchor:key}": pages_looking.person,
+        "/groups/{job}/{anchor:key}": pages_looking.group,
+        "/belongings/{job}/{kind}/{anchor:key}": pages_looking.belongings,
         "/jobs/{job}": pages_of_jobs.job,
         "/jobs/{job}/cycles": pages_of_jobs.cycles,
-        "/jobs/{job}/cycles/{number:int}": pages_looking.cycle,
+        "/jobs/{job}/cycles/{number}": pages_looking.cycle,
         "/jobs/{job}/last": pages_looking.last_cycle,
         "/jobs/{job}/failures": pages_looking.failures,
         "/jobs/{job}/log.csv": pages_of_jobs.log_csv,

@@ -1,10 +1,11 @@
 """Pages of approvals: what waits, who would lose what, and the decision, made by the code of ``provisor approve``."""
 
+from bisect import bisect_right
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
-from urllib.parse import quote
+from urllib.parse import quote, unquote
 
 from starlette.responses import Response
 
@@ -115,7 +116,7 @@ def item(visit: Visit) -> Response:
     """Who would lose what, and should they?"""
     job = visit.need(Deed.READ, visit.request.path_params["job"])
     return _show(
-        visit, _asked(visit, job, visit.param("item")), job, visit.param("q"), visit.param("after"), frozenset()
+        visit, _asked(visit, job, visit.param("item")), job, visit.param("q"), visit.place("after"), frozenset()
     )
 
 
@@ -170,7 +171,7 @@ def _part(visit: Visit, asked: Asked, text: str, after: str) -> _Part:
         shown = lookup.held_page(guarded, now, after=after, limit=ROWS)
         return _Part(shown, lookup.held_up_to(guarded, now, after) if after else 0, asked.question.entries)
     found = lookup.held_with(guarded, now, text)
-    before = found.index(after) + 1 if after in found else 0
+    before = bisect_right(found, after)
     return _Part(lookup.held_of(guarded, now, found[before : before + ROWS]), before, len(found))
 
 
@@ -266,11 +267,13 @@ def ask(visit: Visit) -> Response:
     if asked is None:
         return _show(visit, None, job, "", "", frozenset(), said="This was decided meanwhile, or is no longer wanted.")
     if turned := "search" if found else visit.field("turn"):
-        return _show(visit, asked, job, text, turned.removeprefix("after:") if turned != "search" else "", ticked)
+        return _show(
+            visit, asked, job, text, unquote(turned.removeprefix("after:")) if turned != "search" else "", ticked
+        )
     try:
         wish, some = _wish(visit, asked)
     except DecisionError as error:
-        return _show(visit, asked, job, text, visit.field("after"), ticked, said=str(error), status=422)
+        return _show(visit, asked, job, text, unquote(visit.field("after")), ticked, said=str(error), status=422)
     return _confirm(visit, asked, wish, some)
 
 

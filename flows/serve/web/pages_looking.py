@@ -24,8 +24,6 @@ from tasks.pages.sentences import DONE, LOOKS
 
 _JOBS_SHOWN = 200
 _ROWS = 50
-_TOO_LARGE = 2**63
-"""A number that no cycle has, and no database takes."""
 _FIRST = 20
 """Rows of a section that a page begins with."""
 _LOOKED_BACK = 20
@@ -247,8 +245,7 @@ def failures(visit: Visit) -> Response:
 def cycle(visit: Visit) -> Response:
     """What a cycle did to whom, why, and who allowed it."""
     job = visit.need(Deed.READ, visit.request.path_params["job"])
-    number = visit.request.path_params["number"]
-    found = visit.ledger.cycle_numbered(job, number) if number < _TOO_LARGE else None
+    found = visit.ledger.cycle_numbered(job, visit.numbered("number"))
     if found is None:
         raise HTTPException(404)
     text, wanted = visit.param("q"), visit.param("action")

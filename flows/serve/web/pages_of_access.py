@@ -37,7 +37,7 @@ def access(visit: Visit) -> Response:
     counts, unmanaged = lookup.account_counts(jobs), visit.ledger.unmanaged.counts(jobs)
     began = lookup.began(jobs)
     too_early = question.at is not None and (began is None or question.at < began)
-    after = visit.param("after")
+    after = visit.place("after")
     shown: Sequence[Account] = []
     alone: Sequence[UnmanagedAccount] = []
     tally: dict[tuple[str, str], int] = {}
@@ -71,16 +71,16 @@ def access(visit: Visit) -> Response:
         alone=alone,
         more=more,
         after=after,
-        next_after=_mark(last.anchor, last.job) if last else _mark(alone[-1].job, alone[-1].target_id) if alone else "",
+        next_after=_mark(last.job, last.anchor) if last else _mark(alone[-1].job, alone[-1].target_id) if alone else "",
         values={name: visit.param(name) for name in _ASKED},
         asked=_query(visit),
         address=entry_address,
     )
 
 
-def _mark(first: str, second: str) -> str:
-    """Where a page of the list ends."""
-    return f"{first}\x1f{second}"
+def _mark(job: str, key: str) -> str:
+    """Where a page of the list ends. A job's name holds no such character; keys may hold any."""
+    return f"{job}\x1f{key}"
 
 
 def _unmanaged_page(visit: Visit, question: AccessQuestion, after: str) -> tuple[list[UnmanagedAccount], bool]:
@@ -95,20 +95,14 @@ def _unmanaged_page(visit: Visit, question: AccessQuestion, after: str) -> tuple
 
 def _page_of(visit: Visit, question: AccessQuestion, after: str) -> tuple[list[Account], bool]:
     """One page of who has access now, by key and job."""
-    anchor, _, job = after.partition("\x1f")
+    job, _, anchor = after.partition("\x1f")
     found: list[Account] = []
     for name in question.jobs:
-        # Of the key at which the last page ended the later jobs are still to come.
-        start = anchor if not anchor or name <= job else _just_before(anchor)
         filters = filters_of(visit.ledger, name, question)
-        found += visit.ledger.lookup.accounts(name, filters, after=start, limit=_SHOWN + 1)
+        # Of the key at which the last page ended the later jobs are still to come.
+        found += visit.ledger.lookup.accounts(name, filters, after=anchor, with_it=name > job, limit=_SHOWN + 1)
     found.sort(key=lambda one: (one.anchor, one.job))
     return found[:_SHOWN], len(found) > _SHOWN
-
-
-def _just_before(text: str) -> str:
-    """The largest text that is smaller than a text, for keys."""
-    return text[:-1] + chr(max(ord(text[-1]) - 1, 0)) + "\U0010ffff" if text else ""
 
 
 def _page_then(
@@ -119,7 +113,8 @@ def _page_then(
     tally: dict[tuple[str, str], int] = {}
     for one in everybody:
         tally[one.job, str(one.state)] = tally.get((one.job, str(one.state)), 0) + 1
-    rest = [one for one in everybody if (one.anchor, one.job) > tuple(after.split("\x1f", 1))] if after else everybody
+    job, _, anchor = after.partition("\x1f")
+    rest = [one for one in everybody if (one.anchor, one.job) > (anchor, job)] if after else everybody
     return rest[:_SHOWN], len(rest) > _SHOWN, tally
 
 

@@ -3,7 +3,7 @@
 import hashlib
 import json
 from collections.abc import Mapping
-from datetime import datetime, tzinfo
+from datetime import date, datetime, tzinfo
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -89,13 +89,25 @@ def shown_value(value: object) -> Markup:
             return Markup("true" if value else "false")
         case str():
             text = value
-        case list() if all(isinstance(one, str) for one in value):
+        case bytes():
+            text = f"{len(value):,} bytes"
+        case date():
+            text = value.isoformat()
+        case list() | tuple() if all(isinstance(one, str) for one in value):
             text = ", ".join(value)
         case _:
-            text = json.dumps(value, ensure_ascii=False, default=str)
+            text = _json_text(value)
     text = _visible(text)
     cut = text if len(text) <= _LONGEST else f"{text[:_LONGEST]} …"
     return Markup("<bdi>{}</bdi>").format(escape(cut))
+
+
+def _json_text(value: object) -> str:
+    """Any other value as JSON, whatever is in it."""
+    try:
+        return json.dumps(value, ensure_ascii=False, default=str)
+    except (TypeError, ValueError, RecursionError):
+        return f"a value that cannot be shown ({type(value).__name__})"
 
 
 def _finalized(value: object) -> object:

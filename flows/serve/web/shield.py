@@ -112,7 +112,8 @@ def _answer(request: Request, form: dict[str, list[str]], make: Callable[[Visit]
 
 def _refuse_nul(request: Request, form: dict[str, list[str]]) -> None:
     """Passes where no text holds a NUL: no page sends one, and not every database takes it. Raises: HTTPException."""
-    texts = [request.url.path, *map(str, request.path_params.values()), *request.query_params.values()]
+    texts = [request.url.path, *map(str, request.path_params.values())]
+    texts += [text for name, value in request.query_params.multi_items() for text in (name, value)]
     if any("\0" in text for text in (*texts, *(value for values in form.values() for value in values))):
         raise HTTPException(400)
 

@@ -12,6 +12,8 @@ from tasks.ledger.bulk import clean
 
 _SHEET = "Access"
 _ROWS_AT_MOST = 1_048_000
+_CELL_AT_MOST = 32_767
+"""Characters of a cell. Source: Excel specifications and limits; the library leaves out a cell that is longer."""
 
 
 def csv_lines(rows: Iterable[Sequence[object]]) -> Iterator[str]:
@@ -39,7 +41,9 @@ def write_excel(rows: Iterable[Sequence[object]], *, heading_row: int) -> Path:
             if isinstance(cell, int):
                 sheet.write_number(number, place, cell)
             else:
-                sheet.write_string(number, place, clean(str(cell)), bold if number == heading_row else None)
+                sheet.write_string(
+                    number, place, clean(str(cell))[:_CELL_AT_MOST], bold if number == heading_row else None
+                )
     sheet.freeze_panes(heading_row + 1, 0)
     sheet.set_column(0, 8, 22)
     book.close()

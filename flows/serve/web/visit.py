@@ -89,10 +89,20 @@ class Visit:
         """A part of the address's query, empty where it is not there."""
         return self.request.query_params.get(name, "").strip()[:500]
 
+    def place(self, name: str) -> str:
+        """Where a page of a list begins: a key of the address's query as it is, with its spaces, however long."""
+        return self.request.query_params.get(name, "")
+
     def number(self, name: str) -> int | None:
         """A whole number of the address's query; None where there is none that could count anything."""
-        text = self.param(name)
-        return int(text) if text.isascii() and text.isdecimal() and len(text) <= _DIGITS else None
+        return _whole(self.param(name))
+
+    def numbered(self, name: str) -> int:
+        """A whole number of the address's path. Raises: HTTPException 404 where nothing can have it."""
+        number = _whole(self.request.path_params[name])
+        if number is None:
+            raise HTTPException(404)
+        return number
 
     def field(self, name: str) -> str:
         """A field of the form, empty where it is not there."""
@@ -140,6 +150,11 @@ class Visit:
             return 0
         mine = set(self.jobs(Deed.DECIDE))
         return sum(len(some) for job, some in self.waiting().items() if job in mine)
+
+
+def _whole(text: str) -> int | None:
+    """A number as addresses hold it: digits of ASCII, and not so many that no database takes them."""
+    return int(text) if text.isascii() and text.isdecimal() and len(text) <= _DIGITS else None
 
 
 def see_other(path: str) -> Response:
