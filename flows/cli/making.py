@@ -21,9 +21,12 @@ def check(
     """Check a job: the file, both connections, and its mappings against both systems."""
     import orjson
 
+    from flows.serve.jobs_of import refuse_wrong_chain
     from flows.show.check import check_file, check_job, show_checked
 
     loaded = [(path, load(path)) for path in jobs]
+    for _, job in loaded:
+        refuse_wrong_chain(job)
     checked = [check_file(job) if offline else check_job(job) for _, job in loaded]
     if as_json:
         documents = [one.as_json() for one in checked]

@@ -1,10 +1,10 @@
 """Commands that decide or do something about accounts: plan, run, apply, undo, on-demand."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, NoReturn
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
 
@@ -79,7 +79,17 @@ def plan(
         say(*plan_as_markdown(decision, limit=None if full else _IN_A_COMMENT).splitlines())
     else:
         _show_decision(decision, as_json=as_json or form is PlanFormat.JSON, limit=None if full else 5)
+    if not as_json and form is PlanFormat.TEXT and decision.checked.blocks:
+        _say_who_comes_after(loaded)
     raise typer.Exit(3 if decision.checked.waiting else 0)
+
+
+def _say_who_comes_after(job: "Job") -> None:
+    """The jobs that a cycle with changes begins."""
+    from flows.serve.jobs_of import next_after
+
+    if following := next_after(job):
+        say(f"Once this is done: {' and '.join(following)}.")
 
 
 def _show_decision(decision: "Decision", *, as_json: bool, limit: int | None) -> None:
@@ -107,16 +117,41 @@ def run(
             "target, or its name. Several times for several entries.",
         ),
     ] = None,
+    chain: Annotated[
+        bool, typer.Option("--chain", help="Then the jobs that run after it, as long as one has changed something.")
+    ] = False,
     as_json: Json = False,
 ) -> None:
     """Run one cycle of a job as a Prefect flow: read both sides, plan, judge, load, report."""
     # Here, so that a wrong file, or a job that is held, is said at once and not after the orchestrator has started.
-    at_once = _may_run(load(job), now or [])
+    loaded = load(job)
+    if chain:
+        from flows.serve.jobs_of import refuse_wrong_chain
+
+        refuse_wrong_chain(loaded)
+    at_once = _may_run(loaded, now or [])
+    following: list[dict[str, Any]] = []
     with _orchestrated(as_json) as api_ready:
+        from flows.cli.chain import run_chain
         from flows.cli.here import run_cycle
 
         report = run_cycle(job, cycle, at_once=at_once, api_ready=api_ready, quiet=as_json)
-    _end(report, as_json=as_json)
+        if chain:
+            following = list(run_chain(loaded, api_ready=api_ready, quiet=as_json))
+    if not chain and not as_json:
+        _say_what_follows(loaded)
+    _end(report, following, as_json=as_json)
+
+
+def _say_what_follows(job: "Job") -> None:
+    """Which jobs should run now, where no server begins them."""
+    from flows.cli.chain import hint
+    from flows.cycle.home import home
+    from flows.serve import local_api
+    from flows.serve.prefect_home import find_server
+
+    if (sentence := hint(job)) and not local_api.is_configured() and find_server(home()) is None:
+        say(sentence)
 
 
 @contextmanager
@@ -228,17 +263,19 @@ def _say_paused(job: str) -> None:
         say(pause_sentence(job, pause))
 
 
-def _end(report: "CycleReport", *, as_json: bool) -> NoReturn:
-    """Ends a command that ran a cycle."""
+def _end(report: "CycleReport", following: Sequence[Mapping[str, Any]] = (), *, as_json: bool) -> NoReturn:
+    """Ends a command that ran a cycle, and perhaps ``following`` jobs; the worst of them is its exit status."""
+    status = max([report.exit_status, *(int(one["exit_status"]) for one in following)])
     if as_json:
-        _write_report(report, report.exit_status)
-    raise typer.Exit(report.exit_status)
+        _write_report(report, status, following)
+    raise typer.Exit(status)
 
 
-def _write_report(report: "CycleReport", exit_status: int) -> None:
+def _write_report(report: "CycleReport", exit_status: int, following: Sequence[Mapping[str, Any]] = ()) -> None:
     import orjson
 
-    write(orjson.dumps(report.as_json() | {"exit_status": exit_status}, default=str))
+    chain = {"chain": list(following)} if following else {}
+    write(orjson.dumps(report.as_json() | chain | {"exit_status": exit_status}, default=str))
 
 
 def on_demand(

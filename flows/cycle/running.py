@@ -27,6 +27,7 @@ from connectors.contract import Action, Haltable, Kind, Snapshot
 from connectors.errors import ErrorCode, ProvisorError
 from flows.cycle.aftermath import STOPS, Ending, conclude, count_stops, let_begin, tell
 from flows.cycle.batches import GRACE_S, Batches
+from flows.cycle.following import begin_followers
 from flows.cycle.forecast import FEWEST
 from flows.cycle.lease import HeldLease, holding
 from flows.cycle.pace import sharing
@@ -34,7 +35,7 @@ from flows.cycle.pages import keep_pages
 from flows.cycle.plan_file import PlanFile, forget_key, read_plan_file, refuse_moved, refuse_unfit
 from flows.cycle.preview import Decision
 from flows.cycle.progress import WATCHER, Progress
-from flows.cycle.scheduled import skipped
+from flows.cycle.scheduled import begins_by_itself, skipped
 from flows.cycle.sight import CycleChoice, base_of, kind_of_cycle, store_of
 from flows.cycle.systems import CLOCK, FINISHED, Systems, now, open_ledger, open_systems, target_of
 from flows.decisions.initiator import initiator, this_run
@@ -417,6 +418,7 @@ def running_cycle(
             lease=lease.lease,
             target=target_of(job),
             approval=job.approval.model_dump(mode="json"),
+            after=job.after,
         )
         _name_run(cycle)
         story().info("Cycle %d of %s (%s).", cycle.number, job.name, cycle.kind)
@@ -449,10 +451,10 @@ def to_do(plan: Plan) -> str:
 def stopped(error: ProvisorError) -> State[Any]:
     """The final state of a run that was stopped on purpose. Unlike a fault of ours it is not tried again by itself.
 
-    A run that its schedule began while somebody else had the job, or while it is paused, has nothing to complain about.
+    A run that nobody asked for has nothing to complain about when somebody else had the job, or when it is paused.
     """
     run = this_run()
-    if run is not None and run.auto_scheduled and isinstance(error, JobBusyError | JobPausedError):
+    if run is not None and begins_by_itself(run) and isinstance(error, JobBusyError | JobPausedError):
         return skipped(str(error))
     _try_once_only()
     name = QUARANTINED if isinstance(error, JobQuarantinedError) else STOPPED
@@ -524,6 +526,9 @@ def _close(job: Job, ledger: Ledger, cycle: Cycle, running: Running | None, erro
     tell(ledger, ending, report)
     if finished:
         _forget(ledger, job, ending.now)
+    if cycle.flow_run_id is not None:
+        for sentence in begin_followers(ledger, job.name):
+            story().info("%s", sentence)
 
 
 def _forget(ledger: Ledger, job: Job, now: datetime) -> None:

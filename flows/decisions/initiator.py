@@ -7,6 +7,7 @@ from prefect.client.schemas.objects import FlowRun
 from prefect.context import FlowRunContext
 from prefect.runtime import deployment
 
+from flows.cycle.following import followed_by
 from flows.cycle.home import ASKED_BY
 from flows.decisions.staged import login_name
 
@@ -28,8 +29,10 @@ def this_run() -> FlowRun | None:
 
 
 def started_by(run: FlowRun, name: str) -> str:
-    """``schedule of hr-to-app``, or ``eve, by the deployment hr-to-app`` where the API knows who asked for the run."""
+    """``schedule of hr-to-app``; ``eve, by the deployment hr-to-app`` where the API knows who asked for the run."""
     if run.auto_scheduled:
         return f"schedule of {name}"
+    if because := followed_by(run):
+        return f"{because}, which {name} runs after"
     who = run.created_by.display_value if run.created_by is not None else None
     return f"{who}, by the deployment {name}" if who else f"the deployment {name}"

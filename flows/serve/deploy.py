@@ -24,6 +24,7 @@ from prefect.exceptions import ObjectAlreadyExists, ObjectNotFound
 from prefect.utilities.callables import parameter_schema
 from prefect.workers.process import ProcessWorker
 
+from flows.cycle.following import AFTER, JOB
 from flows.decide import decide
 from flows.maintain import restart
 from flows.on_demand import provision_on_demand
@@ -200,7 +201,7 @@ def _deploy(client: SyncPrefectClient, job: Job, form: Form, slot: str | None) -
         "parameter_openapi_schema": schema_of(form),
         "enforce_parameter_schema": True,
         "description": page([markdown(form.says), NOTHING, picture(job)]),
-        "tags": [TAG, f"job:{job.name}"],
+        "tags": tags_of(job, form),
         "version": job.fingerprint()[:12],
         "paused": False,
         "concurrency_options": {"collision_strategy": "ENQUEUE"},
@@ -209,6 +210,12 @@ def _deploy(client: SyncPrefectClient, job: Job, form: Form, slot: str | None) -
     if slot is not None:
         content["global_concurrency_limit_id"] = slot
     client.request("POST", "/deployments/", json=content).raise_for_status()
+
+
+def tags_of(job: Job, form: Form) -> list[str]:
+    """By which its deployments are found: as ours, as the job's, and as what runs after other jobs."""
+    after = [f"{AFTER}{name}" for name in job.after] if form.scheduled else []
+    return [TAG, f"{JOB}{job.name}", *after]
 
 
 def _known(client: SyncPrefectClient, name: str) -> DeploymentResponse | None:
@@ -255,7 +262,7 @@ def _schedules(schedule: Schedule | None, known: DeploymentResponse | None) -> l
 
 def rhythm_of(schedule: Schedule) -> IntervalSchedule | CronSchedule:
     """A job's schedule as Prefect's own."""
-    if schedule.every is not None:
+    if (rhythm := schedule.rhythm) is not None:
         anchor = _ANCHOR_DAY.replace(tzinfo=ZoneInfo(schedule.timezone))
-        return IntervalSchedule(interval=schedule.every, anchor_date=anchor, timezone=schedule.timezone)
+        return IntervalSchedule(interval=rhythm, anchor_date=anchor, timezone=schedule.timezone)
     return CronSchedule(cron=schedule.cron or "", timezone=schedule.timezone)

@@ -7,6 +7,7 @@ from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
 from tasks.job import Job, JobError, Problem, load_job
+from tasks.job.chains import chain_problems, followers_of
 
 _MARKS = {"source", "target", "users", "include"}
 """Sections of which a file that is meant to be a job has at least one."""
@@ -22,7 +23,7 @@ def jobs_of(folder: Path) -> list[Job]:
         raise _wrong(folder, "This is no folder: name the one in which the job files are.")
     jobs: list[Job] = []
     problems: list[Problem] = []
-    for path in sorted([*folder.absolute().glob("*.yaml"), *folder.absolute().glob("*.yml")]):
+    for path in _files(folder.absolute()):
         if not _is_meant_to_be_one(path):
             continue
         try:
@@ -33,6 +34,8 @@ def jobs_of(folder: Path) -> list[Job]:
         if (other := next((one for one in jobs if one.name == job.name), None)) is not None:
             problems += _wrong(path, f"{other.file.name} has a job called {job.name} too: rename one of them.").problems
         jobs.append(job)
+    after = chains_of(folder)
+    problems += [problem for job in jobs for problem in chain_problems(job, after)]
     if problems:
         raise JobError(problems)
     if not jobs:
@@ -42,13 +45,42 @@ def jobs_of(folder: Path) -> list[Job]:
 
 def named_files(folder: Path) -> dict[str, Path]:
     """The files of a folder that are meant to be jobs, by the name of the job; none of them is checked."""
-    files = sorted([*folder.glob("*.yaml"), *folder.glob("*.yml")])
-    contents = {path: _content(path) for path in files}
+    contents = {path: _content(path) for path in _files(folder)}
     return {
         str(content.get("name") or path.stem): path
         for path, content in contents.items()
         if not _MARKS.isdisjoint(content)
     }
+
+
+def chains_of(folder: Path) -> dict[str, tuple[str, ...]]:
+    """The jobs of a folder by name, each with those that it runs after; of a file that is wrong nothing is known."""
+    return {name: _after(path) for name, path in named_files(folder).items()}
+
+
+def next_after(job: Job) -> list[str]:
+    """The jobs of a job's folder that run right after it; other files are not read for that."""
+    if not any("after" in path.read_text(encoding="utf-8", errors="replace") for path in _files(job.folder)):
+        return []
+    return followers_of(job.name, chains_of(job.folder))
+
+
+def refuse_wrong_chain(job: Job) -> None:
+    """Passes when the jobs after which a job runs lie in its folder, and wait for it in no circle. Raises: JobError."""
+    if job.after and (problems := list(chain_problems(job, chains_of(job.folder)))):
+        raise JobError(problems)
+
+
+def _after(path: Path) -> tuple[str, ...]:
+    """Only a file in which something is written about it is read as a whole."""
+    content = _content(path)
+    schedule = content.get("schedule")
+    if not content.get("include") and not (isinstance(schedule, dict) and "after" in schedule):
+        return ()
+    try:
+        return load_job(path).after
+    except JobError:
+        return ()
 
 
 def refuse_wrong_files(folder: Path) -> None:
@@ -62,8 +94,12 @@ def refuse_wrong_files(folder: Path) -> None:
 
 def _need_blocks(folder: Path) -> bool:
     """True when a job of a folder takes a connection from a block: only a server that answers can say what it is."""
-    files = [*folder.glob("*.yaml"), *folder.glob("*.yml")]
-    return any(isinstance(content.get(side), str) for content in map(_content, files) for side in ("source", "target"))
+    contents = map(_content, _files(folder))
+    return any(isinstance(content.get(side), str) for content in contents for side in ("source", "target"))
+
+
+def _files(folder: Path) -> list[Path]:
+    return sorted([*folder.glob("*.yaml"), *folder.glob("*.yml")])
 
 
 def _is_meant_to_be_one(path: Path) -> bool:

@@ -8,7 +8,7 @@ from typing import Any
 from ruamel.yaml import YAML
 from ruamel.yaml.scalarstring import LiteralScalarString
 
-from flows.serve.deploy import FORMS, POOL, TAG, Form
+from flows.serve.deploy import FORMS, POOL, Form, tags_of
 from flows.show.picture import picture
 from tasks.job import Job
 from tasks.markdown import NOTHING, markdown, page
@@ -48,7 +48,7 @@ def _entry(job: Job, form: Form, folder: Path) -> dict[str, Any]:
         "name": form.name(job),
         "entrypoint": form.entrypoint,
         "description": LiteralScalarString(page([markdown(form.says), NOTHING, picture(shown), NOTHING])),
-        "tags": [TAG, f"job:{job.name}"],
+        "tags": tags_of(job, form),
         "version": job.fingerprint()[:12],
         "parameters": {"job": file},
         "enforce_parameter_schema": True,
@@ -58,7 +58,7 @@ def _entry(job: Job, form: Form, folder: Path) -> dict[str, Any]:
         entry["concurrency_limit"] = {"limit": 1, "collision_strategy": "ENQUEUE"}
     if form.scheduled and (schedule := job.schedule) is not None:
         rhythm = (
-            {"cron": schedule.cron} if schedule.every is None else {"interval": int(schedule.every.total_seconds())}
+            {"cron": schedule.cron} if schedule.rhythm is None else {"interval": int(schedule.rhythm.total_seconds())}
         )
         entry["schedules"] = [{**rhythm, "timezone": schedule.timezone}]
     return entry

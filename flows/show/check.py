@@ -26,6 +26,8 @@ class CheckedJob:
     """By side, what a system said of itself; empty where none was asked."""
     leaving: tuple[str, ...] = ()
     """Sentences about what becomes of people who leave."""
+    after: tuple[str, ...] = ()
+    """Jobs that it runs after."""
 
     def as_json(self) -> dict[str, Any]:
         """As plain values."""
@@ -39,12 +41,13 @@ class CheckedJob:
             **self.answers,
             "warnings": warnings,
             "leaving": list(self.leaving),
+            "after": list(self.after),
         }
 
 
 def check_file(job: Job) -> CheckedJob:
     """A job whose file alone was looked at."""
-    return CheckedJob(job.name, job.warnings)
+    return CheckedJob(job.name, job.warnings, after=job.after)
 
 
 def check_job(job: Job) -> CheckedJob:
@@ -58,6 +61,7 @@ def check_job(job: Job) -> CheckedJob:
         doubts=(*job.warnings, *doubts_about(job, facts)),
         answers=answers,
         leaving=tuple(what_leaving_means(job, facts.traits)),
+        after=job.after,
     )
 
 
@@ -73,5 +77,7 @@ def show_checked(path: Path, checked: CheckedJob) -> None:
         out.print("[green]✓[/] every mapping, filter and matching rule agrees with both systems")
     else:
         out.print("[dim]Neither system was asked: provisor check without --offline does.[/]")
+    if checked.after:
+        out.print(f"[green]✓[/] runs after {escape(' or '.join(checked.after))}, when that has changed something")
     for sentence in checked.leaving:
         out.print(f"  {escape(sentence)}")

@@ -36,10 +36,11 @@ def picture(job: Job) -> Markdown:
 
 
 def schedule_sentence(schedule: Schedule | None) -> str:
-    """``every 20 minutes, not from 22:00 to 06:00 (Europe/Berlin)``."""
+    """``after hr-to-ad, and every 20 minutes, not from 22:00 to 06:00 (Europe/Berlin)``."""
     if schedule is None:
         return "by hand"
-    when = f"every {spoken(schedule.every)}" if schedule.every is not None else f"by cron {schedule.cron}"
+    when = f"after {' or '.join(schedule.after)}, and " if schedule.after else ""
+    when += f"every {spoken(schedule.rhythm)}" if schedule.rhythm is not None else f"by cron {schedule.cron}"
     never = " nor ".join(f"from {window}" for window in schedule.blackout)
     return f"{when}{f', not {never}' if never else ''} ({schedule.timezone})"
 

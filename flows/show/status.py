@@ -43,8 +43,16 @@ def job_status(ledger: Ledger, job: str) -> dict[str, Any]:
         "quarantine": _quarantine(ledger.quarantine(job)),
         "escrows": [_escrow(one) for one in ledger.escrows(job)],
         "unanswered": len(ledger.open_attempts(job)),
+        "after": _after(ledger, job),
         "cycles": [_cycle(cycle) for cycle in cycles],
     }
+
+
+def _after(ledger: Ledger, job: str) -> dict[str, Any]:
+    """The jobs that it runs after, by its last cycle: up to where it has looked, and what it has not looked at yet."""
+    looked = ledger.following.looked(job)
+    news = ledger.following.news(job, looked)
+    return {name: {"looked_at": number, "news": news.get(name)} for name, number in looked.items()}
 
 
 def ledger_status(ledger: Ledger) -> dict[str, Any]:
@@ -118,6 +126,9 @@ def show_status(out: Terminal, jobs: list[dict[str, Any]]) -> None:
             out.print(
                 f"  [yellow]{found['unanswered']:,} requests of a run that died are read back by the next cycle[/]"
             )
+        for before, at in found["after"].items():
+            waits = f"[yellow]cycle {at['news']} waits to be looked at[/]" if at["news"] else "nothing new"
+            out.print(f"  runs after {escape(before)} · {waits}")
         listing = table("  cycle", "kind", "began", "state", "what happened")
         for cycle in found["cycles"]:
             colour = _COLOURS.get(cycle["state"], "default")

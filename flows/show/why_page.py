@@ -1,6 +1,6 @@
 """``provisor why`` on one page, for people and as JSON."""
 
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 from rich.markup import escape
@@ -191,6 +191,7 @@ def _standing(evidence: Evidence) -> dict[str, Any]:
 def _next_cycle(evidence: Evidence) -> str:
     """When a cycle may come, in words."""
     schedule, last = evidence.job.schedule, evidence.last_cycle
+    after = f"after {' or '.join(evidence.job.after)}, or " if evidence.job.after else ""
     if evidence.pause is not None:
         return "not before the job is resumed"
     if evidence.quarantine is not None and evidence.quarantine.next_attempt is None:
@@ -198,11 +199,11 @@ def _next_cycle(evidence: Evidence) -> str:
     if evidence.quarantine is not None and evidence.quarantine.next_attempt is not None:
         return f"not before {_minute(evidence.quarantine.next_attempt)}, because of the quarantine"
     match schedule:
-        case Schedule(every=every) if every is not None:
-            due = evidence.now if last is None else max(evidence.now, last.began + every)
-            return f"by schedule, about {_minute(due)}"
+        case Schedule(rhythm=timedelta() as rhythm):
+            due = evidence.now if last is None else max(evidence.now, last.began + rhythm)
+            return f"{after}by schedule, about {_minute(due)}"
         case Schedule(cron=cron):
-            return f"by schedule: {cron} ({schedule.timezone})"
+            return f"{after}by schedule: {cron} ({schedule.timezone})"
         case _:
             return _NEVER
 

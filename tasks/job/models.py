@@ -464,6 +464,19 @@ class Job(Section):
         return (PeopleSource(name="source", connector=self.source.connector, settings=self.source.settings),)
 
     @model_validator(mode="after")
+    def _waits_for_others(self) -> Self:
+        if self.name in self.after:
+            raise finding(
+                "schedule", f"The job {self.name} cannot run after itself: name the job that comes before it."
+            )
+        return self
+
+    @property
+    def after(self) -> tuple[str, ...]:
+        """Names of the jobs after which it runs."""
+        return () if self.schedule is None else self.schedule.after
+
+    @model_validator(mode="after")
     def _guarded_groups_are_read(self) -> Self:
         if self.limits.administrators.groups and self.groups is None:
             raise finding("limits", "The groups of administrators are not read: the job needs a section groups.")

@@ -1,8 +1,8 @@
 """When cycles start by themselves, and when they do not."""
 
-from datetime import datetime, time
+from datetime import datetime, time, timedelta
 from enum import StrEnum
-from typing import Annotated, Self
+from typing import Annotated, Any, Self
 from zoneinfo import ZoneInfo
 
 from pydantic import BeforeValidator, ConfigDict, Field, WithJsonSchema, field_validator, model_validator
@@ -57,9 +57,21 @@ class Blackout(Section):
         return f"{self.begin:%H:%M} to {self.end:%H:%M}{days}"
 
 
-class Schedule(Section):
-    """When cycles start by themselves: ``every`` so often, or by ``cron``."""
+CATCH_UP = timedelta(hours=1)
+"""How often a job runs by itself that only says after which others: dates, retries and a start that was missed."""
 
+
+def _names(value: Any) -> Any:
+    """One name may stand without a list."""
+    return (value,) if isinstance(value, str) else value
+
+
+class Schedule(Section):
+    """When cycles start by themselves: ``every`` so often, by ``cron``, or ``after`` other jobs."""
+
+    after: Annotated[tuple[Text, ...], BeforeValidator(_names, json_schema_input_type=Text | tuple[Text, ...])] = ()
+    """Jobs of the same folder: a cycle starts when one of them has changed something. Without ``every`` and ``cron``
+    one starts every hour as well, for dates and retries."""
     every: Duration | None = None
     """Time between two starts: ``20m``."""
     cron: Text | None = None
@@ -85,9 +97,18 @@ class Schedule(Section):
 
     @model_validator(mode="after")
     def _one_rhythm(self) -> Self:
-        if (self.every is None) == (self.cron is None):
-            raise ValueError("Give either every, like 20m, or cron, like 0 6 * * 1-5.")
+        if self.every is not None and self.cron is not None:
+            raise ValueError("Give either every, like 20m, or cron, like 0 6 * * 1-5, not both.")
+        if self.every is None and self.cron is None and not self.after:
+            raise ValueError("Give every, like 20m, or cron, like 0 6 * * 1-5, or after with the name of a job.")
+        if len(set(self.after)) < len(self.after):
+            raise ValueError("after names a job twice.")
         return self
+
+    @property
+    def rhythm(self) -> timedelta | None:
+        """Time between two starts that come by themselves; None where cron says when."""
+        return CATCH_UP if self.every is None and self.cron is None else self.every
 
     def blackout_at(self, moment: datetime) -> Blackout | None:
         """The blackout in which a moment (aware) lies, if there is one."""

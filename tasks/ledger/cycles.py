@@ -8,6 +8,7 @@ from sqlalchemy import ColumnElement, Connection, func, select, update
 
 from tasks.ledger import leases, rows
 from tasks.ledger.bulk import clean
+from tasks.ledger.following import ended_of
 from tasks.ledger.records import Cycle, CycleEnd, CycleKind, CycleState, Lease, LeaseLostError
 from tasks.ledger.tables import CYCLE
 
@@ -33,6 +34,7 @@ def begin(
     flow_run_id: str | None,
     initiator: str,
     lease: Lease | None,
+    after: Collection[str] = (),
 ) -> Cycle:
     """Open the next cycle; whatever still stands as running belongs to dead processes."""
     connection.execute(
@@ -53,6 +55,7 @@ def begin(
         "initiator": initiator,
         "source": "",
         "target": "",
+        "followed": ended_of(connection, after) or None,
     }
     row = connection.execute(CYCLE.insert().values(values).returning(*CYCLE.columns)).one()
     return replace(rows.cycle_from(row), fence=lease.fence if lease else None)

@@ -21,6 +21,7 @@ from tasks.ledger.bulk import Bulk, PostgresBulk, SqliteBulk, clean, json_text
 from tasks.ledger.cycles import check_fence
 from tasks.ledger.database import Database
 from tasks.ledger.directory import Directory
+from tasks.ledger.following import Following
 from tasks.ledger.linking import InTheWayError, Links, marked
 from tasks.ledger.logbook import Logbook, LogFilters
 from tasks.ledger.lookup import Lookup
@@ -81,6 +82,7 @@ class Ledger:
         self._bulk: Bulk = SqliteBulk() if database.sqlite else PostgresBulk()
         self._links = Links(database, self._bulk)
         self.directory = Directory(database, self._bulk)
+        self.following = Following(database)
         self.lookup = Lookup(database)
         self.unmanaged = Unmanaged(database, self._bulk)
         self.sign_ins = SignIns(database)
@@ -133,12 +135,14 @@ class Ledger:
         lease: Lease | None = None,
         target: str | None = None,
         approval: Mapping[str, Any] | None = None,
+        after: Collection[str] = (),
     ) -> Cycle:
         """Open the job's next cycle. Cycles that still stand as running belong to dead processes: they become crashed.
 
         ``fingerprint`` is the configuration's. Under a ``lease`` the cycle can journal only while the lease is the
         newest. ``target``: the target's address; the accounts that the job has links to are its own there from now on.
-        ``approval``: who may decide about what its guards hold. Raises: LeaseLostError.
+        ``approval``: who may decide about what its guards hold. ``after``: the jobs that it runs after; it looks at all
+        of their cycles that have ended by now. Raises: LeaseLostError.
         """
         with self._database.writing(durable=True) as connection:
             if lease is not None:
@@ -157,6 +161,7 @@ class Ledger:
                 flow_run_id=flow_run_id,
                 initiator=initiator,
                 lease=lease,
+                after=after,
             )
 
     def end_cycle(self, cycle: Cycle, end: CycleEnd) -> Cycle:

@@ -128,6 +128,8 @@ class CycleTable(LedgerModel, table=True):
     target: str = _text()
     plan: str | None = _text(null=True)
     """The plan file that it carries out."""
+    followed: dict[str, int] | None = _json()
+    """Where the job runs after others: the number of the last cycle of each that had ended when this one began."""
 
 
 class LinkTable(LedgerModel, table=True):

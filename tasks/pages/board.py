@@ -175,8 +175,8 @@ def due_of(schedule: Schedule | None, last: Cycle | None, now: datetime) -> date
     """When the next cycle is due by its schedule; in the past where it has not come."""
     if schedule is None:
         return None
-    if schedule.every is not None:
-        return last.began + schedule.every if last is not None else now
+    if schedule.rhythm is not None:
+        return last.began + schedule.rhythm if last is not None else now
     assert schedule.cron is not None
     start = last.began if last is not None else now
     return next(CronSim(schedule.cron, start.astimezone(ZoneInfo(schedule.timezone))), None)

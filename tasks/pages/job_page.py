@@ -136,8 +136,13 @@ def schedule_of(schedule: Schedule | None) -> str:
     """When cycles begin, in words."""
     if schedule is None:
         return "Cycles begin by hand."
-    if schedule.every is not None:
-        said = f"A cycle begins every {_length(schedule.every)}"
+    if schedule.after:
+        before = f"{' or '.join(schedule.after)} has changed something"
+        often = f"every {_length(schedule.rhythm)}" if schedule.rhythm is not None else f"by cron: {schedule.cron}"
+        said = f"A cycle begins when {before}, and {often}"
+        said += f" ({schedule.timezone})" if schedule.cron is not None else ""
+    elif schedule.rhythm is not None:
+        said = f"A cycle begins every {_length(schedule.rhythm)}"
     else:
         said = f"Cycles begin by cron: {schedule.cron} ({schedule.timezone})"
     pauses = ", ".join(map(str, schedule.blackout))

@@ -22,6 +22,7 @@ from flows.show.log import LOG_COLUMNS, line_row
 from flows.show.why_sentence import clause_text
 from tasks.history import plain
 from tasks.job import Job
+from tasks.job.chains import followers_of
 from tasks.pages.board import LOOKS_OF_STATE as STATE_LOOKS
 from tasks.pages.board import held_by, needs_of, state_of
 from tasks.pages.charts import GROUPS, HEIGHT, WIDTH, changes_over
@@ -64,6 +65,7 @@ def job(visit: Visit) -> Response:
         sample=sample,
         leavers=leavers_of(file) if file is not None else [],
         schedule=schedule_of(file.schedule) if file is not None else "",
+        following=followers_of(name, {one.name: one.after for one in visit.site.jobs().values()}),
         counts=lookup.account_counts([name]),
         versions=_versions(visit, name),
         fingerprint=file.fingerprint() if file is not None else "",
