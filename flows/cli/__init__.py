@@ -7,6 +7,7 @@ Exit status: 0 done; 1 done with entries failed or held; 2 the job file or the c
 4 stopped or quarantined.
 """
 
+import gc
 import sys
 from collections.abc import Callable
 from typing import Annotated, Any
@@ -47,6 +48,10 @@ def command_name(function: Callable[..., object]) -> str:
     """How a command is called."""
     return function.__name__.replace("_", "-")
 
+
+_SELDOM = (20_000, 20, 20)
+"""How many new objects make Python look for garbage, and how often it looks through older ones: loading modules and
+reading frames makes many objects and little garbage."""
 
 app = typer.Typer(
     name="provisor",
@@ -94,6 +99,8 @@ def main() -> None:
 
 def run_here() -> None:
     """Runs the command in this process: errors are sentences with an exit status, never tracebacks."""
+    if gc.get_threshold() < _SELDOM:
+        gc.set_threshold(*_SELDOM)
     try:
         app()
     except FatalError as error:

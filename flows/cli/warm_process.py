@@ -3,7 +3,6 @@
 import array
 import atexit
 import ctypes
-import gc
 import importlib
 import json
 import os
@@ -21,10 +20,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NoReturn
 
+from flows.serve.loading import loading
 from flows.serve.local_api import QUIET, is_configured
 from flows.serve.prefect_home import answers
 from flows.serve.staying import LOOK_S, Stay
 from flows.serve.warm import BEGUN, CHECKOUT, ENGINE, FORWARDED, LARGEST, RUNS, user_at
+from tasks.pages.layout import load_templates
 from tasks.private import replace_file
 
 _LIGHT = (
@@ -42,6 +43,8 @@ _LIGHT = (
 )
 _HEAVY = ("flows.on_demand", "flows.provision", "flows.show.terminal", "prefect.logging.handlers", "fastapi.encoders")
 """For commands that run a cycle; loaded for the first of them, or when there is nothing else to do."""
+_TEMPLATES = "templates"
+"""As a name among what has been loaded: those of reports."""
 _LEARNED, _TRIED = "learned", "tried"
 """Files with what commands of this state folder have loaded besides, to be loaded when there is nothing else to do: the
 connectors of its jobs, say, and what judges data. A second file says that something of it cannot be loaded here."""
@@ -134,20 +137,26 @@ class _Warm:
                 return None
             elif not ready and not self._forks:
                 self._load(_HEAVY)
+                self._load_templates()
                 self._learn()
 
     def _load(self, names: Iterable[str]) -> None:
         """Imports what is not there yet. A thread that an import starts would make forks unsafe: it ends everything."""
         if missing := [name for name in names if name not in self._loaded]:
-            for name in missing:
-                with suppress(ImportError):  # as of a driver that is not installed; the fork says so
-                    importlib.import_module(name)
-                self._loaded.add(name)
-            gc.collect()
-            gc.freeze()  # forks share these pages for as long as nobody writes to them
+            with loading():  # forks share these pages for as long as nobody writes to them
+                for name in missing:
+                    with suppress(ImportError):  # as of a driver that is not installed; the fork says so
+                        importlib.import_module(name)
+                    self._loaded.add(name)
             if threading.active_count() > 1:
                 os.write(2, b"A module that was loaded has started a thread.\n")
                 os._exit(1)
+
+    def _load_templates(self) -> None:
+        if _TEMPLATES not in self._loaded:
+            self._loaded.add(_TEMPLATES)
+            with loading():
+                load_templates()
 
     def _learn(self) -> None:
         """Loads what forks had to load; what starts a thread ends this process, and is never tried again."""

@@ -2,8 +2,8 @@
 
 People who run a server have set ``PREFECT_API_URL`` or a profile, and that is used; where ``provisor up`` runs for the
 same state folder, its server is. Everybody else gets a local API, with its history in the state folder. The first run
-starts it, which is what a person waits for, so it begins at once, beside everything that the run itself has to load. It
-stays for some minutes (see ``flows.serve.staying``), so that the next run finds it there.
+starts it, which is what a person waits for, so it begins at once (``starting``), beside everything that the run itself
+has to load. It stays for some minutes (see ``flows.serve.staying``), so that the next run finds it there.
 """
 
 import hashlib
@@ -15,13 +15,14 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
+from types import MappingProxyType
 from typing import IO
 
-from connectors.errors import UnreachableError
+from connectors.errors import ProvisorError, UnreachableError
 from flows.serve.keep_small import prune_history, rotate_log
 from flows.serve.prefect_database import NAME, put_database
 from flows.serve.prefect_home import Keys, answers, find_server, keys_of, prefect_folder
@@ -45,12 +46,24 @@ RECORDING = {
 }
 """For a server. By default each event of a task run is a transaction of its own."""
 
+_QUICK = {
+    "PY_KEY_VALUE_DISABLE_BEARTYPE": "1",  # else a library of Prefect's rewrites itself at each start
+}
+"""For every server, so that it starts sooner."""
+
 _EPHEMERAL = {
     "PREFECT__SERVER_EPHEMERAL": "1",  # no services that only schedules and workers need
     "PREFECT__SERVER_FINAL": "1",
     "PREFECT_UI_ENABLED": "0",
 }
 """For the local API."""
+
+_NOTHING_TO_REGISTER = {
+    "PREFECT_SERVER_REGISTER_BLOCKS_ON_START": "false",
+    "PREFECT_SERVER_MEMOIZE_BLOCK_AUTO_REGISTRATION": "false",  # else it loads every collection, to see what is new
+}
+"""For the local API, where the database has Prefect's block types: people make blocks in the UI of ``up``, which looks
+for new types at each start."""
 
 
 _SERVE = """
@@ -64,8 +77,11 @@ threading.Thread(target=end_with_the_command, daemon=True).start()
 from flows.serve.server_database import let_writers_queue
 let_writers_queue()
 from importlib import import_module
-for name in filter(None, os.environ.get("PROVISOR_PRELOADED", "").split()):
-    import_module(name)
+from flows.serve.loading import loading
+with loading():
+    for name in filter(None, os.environ.get("PROVISOR_PRELOADED", "").split()):
+        import_module(name)
+    import_module("prefect.server.api.server")
 from uvicorn.main import main
 main()
 """
@@ -80,6 +96,9 @@ from flows.serve.local_api import end_when_unused
 end_when_unused()
 from flows.serve.server_database import let_writers_queue
 let_writers_queue()
+from flows.serve.loading import loading
+with loading():
+    import prefect.server.api.server
 from uvicorn.main import main
 main()
 """
@@ -119,20 +138,37 @@ def serving(home: Path) -> Iterator[Callable[[], None]]:
         _tell_prefect()
         yield lambda: None
         return
-    folder = prefect_folder(home)
-    keys = keys_of(home)
-    client = {"PREFECT_HOME": str(folder), "PREFECT_API_AUTH_STRING": keys.sign_in}
     if (up := find_server(home)) is not None:
         pages = {} if os.environ.get("PROVISOR_PAGES_URL") else {"PROVISOR_PAGES_URL": up.pages}
-        with _settings(client | pages | {"PREFECT_API_URL": up.url}):
+        with _settings(_client(home) | pages | {"PREFECT_API_URL": up.url}):
             yield lambda: None
         return
-    environment = _needed({**RECORDING, **_EPHEMERAL, **keys.settings, **os.environ, **client})
-    ours = folder / f"local-{_kind(keys, environment)}"
+    with _local(home) as (ours, url), _settings(_client(home) | {"PREFECT_API_URL": url}):
+        yield lambda: wait_for(lambda: is_alive(ours), url, ours.parent)
+
+
+@contextmanager
+def starting(home: Path) -> Iterator[None]:
+    """The local API begins to start, which a run inside is about to ask for, if it needs one."""
+    with ExitStack() as stack:
+        with suppress(OSError, subprocess.SubprocessError, ProvisorError):  # the run says what is wrong
+            if not is_configured() and find_server(home) is None:
+                stack.enter_context(_local(home))
+        yield
+
+
+@contextmanager
+def _local(home: Path) -> Iterator[tuple[Path, str]]:
+    """The folder of a local API, which may be starting, and where it will answer."""
+    keys = keys_of(home)
+    environment = _needed({**RECORDING, **_EPHEMERAL, **QUIET, **keys.settings, **os.environ, **_client(home)})
+    ours = prefect_folder(home) / f"local-{_kind(keys, environment)}"
     with in_use(ours):
-        url = find_or_start(ours, _free_url, lambda url, alive: _serve_on(ours, url, alive, environment))
-        with _settings(client | {"PREFECT_API_URL": url}):
-            yield lambda: wait_for(lambda: is_alive(ours), url, folder)
+        yield ours, find_or_start(ours, _free_url, lambda url, alive: _serve_on(ours, url, alive, environment))
+
+
+def _client(home: Path) -> dict[str, str]:
+    return {"PREFECT_HOME": str(prefect_folder(home)), "PREFECT_API_AUTH_STRING": keys_of(home).sign_in}
 
 
 def _kind(keys: Keys, environment: Mapping[str, str]) -> str:
@@ -162,7 +198,9 @@ def _serve_on(ours: Path, url: str, alive: int, environment: Mapping[str, str]) 
     with _prepared(folder) as log:
         subprocess.run(
             [sys.executable, "-c", _SERVE_ON, *_words(port)],
-            env=_environment(folder, {**environment, _OURS: str(ours), _STAYS: str(stay_s())}),
+            env=_environment(
+                folder, {**environment, _OURS: str(ours), _STAYS: str(stay_s())}, where_made=_NOTHING_TO_REGISTER
+            ),
             cwd=_CHECKOUT,
             stdin=subprocess.DEVNULL,
             stdout=log,
@@ -259,12 +297,17 @@ def _words(port: int) -> list[str]:
     return [*app, "--host", "127.0.0.1", "--port", str(port), "--log-level", "error"]
 
 
-def _environment(folder: Path, given: Mapping[str, str]) -> dict[str, str]:
-    """A server's environment; it looks after its database only when another version made it."""
-    environment = {**given, "PREFECT_HOME": str(folder)}
+def _environment(
+    folder: Path, given: Mapping[str, str], *, where_made: Mapping[str, str] = MappingProxyType({})
+) -> dict[str, str]:
+    """A server's environment; it looks after its database only when another version made it.
+
+    ``where_made``: what it is told besides when it need not look.
+    """
+    environment = {**_QUICK, **given, "PREFECT_HOME": str(folder)}
     environment.pop("PREFECT_API_URL", None)
     if put_database(folder) or _made_by(folder).exists():
-        environment.setdefault("PREFECT_SERVER_DATABASE_MIGRATE_ON_START", "false")
+        return {"PREFECT_SERVER_DATABASE_MIGRATE_ON_START": "false", **where_made, **environment}
     return environment
 
 

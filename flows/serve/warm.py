@@ -24,7 +24,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -80,11 +80,20 @@ def run_warm(words: list[str]) -> None:
         if not (length_s := stay_s()):
             return
         folder = make_folder(home() / "prefect") / f"warm-{_kind(words[0] == ENGINE, length_s)}"
-        with in_use(folder), _connected(folder, words[0], length_s) as connection:
+        with _api_for(words), in_use(folder), _connected(folder, words[0], length_s) as connection:
             if connection is not None and _handed_over(connection, words):
                 _end_like(connection)
     except (OSError, subprocess.SubprocessError, ProvisorError):
         return
+
+
+def _api_for(words: list[str]) -> AbstractContextManager[None]:
+    """Where a run needs a local API, the API starts at once, beside what the warm process may have to load."""
+    if words[0] not in RUNS or {"--plan-only", "--help"} & set(words) or not any(map(os.path.isfile, words[1:])):
+        return nullcontext()
+    from flows.serve.local_api import starting
+
+    return starting(home())
 
 
 def _kind(for_worker: bool, length_s: float) -> str:

@@ -1,9 +1,11 @@
 """Reads YAML and remembers where everything stood: plain values on one side, line and column of each on the other."""
 
+import os
 import re
 import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -12,7 +14,7 @@ from ruamel.yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
 
 from tasks.job.including import Origin, with_included
 from tasks.job.problems import JobError, Problem
-from tasks.job.yaml_limits import compose_shallow, refuse_repeated
+from tasks.job.yaml_limits import DEPTH, compose_shallow, refuse_repeated
 
 Key: TypeAlias = tuple[str | int, ...]
 """Where something lies in a document: keys of mappings and numbers of list items, from the outside in."""
@@ -247,7 +249,8 @@ def read_yaml(path: Path) -> Document:
 
     Raises: JobError when a file cannot be read, is not YAML, or is not a mapping.
     """
-    root, text = _compose(path)
+    text = _read_text(path)
+    root = _composed(path, text, os.environ.get(DEPTH))
     included = with_included(path, root, _compose)
     document = Document(path, text, included.root, origins=included.origins)
     document.data = document.build(included.root, ())
@@ -256,12 +259,29 @@ def read_yaml(path: Path) -> Document:
 
 def _compose(path: Path) -> tuple[MappingNode, str]:
     """The root of one file, and its text. Raises: JobError."""
+    text = _read_text(path)
+    return _root_of(path, text), text
+
+
+@lru_cache(maxsize=8)
+def _composed(path: Path, text: str, depth: str | None) -> MappingNode:
+    """As :func:`_root_of`; a run reads its job file several times, and a text that it has read already it knows."""
+    del depth  # which composing asks for
+    return _root_of(path, text)
+
+
+def _read_text(path: Path) -> str:
+    """Raises: JobError."""
     try:
-        text = path.read_text(encoding="utf-8-sig")
+        return path.read_text(encoding="utf-8-sig")
     except UnicodeDecodeError as error:
         raise _whole(path, f"This is not UTF-8 text (byte {error.start}): save it as UTF-8.") from None
     except OSError as error:
         raise _whole(path, f"The file cannot be read: {error.strerror}.") from error
+
+
+def _root_of(path: Path, text: str) -> MappingNode:
+    """Raises: JobError."""
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", ReusedAnchorWarning)
@@ -276,7 +296,7 @@ def _compose(path: Path) -> tuple[MappingNode, str]:
             raise _whole(path, "The file is empty: a job has at least name, source, target and users.")
         if not isinstance(root, MappingNode):
             raise _whole(path, "A job file holds keys at its top level: name, source, target, users.")
-        return root, text
+        return root
     raise JobError([problem])  # outside of the handler: YAML's own error quotes the file, and with it what is secret
 
 

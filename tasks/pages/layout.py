@@ -47,6 +47,12 @@ def _seen(value: object) -> object:
     return printable(value) if isinstance(value, str) and not isinstance(value, Markup) else value
 
 
+def load_templates() -> None:
+    """Compiles every template, for the pages that are rendered from now on."""
+    for name in _environment().list_templates():
+        _environment().get_template(name)
+
+
 def render(template: str, **content: Any) -> str:
     """A whole page."""
     return _environment().get_template(template).render(**content)

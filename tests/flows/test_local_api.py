@@ -1,5 +1,7 @@
 """The Prefect API that a run starts for itself."""
 
+import base64
+import json
 import os
 import signal
 import subprocess
@@ -116,3 +118,49 @@ def test_an_api_that_is_configured_is_used(tmp_path: Path, monkeypatch: pytest.M
     with local_api.serving(tmp_path / "state") as ready:
         ready()
     assert not (tmp_path / "state").exists()
+
+
+def test_a_local_api_that_starts_ahead_is_the_one_of_the_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A command starts it beside what it has to load; the run finds that one and none besides. It lacks no type of
+    block, though it registers none."""
+    for name in [name for name in os.environ if name.startswith("PREFECT")]:
+        monkeypatch.delenv(name)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("PROVISOR_STAY_MINUTES", "9")
+    state = tmp_path / "state"
+    with local_api.starting(state):
+        ahead = process_of(state)
+        with holding(state, minutes=9) as (_, url):
+            assert process_of(state) == ahead
+            key = json.loads((state / "prefect" / "keys.json").read_text(encoding="utf-8"))["sign_in"]
+            asked = urllib.request.Request(f"{url}/block_types/slug/webhook")
+            asked.add_header("Authorization", f"Basic {base64.b64encode(key.encode()).decode()}")
+            with urllib.request.urlopen(asked, timeout=10) as answer:
+                assert json.load(answer)["name"] == "Webhook"
+    state.rename(tmp_path / "moved")
+    assert ends(url)
+
+
+def test_what_would_go_wrong_ahead_is_left_to_the_run(tmp_path: Path) -> None:
+    """Keys that cannot be read: the run says so, and nothing is started before it."""
+    (tmp_path / "prefect").mkdir()
+    (tmp_path / "prefect" / "keys.json").write_text("{")
+    with local_api.starting(tmp_path):
+        pass
+    assert [path.name for path in (tmp_path / "prefect").iterdir()] == ["keys.json"]
+
+
+def test_a_database_of_another_version_is_migrated(tmp_path: Path) -> None:
+    """The short way to start is for a database of this very Prefect; any other one is looked after by the server."""
+    quick = {"PREFECT_SERVER_REGISTER_BLOCKS_ON_START": "false"}
+    migrates = "PREFECT_SERVER_DATABASE_MIGRATE_ON_START"
+    made = local_api._environment(tmp_path, {}, where_made=quick)
+    assert (made[migrates], made["PREFECT_SERVER_REGISTER_BLOCKS_ON_START"]) == ("false", "false")
+    again = local_api._environment(
+        tmp_path, {}, where_made=quick
+    )  # there, and no server of this version has answered yet
+    assert not {migrates, *quick} & set(again)
+    local_api._made_by(tmp_path).with_name("database-3.0.0").touch()
+    assert not {migrates, *quick} & set(local_api._environment(tmp_path, {}, where_made=quick))
+    local_api._made_by(tmp_path).touch()
+    assert {migrates, *quick} <= set(local_api._environment(tmp_path, {}, where_made=quick))

@@ -1,5 +1,6 @@
 """Prefect's database is migrated once per installation; every new state folder gets a copy."""
 
+import json
 import sqlite3
 from contextlib import closing
 from importlib.resources import files
@@ -35,6 +36,20 @@ def test_the_template_is_what_the_installed_prefect_would_make(tmp_path: Path) -
     """A server that starts with it has nothing left to migrate."""
     assert put_database(tmp_path)
     assert revision(tmp_path / NAME) == newest()
+
+
+def test_the_template_has_every_type_of_block_that_a_server_would_register() -> None:
+    """The local API does not look for new ones when it starts."""
+    collections = json.loads((files("prefect.server") / "collection_blocks_data.json").read_text(encoding="utf-8"))
+    theirs = {slug for one in collections["collections"].values() for slug in one["block_types"]}
+    with closing(sqlite3.connect(made_template())) as connection:
+        types = connection.execute(
+            "SELECT slug, count(block_schema.id) FROM block_type "
+            "LEFT JOIN block_schema ON block_type_id = block_type.id GROUP BY slug"
+        )
+        found = dict(types.fetchall())
+    assert theirs | {"secret", "webhook", "local-file-system"} <= set(found)
+    assert 0 not in found.values()
 
 
 def test_the_template_holds_no_data() -> None:

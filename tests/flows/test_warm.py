@@ -1,15 +1,21 @@
 """Commands that run in a fork of a process that has everything loaded: they are as they would be without it."""
 
+import gc
 import os
 import signal
 import subprocess
 import time
 from collections.abc import Callable, Iterator
+from contextlib import nullcontext, suppress
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from flows.cycle.home import home
+from flows.serve import local_api
+from flows.serve.loading import loading
+from flows.serve.warm import _api_for
 from tests.flows.workplace import Command, Said, Workplace, account, staff
 from tests.servers.scim_service import ScimService
 
@@ -131,3 +137,35 @@ def test_what_belongs_together_ends_together(small: Workplace, service: ScimServ
     assert warm_process(small) != process
     names = [user["userName"].lower() for user in service.users.values()]
     assert len(set(names)) == len(names)
+
+
+def test_loading_leaves_the_collector_on() -> None:
+    """Nothing is collected while modules are loaded; afterwards garbage is found again, but not what was loaded."""
+    before = gc.get_freeze_count()
+    with suppress(ImportError), loading():
+        assert not gc.isenabled()
+        raise ImportError
+    assert gc.isenabled()
+    assert gc.get_freeze_count() > before
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["plan", "job.yaml"],
+        ["run", "none.yaml"],
+        ["run", "job.yaml", "--help"],
+        ["on-demand", "job.yaml", "x", "--plan-only"],
+    ],
+)
+def test_only_a_run_of_a_job_that_is_there_starts_an_api_ahead(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, words: list[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "job.yaml").touch()
+    monkeypatch.setattr(local_api, "starting", lambda _: pytest.fail("an API is started"))
+    with _api_for(words):
+        pass
+    monkeypatch.setattr(local_api, "starting", lambda home: nullcontext(home))
+    with _api_for(["run", "job.yaml"]) as started:
+        assert started == home()

@@ -1,5 +1,6 @@
 """Parts of job files that several jobs share, and environments: what is joined, what wins, and what a mistake says."""
 
+import os
 from pathlib import Path
 
 import pytest
@@ -100,3 +101,20 @@ def test_what_cannot_be_included(folder: Path, include: str, says: str) -> None:
     (folder / "job.yaml").write_text(f"include: {include}\n{JOB.replace('include:', '# ')}")
     with pytest.raises(JobError, match=says):
         load_job(folder / "job.yaml")
+
+
+def test_a_file_that_was_changed_is_another_one(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A run reads its job file several times and composes the same text once: what is written there counts, however
+    lately it was written, in the file and in what it includes; and so does how deep it may be nested."""
+    file, shared = folder / "job.yaml", folder / "shared/limits.yaml"
+    first = load_job(file)
+    assert (load_job(file), load_job(file).protect) == (first, ("root@example.com",))
+    times = file.stat().st_atime_ns, file.stat().st_mtime_ns
+    file.write_text(JOB.replace("root@", "boss@"))
+    os.utime(file, ns=times)
+    assert load_job(file).protect == ("boss@example.com",)
+    shared.write_text(LIMITS.replace("0.1", "0.2"))
+    assert load_job(file).limits.removals.fraction == 0.2
+    monkeypatch.setenv("PROVISOR_YAML_DEPTH", "1")
+    with pytest.raises(JobError, match="nested deeper than 1 levels"):
+        load_job(file)
