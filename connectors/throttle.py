@@ -9,6 +9,7 @@ from collections import deque
 from collections.abc import Coroutine
 from contextlib import suppress
 from dataclasses import dataclass
+from math import ceil
 from typing import Any, Protocol
 
 from connectors.contract import Pace
@@ -21,6 +22,9 @@ OVERTAKEN = "this run no longer holds its lease, and another one may have taken 
 
 LONGEST_RESET_S = 120.0
 """An allowance that is used up for longer than this is not waited for: the system may say so itself."""
+
+CATCH_UP_S = 0.25
+"""How much of the time that was lost by sleeping too long is made up for."""
 
 
 class Clock(Protocol):
@@ -73,7 +77,8 @@ class Throttle:
         self._taken = 0
         self._in_flight = 0
         self._queue: deque[asyncio.Future[None]] = deque()
-        self._next_start = 0.0
+        self._next_start: float | None = None
+        self._begun: deque[float] = deque()
         self._quiet_until = 0.0
         self._era = 0
         self._watches: dict[str, LatencyWatch] = {}
@@ -135,15 +140,45 @@ class Throttle:
         self._refuse_when_halted()
 
     async def _wait_for_start(self) -> None:
-        start = 0.0
-        if self._rate_per_s:
-            start = max(self._clock.now(), self._next_start)
-            self._next_start = start + 1 / (self._rate_per_s * (1.0 if self._share is None else self._share()))
+        start = self._next_in_turn()
         if start or self._quiet_until or self._left is not None:
-            while (wait_s := max(start, self._quiet_until, self._more_at()) - self._clock.now()) > 0:
+            while (wait_s := max(start, self._quiet_until, self._more_at(), self._room_at()) - self._clock.now()) > 0:
                 await self.rest(wait_s)
         if self._left is not None:
             self._left -= 1
+        if start:
+            self._begun.append(self._clock.now())
+
+    @property
+    def _per_s(self) -> float:
+        """Requests that may begin in a second, of those of all who share the system; 0 where nothing limits them."""
+        return (self._rate_per_s or 0.0) * (1.0 if self._share is None else self._share())
+
+    def _next_in_turn(self) -> float:
+        """When the next request may begin by the rate, evenly spaced; 0 where there is none.
+
+        A machine's sleep ends late, and an answer may come late for the next turn: what was missed is made up for, but
+        never more than a moment of it.
+        """
+        if not self._rate_per_s:
+            return 0.0
+        now = self._clock.now()
+        start = max(now if self._next_start is None else self._next_start, now - CATCH_UP_S)
+        self._next_start = start + 1 / self._per_s
+        return start
+
+    def _room_at(self) -> float:
+        """When one more request would not be one too many of a second.
+
+        What is made up for may hurry, but in any second, and so in any number of seconds, no more begin than the rate
+        allows: systems count by windows. Of a rate that is no whole number, the next whole one counts.
+        """
+        if not self._rate_per_s:
+            return 0.0
+        most = ceil(self._per_s)
+        while len(self._begun) > most:
+            self._begun.popleft()
+        return self._begun[0] + most / self._per_s if len(self._begun) == most else 0.0
 
     def leave(self, turn: Turn, *, pushed_back: bool, quiet_s: float = 0.0, allowed: Allowance | None = None) -> None:
         """The request is over; ``quiet_s``: seconds for which the system wants no other. ``allowed``: what it said."""

@@ -1,7 +1,10 @@
 """Pace: in flight, a second, and after a push back."""
 
 import asyncio
+from bisect import bisect_left
 from collections.abc import Awaitable, Callable, Coroutine
+from math import ceil
+from random import Random
 from typing import Any
 
 import pytest
@@ -10,7 +13,7 @@ from connectors.contract import Pace
 from connectors.errors import HaltedError
 from connectors.rate_limits import Allowance
 from connectors.throttle import SystemClock, Throttle
-from tests.connectors.clocks import FakeClock
+from tests.connectors.clocks import FakeClock, SkippingLoop
 
 
 def run(scenario: Callable[[Throttle, FakeClock], Awaitable[None]], pace: Pace) -> FakeClock:
@@ -61,6 +64,40 @@ def test_no_more_a_second_than_agreed() -> None:
         assert max(starts) - begun >= 1.9 - 1e-6
 
     run(scenario, Pace(concurrency=32, rate_per_s=10))
+
+
+@pytest.mark.parametrize("rate", [20.0, 7.5, 300.0])
+def test_sleeping_too_long_costs_no_time_and_never_breaks_the_limit(rate: float) -> None:
+    """Every sleep ends late, one of them by seconds, and the answers of the few that may be in flight take their time:
+    the load takes the limit's own time, and no second, nor ten or sixty of them, sees more than the limit."""
+    starts: list[float] = []
+    random = Random(7)
+
+    class LateClock(SystemClock):
+        def now(self) -> float:
+            return asyncio.get_running_loop().time()
+
+        async def sleep(self, seconds: float) -> None:
+            await asyncio.sleep(seconds + (3.0 if len(starts) == 500 else random.choice([0.001, 0.01, 0.03])))
+
+    async def main() -> None:
+        throttle = Throttle(Pace(concurrency=4, rate_per_s=rate), LateClock())
+
+        async def worker() -> None:
+            while len(starts) < 1200:
+                turn = await throttle.enter()
+                starts.append(throttle._clock.now())
+                await asyncio.sleep(random.uniform(0.001, 6 / rate))
+                throttle.leave(turn, pushed_back=False)
+
+        await asyncio.gather(*(worker() for _ in range(4)))
+
+    with asyncio.Runner(loop_factory=SkippingLoop) as runner:
+        runner.run(main())
+    for window_s in (1, 10, 60):
+        most = max(bisect_left(starts, start + window_s - 1e-9) - place for place, start in enumerate(starts))
+        assert most <= ceil(rate) * window_s, (window_s, most)
+    assert starts[-1] - starts[0] - 3.0 <= 1.1 * len(starts) / rate
 
 
 def test_a_push_back_halves_once_and_good_answers_grow_it_back() -> None:
