@@ -28,6 +28,8 @@ JOB = "hr-to-scim"
 _MARK = ".provisor-demo"
 """Tells a folder of ours from one that a person would miss."""
 _WAIT_S = 30.0
+_ADMINISTRATOR = "admin@example.com"
+"""Whom the job protects: an account of the app that is nobody's in HR."""
 
 
 def run_demo(folder: Path, *, keep: bool = False) -> int:
@@ -52,7 +54,7 @@ def run_demo(folder: Path, *, keep: bool = False) -> int:
 
 
 def _play(out: Terminal, job: Path, folder: Path, api_ready: Callable[[], None]) -> int:
-    _title(out, "Day one: the HR export has 1,000 people, the app has nobody. This is the plan")
+    _title(out, "Day one: the HR export has 1,000 people, the app has its administrator alone. This is the plan")
     _show_plan(out, job)
     _title(out, "Carry it out, as a Prefect flow run")
     status = _cycle(job, api_ready)
@@ -113,6 +115,19 @@ def _write_job(folder: Path, url: str) -> Path:
     return path
 
 
+def _put_administrator(url: str, token: str) -> None:
+    import httpx
+
+    user = {
+        "schemas": ["urn:ietf:params:scim:schemas:core:2.0:User"],
+        "userName": _ADMINISTRATOR,
+        "displayName": "Administrator of the app",
+        "active": True,
+    }
+    headers = {"Authorization": f"Bearer {token}", "Content-Type": "application/scim+json"}
+    httpx.post(f"{url}/Users", json=user, headers=headers, timeout=_WAIT_S, trust_env=False).raise_for_status()
+
+
 @contextmanager
 def _scim_server(folder: Path) -> Iterator[str]:
     """A scim2-server on a free loopback port, ended at the end; gives its address."""
@@ -128,7 +143,9 @@ def _scim_server(folder: Path) -> Iterator[str]:
         server = subprocess.Popen(arguments, stdout=log, stderr=log, stdin=subprocess.DEVNULL)
         try:
             _wait_for(server, port, folder)
-            yield f"http://127.0.0.1:{port}/v2"
+            url = f"http://127.0.0.1:{port}/v2"
+            _put_administrator(url, token)
+            yield url
         finally:
             server.terminate()
             try:

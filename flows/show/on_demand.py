@@ -99,7 +99,8 @@ def _show_action(out: Terminal, found: Mapping[str, Any]) -> None:
             old = f"[red]{shown(before[path])}[/] → " if before.get(path) is not None else ""
             out.print(f"        {escape(path)}  {old}[green]{shown(value)}[/]")
         if members := change.get("members"):
-            out.print(f"        {len(members):,} members: {escape(', '.join(members[:8]))}{' …' * (len(members) > 8)}")
+            count = f"{len(members):,} member{'s' * (len(members) != 1)}"
+            out.print(f"        {count}: {escape(', '.join(members[:8]))}{' …' * (len(members) > 8)}")
     for one in found.get("outcomes", ()):
         said = " · ".join(text for text in (one["code"], one["message"]) if text)
         took = f"{one['duration_ms']:,} ms" if one["duration_ms"] is not None else ""
