@@ -111,6 +111,8 @@ class Call:
     """True where it may go with others in one request."""
     impatient: bool = False
     """True where a failure is final: no retries but one, where the connection was lost."""
+    faults_with_500: bool = False
+    """True where the body of a status 500 says what has happened, as in SOAP: it is given back whatever the effect."""
     sent: int = 0
     """Requests sent so far."""
     status: int | None = None
@@ -323,7 +325,8 @@ class HttpSession:
             else:
                 limited = is_rate_limit(answer.status, answer.headers, answer.body)
                 decision = decide(answer.status, call.effect, limited=limited)
-                if decision is Decision.UNKNOWN:
+                explained = call.faults_with_500 and answer.status == 500
+                if decision is Decision.UNKNOWN and not explained:
                     raise UnknownOutcomeError(
                         f"The system failed while it was to {call.purpose} (HTTP {answer.status}).",
                         code=_failure_code(answer.status),

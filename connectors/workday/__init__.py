@@ -1,28 +1,33 @@
 """Workday: employees and contingent workers by Get_Workers, with people before their first day. Needs the extra ``hr``.
 
-``system`` shows the connector whole, ``attributes`` what can be read.
+``system`` shows the source whole, ``attributes`` what can be read; ``writeback`` is the target.
 """
 
+from importlib import import_module
 from typing import Any
 
 from connectors.errors import SettingsError
 from connectors.registry import Connector
-from connectors.workday.settings import WorkdaySettings
+from connectors.workday.settings import WorkdaySettings, WorkdayTargetSettings
 
 
-def _open_source(settings: Any, **options: Any) -> Any:
-    try:
-        from connectors.workday.system import open_source
-    except ModuleNotFoundError as error:
-        if error.name != "lxml":
-            raise
-        raise SettingsError("The connector workday needs the package lxml: pip install 'provisor[hr]'.") from error
-    return open_source(settings, **options)
+def _opened(module: str, function: str) -> Any:
+    def open_it(settings: Any, **options: Any) -> Any:
+        try:
+            return getattr(import_module(module), function)(settings, **options)
+        except ModuleNotFoundError as error:
+            if error.name != "lxml":
+                raise
+            raise SettingsError("The connector workday needs the package lxml: pip install 'provisor[hr]'.") from error
+
+    return open_it
 
 
 CONNECTOR = Connector(
     name="workday",
-    title="Workday, by Get_Workers: employees and contingent workers",
+    title="Workday, by Get_Workers: employees and contingent workers; mail, phones and user names written back",
     source_settings=WorkdaySettings,
-    open_source=_open_source,
+    open_source=_opened("connectors.workday.system", "open_source"),
+    target_settings=WorkdayTargetSettings,
+    open_target=_opened("connectors.workday.writeback", "open_target"),
 )

@@ -41,13 +41,15 @@ class Question:
     window: Window | None = None
     wids: tuple[str, ...] = ()
     """Only these workers; those that are not there are left out."""
+    id_type: str = "WID"
+    """What ``wids`` are: WIDs, or workers' numbers as Employee_ID or Contingent_Worker_ID."""
 
 
 def workers_request(asked: Question, page: int) -> Any:
     """The body of one request."""
     return element(
         "Get_Workers_Request",
-        _references(asked.wids) if asked.wids else None,
+        _references(asked.wids, asked.id_type) if asked.wids else None,
         None if asked.wids else _criteria(asked),
         element(
             "Response_Filter",
@@ -61,8 +63,8 @@ def workers_request(asked: Question, page: int) -> Any:
     )
 
 
-def _references(wids: Iterable[str]) -> Any:
-    made = element("Request_References", *(reference("Worker_Reference", "WID", wid) for wid in wids))
+def _references(ids: Iterable[str], kind: str) -> Any:
+    made = element("Request_References", *(reference("Worker_Reference", kind, one) for one in ids))
     made.set(wd("Skip_Non_Existing_Instances"), flag(True))
     return made
 

@@ -191,6 +191,13 @@ CATALOGUE: Mapping[str, WorkerPath] = {
 }
 """Attributes by name."""
 
+
+def written_paths(devices: Mapping[str, str]) -> dict[str, WorkerPath]:
+    """Where a target looks for what it writes: the primary address, and the first number of each type of device."""
+    mail = f"{_CONTACT}/wd:Email_Address_Data[{_AT_WORK} and {_FIRST}]/wd:Email_Address/text()"
+    return {"EmailAddress": WorkerPath(mail), **{name: WorkerPath(_phone(device)) for name, device in devices.items()}}
+
+
 ACTIVE_PATH = "Active"
 HIRED, SINCE = "StatusHireDate", "StatusActiveStatusDate"
 ENDS = ("StatusTerminationDate", "StatusTerminationLastDayOfWork")

@@ -10,7 +10,7 @@ from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 from connectors.contract import Form
 from connectors.http_settings import HttpSettings, base_address, eavesdropped
 from connectors.settings import Name, Secret, Settings, path_alone
-from connectors.workday.attributes import CATALOGUE, WorkerPath
+from connectors.workday.attributes import CATALOGUE, WorkerPath, written_paths
 
 OLDEST = 34
 """Older versions lack elements that the attributes are read from, and would give nothing without a word."""
@@ -169,3 +169,26 @@ class WorkdaySettings(Settings):
                 "timeout_s": self.timeout_s,
             }
         )
+
+
+class WorkdayTargetSettings(WorkdaySettings):
+    """A tenant to which mail addresses, phones and user names are written back."""
+
+    phone_codes: dict[Annotated[str, Field(pattern="^[1-9][0-9]{0,6}$")], Name] = Field(default_factory=dict)
+    """Country codes of phone numbers and the tenant's ids of them (Country_Phone_Code_ID): ``{"49": DEU_49}``. The
+    longest that fits counts, as ``"1"`` and ``"1246"``. Needed where phones are written."""
+    devices: dict[Name, Name] = Field(default_factory=lambda: {"Telephone": "Landline", "Mobile": "Mobile"})
+    """The tenant's ids of device types (Phone_Device_Type_ID) by attribute; some tenants have renamed them."""
+
+    @model_validator(mode="after")
+    def _known_by_number(self) -> Self:
+        if self.key is not WorkerKey.WORKER_ID:
+            raise ValueError("what is written back is written by WorkerID: leave key out")
+        if self.devices.keys() != {"Telephone", "Mobile"} or len(set(self.devices.values())) < 2:
+            raise ValueError("devices names two different types, for Telephone and for Mobile")
+        return self
+
+    @property
+    def catalogue(self) -> dict[str, WorkerPath]:
+        """As of a source, but the address and the numbers are those that are written."""
+        return {**super().catalogue, **written_paths(self.devices)}

@@ -10,12 +10,15 @@ from typing import Any
 from lxml import etree
 
 from connectors.errors import (
+    ConflictError,
     CredentialsError,
     ErrorCode,
+    InvalidValueError,
     ProvisorError,
     RetryableError,
     SchemaMismatchError,
     SettingsError,
+    UnknownOutcomeError,
 )
 from connectors.http import Answer, Call, HttpSession, redact
 from connectors.http import Effect as CallEffect
@@ -97,6 +100,7 @@ class WorkdayWire(SessionWire):
                 body=self._envelope(body),
                 headers={"soapaction": '""', "accept-encoding": "gzip"},
                 impatient=True,
+                faults_with_500=True,
             )
             answer = await self._session.send(asked)
             try:
@@ -146,10 +150,12 @@ class WorkdayWire(SessionWire):
         root = parsed(answer.body)
         body = None if root is None or root.tag != f"{{{SOAP}}}Envelope" else root.find(f"{{{SOAP}}}Body")
         if body is None or len(body) == 0:
-            raise self._no_soap(asked, answer)
+            error = self._no_soap(asked, answer)
+            raise error if asked.effect is CallEffect.READ else _of_a_change(asked, error)
         found = body[0]
         if found.tag == f"{{{SOAP}}}Fault":
-            raise self._fault(asked, found)
+            error = self._fault(asked, found)
+            raise error if asked.effect is CallEffect.READ else _of_a_change(asked, error)
         if answer.status != 200:
             raise refused(self._session, asked, answer)
         return found
@@ -203,6 +209,33 @@ class WorkdayWire(SessionWire):
         if any(True for _ in fault.iter(wd("Processing_Fault"))) or code.startswith("Server"):
             return RetryableError(f"Could not {asked.purpose}: Workday failed: {text}")
         return SchemaMismatchError(f"Workday refused to {asked.purpose} ({code}): {text}")
+
+
+_TAKEN = ("already", "in use", "must be unique", "not unique")
+_PENDING = ("cannot initiate", "pending")
+
+
+def _of_a_change(asked: Call, error: ProvisorError) -> ProvisorError:
+    """The same where something was to be written: a refusal is about one worker, and after a failure nobody knows."""
+    said = str(error)
+    match error:
+        case CredentialsError(code=ErrorCode.INSUFFICIENT_RIGHTS):
+            return CredentialsError(
+                f"{said.partition(' Give its')[0]} Give its security group Put on the domains Person Data: Work "
+                "Contact Information and Workday Accounts, and Change Work Contact Information (Web Service) in the "
+                "business process policy of Work Contact Change, and activate the pending security policy changes.",
+                code=ErrorCode.INSUFFICIENT_RIGHTS,
+            )
+        case SchemaMismatchError() if any(word in said.lower() for word in _PENDING):
+            return RetryableError(f"Another process of this worker has to end first. {said}")
+        case SchemaMismatchError() if any(word in said.lower() for word in _TAKEN):
+            return ConflictError(said)
+        case SchemaMismatchError():
+            return InvalidValueError(said)
+        case RetryableError():
+            return UnknownOutcomeError(f"Whether Workday has done it is not known. {said}")
+        case _:
+            return error
 
 
 def parsed(body: bytes) -> Any:

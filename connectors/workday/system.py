@@ -34,7 +34,8 @@ async def _traits(wire: WorkdayWire, settings: WorkdaySettings) -> Known:
     )
 
 
-async def _check(wire: WorkdayWire, known: Known) -> str:
+async def check_tenant(wire: WorkdayWire, known: Known) -> str:
+    """What there is, in a sentence. Raises: FatalError, RetryableError."""
     settings: WorkdaySettings = known.settings
     now = await server_time(wire, settings)
     counts = []
@@ -77,7 +78,7 @@ SYSTEM = System(
     settings=WorkdaySettings,
     open=_open,
     traits=_traits,
-    check=_check,
+    check=check_tenant,
     pages=pages,
     in_flight=4,
     per_s=PER_S,

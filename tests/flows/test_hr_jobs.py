@@ -61,8 +61,9 @@ def planned(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Planned:
     """Plans a shipped job as it stands, at a moment; ``target`` has settings in the place of the job's, or beside."""
     monkeypatch.setenv("PROVISOR_HOME", str(tmp_path / "state"))
 
-    def plan(name: str, now: datetime, **target: Any) -> Plan:
+    def plan(name: str, now: datetime, source: dict[str, Any] | None = None, **target: Any) -> Plan:
         document = YAML(typ="safe").load(JOBS / f"{name}.yaml")
+        document["source"] = source or document["source"]
         document["target"] = target if "connector" in target else document["target"] | target
         file = tmp_path / f"{name}.yaml"
         with file.open("w", encoding="utf-8") as stream:
@@ -182,3 +183,32 @@ def test_successfactors_to_ad(people: SuccessFactorsService, planned: Planned, t
     assert made["2"]["manager"] == "1"
     assert made["2"]["parentDistinguishedName"].startswith("OU=Vienna,")
     assert made["1"] | {"title": "Clerk", "department": "Sales", "company": "Contoso"} == made["1"]
+
+
+def test_ad_to_workday_writeback(workday: WorkdayService, planned: Planned, tmp_path: Path) -> None:
+    """What the directory made goes back: only what differs, to workers who are there. A leaver there is none here, and
+    a number that Workday would not take is held with its value."""
+    workday.put("1", first="Ann", mail="ann@old.example", landline="+49301234567", user="ann")
+    workday.put("2", first="Bo", user="bo@example.com", mail="bo@example.com")
+    workday.put("3", first="Cy", hired=START.date() + timedelta(days=9), entered=START - timedelta(days=1))
+    workday.put("4", first="Di")
+    columns = ["id", "employeeID", "mail", "userPrincipalName", "telephoneNumber", "mobile", "on"]
+    people = [
+        ["a", "1", "ann@example.com", "ann@example.com", "+49 30 1234-567", "+49 170 1234567", "yes"],
+        ["b", "2", "bo@example.com", "bo@example.com", "", "", "no"],
+        ["c", "3", "cy@example.com", "", "", "", "yes"],
+        ["d", "4", "di@example.com", "", "", "030 1234567", "yes"],
+        ["e", "5", "nobody@example.com", "", "", "", "yes"],
+        ["f", "", "service@example.com", "", "", "", "yes"],
+    ]
+    lines = [",".join(line) for line in (columns, *people)]
+    (tmp_path / "ad.csv").write_text("\n".join([*lines, ""]), encoding="utf-8")
+    users = {"path": str(tmp_path / "ad.csv"), "key": "id", "enabled": {"column": "on", "values": ["yes"]}}
+    plan = planned("ad-to-workday-writeback", START, {"connector": "csv", "users": users}, url=workday.url)
+    assert {block.action for block in plan.blocks} == {Action.UPDATE}
+    assert rows(plan, Action.UPDATE) == {
+        "a": {"EmailAddress": "ann@example.com", "UserID": "ann@example.com", "Mobile": "+491701234567"},
+        "c": {"EmailAddress": "cy@example.com"},
+    }
+    [held] = plan.held
+    assert (held.anchor, "takes a phone number like +491701234567" in held.reason) == ("d", True)

@@ -1,4 +1,5 @@
-"""A Workday tenant of our own for tests: Get_Workers and Get_Server_Timestamp over SOAP, and reports.
+"""A Workday tenant of our own for tests: Get_Workers and Get_Server_Timestamp over SOAP, changes of work contact data
+and user names, and reports.
 
 Strict where Workday is strict: requests are held against the schema in ``workday.wsdl``, a window may not end after
 now, a page without a fixed moment of entry is as of now. What a worker is depends on the day that is asked about and on
@@ -20,6 +21,7 @@ from lxml import etree
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
+from tests.servers import workday_contact
 from tests.servers.starting import answering
 
 TENANT, USER, PASSWORD, TOKEN = "contoso", "ISU_Provisor", "a workday password", "a-workday-token"
@@ -118,6 +120,14 @@ class WorkdayService:
     """What happens in the tenant before a page is answered, once."""
     asked: list[dict[str, Any]] = field(default_factory=list)
     """Requests for workers."""
+    write_troubles: list[str] = field(default_factory=list)
+    """What goes wrong with the next changes, one each; "" is nothing."""
+    written: list[Any] = field(default_factory=list)
+    """Changes that were not refused at once."""
+    pending: set[str] = field(default_factory=set)
+    """WIDs of workers with a process that has to end first."""
+    needs_approval: bool = False
+    """Whether somebody in Workday has to approve changes of contact data."""
     tokens: int = 0
     reports: dict[str, tuple[int, bytes, str]] = field(default_factory=dict)
     url: str = ""
@@ -200,6 +210,8 @@ class WorkdayService:
             return _soap(
                 f"<wd:Server_Timestamp><wd:Server_Timestamp_Data>{zone}</wd:Server_Timestamp_Data></wd:Server_Timestamp>".encode()
             )
+        if content.tag in (f"{WD}Change_Work_Contact_Information_Request", f"{WD}Workday_Account_for_Worker_Update"):
+            return self._written(content)
         trouble = self.troubles.pop(0) if self.troubles else ""
         if trouble in FAULTS:
             raise FAULTS[trouble]
@@ -224,6 +236,87 @@ class WorkdayService:
             self._schema = etree.XMLSchema(root.find(".//{http://www.w3.org/2001/XMLSchema}schema"))
         return self._schema
 
+    # -- what is written back ------------------------------------------------------------------------------------------
+
+    def _wids(self, kind: str | None, number: str) -> list[str]:
+        """WIDs of the workers whom an id names; ids that nobody has are left out."""
+        if kind not in ("WID", "Employee_ID", "Contingent_Worker_ID"):
+            raise invalid(f"Invalid ID type: {kind}", "Worker_Reference")
+        return [
+            wid
+            for wid, one in self.workers.items()
+            if (wid if kind == "WID" else one.number) == number
+            and (kind == "WID" or one.contingent is (kind == "Contingent_Worker_ID"))
+        ]
+
+    def _written(self, content: Any) -> Response:
+        """Refuses, waits for an approval, or does it; what goes wrong with writes is in ``write_troubles``."""
+        trouble = self.write_troubles.pop(0) if self.write_troubles else ""
+        if trouble in FAULTS and not trouble.startswith("processing"):
+            raise FAULTS[trouble]
+        if trouble == "throttled":
+            return Response("", 429, headers={"retry-after": "7"})
+        if trouble == "processing before":
+            raise FAULTS["processing"]
+        answer = self._account(content) if content.tag.endswith("_Update") else self._contact(content)
+        self.written.append(content)
+        if trouble == "processing after":
+            raise FAULTS["processing"]
+        if trouble == "cut":
+            return Response(answer.body[: len(answer.body) // 2], 200, media_type="text/xml")
+        return answer
+
+    def _contact(self, content: Any) -> Response:
+        data = content.find("wd:Change_Work_Contact_Information_Data", NS)
+        person = data.find("wd:Person_Reference/wd:ID", NS)
+        worker = self._person(self._wids(person.get(f"{WD}type"), person.text or ""), person.text or "")
+        day = date.fromisoformat(data.findtext("wd:Event_Effective_Date", namespaces=NS)[:10])
+        if worker.wid in self.pending:
+            raise invalid(
+                "You cannot initiate this action because there are other pending or completed actions for the worker "
+                "that conflict with this one."
+            )
+        state = worker.state(self.now, day) or {}
+        if state.get("hire_date", day) > day:
+            raise invalid("The effective date must not be before the hire date.", "Event_Effective_Date")
+        given = data.find("wd:Person_Contact_Information_Data", NS)
+        ways = workday_contact.changed(workday_contact.ways_of(state, worker.number), given, invalid)
+        runs = [
+            content.findtext(f"wd:Business_Process_Parameters/wd:{one}", default="0", namespaces=NS)
+            for one in ("Auto_Complete", "Run_Now")
+        ]
+        if all(one in ("1", "true") for one in runs) and not self.needs_approval:
+            worker.entries.append(Entry(self.now, day, {"ways": ways}))
+        return _soap(
+            b"<wd:Change_Work_Contact_Information_Response><wd:Change_Work_Contact_Information_Event_Reference>"
+            b'<wd:ID wd:type="WID">0a</wd:ID></wd:Change_Work_Contact_Information_Event_Reference>'
+            b"</wd:Change_Work_Contact_Information_Response>"
+        )
+
+    def _account(self, content: Any) -> Response:
+        reference = content.find("wd:Worker_Reference", NS)[0]
+        id_ = reference.find("wd:Integration_ID_Reference/wd:ID", NS)
+        if id_.get(f"{WD}System_ID") != "WD-EMPLID":
+            raise invalid("Invalid System ID.")
+        kind = "Employee_ID" if reference.tag == f"{WD}Employee_Reference" else "Contingent_Worker_ID"
+        worker = self._person(self._wids(kind, id_.text or ""), id_.text or "")
+        name = content.findtext("wd:Workday_Account_for_Worker_Data/wd:User_Name", default="", namespaces=NS)
+        day = self.now.date()
+        if not name or set(name) & set(";:"):
+            raise invalid("The user name must not be empty or contain ; or :.")
+        if "user" not in (worker.state(self.now, day) or {}):
+            raise invalid("There is no Workday Account for the worker.")
+        names = {(one.state(self.now, day) or {}).get("user", "").lower() for one in self.workers.values()}
+        if name.lower() in names:
+            raise invalid("The user name is already in use.")
+        worker.entries.append(Entry(self.now, day, {"user": name}, logged=False))
+        return _soap(b"<wd:Workday_Account_for_Worker_Response></wd:Workday_Account_for_Worker_Response>")
+
+    def _person(self, wids: list[str], number: str) -> Worker:
+        if len(wids) != 1:
+            raise invalid(f"Invalid ID value. '{number}' is not a valid ID value.", "Person_Reference")
+        return self.workers[wids[0]]
+
     # -- workers -------------------------------------------------------------------------------------------------------
 
     def _workers(self, content: Any, version: str, trouble: str) -> Response:
@@ -243,7 +336,12 @@ class WorkdayService:
                 content.find("wd:Response_Group", NS) if content.find("wd:Response_Group", NS) is not None else ()
             )
         }
-        wids = [one.text for one in content.iterfind("wd:Request_References/wd:Worker_Reference/wd:ID", NS)]
+        wids = [
+            wid
+            for one in content.iterfind("wd:Request_References/wd:Worker_Reference/wd:ID", NS)
+            for wid in self._wids(one.get(f"{WD}type"), one.text or "")
+        ]
+        named = content.find("wd:Request_References", NS) is not None
         window = {
             etree.QName(one).localname: _moment(one.text)
             for one in content.iterfind(".//wd:Transaction_Date_Range_Data/*", NS)
@@ -252,7 +350,7 @@ class WorkdayService:
             raise invalid("Updated Through must not be after now.", "Updated_Through")
         asked = {"page": page, "count": count, "day": day, "entry": entry_text, "flags": flags}
         self.asked.append({**asked, "wids": wids, "window": window})
-        found = self._chosen(content, entry, day, wids, window)
+        found = self._chosen(content, entry, day, wids if named else None, window)
         some = found[(page - 1) * count : page * count]
         rendered = [self._render(worker, state, flags) for worker, state in some]
         total, said = len(found), len(rendered)
@@ -285,7 +383,7 @@ class WorkdayService:
         )
 
     def _chosen(
-        self, content: Any, entry: datetime, day: date, wids: list[str], window: dict[str, datetime]
+        self, content: Any, entry: datetime, day: date, wids: list[str] | None, window: dict[str, datetime]
     ) -> list[tuple[Worker, dict[str, Any]]]:
         excluded = {
             name: content.findtext(f"wd:Request_Criteria/wd:Exclude_{name}", default="0", namespaces=NS)
@@ -293,7 +391,7 @@ class WorkdayService:
             for name in ("Inactive_Workers", "Employees", "Contingent_Workers")
         }
         found = []
-        for worker in [self.workers[wid] for wid in wids if wid in self.workers] if wids else self.workers.values():
+        for worker in self.workers.values() if wids is None else [self.workers[wid] for wid in wids]:
             state = worker.state(entry, day)
             if state is None or worker.wid in self.hidden:
                 continue
@@ -316,7 +414,7 @@ class WorkdayService:
         name = escape(f"{state.get('first', '')} {state.get('last', '')}".strip())
         sections = []
         if flags.get("Include_Personal_Information") and "personal" not in self.hidden_sections:
-            sections.append(_personal(state, name))
+            sections.append(_personal(state, name, worker.number))
         if flags.get("Include_Employment_Information"):
             sections.append(_employment(state, worker, with_status="status" not in self.hidden_sections))
         if flags.get("Include_Organizations"):
@@ -361,7 +459,7 @@ def _day(day: date) -> str:
     return f"{day.isoformat()}-08:00"
 
 
-def _personal(state: dict[str, Any], name: str) -> str:
+def _personal(state: dict[str, Any], name: str, number: str) -> str:
     def names(first: str, last: str) -> str:
         return (
             f'<wd:Name_Detail_Data wd:Formatted_Name="{name}"><wd:First_Name>{escape(first)}</wd:First_Name>'
@@ -369,23 +467,7 @@ def _personal(state: dict[str, Any], name: str) -> str:
         )
 
     first, last = state.get("first", ""), state.get("last", "")
-    usage = (
-        '<wd:Usage_Data wd:Public="1"><wd:Type_Data wd:Primary="1"><wd:Type_Reference><wd:ID '
-        'wd:type="Communication_Usage_Type_ID">{}</wd:ID></wd:Type_Reference></wd:Type_Data></wd:Usage_Data>'
-    )
-    contact = "".join(
-        f'<wd:Phone_Data wd:E164_Formatted_Phone="{state[device.lower()]}"><wd:Phone_Device_Type_Reference><wd:ID '
-        f'wd:type="Phone_Device_Type_ID">{device}</wd:ID></wd:Phone_Device_Type_Reference>{usage.format("WORK")}'
-        "</wd:Phone_Data>"
-        for device in ("Landline", "Mobile")
-        if device.lower() in state
-    )
-    for kind, value in (("HOME", state.get("home_mail")), ("WORK", state.get("mail"))):
-        if value:
-            contact += (
-                f"<wd:Email_Address_Data><wd:Email_Address>{escape(value)}</wd:Email_Address>{usage.format(kind)}"
-                "</wd:Email_Address_Data>"
-            )
+    contact = workday_contact.rendered(workday_contact.ways_of(state, number))
     return (
         f"<wd:Personal_Data><wd:Name_Data><wd:Legal_Name_Data>{names(first, last)}</wd:Legal_Name_Data>"
         f"<wd:Preferred_Name_Data>{names(state.get('preferred', first), last)}</wd:Preferred_Name_Data></wd:Name_Data>"
