@@ -1,10 +1,6 @@
 """Dates act by themselves: people come and go at their moments, in their own time zones, with no row being touched."""
 
-import os
-from dataclasses import dataclass
-from datetime import UTC, date, datetime, time, timedelta
-from random import Random
-from zoneinfo import ZoneInfo
+from datetime import UTC, datetime, timedelta
 
 import pytest
 from pydantic import ValidationError
@@ -162,73 +158,6 @@ def test_hours_are_read_as_yaml_gives_them() -> None:
     """YAML 1.1 takes 17:00 for the number 1020."""
     assert Leavers.model_validate({"date": "[d]", "at": 1020}).at == timedelta(hours=17)
     assert Joiners.model_validate({"date": "[d]", "at": "07:30"}).at == timedelta(hours=7, minutes=30)
-
-
-# --- a year --------------------------------------------------------------------------------------------------------
-
-ZONES = ["Australia/Melbourne", "Asia/Tokyo", "Asia/Kolkata", "Europe/Berlin", "America/New_York", "Pacific/Auckland"]
-YEAR = date(2026, 1, 1)
-
-
-@dataclass(slots=True)
-class Person:
-    """One life, known to nobody but this test."""
-
-    zone: str
-    first: date
-    last: date | None
-
-    def works(self, now: datetime) -> bool:
-        """On the clock on her wall, not by moments: from midnight a week ahead to 17:00 of the last day."""
-        there = now.astimezone(ZoneInfo(self.zone)).replace(tzinfo=None)
-        begun = there >= datetime.combine(self.first - timedelta(days=7), time())
-        ended = self.last is not None and self.last >= self.first and there >= datetime.combine(self.last, time(17))
-        return begun and not ended
-
-
-def test_a_year_of_a_company() -> None:
-    """At every moment at which something comes, and a minute before, the active accounts are those of a small model
-    that compares clocks on walls; the second plan of a moment is empty, so nothing is written that is not due."""
-    random = Random(19)
-    people = 2_000 if os.environ.get("PROVISOR_LONG") else 25
-    made = World(make_job(joiners=JOINERS, leavers=LEAVERS), now=datetime(2026, 1, 1, tzinfo=UTC))
-    lives: dict[str, Person] = {}
-
-    def write(key: str) -> None:
-        one = lives[key]
-        row = {"hireDate": one.first.isoformat(), "lastDay": one.last.isoformat() if one.last else None}
-        made.users[key] = {"mail": f"{key}@example.com", "zone": one.zone, **row}
-
-    for number in range(people):
-        first = YEAR + timedelta(days=random.randrange(-400, 360))
-        last = first + timedelta(days=random.randrange(0, 500)) if random.random() < 0.6 else None
-        lives[f"p{number:04}"] = Person(random.choice(ZONES), first, last)
-        write(f"p{number:04}")
-    moments = sorted(
-        {
-            datetime.combine(day, at, ZoneInfo(one.zone)).astimezone(UTC)
-            for one in lives.values()
-            for day, at in ((one.first - timedelta(days=7), time()), (one.last or one.first, time(17)))
-            if YEAR <= day < date(2027, 1, 1)
-        }
-    )
-    for moment in moments:
-        for now in (moment - timedelta(minutes=1), moment):
-            made.now = now
-            settle(made)
-            assert active(made) == {key for key, one in lives.items() if one.works(now)}, now
-        key = random.choice(list(lives))
-        one = lives[key]
-        match random.randrange(4):
-            case 0:  # transferred to another place
-                one.zone = random.choice(ZONES)
-            case 1:  # the last day moves, or is taken back
-                one.last = None if random.random() < 0.5 else moment.date() + timedelta(days=random.randrange(-3, 40))
-            case 2:  # hired again, or the start moves
-                one.first = moment.date() + timedelta(days=random.randrange(0, 30))
-            case 3:
-                pass
-        write(key)
 
 
 @pytest.mark.parametrize("last", ["9999-12-31", "9999-12-31T23:59:59", "9999-12-31T23:59:59-12:00", "9998-12-31"])
