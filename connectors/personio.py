@@ -76,7 +76,7 @@ async def _listed(wire: HttpSession, path: str, purpose: str) -> tuple[list[Any]
     found = list_in(body, "_data", "Personio")
     link = ((body.get("_meta") or {}).get("links") or {}).get("next") or {}
     href = link.get("href") if isinstance(link, dict) else link
-    if not href or not found:
+    if not href:
         return found, None
     if not str(href).startswith(wire.address + "/"):
         raise SchemaMismatchError(f"A page of {wire.address} leads to another address; it was not followed.")

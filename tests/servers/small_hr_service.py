@@ -29,6 +29,9 @@ class SmallHrService:
     """People whom BambooHR's report leaves out."""
     requests: list[str] = field(default_factory=list)
     lost_page: bool = False
+    troubles: dict[int, str] = field(default_factory=dict)
+    """What goes wrong with which page of Personio's persons: cut, empty, circle or doubled."""
+    struck: int = 0
     url: str = ""
 
     def answer(self, method: str, path: str, query: dict[str, list[str]], body: Any, given: str) -> tuple[int, Any]:
@@ -58,7 +61,7 @@ class SmallHrService:
         names = [name for name in body["fields"] if name not in self.hidden]
         rows = []
         for key, one in shown:
-            status = "Inactive" if one.get("left") else "Active"
+            status = "Strange" if one.get("strange") else "Inactive" if one.get("left") else "Active"
             values = {"terminationDate": "0000-00-00", **one, "id": key, "status": status}
             rows.append({name: values.get(name) for name in names})
         return {"title": body["title"], "employees": rows}
@@ -72,8 +75,9 @@ class SmallHrService:
                 "root.id": key,
                 "root.firstName": one.get("firstName"),
                 "work.title": one.get("jobTitle"),
+                "work.department": one.get("department"),
                 "work.reportsTo": {"id": one["supervisorEId"]} if one.get("supervisorEId") else None,
-                "internal.status": "Inactive" if one.get("left") else "Active",
+                "internal.status": "Strange" if one.get("strange") else "Inactive" if one.get("left") else "Active",
             }
             found.append(
                 {
@@ -89,18 +93,33 @@ class SmallHrService:
         if path == "/v2/persons":
             limit, start = int(query["limit"][0]), int(query.get("cursor", ["0"])[0])
             rows = []
-            for key in keys[start : start + limit]:
+            number, shift = start // limit + 1, 0
+            trouble = self.troubles.get(number, "")
+            self.struck += bool(trouble)
+            if trouble == "cut":
+                return 500, {}
+            if trouble == "empty":  # once: the same page comes again under another address
+                del self.troubles[number]
+                href = f"{self.url}/v2/persons?limit={limit}&cursor={start}&again=1"
+                return 200, {"_data": [], "_meta": {"links": {"next": {"href": href}}}}
+            if trouble == "doubled":
+                shift = 1
+            for key in keys[start - shift : start - shift + limit]:
                 one = self.people[key]
                 row = {
                     "id": key,
                     "first_name": one.get("firstName"),
-                    "status": "INACTIVE" if one.get("left") else "ACTIVE",
+                    "last_name": one.get("jobTitle"),
+                    "preferred_name": one.get("department"),
+                    "status": "STRANGE" if one.get("strange") else "INACTIVE" if one.get("left") else "ACTIVE",
                     "custom_attributes": [{"id": "c1", "value": one.get("shoe")}],
                 }
                 rows.append({name: value for name, value in row.items() if name not in self.hidden})
             links = {}
             if start + limit < len(keys):
                 links = {"next": {"href": f"{self.url}/v2/persons?limit={limit}&cursor={start + limit}"}}
+                if trouble == "circle":
+                    links = {"next": {"href": f"{self.url}/v2/persons?limit={limit}&cursor={start}"}}
                 if self.lost_page:
                     links = {"next": {"href": "https://elsewhere.example.com/v2/persons"}}
             return 200, {"_data": rows, "_meta": {"links": links}}

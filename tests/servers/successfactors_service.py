@@ -99,6 +99,9 @@ class SuccessFactorsService:
     hides_jobs: bool = False
     ignores_filters: bool = False
     forgets_snapshots: bool = False
+    troubles: dict[int, str] = field(default_factory=dict)
+    """What goes wrong with which page of people: cut, empty, circle or doubled."""
+    struck: int = 0
     before_page: dict[int, Callable[[], None]] = field(default_factory=dict)
     requests: list[str] = field(default_factory=list)
     tokens: int = 0
@@ -205,12 +208,22 @@ class SuccessFactorsService:
         if number in self.before_page:
             self.before_page.pop(number)()
         expand = {one for one in query.get("$expand", "").split(",") if one}
-        some = [self.people[key] for key in keys[start : start + size] if key in self.people]
+        trouble = self.troubles.get(number, "")
+        self.struck += bool(trouble)
+        if trouble == "cut":
+            return _error(500, "COE_GENERAL", "Something went wrong.")
+        again, back = "", 1 if trouble == "doubled" else 0
+        some = [self.people[key] for key in keys[start - back : start - back + size] if key in self.people]
+        if trouble == "empty":  # once: the same page comes again
+            del self.troubles[number]
+            some, size, again = [], 0, "&again=1"
+        if trouble == "circle":
+            size = 0
         body: dict[str, Any] = {"results": [self._shown(person, day, expand) for person in some]}
         if start + size < len(keys):
             rest = "&".join(f"{name}={value}" for name, value in query.items() if name != "$skiptoken")
             mark = base64.b64encode(str(start + size).encode()).decode()
-            body["__next"] = f"{self.url}/odata/v2/PerPerson?{rest}&$skiptoken={mark}"
+            body["__next"] = f"{self.url}/odata/v2/PerPerson?{rest}&$skiptoken={mark}{again}"
         return JSONResponse({"d": body}, headers=headers)
 
     def _shown(self, person: Person, day: date, expand: set[str]) -> dict[str, Any]:

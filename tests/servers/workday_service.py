@@ -351,7 +351,8 @@ class WorkdayService:
         asked = {"page": page, "count": count, "day": day, "entry": entry_text, "flags": flags}
         self.asked.append({**asked, "wids": wids, "window": window})
         found = self._chosen(content, entry, day, wids if named else None, window)
-        some = found[(page - 1) * count : page * count]
+        back = 1 if trouble == "doubled" else 0
+        some = found[(page - 1) * count - back : page * count - back]
         rendered = [self._render(worker, state, flags) for worker, state in some]
         total, said = len(found), len(rendered)
         if trouble == "short page":
