@@ -85,15 +85,16 @@ def options(
 
 def main() -> None:
     """Entry point: where everything is loaded already, the command runs there, else here."""
-    from flows.serve.warm import RUNS, run_warm
+    from flows.serve.warm import RUNS, run_warm, say_loading
 
     words = sys.argv[1:]
-    if words and words[0] in RUNS and sys.stderr.isatty():
+    if words and words[0] in RUNS and "--help" not in words and sys.stderr.isatty():
         say(f"provisor {words[0]}: starting …", stderr=True)
     try:
         run_warm(words)
     except KeyboardInterrupt:
         complain("Interrupted.", INTERRUPTED)
+    say_loading(words)
     run_here()
 
 

@@ -41,8 +41,22 @@ _LIGHT = (
     "flows.show.why_page",
     "orjson",
 )
-_HEAVY = ("flows.on_demand", "flows.provision", "flows.show.terminal", "prefect.logging.handlers", "fastapi.encoders")
-"""For commands that run a cycle; loaded for the first of them, or when there is nothing else to do."""
+_HEAVY = (
+    "flows.on_demand",
+    "flows.provision",
+    "flows.show.terminal",
+    "prefect.logging.handlers",
+    "fastapi.encoders",
+    "prefect.artifacts",
+    "prefect.concurrency.services",
+    "prefect.flow_engine",
+    "prefect.task_engine",
+    "flows.decisions.maintenance",
+    "tasks.ledger.migrations.run",
+    "connectors.scim.connector",
+)
+"""For commands that run a cycle; loaded for the first of them, while the local API starts, or when there is nothing
+else to do. What is in a cycle's way only later is among these too, and so is the commonest connector."""
 _TEMPLATES = "templates"
 """As a name among what has been loaded: those of reports."""
 _LEARNED, _TRIED = "learned", "tried"

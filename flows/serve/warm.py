@@ -80,11 +80,17 @@ def run_warm(words: list[str]) -> None:
         if not (length_s := stay_s()):
             return
         folder = make_folder(home() / "prefect") / f"warm-{_kind(words[0] == ENGINE, length_s)}"
-        with _api_for(words), in_use(folder), _connected(folder, words[0], length_s) as connection:
+        with _api_for(words), in_use(folder), _connected(folder, words, length_s) as connection:
             if connection is not None and _handed_over(connection, words):
                 _end_like(connection)
     except (OSError, subprocess.SubprocessError, ProvisorError):
         return
+
+
+def say_loading(words: list[str]) -> None:
+    """Tells a person who looks that a command has begun, where seconds of loading come before its first words."""
+    if words and words[0] in COMMANDS - RUNS and "--help" not in words and sys.stderr.isatty():
+        sys.stderr.write(f"provisor {words[0]}: loading …\n")
 
 
 def _api_for(words: list[str]) -> AbstractContextManager[None]:
@@ -135,12 +141,12 @@ def _code() -> list[Any]:
 
 
 @contextmanager
-def _connected(folder: Path, command: str, length_s: float) -> "Iterator[socket.socket | None]":
+def _connected(folder: Path, words: list[str], length_s: float) -> "Iterator[socket.socket | None]":
     """A connection to the warm process, which is started when it is not there."""
     at = os.open(folder, os.O_DIRECTORY)
     path = f"/proc/self/fd/{at}/socket"  # an address has 107 characters at most
     try:
-        find_or_start(folder, lambda: "socket", lambda _, alive: _start(folder, path, alive, command, length_s))
+        find_or_start(folder, lambda: "socket", lambda _, alive: _start(folder, path, alive, words, length_s))
         with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:
             connection.connect(path)
             yield connection if user_at(connection) == os.geteuid() else None
@@ -148,15 +154,16 @@ def _connected(folder: Path, command: str, length_s: float) -> "Iterator[socket.
         os.close(at)
 
 
-def _start(folder: Path, path: str, alive: int, command: str, length_s: float) -> None:
+def _start(folder: Path, path: str, alive: int, words: list[str], length_s: float) -> None:
     """Starts the process, which already listens: what connects from now on is served when it has loaded enough."""
+    say_loading(words)
     (folder / "socket").unlink(missing_ok=True)
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as listening, (folder / "log").open("ab") as log:
         listening.bind(path)
         (folder / "socket").chmod(0o600)
         listening.listen(64)
         subprocess.run(
-            [sys.executable, "-c", _FORKING, *map(str, (folder, listening.fileno(), alive, length_s, command))],
+            [sys.executable, "-c", _FORKING, *map(str, (folder, listening.fileno(), alive, length_s, words[0]))],
             env=_without_secrets(os.environ),
             cwd=CHECKOUT,
             stdin=subprocess.DEVNULL,

@@ -4,18 +4,21 @@ import gc
 import os
 import signal
 import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import nullcontext, suppress
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from flows.cli.warm_process import _HEAVY, _LIGHT
 from flows.cycle.home import home
 from flows.serve import local_api
 from flows.serve.loading import loading
-from flows.serve.warm import _api_for
+from flows.serve.warm import _api_for, say_loading
 from tests.flows.workplace import Command, Said, Workplace, account, staff
 from tests.servers.scim_service import ScimService
 
@@ -169,3 +172,28 @@ def test_only_a_run_of_a_job_that_is_there_starts_an_api_ahead(
     monkeypatch.setattr(local_api, "starting", lambda home: nullcontext(home))
     with _api_for(["run", "job.yaml"]) as started:
         assert started == home()
+
+
+@pytest.mark.parametrize(
+    ("words", "looks_on", "said"),
+    [
+        (["plan", "job.yaml"], True, "provisor plan: loading …\n"),
+        (["plan", "job.yaml"], False, ""),
+        (["plan", "--help"], True, ""),
+        (["run", "job.yaml"], True, ""),  # which has said so already
+        (["fmt", "job.yaml"], True, ""),
+        ([], True, ""),
+    ],
+)
+def test_a_person_is_told_at_once_that_a_command_loads(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, words: list[str], looks_on: bool, said: str
+) -> None:
+    """Nothing is written where a program reads what a command says."""
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: looks_on)
+    say_loading(words)
+    assert capsys.readouterr() == ("", said)
+
+
+def test_what_is_loaded_ahead_is_there() -> None:
+    """A name that leads to no module is passed over when it is loaded, as the driver of a system may be."""
+    assert [name for name in (*_LIGHT, *_HEAVY) if find_spec(name) is None] == []
