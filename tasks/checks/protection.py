@@ -6,6 +6,8 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
+import pyarrow.compute as pc
 
 from connectors.contract import Action, Kind, Snapshot
 from connectors.errors import ErrorCode
@@ -87,9 +89,28 @@ def _leave_out(names: dict[str, str], columns: "Iterable[pd.Index | pd.Series[st
     for column in columns:
         if not names:
             return
-        lowered = pd.Series(column.array).astype("str").str.lower()
-        for name in lowered[lowered.isin(list(names)).to_numpy(dtype=bool)].unique():
-            names.pop(name)
+        text = pa.chunked_array([pa.array([], pa.large_string()), *_chunks(column)])
+        wanted = pa.array(list(names), text.type)
+        for chunk in text.chunks:
+            lowered = pc.utf8_lower(_as_long_as(chunk, wanted))
+            for name in pc.unique(lowered.filter(pc.is_in(lowered, value_set=wanted))).to_pylist():
+                names.pop(name, None)
+
+
+def _chunks(column: "pd.Index | pd.Series[str]") -> list[pa.Array]:
+    held = pa.array(pd.Series(column.array).astype("str").array)
+    return held.chunks if isinstance(held, pa.ChunkedArray) else [held]
+
+
+def _as_long_as(chunk: pa.Array, wanted: pa.Array) -> pa.Array:
+    """The values that may be one of the wanted ones in another case: of a million that is next to none. Lower case has
+    the length of what it is made from, but for letters beyond ASCII."""
+    bytes_ = chunk.buffers()[-1]
+    if bytes_ is not None and bytes_.size and np.frombuffer(bytes_, np.int8).min() < 0:
+        return chunk
+    shortest, longest = pc.min_max(pc.binary_length(wanted)).values()
+    length = pc.binary_length(chunk)
+    return chunk.filter(pc.and_(pc.greater_equal(length, shortest), pc.less_equal(length, longest)))
 
 
 def is_listed(names: frozenset[str], anchor: str | None, target_id: str | None, values: Mapping[str, object]) -> bool:

@@ -24,6 +24,16 @@ def test_a_name_that_somebody_has_is_right(name: str) -> None:
     assert said(small(), name) == ""
 
 
+@pytest.mark.parametrize("name", ["\u212aELVIN@x", "kelvin@X", "MÜLLER@x", "müller@x", "Ⱥda@x", "K@x"])
+def test_the_case_of_any_letter_may_differ(name: str) -> None:
+    """Also where the small letter is written with fewer bytes than the large one, or with more."""
+    world = small()
+    world.users["newcomer"]["nick"] = "\u212aelvin@x"
+    world.users["other"] = {"mail": "o@x", "title": "Clerk", "nick": "Müller@x"}
+    world.users["third"] = {"mail": "t@x", "title": "Clerk", "nick": "ⱥDA@X"}
+    assert (said(world, name) == "") is (name != "K@x")
+
+
 def test_a_name_that_nobody_has_is_told() -> None:
     """All of them in one sentence, however many."""
     assert said(small(), "p001", "admln@x") == (
