@@ -21,6 +21,7 @@ from connectors.errors import SettingsError
 from flows.cycle.home import home
 from flows.serve.jobs_of import refuse_wrong_files
 from flows.serve.keep_small import pruning, rotate_log
+from flows.serve.loading import loading
 from flows.serve.local_api import RECORDING, serve, wait_for
 from flows.serve.prefect_home import Address, Keys, announce, find_server, keys_file, keys_of, prefect_folder, withdraw
 from flows.show.console import Terminal, console
@@ -65,6 +66,9 @@ def end_with_the_command():
     os.killpg(0, signal.SIGKILL)
 
 threading.Thread(target=end_with_the_command, daemon=True).start()
+from flows.serve.loading import loading
+with loading():
+    import prefect.cli.worker, prefect.workers.process
 from prefect.cli import app
 app()
 """
@@ -93,6 +97,7 @@ def run_up(folder: Path, port: int, pages_port: int) -> int:
         at = {"PREFECT_SERVER_API_PORT": str(port), "PREFECT_UI_URL": _page(url)}  # the latter is in its notices
         settings = {**RECORDING, **pruning(), **_SERVER, **keys.settings, **at}
         with out.status("starting the Prefect server …"), serve(port, prefect, settings) as server:
+            _load_meanwhile()
             wait_for(lambda: server.poll() is None, url, prefect)
             _end_orphans()
             _deploy(out, folder)
@@ -119,6 +124,13 @@ def _pages(state: Path, folder: Path, port: int, keys: Keys, prefect: str) -> It
     with serving_pages(state, folder, port, keys.sign_in, prefect=prefect) as address:
         os.environ["PROVISOR_PAGES_URL"] = address
         yield address
+
+
+def _load_meanwhile() -> None:
+    """Deploying takes seconds to load, and a server takes seconds to start."""
+    with loading():
+        import flows.serve.automations
+        import flows.serve.deploy  # noqa: F401
 
 
 def _deploy(out: Terminal, folder: Path) -> None:

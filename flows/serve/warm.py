@@ -30,7 +30,7 @@ from typing import Any, NoReturn
 
 from connectors.errors import ProvisorError
 from flows.cycle.home import home
-from flows.serve.staying import find_or_start, in_use, stay_s
+from flows.serve.staying import find_or_start, in_use, is_alive, stay_s
 from tasks.private import make_folder
 
 COMMANDS = {"apply", "check", "log", "on-demand", "plan", "run", "status", "why"}
@@ -96,6 +96,9 @@ def say_loading(words: list[str]) -> None:
 def _api_for(words: list[str]) -> AbstractContextManager[None]:
     """Where a run needs a local API, the API starts at once, beside what the warm process may have to load."""
     if words[0] not in RUNS or {"--plan-only", "--help"} & set(words) or not any(map(os.path.isfile, words[1:])):
+        return nullcontext()
+    folder = home() / "prefect"
+    if (folder / "up.json").exists() or any(map(is_alive, folder.glob("local-*"))):  # the run looks whether it is right
         return nullcontext()
     from flows.serve.local_api import starting
 
