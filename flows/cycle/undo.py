@@ -22,6 +22,7 @@ from tasks.effects import to_look_at
 from tasks.elsewhere import refuse_elsewhere
 from tasks.extract import Facts, needs_of, survey
 from tasks.job import Job
+from tasks.knowledge import look_at
 from tasks.ledger import REDACTED, Cycle, CycleState, Ledger, LinkState, LogStatus
 from tasks.lost import judge_attempts, settle_attempts
 from tasks.mapping import Held, redacted_paths, referenced_paths
@@ -127,8 +128,8 @@ def decide_undo(job: Job, systems: Systems, ledger: Ledger, number: int, wishes:
         raise UndoRefusedError(f"Cycle {number} of {job.name} changed nothing in the target: there is nothing to undo.")
     facts = survey(systems.source, systems.target)
     groups = ledger.anchors(job.name, Kind.GROUP, [id_ for deed in deeds for id_ in deed.removed])
-    current = _look(job, systems, facts, _ids(deeds, groups))
     recalled = recall(ledger, job, now)
+    current = _look(job, systems, facts, _ids(deeds, groups), recalled.recent)
     refuse_elsewhere(job, recalled.links.links, current, before=recalled.target)
     undo = _Undo(job, ledger, facts, current, wishes, recalled.links.elsewhere)
     for deed in sorted(deeds, key=lambda deed: Action.DELETE not in deed.actions):  # groups ask who comes back
@@ -151,7 +152,7 @@ def find_out_first(job: Job, systems: Systems, ledger: Ledger, cycle: Cycle, *, 
     if not attempts:
         return
     facts, recalled, ids = survey(systems.source, systems.target), recall(ledger, job, now), to_look_at(attempts)
-    current = _look(job, systems, facts, {kind: sorted(some) for kind, some in ids.items()})
+    current = _look(job, systems, facts, {kind: sorted(some) for kind, some in ids.items()}, recalled.recent)
     verdicts = judge_attempts(
         attempts,
         job,
@@ -203,15 +204,32 @@ def _ids(deeds: Iterable[Deed], groups: Collection[str]) -> dict[Kind, list[str]
     return {kind: sorted(some) for kind, some in ids.items()}
 
 
-def _look(job: Job, systems: Systems, facts: Facts, ids: Mapping[Kind, Sequence[str]]) -> Snapshot:
-    """These entries as they are now; the whole target where a guard counts who is left in a group."""
+def _look(
+    job: Job,
+    systems: Systems,
+    facts: Facts,
+    ids: Mapping[Kind, Sequence[str]],
+    recent: Mapping[Kind, Collection[str]],
+) -> Snapshot:
+    """These entries as they are now; the whole target where a guard counts who is left in a group.
+
+    ``recent``: ids to which something was sent a moment ago. A target may show these only in a while: what it does not
+    show at first is not gone.
+    """
     wanted = needs_of(job, facts.traits).target
     if job.limits.administrators.groups:
-        return systems.target.read(wanted)
-    users = systems.target.fetch(Kind.USER, ids[Kind.USER], wanted)
+        listed = systems.target.read(wanted)
+        unseen = {kind: [id_ for id_ in some if id_ not in listed.entries(kind).index] for kind, some in ids.items()}
+        return look_at(listed, unseen, systems.target, wanted, late=recent)
+
+    def fetched(kind: Kind) -> Snapshot:
+        late = not set(ids[kind]).isdisjoint(recent.get(kind, ()))
+        return systems.target.fetch(kind, ids[kind], wanted, late=late)
+
+    users = fetched(Kind.USER)
     if wanted.groups is None or not ids[Kind.GROUP]:
         return users
-    groups = systems.target.fetch(Kind.GROUP, ids[Kind.GROUP], wanted)
+    groups = fetched(Kind.GROUP)
     return replace(users, groups=groups.groups, members=groups.members)
 
 

@@ -144,10 +144,16 @@ def test_plan_only_shows_and_does_nothing(
 def test_created_accounts_are_deleted_if_asked(
     small: Workplace, service: ScimService, before: State, provisor: Command
 ) -> None:
-    """Then the target is what it was, and nobody is linked to an account that is gone."""
+    """Then the target is what it was, and nobody is linked to an account that is gone.
+
+    Also where the service does not show an account at first that was made a moment ago.
+    """
     target = read_back(service.url)
     a_busy_day(small, before)
     assert small.cycle().exit_status == 0
+    with open_ledger() as ledger:
+        made = ledger.links(JOB, Kind.USER).at[JOINER, "target_id"]
+    service.set_fault("error", method="GET", path=f"^/Users/{made}", status=404, times=1)
     said = provisor("undo", small.job, "2", "--delete-created", "--no-pause", "--json")
     assert said.status == 0, said.err
     assert said.document["kind"] == "undo"
