@@ -312,6 +312,11 @@ class Applier:
                     )
                 else:
                     refused = self._sender.refused(answer, call, work)
+                    if isinstance(refused, ConflictError) and lost is None and work.change.kind is Kind.USER:
+                        naming = _NAMING_ATTRIBUTE[Kind.USER]
+                        self._habits.refuses_doubles |= (
+                            taken_in(answer, work.change.attributes, default=naming) == naming
+                        )
                     if lost is None or not isinstance(refused, RejectedError):
                         raise await self._explained(refused, answer, work)
             again = refused is None and self._may_be_sent_again(work, lost)
@@ -347,10 +352,12 @@ class Applier:
     def _may_be_sent_again(self, work: Work, lost: UnknownOutcomeError) -> bool:
         """True when repeating a create does no harm although it may be there, and lists be late.
 
-        The service must have ended with the first one, and refuse a second one of the same name by itself.
+        The service must have ended with the first one, and refuse a second one of the same name by itself: that it says
+        so is not enough, it must have done it.
         """
         info = self._sender.codecs[work.change.kind].slot(_NAMING_ATTRIBUTE[work.change.kind]).info
-        return info is not None and info.unique is not None and lost.code is not ErrorCode.TIMEOUT
+        unique = info is not None and info.unique is not None and work.change.kind is Kind.USER
+        return unique and self._habits.refuses_doubles and lost.code is not ErrorCode.TIMEOUT
 
     async def _look_for_created(self, work: Work, lost: UnknownOutcomeError, looks_s: Sequence[float]) -> str | None:
         """The id of the entry that an unanswered create made, None when there is none.

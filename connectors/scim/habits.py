@@ -144,6 +144,8 @@ class Habits:
         self.truth = profile.active
         self.has_created = False
         """An account was created with ``active`` as it is sent now, so that a refusal has another reason."""
+        self.refuses_doubles = profile.doubles is False
+        """A second account of the same name was refused, be it now or when the service was probed."""
         self.late: dict[Kind, set[str]] = {kind: set() for kind in Kind}
         """Attributes that a create ignores and an update takes."""
         self._usual = dict.fromkeys(Kind, profile.patch)

@@ -164,9 +164,10 @@ class Profile(Settings):
     count: bool = True
     """False where the service fails on the parameter count: lists are asked for without it, as long as they come."""
     filters: Filters = Filters()
-    doubles: bool = False
+    doubles: bool | None = None
     """Whether it takes a second user of the same name, if only in another case. Then joiners are looked up before they
-    are created, whatever the service says of itself.
+    are created, whatever the service says of itself. False, where it was seen to refuse one: then a create that was not
+    answered is sent again. None: nobody has tried.
     """
     soft_delete: bool = False
     """Whether a deleted user can still be read by its id."""

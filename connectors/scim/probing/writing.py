@@ -2,6 +2,7 @@
 
 import uuid
 from collections.abc import Mapping
+from http import HTTPStatus
 from typing import Any
 
 from connectors.contract import Kind
@@ -167,9 +168,12 @@ class Guest:
             ("the same in another case", self.user_name.upper()),
         ):
             twin = {**attributes, "userName": name, "externalId": f"{NAME}-{self.tag}-2"}
-            other, answer = await self.create(Kind.USER, twin)
+            truth = self.notes.settings.get("active", Truth.BOOLEAN)
+            other, answer = await self.create(Kind.USER, twin, truth=truth)
             typed = not isinstance(answer, str) and problem_of(answer).type
             refused = said(answer) if typed else f"{said(answer)}, no scimType"
+            if other is None and not isinstance(answer, str) and answer.status == HTTPStatus.CONFLICT:
+                self.notes.settings.setdefault("doubles", False)
             self.notes.note("users", question, "created: there are two" if other else refused)
             if other is not None:
                 self.notes.settings["doubles"] = True

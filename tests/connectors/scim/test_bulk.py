@@ -132,6 +132,9 @@ def test_a_lost_answer_is_looked_up_for_everybody_in_it(
     """Nobody is created twice, and nobody is missing, when the answer to many creates is lost or none."""
     service = serve("honoured")
     target = open_target(service.url, timeout_s=1)
+    [taken], _ = service.seed(users=[{"userName": "taken@example.com", "externalId": "somebody else"}])
+    assert apply(target, create("taken"))["create taken"].code is ErrorCode.CONFLICT  # so a second one is refused
+    del service.users[taken]
     service.set_fault(fault, path="^/Bulk", after=1, times=2, **more)
     outcomes = apply(target, *everybody())
     assert service.faults[fault].struck == 2

@@ -53,19 +53,37 @@ def test_a_create_happens_once(
 ) -> None:
     """Struck once, before or after the commit, a create ends done with the right id, or honestly unknown; never twice.
 
-    Also where the service itself would let the same name in twice.
+    Also where the service itself would let the same name in twice. It is sent again only to a service that was seen to
+    refuse a second account, whatever its schema says.
     """
     service.quirks["duplicate_user_name"] = unique
+    service.seed(users=[{"userName": "bob@example.com", "externalId": "somebody else"}])
+    proven = unique == "conflict"
+    if proven:
+        assert apply_one(target, create("bob")).code is ErrorCode.CONFLICT
+    service.reset_counts()
     service.set_fault(fault, method="POST", times=1, **more)
     outcome = apply_one(target, create("ann"))
     assert user_names(service).count("ann@example.com") <= 1
-    if outcome.status is Status.DONE:
-        assert [outcome.target_id] == list(service.users)
+    is_there = more.get("commit") == "after" or fault == "truncated"
+    if is_there or fault == "too_many_requests" or (proven and fault not in {"html", "not_json"}):
+        assert outcome.status is Status.DONE, outcome
+        assert service.users[outcome.target_id or ""]["userName"] == "ann@example.com"
     else:
-        assert fault in {"html", "not_json"}, outcome
-        assert outcome.status is Status.UNKNOWN
-        assert len(service.users) == 0
+        assert outcome.status is Status.UNKNOWN, outcome
+        assert len(service.users) == 1
     assert outcome.attempts == service.requests["POST /Users"] + service.requests["GET /Users"]
+
+
+@pytest.mark.parametrize("kind", ["error", "reset"])
+def test_a_late_list_is_no_proof(service: ScimService, target: ScimTarget, kind: str) -> None:
+    """A service that says it has one account for a name, takes two, and shows the first one late, gets one."""
+    service.quirks["duplicate_user_name"] = "created"
+    service.set_fault("delayed_lists", requests=3)
+    service.set_fault(kind, method="POST", times=1, commit="after")
+    outcome = apply_one(target, create("ann"))
+    assert user_names(service) == ["ann@example.com"]
+    assert [outcome.target_id] == list(service.users)
 
 
 @pytest.mark.parametrize(("fault", "more"), HANGS)
@@ -181,7 +199,14 @@ def test_a_service_that_ignores_filters_leaves_it_unknown(service: ScimService, 
 
 
 def test_a_service_that_fails_every_create(service: ScimService, target: ScimTarget) -> None:
-    """Tried a bounded number of times, then rejected: it is known not to be there."""
+    """Tried a few times, then rejected, where a second account is refused; else left to the next cycle."""
+    service.seed(users=[{"userName": "bob@example.com", "externalId": "somebody else"}])
+    service.set_fault("error", method="POST", status=500, times=1)
+    outcome = apply_one(target, create("ann"))
+    assert (outcome.status, outcome.code) == (Status.UNKNOWN, ErrorCode.UNKNOWN_OUTCOME)
+    assert service.requests["POST /Users"] == 1
+    assert apply_one(target, create("bob")).code is ErrorCode.CONFLICT
+    service.reset_counts()
     service.set_fault("error", method="POST", status=500)
     outcome = apply_one(target, create("ann"))
     assert (outcome.status, outcome.code) == (Status.REJECTED, ErrorCode.INTERNAL_SERVER_ERROR)
