@@ -260,6 +260,7 @@ class Running:
         self.counts["held"] += sum(held.code is not ErrorCode.DECIDED for held in checked.plan.held)
         self.counts["staged"] += checked.held_back
         self.counts["staged_memberships"] += checked.memberships_held_back
+        self.counts["staged_groups"] += checked.groups_held_back
         self.ledger.log_entries(self.cycle, chain(entries, passed_over), now=moment)
         self.ledger.keep_noted(self.cycle, noted, now=moment)
         self.ledger.put_staged(self.job.name, books.put, under=self.cycle)

@@ -67,6 +67,15 @@ def filters_of(ledger: Ledger, job: str, question: AccessQuestion) -> AccountFil
     return replace(question.filters, anchors=wanted)
 
 
+MORE_MATCH = "More entries match this name than are looked through: add a word."
+
+
+def is_cut(ledger: Ledger, question: AccessQuestion) -> bool:
+    """Whether a name stands for more entries than are looked through, so that the accounts of some are left out."""
+    found = (ledger.directory.search(question.who, [job], limit=_NAMED_AT_MOST) for job in question.jobs)
+    return bool(question.who) and any(one.more for one in found)
+
+
 def _of_job(ledger: Ledger, job: str, filters: AccountFilters, at: datetime | None) -> Iterator[Account]:
     if at is not None:
         yield from ledger.lookup.accounts_at(job, filters, at)
@@ -163,6 +172,8 @@ def show_access(out: Terminal, ledger: Ledger, question: AccessQuestion, *, limi
         if limit is not None and total > limit:
             out.print(f"[dim]… and {total - limit:,} more: --all, or --format csv[/]")
         out.print(", ".join(f"{many:,} {state}" for state, many in sorted(counts.items())) + ".")
+    if is_cut(ledger, question):
+        out.print(MORE_MATCH)
     if question.outside is None and question.at is None:
         _tell_unmanaged(out, ledger, question)
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from connectors.contract import Kind
 from tasks.ledger import Cycle, Ledger, LogAction, LogLine, LogStatus
-from tasks.pages.cycle_page import CyclePage, cycle_page
+from tasks.pages.cycle_page import CyclePage, CycleTotals, cycle_page
 
 _FAILURES_SHOWN = 200
 _MEMBERS, _MEMBERS_NAMED = "members", 40
@@ -35,11 +35,7 @@ def read_cycle_lines(ledger: Ledger, cycle: Cycle, *, first: int, now: datetime)
     lookup = ledger.lookup
     tally = lookup.tally(cycle)
     shown = {
-        LogAction(action): [
-            line
-            for line in lookup.lines(cycle, actions=[LogAction(action)], limit=first)
-            if line.status != LogStatus.FAILURE
-        ]
+        LogAction(action): lookup.lines(cycle, actions=[LogAction(action)], but=LogStatus.FAILURE, limit=first)
         for action in {action for action, _ in tally}
     }
     failed = lookup.lines(cycle, status=LogStatus.FAILURE, limit=_FAILURES_SHOWN)
@@ -49,8 +45,14 @@ def read_cycle_lines(ledger: Ledger, cycle: Cycle, *, first: int, now: datetime)
     everyone = [*failed, *decisions, *(line for lines in shown.values() for line in lines)]
     shown = {action: with_member_names(ledger, cycle.job, lines) for action, lines in shown.items()}
     names = ledger.directory.names(cycle.job, ((line.kind, line.anchor) for line in everyone))
+    totals = CycleTotals(
+        tally,
+        lookup.groups_changed(cycle) if not shown.keys().isdisjoint(_OF_MEMBERS) else {},
+        lookup.failures_by_code(cycle) if failed else {},
+        lookup.decided_together(cycle.job, decisions),
+    )
     return CycleLines(
-        cycle_page(cycle, tally, shown, failed, decisions, names, lookup.decided_together(cycle.job, decisions)),
+        cycle_page(cycle, totals, shown, failed, decisions, names),
         names,
         sum(many for (_, status), many in tally.items() if status == LogStatus.FAILURE),
     )

@@ -130,6 +130,11 @@ class Checked:
         return sum(_weight(block) for block in self.staged if "members" in block.table)
 
     @property
+    def groups_held_back(self) -> int:
+        """How much of it are groups themselves."""
+        return sum(len(one) for one in self.staged if one.kind is Kind.GROUP and "members" not in one.table)
+
+    @property
     def doubtful(self) -> bool:
         """True when the number of users in this source is no measure for later ones."""
         doubts = (Guard.COMPLETE_SOURCE, Guard.SOURCE)

@@ -55,7 +55,7 @@ from tasks.ledger.records import (
 from tasks.ledger.signins import LocalUser, Session, SignIn, SignInOutcome, digest_of_ticket
 from tasks.ledger.store import Ledger
 from tasks.ledger.unmanaged import Outside, UnmanagedAccount
-from tasks.ledger.waiting import Decided, Guarded, Waiting
+from tasks.ledger.waiting import Decided, Guarded, Waiting, is_undecided, place_search
 
 __all__ = [
     "COUNTS",
@@ -112,7 +112,9 @@ __all__ = [
     "Waiting",
     "digest_of_ticket",
     "fold",
+    "is_undecided",
     "log_outcome",
     "modified_properties",
     "orphan_line",
+    "place_search",
 ]

@@ -15,6 +15,7 @@ from sqlalchemy import Connection, Text, cast, func, literal, select
 from connectors.contract import Kind
 from tasks.ledger.bulk import Bulk, clean, json_text
 from tasks.ledger.database import Database
+from tasks.ledger.records import LinkState
 from tasks.ledger.tables import DIRECTORY, LINK, LOG, WORD
 
 _AT_ONCE = 2_000
@@ -176,13 +177,24 @@ class Directory:
         }
 
     def led_by(self, job: str, managers: Collection[str]) -> dict[str, int]:
-        """How many people each of some managers leads, by the manager's anchor; who leads nobody is left out."""
+        """How many people with an active account each manager leads, by the manager; who leads nobody is left out."""
         found: dict[str, int] = {}
         with self._database.reading() as connection:
             for some in _portions(sorted(managers)):
                 query = (
                     select(DIRECTORY.c.manager, func.count().label("many"))
-                    .where(DIRECTORY.c.job == job, DIRECTORY.c.manager.in_(some))
+                    .join(
+                        LINK,
+                        (LINK.c.job == DIRECTORY.c.job)
+                        & (LINK.c.kind == DIRECTORY.c.kind)
+                        & (LINK.c.anchor == DIRECTORY.c.anchor),
+                    )
+                    .where(
+                        DIRECTORY.c.job == job,
+                        DIRECTORY.c.kind == Kind.USER.value,
+                        DIRECTORY.c.manager.in_(some),
+                        LINK.c.state == LinkState.ACTIVE.value,
+                    )
                     .group_by(DIRECTORY.c.manager)
                 )
                 found |= {row.manager: row.many for row in connection.execute(query)}

@@ -155,11 +155,10 @@ class AccountFilters:
 
     def fit(self, account: Account) -> bool:
         """Whether one of them is."""
-        department = self.department.casefold()
         return (
             (self.state is None or account.state is self.state)
             and (self.anchors is None or account.anchor in self.anchors)
-            and (not department or account.details.get("department", "").casefold() == department)
+            and (not self.department or account.details.get("department", "") == self.department)
         )
 
 
@@ -266,16 +265,19 @@ class Lookup:
         *,
         actions: Collection[LogAction] = (),
         status: LogStatus | None = None,
+        but: LogStatus | None = None,
         text: str = "",
         after: int = 0,
         limit: int,
     ) -> list[LogLine]:
-        """Lines of a cycle in the order in which they were written, after the id of one of them."""
+        """Lines of a cycle in the order in which they were written, after the id of one. ``but``: without these."""
         query = select(LOG).where(LOG.c.cycle_id == cycle.id, LOG.c.id > after).order_by(LOG.c.id).limit(limit)
         if actions:
             query = query.where(LOG.c.action.in_([action.value for action in actions]))
         if status is not None:
             query = query.where(LOG.c.status == status.value)
+        if but is not None:
+            query = query.where(LOG.c.status != but.value)
         if text:
             query = query.where(or_(LOG.c.identity.contains(text.casefold(), autoescape=True), LOG.c.anchor == text))
         return self._lines(query)
@@ -289,6 +291,37 @@ class Lookup:
         )
         with self._database.reading() as connection:
             return Counter({(row.action, row.status): row.many for row in connection.execute(query)})
+
+    def groups_changed(self, cycle: Cycle) -> dict[LogAction, int]:
+        """How many groups got members, and how many lost some: one group may have several lines."""
+        query = (
+            select(LOG.c.action, func.count(LOG.c.anchor.distinct()).label("many"))
+            .where(
+                LOG.c.cycle_id == cycle.id,
+                LOG.c.action.in_([LogAction.ADD_MEMBERS.value, LogAction.REMOVE_MEMBERS.value]),
+                LOG.c.status != LogStatus.FAILURE.value,
+            )
+            .group_by(LOG.c.action)
+        )
+        with self._database.reading() as connection:
+            return {LogAction(row.action): row.many for row in connection.execute(query)}
+
+    def failures_by_code(self, cycle: Cycle) -> dict[str | None, int]:
+        """How many lines of a cycle failed with each code."""
+        query = (
+            select(LOG.c.error_code, func.count().label("many"))
+            .where(LOG.c.cycle_id == cycle.id, LOG.c.status == LogStatus.FAILURE.value)
+            .group_by(LOG.c.error_code)
+        )
+        with self._database.reading() as connection:
+            return {row.error_code: row.many for row in connection.execute(query)}
+
+    def beside(self, cycle: Cycle) -> tuple[int | None, int | None]:
+        """Numbers of the cycles before and after one: those that did nothing are forgotten after a while."""
+        older = select(func.max(CYCLE.c.number)).where(CYCLE.c.job == cycle.job, CYCLE.c.number < cycle.number)
+        newer = select(func.min(CYCLE.c.number)).where(CYCLE.c.job == cycle.job, CYCLE.c.number > cycle.number)
+        with self._database.reading() as connection:
+            return connection.scalar(older), connection.scalar(newer)
 
     def decisions(self, job: str, anchors: Sequence[str], *, until: datetime) -> list[LogLine]:
         """The last decisions of people about some entries, up to a moment; for each the newest."""

@@ -10,14 +10,14 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Any
 
-from sqlalchemy import Connection, Select, and_, func, literal, select, tuple_
+from sqlalchemy import Connection, Select, exists, func, literal, select, tuple_
 
 from connectors.contract import Kind
 from tasks.ledger.bulk import Bulk, clean
 from tasks.ledger.cycles import check_fence
 from tasks.ledger.database import Database
 from tasks.ledger.records import Cycle, LogAction
-from tasks.ledger.tables import LINK, LOG, UNMANAGED
+from tasks.ledger.tables import JOB, LINK, LOG, UNMANAGED
 
 
 class Outside(StrEnum):
@@ -142,11 +142,12 @@ class Unmanaged:
 
 
 def _nobodys(*columns: Any) -> Select[Any]:
-    """A query for those that their job does not own by now."""
-    owned = and_(
-        LINK.c.job == UNMANAGED.c.job, LINK.c.kind == UNMANAGED.c.kind, LINK.c.target_id == UNMANAGED.c.target_id
-    )
-    return select(*columns).select_from(UNMANAGED.outerjoin(LINK, owned)).where(LINK.c.anchor.is_(None))
+    """A query for those that are owned neither by the job that has listed them, nor by another one of the target."""
+    same = (LINK.c.kind == UNMANAGED.c.kind, LINK.c.target_id == UNMANAGED.c.target_id)
+    own = exists().where(LINK.c.job == UNMANAGED.c.job, *same)
+    of_another = exists().where(LINK.c.target == JOB.c.target, *same)
+    there = UNMANAGED.outerjoin(JOB, JOB.c.name == UNMANAGED.c.job)
+    return select(*columns).select_from(there).where(~own, ~of_another)
 
 
 def _accounts(connection: Connection, query: Select[Any]) -> Iterator[UnmanagedAccount]:

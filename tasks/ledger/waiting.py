@@ -1,6 +1,7 @@
 """Changes that guards hold and nobody has decided about: counted, named and compared by the database.
 
-Ten thousand of them may wait: a page shows fifty, and says of all of them what they have in common.
+Ten thousand of them may wait: a page shows fifty, and says of all of them what they have in common. Of one entry there
+may be several rows, as where it is held again before a decision that has run out is forgotten: it is counted once.
 """
 
 import hashlib
@@ -16,19 +17,26 @@ from sqlalchemy import ColumnElement, Connection, Text, and_, case, cast, func, 
 from connectors.contract import Action, Kind
 from tasks.ledger import rows
 from tasks.ledger.directory import fold
-from tasks.ledger.records import Staged, StagedState
-from tasks.ledger.tables import DIRECTORY, STAGED
+from tasks.ledger.records import LinkState, Staged, StagedState
+from tasks.ledger.tables import DIRECTORY, LINK, STAGED
 
 NAMED = 3
 """Names that stand for many."""
 PLACES = ("company", "department", "place")
 """What entries may have in common."""
+_JOINERS = "\u200c\u200d"
+"""Parts of names in Persian and Hindi, and of emoji."""
+_PLACE_SHOWN = 200
+"""Characters of a company, department or place by which it is told from others."""
+_STATES = len(StagedState)
+"""Rows of one entry that a question may have."""
 _MEMBERS = case(
     (STAGED.c.action != Action.REMOVE_MEMBERS.value, 1),
     (STAGED.c.members.is_(None), 1),
     else_=func.json_array_length(STAGED.c.members),
 )
 """How much one row is: an account, or so many memberships of a group."""
+_ENTRIES = func.count(STAGED.c.anchor.distinct())
 _SHOWN = tuple(
     cast(STAGED.c[name], Text) for name in ("anchor", "state", "target_id", "cause", "members", "attributes", "digests")
 )
@@ -80,20 +88,27 @@ def _undecided(now: datetime, held: Any = STAGED) -> ColumnElement[bool]:
     return or_(held.c.state == StagedState.STAGED.value, held.c.state == StagedState.LAPSED.value, ended)
 
 
+def is_undecided(one: Staged, now: datetime) -> bool:
+    """The same of one held change."""
+    ended = one.until is not None and one.until <= now
+    return one.state in (StagedState.STAGED, StagedState.LAPSED) or ended
+
+
 def waiting_of(connection: Connection, jobs: Sequence[str], now: datetime) -> dict[str, list[Waiting]]:
     """What nobody has decided about, by job, the largest first."""
     group = (STAGED.c.job, STAGED.c.kind, STAGED.c.action, STAGED.c.guard)
     query = (
         select(
             *group,
-            func.count().label("entries"),
+            _ENTRIES.label("entries"),
+            func.count().label("rows"),
             func.sum(_MEMBERS).label("many"),
             func.min(STAGED.c.since).label("since"),
             func.min(STAGED.c.anchor).label("first"),
         )
         .where(STAGED.c.job.in_(jobs), _undecided(now))
         .group_by(*group)
-        .order_by(STAGED.c.job, func.count().desc(), STAGED.c.kind, STAGED.c.action, STAGED.c.guard)
+        .order_by(STAGED.c.job, _ENTRIES.desc(), STAGED.c.kind, STAGED.c.action, STAGED.c.guard)
     )
     found: dict[str, list[Waiting]] = {}
     for row in connection.execute(query).all():
@@ -108,13 +123,26 @@ def waiting_of(connection: Connection, jobs: Sequence[str], now: datetime) -> di
                 STAGED.c.guard == row.guard,
                 _undecided(now),
             )
-            .order_by(STAGED.c.anchor)
-            .limit(NAMED)
+            .order_by(STAGED.c.anchor, STAGED.c.state)
+            .limit(NAMED * _STATES)
         )
-        names = [label or anchor for label, anchor in connection.execute(first)]
-        one = Waiting(Kind(row.kind), Action(row.action), row.guard, int(row.many), row.since, names, row.entries)
+        names = list({anchor: label or anchor for label, anchor in connection.execute(first)}.values())[:NAMED]
+        question = Guarded(row.job, Kind(row.kind), Action(row.action), row.guard)
+        many = int(row.many) if row.entries == row.rows else _counted(connection, question, now, row.entries)
+        one = Waiting(question.kind, question.action, question.guard, many, row.since, names, row.entries)
         found.setdefault(row.job, []).append(one)
     return found
+
+
+def _counted(connection: Connection, question: Guarded, now: datetime, entries: int) -> int:
+    """How much a question is of which an entry has several rows: each member of a group counts once."""
+    if question.action is not Action.REMOVE_MEMBERS:
+        return entries
+    members: dict[str, set[str]] = {}
+    query = select(STAGED.c.anchor, STAGED.c.members).where(_asked(question, now))
+    for anchor, ids in connection.execute(query).all():
+        members.setdefault(anchor, set()).update(ids or ())
+    return sum(len(ids) or 1 for ids in members.values())
 
 
 def _asked(question: Guarded, now: datetime, held: Any = STAGED) -> ColumnElement[bool]:
@@ -129,10 +157,13 @@ def _asked(question: Guarded, now: datetime, held: Any = STAGED) -> ColumnElemen
 
 
 def held_page(connection: Connection, question: Guarded, now: datetime, after: str, limit: int | None) -> list[Staged]:
-    """Held changes of a question by anchor, those after one of them."""
+    """Held changes of a question by anchor, after one of them; ``limit``: of so many entries, with all their rows."""
     query = select(STAGED).where(_asked(question, now), STAGED.c.anchor > after)
-    found = connection.execute(query.order_by(STAGED.c.anchor, STAGED.c.state).limit(limit))
-    return [rows.staged_from(row) for row in found.all()]
+    at_most = None if limit is None else limit * _STATES
+    found = connection.execute(query.order_by(STAGED.c.anchor, STAGED.c.state).limit(at_most)).all()
+    anchors = dict.fromkeys(row.anchor for row in found)
+    last = list(anchors)[limit - 1] if limit is not None and len(anchors) > limit else None
+    return [rows.staged_from(row) for row in found if last is None or row.anchor <= last]
 
 
 def held_of(connection: Connection, question: Guarded, now: datetime, anchors: Collection[str]) -> list[Staged]:
@@ -147,13 +178,13 @@ def held_of(connection: Connection, question: Guarded, now: datetime, anchors: C
 
 def held_up_to(connection: Connection, question: Guarded, now: datetime, anchor: str) -> int:
     """How many come before a page that begins after an entry."""
-    query = select(func.count()).select_from(STAGED).where(_asked(question, now), STAGED.c.anchor <= anchor)
+    query = select(_ENTRIES).where(_asked(question, now), STAGED.c.anchor <= anchor)
     return connection.execute(query).scalar_one()
 
 
 def asked_before(connection: Connection, question: Guarded, now: datetime) -> int:
     """How many were decided about once, by a decision that has run out."""
-    query = select(func.count(STAGED.c.decided_at)).where(_asked(question, now))
+    query = select(_ENTRIES).where(_asked(question, now), STAGED.c.decided_at.is_not(None))
     return connection.execute(query).scalar_one()
 
 
@@ -168,7 +199,7 @@ def in_common(connection: Connection, question: Guarded, now: datetime) -> dict[
     """How many have each value, by company, department and place."""
     places = [DIRECTORY.c.details[name].as_string().label(name) for name in PLACES]
     query = (
-        select(*places, func.count().label("many"))
+        select(*places, _ENTRIES.label("many"))
         .join(DIRECTORY, same_entry(STAGED))
         .where(_asked(question, now))
         .group_by(*places)
@@ -176,13 +207,37 @@ def in_common(connection: Connection, question: Guarded, now: datetime) -> dict[
     found: dict[str, Counter[str]] = {name: Counter() for name in PLACES}
     for row in connection.execute(query).all():
         for name, value in zip(PLACES, row[:-1], strict=True):
-            if value:
-                found[name][value] += row.many
+            if value and (shown := _place(value)):
+                found[name][shown] += row.many
     return found
 
 
+def place_search(name: str, value: str) -> str:
+    """The search that finds exactly those of a company, department or place: ``department: Legal``."""
+    return f"{name}: {value}"
+
+
+def _sought_place(text: str) -> tuple[str, str] | None:
+    """Name and value of a :func:`place_search`; None for another text."""
+    name, colon, value = text.partition(": ")
+    return (name, _place(value)) if colon and name in PLACES and _place(value) else None
+
+
+def _place(value: str) -> str:
+    """A company, department or place as it is counted and searched for: on one line, what is not seen made visible."""
+    seen = "".join(
+        letter if letter.isprintable() or letter in _JOINERS else " " if letter in "\n\t " else "\ufffd"
+        for letter in value
+    )
+    return " ".join(seen.split())[:_PLACE_SHOWN].rstrip()
+
+
 def held_with(connection: Connection, question: Guarded, now: datetime, text: str) -> list[str]:
-    """Anchors of a question's entries in whose name, login, key or place all words of a text begin a word; in order."""
+    """Anchors of a question's entries in order: those of a place, where the text is a :func:`place_search`.
+
+    Else those in whose name, login, key or place all words of the text begin a word.
+    """
+    place_of = _sought_place(text)
     wanted = [f" {word}" for word in fold(text).split()]
     details = cast(DIRECTORY.c.details, Text)  # read at once, not row by row
     query = (
@@ -192,32 +247,50 @@ def held_with(connection: Connection, question: Guarded, now: datetime, text: st
         .order_by(STAGED.c.anchor)
     )
     places: dict[str | None, str] = {None: ""}
+    fits: dict[str | None, bool] = {None: False}
     found: dict[str, None] = {}
     for anchor, label, words, place in connection.execute(query).all():
         if place not in places:
-            places[place] = fold(" ".join(orjson.loads(place).values()))
+            of = orjson.loads(place)
+            places[place] = fold(" ".join(of.values()))
+            fits[place] = place_of is not None and _place(of.get(place_of[0], "")) == place_of[1]
         known = f" {fold(label)} {fold(anchor)} {words or ''} {places[place]}"
-        if all(word in known for word in wanted):
+        if fits[place] if place_of is not None else all(word in known for word in wanted):
             found[anchor] = None
     return list(found)
 
 
 def left_behind(connection: Connection, question: Guarded, now: datetime) -> dict[str, int]:
-    """How many people who are not held themselves have a manager who is, by the manager's anchor."""
+    """How many people keep an active account and have a manager who is held, by the manager's anchor."""
     led, held_too = DIRECTORY.alias("led"), STAGED.alias("held_too")
-    gone = (
+    refused = and_(
+        held_too.c.state == StagedState.REJECTED.value, or_(held_too.c.until.is_(None), held_too.c.until > now)
+    )
+    goes_too = (
         select(held_too.c.anchor)
-        .where(_asked(question, now, held_too), held_too.c.anchor == led.c.anchor)
+        .where(
+            held_too.c.job == question.job,
+            held_too.c.kind == question.kind.value,
+            held_too.c.action.in_([Action.DISABLE.value, Action.DELETE.value]),
+            held_too.c.anchor == led.c.anchor,
+            ~refused,
+        )
         .correlate(led)
         .exists()
     )
     query = (
-        select(STAGED.c.anchor, func.count().label("many"))
-        .join(led, and_(led.c.job == STAGED.c.job, led.c.manager == STAGED.c.anchor))
-        .where(_asked(question, now), led.c.kind == question.kind.value, ~gone)
-        .group_by(STAGED.c.anchor)
+        select(led.c.manager, func.count().label("many"))
+        .join(LINK, and_(LINK.c.job == led.c.job, LINK.c.kind == led.c.kind, LINK.c.anchor == led.c.anchor))
+        .where(
+            led.c.job == question.job,
+            led.c.kind == question.kind.value,
+            led.c.manager.in_(select(STAGED.c.anchor).where(_asked(question, now))),
+            LINK.c.state == LinkState.ACTIVE.value,
+            ~goes_too,
+        )
+        .group_by(led.c.manager)
     )
-    return {row.anchor: row.many for row in connection.execute(query).all()}
+    return {row.manager: row.many for row in connection.execute(query).all()}
 
 
 def decided_of(connection: Connection, jobs: Sequence[str], now: datetime, limit: int) -> list[Decided]:

@@ -8,10 +8,11 @@ from zoneinfo import ZoneInfo
 
 from cronsim import CronSim
 
-from connectors.contract import Action
+from connectors.contract import Action, Kind
 from tasks.job import Job, Schedule
 from tasks.ledger import Board, Cycle, CycleState, Trouble, Waiting
 from tasks.pages.charts import Chart, spark
+from tasks.pages.held_page import question_id
 from tasks.pages.sentences import VERBS, cycle_sentence, named, plural
 
 _OVERDUE = timedelta(minutes=10)
@@ -68,17 +69,8 @@ class JobRow:
     held: int
     trend: Chart
     so_far: int
-
-    @property
-    def solid(self) -> bool:
-        """Whether it needs a person."""
-        return self.state in (
-            JobState.QUARANTINED,
-            JobState.WAITING,
-            JobState.FAILING,
-            JobState.STOPPED,
-            JobState.OVERDUE,
-        )
+    solid: bool
+    """Whether it needs a person: also one that runs, or is paused, may."""
 
 
 class NeedKind(StrEnum):
@@ -107,6 +99,8 @@ class Need:
     leads_to: str = ""
     """``approvals``, ``cycle`` or ``job``."""
     button: str = ""
+    question: str = ""
+    """Of an approval: what the question is called in addresses."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,9 +119,10 @@ def overview_of(boards: Sequence[Board], jobs: Mapping[str, Job], *, now: dateti
         (need for board in boards for need in needs_of(board, jobs.get(board.job), now=now)),
         key=lambda need: (list(NeedKind).index(need.kind), need.until or now, need.job),
     )
-    rows = [_row(board, jobs.get(board.job), now) for board in boards]
+    in_need = {need.job for need in needs}
+    rows = [_row(board, jobs.get(board.job), now, solid=board.job in in_need) for board in boards]
     rows.sort(key=lambda row: (not row.solid, row.job))
-    needing = len({need.job for need in needs})
+    needing = len(in_need)
     counts = {
         "all": len(rows),
         "need": needing,
@@ -186,12 +181,17 @@ def _needs_a_person(trouble: Trouble) -> bool:
     return bool(trouble.given_up) or trouble.attempts >= _AGAIN
 
 
+def accounts_in_target(cycles: Iterable[Cycle]) -> int | None:
+    """How many users the target has, as the newest cycle that counted them has it. ``cycles``: newest first."""
+    return next((one.target_count for one in cycles if one.target_count), None)
+
+
 def held_by(waiting: Iterable[Waiting]) -> int:
     """How much waits: accounts, and memberships of groups."""
     return sum(one.count for one in waiting)
 
 
-def _row(board: Board, job: Job | None, now: datetime) -> JobRow:
+def _row(board: Board, job: Job | None, now: datetime, *, solid: bool) -> JobRow:
     state, last = state_of(board, job, now=now), board.last
     ended = next((one for one in board.cycles if one.state is not CycleState.RUNNING and not one.kind.partial), None)
     counted = [one for one in board.cycles if one.source_count is not None]
@@ -213,6 +213,7 @@ def _row(board: Board, job: Job | None, now: datetime) -> JobRow:
         held=held,
         trend=spark(list(reversed(board.cycles))),
         so_far=board.so_far,
+        solid=solid,
     )
 
 
@@ -245,7 +246,8 @@ def _next(board: Board, job: Job | None, state: JobState, now: datetime) -> tupl
 
 def needs_of(board: Board, job: Job | None, *, now: datetime) -> list[Need]:
     """What a job needs a person for."""
-    needs = [need_of(board.job, one, board.last, job) for one in board.waiting]
+    total = accounts_in_target(board.cycles)
+    needs = [need_of(board.job, one, total, job) for one in board.waiting]
     name, last = board.job, board.last
     if (quarantine := board.quarantine) is not None:
         what = f"{name} is tried less and less often" if quarantine.next_attempt else f"{name} is no longer tried"
@@ -305,14 +307,14 @@ def needs_of(board: Board, job: Job | None, *, now: datetime) -> list[Need]:
     return needs
 
 
-def need_of(job: str, waiting: Waiting, last: Cycle | None, file: Job | None) -> Need:
-    """What one guard of a job holds, as something to decide."""
+def need_of(job: str, waiting: Waiting, total: int | None, file: Job | None) -> Need:
+    """What one guard of a job holds, as something to decide. ``total``: users in the target, where that is known."""
     some, more = named(waiting.names, waiting.entries)
     until = waiting.since + file.approval.within if file is not None else None
     return Need(
         NeedKind.APPROVAL,
         job,
-        held_sentence(job, waiting, last),
+        held_sentence(job, waiting, total),
         some,
         more,
         waiting.guard,
@@ -320,17 +322,16 @@ def need_of(job: str, waiting: Waiting, last: Cycle | None, file: Job | None) ->
         until=until,
         leads_to="approvals",
         button=f"Review {waiting.count:,}",
+        question=question_id(waiting),
     )
 
 
-def held_sentence(job: str, waiting: Waiting, last: Cycle | None) -> str:
+def held_sentence(job: str, waiting: Waiting, total: int | None) -> str:
     """What waits, as a command: ``Disable 80 of 925 users of hr-to-scim``."""
     verb = VERBS[waiting.action]
     if waiting.action is Action.REMOVE_MEMBERS:
         groups = f" {waiting.entries:,} groups" if waiting.entries > 1 else " a group"
         return f"{verb} {waiting.count:,} {'member' if waiting.count == 1 else 'members'} from{groups} of {job}"
-    of = ""
-    if last is not None and last.target_count and waiting.kind == "user" and last.target_count >= waiting.count:
-        of = f" of {last.target_count:,}"
-    many = last.target_count if of and last is not None and last.target_count else waiting.count
-    return f"{verb} {waiting.count:,}{of} {plural(waiting.kind, many)} of {job}"
+    if total and waiting.kind is Kind.USER and total >= waiting.count:
+        return f"{verb} {waiting.count:,} of {total:,} {plural(waiting.kind, total)} of {job}"
+    return f"{verb} {waiting.count:,} {plural(waiting.kind, waiting.count)} of {job}"

@@ -1,6 +1,5 @@
 """The page of one cycle: what was done to whom and why, who allowed it, what failed and what to do. Pure."""
 
-from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -47,15 +46,17 @@ class Section:
     """Why, where all that are shown have the same reason."""
     lines: Sequence[LogLine]
     more: bool
+    groups: int = 0
+    """Of changes of members: the groups that they are made in."""
 
     @property
     def heading(self) -> str:
         """What was done, and to how many; changes of members are counted as the groups that they are made in."""
         match self.action:
             case LogAction.ADD_MEMBERS:
-                return f"{self.title} to {self.count:,} {plural(Kind.GROUP, self.count)}"
+                return f"{self.title} to {self.groups:,} {plural(Kind.GROUP, self.groups)}"
             case LogAction.REMOVE_MEMBERS:
-                return f"{self.title} from {self.count:,} {plural(Kind.GROUP, self.count)}"
+                return f"{self.title} from {self.groups:,} {plural(Kind.GROUP, self.groups)}"
             case _:
                 return f"{self.title} {self.count:,}"
 
@@ -63,6 +64,20 @@ class Section:
     def folded(self) -> bool:
         """Whether it begins folded."""
         return self.count >= FOLDED_FROM
+
+
+@dataclass(frozen=True, slots=True)
+class CycleTotals:
+    """How much there is of everything of which a page shows the first lines."""
+
+    tally: Mapping[tuple[str, str], int] = field(default_factory=dict)
+    """Lines by action and status."""
+    groups: Mapping[LogAction, int] = field(default_factory=dict)
+    """Groups by what was done to their members."""
+    failed: Mapping[str | None, int] = field(default_factory=dict)
+    """Lines that failed by their code."""
+    decided: Mapping[tuple[str, str, datetime], int] = field(default_factory=dict)
+    """About how many each decision was, by action, reason and time."""
 
 
 @dataclass(slots=True)
@@ -100,53 +115,46 @@ class CyclePage:
     """How much waits for approval; empty where nothing does."""
 
 
-def section_of(action: LogAction, count: int, lines: Sequence[LogLine], *, more: bool) -> Section:
+def section_of(action: LogAction, count: int, lines: Sequence[LogLine], *, more: bool, groups: int = 0) -> Section:
     """One section, of the lines that are shown."""
     reasons = {line.reason for line in lines}
     common = reasons.pop() if len(reasons) == 1 else ""
-    return Section(action, DONE[action], LOOKS[action], count, common, lines, more)
+    return Section(action, DONE[action], LOOKS[action], count, common, lines, more, groups)
 
 
 def cycle_page(
     cycle: Cycle,
-    tally: Counter[tuple[str, str]],
+    totals: CycleTotals,
     shown: dict[LogAction, list[LogLine]],
     failed: Sequence[LogLine],
     decisions: Sequence[LogLine],
     names: Mapping[tuple[str, str], str],
-    decided: Mapping[tuple[str, str, datetime], int] | None = None,
 ) -> CyclePage:
-    """The page; ``tally``: lines by action and status, ``shown``: the first lines of each action that did not fail.
-
-    ``decided``: about how many each decision was, by action, reason and time; of as many as there are lines where that
-    is not said.
-    """
+    """The page; ``shown``: the first lines of each action that did not fail, ``failed``: the first that did."""
     sections = []
     for action in _ORDER:
-        count = sum(many for (name, status), many in tally.items() if name == action and status != LogStatus.FAILURE)
-        lines = shown.get(action, [])
+        done = (many for (name, status), many in totals.tally.items() if name == action and status != LogStatus.FAILURE)
+        count, lines = sum(done), shown.get(action, [])
         if count:
-            sections.append(section_of(action, count, lines, more=count > len(lines)))
+            groups = totals.groups.get(action, 0)
+            sections.append(section_of(action, count, lines, more=count > len(lines), groups=groups))
     return CyclePage(
         cycle,
         _sentence(cycle, sections, names),
         sections,
-        _failures(failed),
-        decided_of(decisions, names, decided or {}),
+        _failures(failed, totals.failed),
+        decided_of(decisions, names, totals.decided),
         what_it_holds(cycle),
     )
 
 
 def what_it_holds(cycle: Cycle) -> str:
-    """How much of a cycle waits: accounts as accounts, and the memberships that go with them beside them."""
-    memberships = cycle.counts.get("staged_memberships", 0)
-    accounts = cycle.counts.get("staged", 0) - memberships
-    parts = [
-        f"{many:,} {name if many == 1 else name + 's'}"
-        for many, name in ((accounts, "account"), (memberships, "membership"))
-        if many
-    ]
-    return ", and with them ".join(parts)
+    """How much of a cycle waits: accounts, groups, and the memberships that go with them beside them."""
+    memberships, groups = (cycle.counts.get(name, 0) for name in ("staged_memberships", "staged_groups"))
+    accounts = cycle.counts.get("staged", 0) - memberships - groups
+    what = ((accounts, "account"), (groups, "group"), (memberships, "membership"))
+    users, of_groups, others = (f"{many:,} {plural(name, many)}" if many else "" for many, name in what)
+    return ", and with them ".join(filter(None, (" and ".join(filter(None, (users, of_groups))), others)))
 
 
 def _sentence(cycle: Cycle, sections: Sequence[Section], names: Mapping[tuple[str, str], str]) -> str:
@@ -163,15 +171,16 @@ def _sentence(cycle: Cycle, sections: Sequence[Section], names: Mapping[tuple[st
     return said.rstrip(".") + "."
 
 
-def _failures(lines: Iterable[LogLine]) -> list[Failures]:
+def _failures(lines: Iterable[LogLine], totals: Mapping[str | None, int]) -> list[Failures]:
+    """By code; ``totals``: how many there are of each, where more failed than are shown."""
     found: dict[str, Failures] = {}
     for line in lines:
         code = line.code or "Other"
         if code not in found:
             advice = advice_for(ErrorCode(line.code)) if line.code in set(ErrorCode) else None
             found[code] = Failures(code, advice.action if advice is not None else "")
-        found[code].count += 1
         found[code].lines.append(line)
+        found[code].count = max(totals.get(line.code, 0), len(found[code].lines))
     return sorted(found.values(), key=lambda one: (-one.count, one.code))
 
 

@@ -3,7 +3,7 @@
 import hashlib
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from enum import StrEnum
 
@@ -59,10 +59,25 @@ def questions_of(items: Sequence[Staged]) -> list[Waiting]:
 
 def question_about(items: Sequence[Staged], known: Mapping[str, Hit] | None = None) -> Waiting:
     """Some changes of one kind that one guard holds, as one question; ``known``: what people call their entries."""
-    one, names = items[0], [called(item, known or {}) for item in items[:NAMED_AT_MOST]]
-    count = sum(len(item.members) or 1 for item in items)
+    one, entries = items[0], together(items)
+    names = [called(item, known or {}) for item in entries[:NAMED_AT_MOST]]
+    count = sum(len(item.members) or 1 for item in entries)
     since = min(item.since for item in items)
-    return Waiting(one.kind, one.action, one.guard, count, since, names, len(items))
+    return Waiting(one.kind, one.action, one.guard, count, since, names, len(entries))
+
+
+def together(items: Sequence[Staged]) -> list[Staged]:
+    """Held changes of one question, of each entry one: of several rows the members and attributes of all of them."""
+    found: dict[str, Staged] = {}
+    for item in items:
+        other = found.get(item.anchor)
+        if other is not None:
+            members = tuple(dict.fromkeys((*other.members, *item.members)))
+            item = replace(
+                item, members=members, attributes=tuple(dict.fromkeys((*other.attributes, *item.attributes)))
+            )
+        found[item.anchor] = item
+    return list(found.values())
 
 
 def question_id(one: Staged | Waiting) -> str:
@@ -125,7 +140,7 @@ def usual_of(cycles: Sequence[Cycle], action: Action) -> str:
     usual = sorted(ended)
     low, high = usual[0], usual[int(len(usual) * 0.9)]
     what = {"disabled": "disables", "deleted": "deletes", "members_removed": "removes", "updated": "changes"}[name]
-    who = "memberships" if name == "members_removed" else "accounts"
+    who = "memberships" if name == "members_removed" else "users and groups"
     return (
         f"A cycle of this job {what} {low:,} to {high:,} {who}." if high else f"A usual cycle of this job {what} none."
     )
@@ -138,12 +153,16 @@ def headline_of(question: Waiting, total: int | None) -> str:
         place = question.names[0] if question.entries == 1 else f"{question.entries:,} groups"
         return f"{verb} {count:,} {'member' if count == 1 else 'members'} from {place}"
     if total and question.kind is Kind.USER and total >= count:
-        return f"{verb} {count:,} of {total:,} users"
+        return f"{verb} {count:,} of {total:,} {plural(question.kind, total)}"
     return f"{verb} {count:,} {plural(question.kind, count)}"
 
 
 def loss_of(one: Waiting) -> str:
-    """What somebody would lose."""
+    """What somebody would lose, or what would become of a group."""
+    if one.kind is Kind.GROUP and one.action is not Action.REMOVE_MEMBERS:
+        return {Action.DISABLE: "would be disabled", Action.DELETE: "would be deleted"}.get(
+            one.action, "would be changed"
+        )
     match one.action:
         case Action.DISABLE:
             return "would lose access"

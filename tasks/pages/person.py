@@ -8,7 +8,7 @@ from connectors.contract import Kind
 from tasks.advice import advice_for
 from tasks.escrow import given_up
 from tasks.job import Job
-from tasks.ledger import Cycle, Hit, LinkState, LogAction, LogLine, LogStatus, StagedState
+from tasks.ledger import Cycle, Hit, LinkState, LogAction, LogLine, LogStatus, StagedState, is_undecided
 from tasks.ledger.lookup import Held
 from tasks.pages.sentences import VERBS
 
@@ -67,11 +67,8 @@ class AppCard:
     facts: Sequence[tuple[str, str | datetime]]
     solid: bool
     hit: Hit | None
-
-    @property
-    def has_access(self) -> bool:
-        """Whether there is an active account."""
-        return self.chip in ("Active", "Failing", "Waits") and self.tone != "quiet"
+    account: LinkState | None
+    """How the account stands; None where there is none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,7 +99,7 @@ def person_page(
 ) -> PersonPage:
     """The page; ``known``: what the entry is known by in each job, ``last``: the jobs' last cycles."""
     there = [one for one in held if one.job in known or one.link or one.escrow or one.staged or one.lines]
-    cards = [_card(one, known.get(one.job), last.get(one.job), jobs.get(one.job)) for one in there]
+    cards = [_card(one, known.get(one.job), last.get(one.job), now) for one in there]
     lines = sorted((line for one in there for line in one.lines), key=lambda line: line.id, reverse=True)
     hit = next(iter(known.values()), None)
     name = hit.name if hit is not None else next((line.label for line in lines if line.label), anchor)
@@ -125,12 +122,14 @@ def person_page(
 def _sentence(kind: Kind, cards: Sequence[AppCard], lines: Sequence[LogLine]) -> str:
     if not cards:
         return "Nothing is known."
-    active = sum(card.chip == "Active" or (card.solid and card.chip != "Given up") for card in cards)
+    apps = {card.name for card in cards}
     if kind is Kind.GROUP:
-        said = f"In {len(cards)} {'app' if len(cards) == 1 else 'apps'}."
+        there = len({card.name for card in cards if card.account is not None})
+        said = f"In {there} {'app' if there == 1 else 'apps'}." if there else "In no app."
     else:
-        said = f"Has {active} of {len(cards)} accounts."
-        if len(cards) == 1:
+        active = len({card.name for card in cards if card.account is LinkState.ACTIVE})
+        said = f"Has an active account in {active} of {len(apps)} apps."
+        if len(apps) == 1:
             said = "Has an active account." if active else "Has no active account."
     change = next((line for line in lines if line.status == _SUCCESS and line.action in _CHANGES), None)
     if change is not None and change.reason:
@@ -152,7 +151,7 @@ _CHANGES: Mapping[LogAction, str] = {
 # --- one app ---------------------------------------------------------------------------------------------------------
 
 
-def _card(held: Held, hit: Hit | None, last: Cycle | None, job: Job | None) -> AppCard:
+def _card(held: Held, hit: Hit | None, last: Cycle | None, now: datetime) -> AppCard:
     name = next((line.target for line in held.lines if line.target), last.target if last is not None else "")
     facts: list[tuple[str, str | datetime]] = []
     if hit is not None and hit.login:
@@ -163,11 +162,12 @@ def _card(held: Held, hit: Hit | None, last: Cycle | None, job: Job | None) -> A
     change = next((line for line in held.lines if line.status == _SUCCESS and line.action in _CHANGES), None)
     if change is not None:
         facts.append(("Last change", change.time))
-    tone, icon, chip, sentence, why, advice, solid = _standing(held, change)
-    return AppCard(held.job, name or held.job, tone, icon, chip, sentence, why, advice, facts, solid, hit)
+    tone, icon, chip, sentence, why, advice, solid = _standing(held, change, now)
+    account = held.link.state if held.link is not None else None
+    return AppCard(held.job, name or held.job, tone, icon, chip, sentence, why, advice, facts, solid, hit, account)
 
 
-def _standing(held: Held, change: LogLine | None) -> tuple[str, str, str, str, str, str, bool]:
+def _standing(held: Held, change: LogLine | None, now: datetime) -> tuple[str, str, str, str, str, str, bool]:
     """Tone, icon, chip, sentence, why, what to do, and whether a person is needed."""
     if held.escrow is not None:
         escrow = held.escrow
@@ -177,9 +177,9 @@ def _standing(held: Held, change: LogLine | None) -> tuple[str, str, str, str, s
         sentence = f"Failed after {end[0]} {end[1]}{' and given up' if lost else ''}."
         chip = "Given up" if lost else "Failing"
         return "failed", "fail", chip, sentence, escrow.message, advice.action if advice else "", lost or end[0] >= 3
-    waiting = [one for one in held.staged if one.state is StagedState.STAGED]
+    waiting = [one for one in held.staged if is_undecided(one, now)]
     if waiting:
-        what = ", ".join(VERBS[one.action].lower() for one in waiting)
+        what = ", ".join(dict.fromkeys(VERBS[one.action].lower() for one in waiting))
         return "waiting", "wait", "Waits", f"Somebody has to decide: {what}.", waiting[0].guard, "", True
     if held.link is None:
         gone = next((line for line in held.lines if line.action == LogAction.DELETE and line.status == _SUCCESS), None)
@@ -202,7 +202,7 @@ def _standing(held: Held, change: LogLine | None) -> tuple[str, str, str, str, s
             (line for line in held.lines if line.action == LogAction.DISABLE and line.status == _SUCCESS), None
         )
         return "disabled", "disabled", "Disabled", "The account is disabled.", ended.reason if ended else "", "", False
-    decided = next((one for one in held.staged if one.state is not StagedState.STAGED), None)
+    decided = next(iter(held.staged), None)
     if decided is not None:
         what = f"{VERBS[decided.action]}: {decided.state} by {decided.who}."
         return "created", "ok", "Active", what, decided.why or "", "", False
@@ -217,9 +217,10 @@ def _coming(held: Held, job: Job | None, now: datetime) -> list[Coming]:
             Coming(held.job, max(held.escrow.next_attempt, now), "It is tried again by the next cycle from then on")
         )
     for one in held.staged:
-        if one.state is StagedState.STAGED:
+        if is_undecided(one, now):
             until = one.since + job.approval.within if job is not None else None
-            found.append(Coming(held.job, until, f"{VERBS[one.action]}, if somebody approves it by then"))
+            coming = Coming(held.job, until, f"{VERBS[one.action]}, if somebody approves it by then")
+            found += [coming] if coming not in found else []
         elif one.state is StagedState.APPROVED:
             found.append(Coming(held.job, None, f"{VERBS[one.action]} in the next cycle, as {one.who} has approved"))
         elif one.until is not None:

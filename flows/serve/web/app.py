@@ -212,6 +212,7 @@ def _trouble(request: Request, status: int, title: str, said: str, number: str =
         "now": now(),
         "zone": str(here()),
         "person": None,
+        "note": "",
         "path": request.url.path,
     }
     return HTMLResponse(render_page("trouble.html.j2", content), status)

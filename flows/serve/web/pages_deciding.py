@@ -17,8 +17,8 @@ from flows.serve.web.rendering import query
 from flows.serve.web.rights import Deed
 from flows.serve.web.visit import Visit, entry_address, see_other
 from flows.show.cycle_lines import member_names
-from tasks.ledger import Cycle, Guarded, Hit, Staged, StagedState, Waiting
-from tasks.pages.board import held_sentence
+from tasks.ledger import Cycle, Guarded, Hit, Staged, StagedState, Waiting, place_search
+from tasks.pages.board import accounts_in_target, held_sentence
 from tasks.pages.cycle_page import what_it_holds
 from tasks.pages.held_page import (
     ROWS,
@@ -32,6 +32,7 @@ from tasks.pages.held_page import (
     must_type,
     question_about,
     question_id,
+    together,
     unusual_of,
     usual_of,
     within_of,
@@ -45,6 +46,8 @@ _MANAGERS_NAMED = 4
 _MEMBERS_NAMED = 20
 """Of each group."""
 _GATHERED_AT_MOST = 32
+_CYCLES_LOOKED_AT = 30
+"""The newest, in which the number of all accounts is looked for: not every cycle counts them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +72,7 @@ class Asked:
     @property
     def total(self) -> int | None:
         """Accounts that there are."""
-        return next((one.target_count for one in self.cycles if one.target_count), None)
+        return accounts_in_target(self.cycles)
 
     def known(self, visit: Visit, some: Sequence[Staged]) -> dict[str, Hit]:
         """What people know some of the entries by."""
@@ -83,14 +86,14 @@ def inbox(visit: Visit) -> Response:
     mine = set(visit.jobs(Deed.DECIDE))
     entries = []
     for job, some in waiting.items():
-        last = visit.ledger.last_cycle(job)
+        total = accounts_in_target(visit.ledger.cycles(job, limit=_CYCLES_LOOKED_AT))
         for one in some:
             names, more = named(one.names, one.entries)
             entries.append(
                 {
                     "job": job,
                     "mine": job in mine,
-                    "what": held_sentence(job, one, last),
+                    "what": held_sentence(job, one, total),
                     "names": names,
                     "more": more,
                     "why": one.guard,
@@ -105,10 +108,6 @@ def inbox(visit: Visit) -> Response:
         entries=entries,
         decided=visit.ledger.lookup.decided(jobs, visit.now, limit=_DECIDED_SHOWN),
         sentence=held_sentence,
-        done=visit.param("done"),
-        done_job=visit.param("job"),
-        count=visit.param("count"),
-        began=visit.param("began"),
     )
 
 
@@ -127,7 +126,7 @@ def _asked(visit: Visit, job: str, id_: str) -> Asked | None:
         return None
     guarded = Guarded(job, question.kind, question.action, question.guard)
     seal = visit.ledger.lookup.seal(guarded, visit.now)
-    return Asked(job, question, questions, visit.ledger.cycles(job, limit=30), guarded, seal)
+    return Asked(job, question, questions, visit.ledger.cycles(job, limit=_CYCLES_LOOKED_AT), guarded, seal)
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,11 +167,11 @@ def _part(visit: Visit, asked: Asked, text: str, after: str) -> _Part:
     """The entries after one of them; only those in which a text is found."""
     lookup, guarded, now = visit.ledger.lookup, asked.guarded, visit.now
     if not text:
-        shown = lookup.held_page(guarded, now, after=after, limit=ROWS)
+        shown = together(lookup.held_page(guarded, now, after=after, limit=ROWS))
         return _Part(shown, lookup.held_up_to(guarded, now, after) if after else 0, asked.question.entries)
     found = lookup.held_with(guarded, now, text)
     before = bisect_right(found, after)
-    return _Part(lookup.held_of(guarded, now, found[before : before + ROWS]), before, len(found))
+    return _Part(together(lookup.held_of(guarded, now, found[before : before + ROWS])), before, len(found))
 
 
 def _show(
@@ -239,6 +238,7 @@ def _show(
         may_decide=visit.who.rights.may(Deed.DECIDE, job),
         cycle=held_in,
         address=entry_address,
+        place_search=place_search,
         about=About,
         called=called,
     )
@@ -331,8 +331,16 @@ def decide(visit: Visit) -> Response:
         began = False
     else:
         began = wish.approve
-    done = "approved" if wish.approve else "rejected"
-    return see_other(f"/approvals{query(done=done, count=len(decided), job=job, began='1' if began else '')}")
+    return see_other(visit.note_at("/approvals", _done(job, len(decided), approved=wish.approve, began=began)))
+
+
+def _done(job: str, count: int, *, approved: bool, began: bool) -> str:
+    """What has been decided, and what comes of it."""
+    next_ = "It is left alone." if count == 1 else "They are left alone."
+    if approved:
+        next_ = "A cycle begins and carries it out." if began else "The next cycle carries it out."
+    entries = "1 entry" if count == 1 else f"{count:,} entries"
+    return f"{'Approved' if approved else 'Rejected'}: {entries} of {job}. {next_}"
 
 
 def _wish(visit: Visit, asked: Asked) -> tuple[Wish, list[Staged]]:

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import datetime, time
+from urllib.parse import quote
 
 from starlette.exceptions import HTTPException
 from starlette.responses import RedirectResponse, Response
@@ -14,7 +15,7 @@ from flows.serve.web.visit import Visit, entry_address, job_address
 from flows.show.cycle_lines import read_cycle_lines, with_member_names
 from flows.show.history import history_of
 from tasks.history import DesiredState, History, Kept, plain
-from tasks.ledger import Cycle, CycleState, LogAction, StagedState
+from tasks.ledger import Cycle, CycleState, LogAction, LogStatus, is_undecided
 from tasks.pages.board import LOOKS_OF_STATE, JobState, Need, overview_of
 from tasks.pages.charts import GROUPS
 from tasks.pages.cycle_page import section_of
@@ -31,7 +32,7 @@ _LOOKED_BACK = 20
 _GROUPS_SHOWN = 200
 
 FIGURES = {
-    "created": "accounts created",
+    "created": "created",
     "updated": "changed",
     "disabled": "disabled",
     "deleted": "deleted",
@@ -83,7 +84,11 @@ def _links(readable: set[str]) -> dict[str, Callable[[Need], str]]:
         def address(need: Need) -> str:
             if need.job not in readable:
                 return ""
-            return f"/approvals/{need.job}" if folder else job_address(need.job, *more)
+            return (
+                f"/{folder}/{quote(need.job, safe='')}{query(item=need.question)}"
+                if folder
+                else job_address(need.job, *more)
+            )
 
         return address
 
@@ -153,7 +158,7 @@ def _entry(visit: Visit, kind: Kind) -> Response:
             one.job: question_id(waits)
             for one in held
             for waits in one.staged[::-1]
-            if one.job in readable and waits.state is StagedState.STAGED
+            if one.job in readable and is_undecided(waits, visit.now)
         },
         files=files,
         address=entry_address,
@@ -177,7 +182,7 @@ def belongings(visit: Visit) -> Response:
     if kept is not None and kept is not history.kept[-1]:
         ended = kept.until + 1
     values: list[tuple[str, object]] = []
-    others: list[tuple[str, str, str]] = []
+    others: list[tuple[str, str]] = []
     total = 0
     if state is not None:
         frame = state.entries.get(kind)
@@ -193,8 +198,9 @@ def belongings(visit: Visit) -> Response:
         anchors = [str(one) for one in state.members[side].tolist()]
         total = len(anchors)
         known = visit.ledger.directory.entries(job, of_kind, anchors[:_GROUPS_SHOWN])
+        addresses = {one: entry_address(job, of_kind, one) for one in known}  # others have no page
         others = sorted(
-            ((known[one].name if one in known else one, str(of_kind), one) for one in anchors[:_GROUPS_SHOWN]),
+            ((known[one].name if one in known else one, addresses.get(one, "")) for one in anchors[:_GROUPS_SHOWN]),
             key=lambda other: other[0].casefold(),
         )
     return visit.page(
@@ -206,7 +212,6 @@ def belongings(visit: Visit) -> Response:
         total=total,
         kind=kind,
         job=job,
-        address=entry_address,
     )
 
 
@@ -249,10 +254,11 @@ def cycle(visit: Visit) -> Response:
     if found is None:
         raise HTTPException(404)
     text, wanted = visit.param("q"), visit.param("action")
-    if wanted or text:
-        return _part(visit, found, wanted, text)
+    failed = visit.param("failed") == "1"
+    if wanted or text or failed:
+        return _part(visit, found, wanted, text, failed=failed)
     content = read_cycle_lines(visit.ledger, found, first=_FIRST, now=visit.now)
-    newer = visit.ledger.cycle_numbered(job, found.number + 1)
+    older, newer = visit.ledger.lookup.beside(found)
     return visit.page(
         "cycle.html.j2",
         page=content.page,
@@ -260,7 +266,7 @@ def cycle(visit: Visit) -> Response:
         cycle=found,
         job=job,
         newer=newer,
-        older=found.number - 1,
+        older=older,
         still_waits=found.state is CycleState.STAGED and bool(visit.waiting().get(job)),
         figures=[(text, found.counts.get(name, 0)) for name, text in FIGURES.items() if name != "cycles"],
         failed_total=content.failed,
@@ -283,13 +289,16 @@ def _files(visit: Visit, job: str, number: int) -> list[tuple[str, str]]:
     return kept
 
 
-def _part(visit: Visit, found: Cycle, wanted: str, text: str) -> Response:
-    """Lines of a cycle of one action, or with a text in them, a page at a time."""
+def _part(visit: Visit, found: Cycle, wanted: str, text: str, *, failed: bool) -> Response:
+    """Lines of a cycle that were done in one way, or failed, or have a text in them; a page at a time."""
     if wanted and wanted not in set(LogAction):
         raise HTTPException(404)
     actions = [LogAction(wanted)] if wanted else []
     after = visit.number("after") or 0
-    lines = visit.ledger.lookup.lines(found, actions=actions, text=text, after=after, limit=_ROWS + 1)
+    status, but = LogStatus.FAILURE if failed else None, LogStatus.FAILURE if wanted and not failed else None
+    lines = visit.ledger.lookup.lines(
+        found, actions=actions, status=status, but=but, text=text, after=after, limit=_ROWS + 1
+    )
     more = len(lines) > _ROWS
     lines = with_member_names(visit.ledger, found.job, lines[:_ROWS])
     section = section_of(actions[0], len(lines), lines, more=more) if actions else None
@@ -302,7 +311,8 @@ def _part(visit: Visit, found: Cycle, wanted: str, text: str) -> Response:
         section=section,
         text=text,
         wanted=wanted,
-        further=query(action=wanted, q=text, after=lines[-1].id) if more else "",
+        failed=failed,
+        further=query(action=wanted, failed=int(failed), q=text, after=lines[-1].id) if more else "",
         done=DONE,
         looks=LOOKS,
         address=entry_address,

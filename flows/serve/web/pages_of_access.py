@@ -1,5 +1,6 @@
 """Pages of access: who has, or had, access to what."""
 
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from datetime import UTC, date, datetime, time, timedelta
 from itertools import chain, islice
@@ -14,12 +15,14 @@ from flows.serve.web.spreadsheet import csv_lines, write_excel
 from flows.serve.web.visit import Visit, entry_address
 from flows.show.access import (
     HEADINGS,
+    MORE_MATCH,
     NOT_ANSWERABLE,
     STATES,
     AccessQuestion,
     accounts_of,
     filters_of,
     heading_of,
+    is_cut,
     rows_of,
     target_of,
 )
@@ -49,16 +52,21 @@ def access(visit: Visit) -> Response:
         shown, more = _page_of(visit, question, after)
     elif not too_early:
         shown, more, tally = _page_then(visit, question, after)
+    if not said and question.outside is None and is_cut(visit.ledger, question):
+        said = MORE_MATCH
     kind, narrowed = question.filters.kind, bool(question.group or question.who or question.filters.department)
     if question.at is None and not narrowed:
         tally = {(job, str(state)): counts.get((job, kind, state), 0) for job in question.jobs for state in LinkState}
     last = shown[-1] if shown else None
+    targets = {job: target_of(visit.ledger, job) for job in jobs}
     return visit.page(
         "access.html.j2",
         question=question,
         said=said,
         jobs=jobs,
-        targets={job: target_of(visit.ledger, job) for job in jobs},
+        targets=targets,
+        apps=len({targets[job] for job in question.jobs}),
+        totals=Counter({state: sum(tally.get((job, str(state)), 0) for job in question.jobs) for state in LinkState}),
         tally=tally,
         counts=counts,
         unmanaged={job: [unmanaged.get((job, kind, one), 0) for one in Outside] for job in question.jobs},
@@ -72,7 +80,8 @@ def access(visit: Visit) -> Response:
         more=more,
         after=after,
         next_after=_mark(last.job, last.anchor) if last else _mark(alone[-1].job, alone[-1].target_id) if alone else "",
-        values={name: visit.param(name) for name in _ASKED},
+        known=_with_a_page(visit, alone),
+        values={name: visit.param(name) for name in _ASKED} | {"at": _day(visit.param("at"))},
         asked=_query(visit),
         address=entry_address,
     )
@@ -91,6 +100,19 @@ def _unmanaged_page(visit: Visit, question: AccessQuestion, after: str) -> tuple
         question.jobs, question.filters.kind, question.outside, after=(job, id_), limit=_SHOWN + 1
     )
     return found[:_SHOWN], len(found) > _SHOWN
+
+
+def _with_a_page(visit: Visit, alone: Sequence[UnmanagedAccount]) -> set[tuple[str, str, str]]:
+    """Entries for which some accounts were made and of which anything is known still."""
+    by_job: dict[str, list[tuple[str, str]]] = {}
+    for one in alone:
+        if one.made_for is not None:
+            by_job.setdefault(one.job, []).append((one.kind, one.made_for))
+    return {
+        (job, kind, anchor)
+        for job, entries in by_job.items()
+        for kind, anchor in visit.ledger.directory.names(job, entries)
+    }
 
 
 def _page_of(visit: Visit, question: AccessQuestion, after: str) -> tuple[list[Account], bool]:
@@ -135,7 +157,9 @@ def access_xlsx(visit: Visit) -> Response:
 
 
 def _export(visit: Visit, question: AccessQuestion) -> Iterator[tuple[str, ...]]:
-    return chain([(heading_of(question, now=visit.now),), HEADINGS], rows_of(visit.ledger, question))
+    heading = heading_of(question, now=visit.now)
+    cut = f". {MORE_MATCH}" if is_cut(visit.ledger, question) else ""
+    return chain([(f"{heading}{cut}",), HEADINGS], rows_of(visit.ledger, question))
 
 
 def _attached(name: str) -> dict[str, str]:
@@ -151,18 +175,28 @@ def _question(visit: Visit) -> tuple[AccessQuestion, str]:
     state = next((one for one in STATES if one == visit.param("state")), None)
     kind = Kind(visit.param("kind")) if visit.param("kind") in set(Kind) else Kind.USER
     at = None
-    if text := visit.param("at"):
+    if day := _day(visit.param("at")):
         try:
-            at = datetime.combine(date.fromisoformat(text) + timedelta(days=1), time(), here()).astimezone(UTC)
+            at = datetime.combine(date.fromisoformat(day) + timedelta(days=1), time(), here()).astimezone(UTC)
         except (ValueError, OverflowError):
-            said = f"{text} is no date like 2026-01-31: this is how it is now."
+            said = "There is no such day: this is how it is now."
         if at is not None and at >= visit.now:
             at = None
+    elif visit.param("at"):
+        said = "That is no date like 2026-01-31: this is how it is now."
     filters = AccountFilters(
         state=state if isinstance(state, LinkState) else None, department=visit.param("department"), kind=kind
     )
     outside = state if isinstance(state, Outside) else None
     return AccessQuestion(jobs, filters, at, visit.param("group"), visit.param("who"), outside), said
+
+
+def _day(text: str) -> str:
+    """A day as 2026-01-31; empty for every other text, which is not repeated: a link may hold any sentence."""
+    try:
+        return date.fromisoformat(text).isoformat()
+    except ValueError:
+        return ""
 
 
 def _query(visit: Visit) -> str:

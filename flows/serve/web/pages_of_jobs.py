@@ -1,6 +1,6 @@
 """Pages of one job: what it does, its cycles, its plan; what is worked out for a person; and what an operator does."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
 from itertools import product
 from typing import Any
@@ -30,6 +30,7 @@ from tasks.pages.job_page import gauges_of, leavers_of, rules_of, schedule_of
 from tasks.pages.sentences import VERBS, cycle_sentence, plural
 
 _CYCLES_SHOWN = 30
+_LEFT_ALONE_SHOWN = 50
 _REMOVALS = (Action.DISABLE, Action.DELETE)
 
 
@@ -71,7 +72,6 @@ def job(visit: Visit) -> Response:
         fingerprint=file.fingerprint() if file is not None else "",
         kinds=Kind,
         may_operate=file is not None and visit.who.rights.may(Deed.OPERATE, name),
-        told=visit.param("told"),
     )
 
 
@@ -221,13 +221,26 @@ def errand(visit: Visit) -> Response:
     if document is None:
         said = visit.site.errands.complaint(found)
         return visit.page("gone_wrong.html.j2", errand=found, complaint=said)
+    groups = _by_action(found, document)
     return visit.page(
         _TEMPLATES[found.kind],
         errand=found,
         document=document,
         address=entry_address,
-        groups=_by_action(found, document),
+        groups=groups,
+        known=_with_a_page(visit, found.job, groups, document),
+        left_alone=_LEFT_ALONE_SHOWN,
     )
+
+
+def _with_a_page(
+    visit: Visit, job: str, groups: Sequence[Mapping[str, Any]], document: Mapping[str, Any]
+) -> Collection[tuple[str, str]]:
+    """Kind and anchor of those entries of a plan that are known: joiners have no page yet."""
+    if not groups:
+        return ()
+    some = [one for group in groups for one in group["shown"]] + document["held"][:_LEFT_ALONE_SHOWN]
+    return visit.ledger.directory.names(job, ((one["kind"], one["anchor"]) for one in some))
 
 
 def _by_action(found: Errand, document: dict[str, object]) -> list[dict[str, object]]:
@@ -274,8 +287,8 @@ def run_now(visit: Visit) -> Response:
     try:
         begin_cycle(name, visit.who.login)
     except ProvisorError as error:
-        return see_other(f"{job_address(name)}?told={quote(str(error))}")
-    return see_other(f"{job_address(name)}?told={quote('A cycle begins.')}")
+        return see_other(visit.note_at(job_address(name), str(error)))
+    return see_other(visit.note_at(job_address(name), "A cycle begins."))
 
 
 def pause(visit: Visit) -> Response:

@@ -1,11 +1,12 @@
 """One request as the pages see it: who asks, what for, and how it is answered."""
 
+import hmac
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
 from typing import Any
-from urllib.parse import quote
+from urllib.parse import quote, urlencode
 
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
@@ -124,6 +125,22 @@ class Visit:
         """Those about which something may be done."""
         return self.who.rights.among(deed, self.known_jobs())
 
+    def note_at(self, path: str, text: str) -> str:
+        """An address of ours that says something when it is opened: sealed, so that no link of others can say it."""
+        return f"{path}?{urlencode({'note': text, 'seal': self._seal(path, text)})}"
+
+    def _note(self) -> str:
+        """What the address says, where it was made for this session and this page."""
+        text = self.request.query_params.get("note", "")
+        seal = self.request.query_params.get("seal", "")
+        mine = self.person is not None and hmac.compare_digest(
+            seal.encode(), self._seal(self.request.url.path, text).encode()
+        )
+        return text if mine else ""
+
+    def _seal(self, path: str, text: str) -> str:
+        return hmac.new(self.who.session.secret.encode(), f"note {path} {text}".encode(), "sha256").hexdigest()
+
     def page(self, template: str, *, status: int = 200, **content: Any) -> Response:
         """A page as an answer."""
         return HTMLResponse(render_page(template, {**self.common(), **content}), status)
@@ -142,6 +159,7 @@ class Visit:
             "prefect": self.site.prefect if rights is not None and rights.may_somewhere(Deed.READ) else "",
             "to_decide": self._to_decide(),
             "htmx": self.by_htmx,
+            "note": self._note(),
         }
 
     def _to_decide(self) -> int:

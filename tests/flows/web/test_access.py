@@ -9,7 +9,7 @@ import httpx
 
 from connectors.contract import Kind
 from flows.cycle.systems import now
-from tasks.ledger import AccountFilters, CycleKind, Ledger, Link, LinkState, LogAction, LogEntry, LogStatus
+from tasks.ledger import AccountFilters, CycleKind, Known, Ledger, Link, LinkState, LogAction, LogEntry, LogStatus
 from tests.flows.web.company import JOBS
 from tests.flows.web.conftest import Served
 
@@ -162,3 +162,24 @@ def test_access_is_asked_for_by_name(served: Served) -> None:
     rows = list(csv.reader(io.StringIO(client.get("/access.csv?who=osten").text)))
     assert {(row[0], row[5]) for row in rows[2:]} == {(job, "000002") for job in JOBS}
     assert "Nobody has such an account." in client.get("/access?who=nobody-is-called-so").text
+
+
+def test_a_name_that_many_have_is_told(changing: Served) -> None:
+    """More entries match than are looked through: the page, the export and the command say that some are left out."""
+    known = [
+        Known(Kind.USER, f"9{number:05}", f"Twin {number}", details={"department": "Twins"}) for number in range(210)
+    ]
+    changing.ledger.directory.put("hr-to-scim", known)
+    client = changing.client("vera")
+    assert "More entries match this name" in client.get("/access?who=twin&job=hr-to-scim").text
+    assert "More entries match this name" in client.get("/access.csv?who=twin&job=hr-to-scim").text
+    assert "More entries match this name" not in client.get("/access?who=osten&job=hr-to-scim").text
+
+
+def test_a_department_is_the_same_now_and_on_a_date(served: Served) -> None:
+    """As it is written: another spelling is another department, whenever it is asked for."""
+    ledger = served.ledger
+    for department, many in (("Legal", 2), ("legal", 0)):
+        filters = AccountFilters(department=department)
+        assert len(ledger.lookup.accounts("hr-to-scim", filters)) == many
+        assert len(ledger.lookup.accounts_at("hr-to-scim", filters, now())) == many

@@ -247,3 +247,34 @@ def test_a_sheet_holds_every_text() -> None:
         path.unlink()
     assert [cell.data_type for cell in row] == ["s"] * len(texts)
     assert [len(str(cell.value)) for cell in row[3:]] == [18, 32_767]
+
+
+def test_no_link_puts_a_sentence_on_a_page(company: Asked) -> None:
+    """What was done is said after a form of ours alone; the words of a link stay in the fields of forms."""
+    forged, vera = "Call 555 to keep your account", company.visitors["vera"]
+    words = quote(forged)
+    for path in (
+        f"/approvals?done={words}&count=3&job=hr-to-scim",
+        f"/approvals?note={words}&seal=x",
+        f"/jobs/{JOB}?told={words}",
+        f"/jobs/{JOB}?note={words}&seal={'0' * 64}",
+        f"/access?at={words}",
+        f"/jobs/{JOB}?through={words}",
+    ):
+        page = re.sub(r'value="[^"]*"', "", vera.get(path).text)
+        assert forged not in page, path
+
+
+def test_what_was_done_is_said_to_who_did_it(changing: Asked) -> None:
+    """On the page that the form leads to; the same address says nothing to others, nor with other words."""
+    maria, page = changing.visitors["maria"], f"/approvals/{JOB}"
+    form = dict(re.findall(r'type="hidden" name="(item|digest)" value="([^"]*)"', maria.get(page).text))
+    form |= {"about": "only", "decision": "reject", "reason": "ticket", "anchor": "000001"}
+    asked = maria.post(page, **form).text
+    form |= dict(re.findall(r'type="hidden" name="(\w+)" value="([^"]*)"', asked))
+    form.pop("form_token")
+    leads_to = maria.post(f"{page}/decision", **form).headers["Location"]
+    said = "Rejected: 1 entry of hr-to-scim. It is left alone."
+    assert said in maria.get(leads_to).text
+    assert said not in changing.visitors["vera"].get(leads_to).text
+    assert "2 entries" not in maria.get(leads_to.replace("1+entry", "2+entries")).text

@@ -12,7 +12,7 @@ import pytest
 from tasks.ledger import CycleKind, CycleState, LogAction, LogLine
 from tasks.pages import data_docs, keep_data_docs, keep_report, run_report
 from tasks.pages.charts import HEIGHT, WIDTH, changes_over
-from tasks.pages.cycle_page import CyclePage, cycle_page
+from tasks.pages.cycle_page import CyclePage, CycleTotals, cycle_page
 from tasks.pages.layout import numbered, took
 from tasks.pages.run_report import report_page
 from tests.tasks.pages.samples import MARKUP, NAMES, SECRET, checked, cycles, report, results
@@ -119,7 +119,8 @@ def _done() -> CyclePage:
     approved = [_line(0, LogAction.APPROVE, f"disable: approved by Maria Lindqvist: HR has confirmed it {MARKUP}")]
     gone = [_line(0, LogAction.DISABLE, "gone from the source")]
     tally = Counter({("update", "success"): 300, ("disable", "success"): 1, ("approve", "success"): 1})
-    return cycle_page(cycles()[0], tally, {LogAction.UPDATE: lines, LogAction.DISABLE: gone}, [], approved, names)
+    totals = CycleTotals(tally)
+    return cycle_page(cycles()[0], totals, {LogAction.UPDATE: lines, LogAction.DISABLE: gone}, [], approved, names)
 
 
 def _line(number: int, action: LogAction, reason: str) -> LogLine:
@@ -147,20 +148,25 @@ def test_a_report_says_what_was_done_to_whom_and_who_allowed_it() -> None:
     [
         ({"staged": 1048, "staged_memberships": 748}, "300 accounts, and with them 748 memberships"),
         ({"staged": 1}, "1 account"),
+        ({"staged": 3, "staged_groups": 3}, "3 groups"),
+        (
+            {"staged": 9, "staged_groups": 1, "staged_memberships": 6},
+            "2 accounts and 1 group, and with them 6 memberships",
+        ),
         ({"staged": 12, "staged_memberships": 12}, "12 memberships"),
         ({}, ""),
     ],
 )
 def test_what_waits_is_counted_as_what_it_is(counts: dict[str, int], said: str) -> None:
     """Accounts as accounts, and the memberships that go with them beside them."""
-    assert cycle_page(replace(cycles()[0], counts=counts), Counter(), {}, [], [], {}).held == said
+    assert cycle_page(replace(cycles()[0], counts=counts), CycleTotals(), {}, [], [], {}).held == said
 
 
 def test_a_decision_is_about_everybody_it_was_made_for() -> None:
     """The page shows twenty people of each kind; what one person approved at once is counted whole."""
     lines = [_line(number, LogAction.APPROVE, "disable: approved by Maria") for number in range(3)]
-    totals = {("approve", "disable: approved by Maria", NOW): 298}
-    (one,) = cycle_page(cycles()[0], Counter(), {}, [], lines, {}, totals).decisions
+    totals = CycleTotals(decided={("approve", "disable: approved by Maria", NOW): 298})
+    (one,) = cycle_page(cycles()[0], totals, {}, [], lines, {}).decisions
     assert (one.count, len(one.names) + one.more) == (298, 298)
 
 
