@@ -117,8 +117,8 @@ def test_check_says_what_answered(small: Workplace, provisor: Command) -> None:
     document = provisor("check", small.job, "--json").document
     assert document["ok"] is True
     assert document["job"] == "hr-to-scim"
-    assert set(document) == {"job", "ok", "source", "target", "warnings", "leaving"}
-    assert document["warnings"] == []
+    assert set(document) == {"job", "ok", "source", "target", "warnings", "leaving", "after"}
+    assert (document["warnings"], document["after"]) == ([], [])
     assert document["leaving"]
     told = " ".join(said.out.split())  # a long line is folded
     assert all(sentence in told for sentence in document["leaving"])
