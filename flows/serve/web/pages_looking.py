@@ -12,6 +12,7 @@ from connectors.contract import Kind
 from flows.serve.web.rendering import here, query
 from flows.serve.web.rights import Deed
 from flows.serve.web.visit import Visit, entry_address, job_address
+from flows.serve.web.way import way_of
 from flows.show.cycle_lines import read_cycle_lines, with_member_names
 from flows.show.history import history_of
 from tasks.history import DesiredState, History, Kept, plain
@@ -151,6 +152,7 @@ def _entry(visit: Visit, kind: Kind) -> Response:
         job=job,
         anchor=anchor,
         elsewhere=elsewhere,
+        way=way_of(visit.ledger, files, set(visit.jobs(Deed.FIND)), kind, job, anchor),
         manager=managers.get(manager),
         can=can,
         readable=readable,
