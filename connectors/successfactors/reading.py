@@ -38,7 +38,7 @@ _HOME = ("ST", None)
 async def pages(wire: HttpSession, known: Known, asked: Asked) -> AsyncIterator[Page]:
     """Everybody. Raises: FatalError, RetryableError."""
     settings: SuccessFactorsSettings = known.settings
-    people = _People(wire, settings, asked.paths, datetime.now(UTC).date())
+    people = People(wire, settings, asked.paths, datetime.now(UTC).date())
     before = await count(wire)
     coming = await people.coming()
     seen: set[str] = set()
@@ -69,15 +69,24 @@ async def count(wire: HttpSession) -> int:
         raise SchemaMismatchError("SuccessFactors gave something else than a number of people.") from None
 
 
-class _People:
+class People:
     """One read, as of one day."""
 
-    def __init__(self, wire: HttpSession, settings: SuccessFactorsSettings, paths: Sequence[str], today: date) -> None:
+    def __init__(
+        self,
+        wire: HttpSession,
+        settings: SuccessFactorsSettings,
+        paths: Sequence[str],
+        today: date,
+        *,
+        also: Sequence[str] = (),
+    ) -> None:
+        """``paths``: names of attributes; ``also``: OData paths that are to be in what comes, whatever is wanted."""
         self._wire, self._settings, self._today = wire, settings, today
         self._paths: dict[str, PersonPath] = {
             name: settings.catalogue[name] for name in paths if name in settings.catalogue
         }
-        expand, select = nodes((*ALWAYS, *(one.path for one in self._paths.values())))
+        expand, select = nodes((*ALWAYS, *also, *(one.path for one in self._paths.values())))
         self._query = f"$format=json&$expand={expand}"
         if len(self._query) + len(select) < LONGEST_QUERY:
             self._query += f"&$select={select}"
@@ -113,11 +122,11 @@ class _People:
                 starts.setdefault(day, []).append(str(one["personIdExternal"]))
         people: dict[str, Any] = {}
         for day, keys in sorted(starts.items()):
-            for person in await self._named(dict.fromkeys(keys), day):
+            for person in await self.named(dict.fromkeys(keys), day):
                 people.setdefault(str(person["personIdExternal"]), person)
         return people
 
-    async def _named(self, keys: Iterable[str], day: str) -> list[Any]:
+    async def named(self, keys: Iterable[str], day: str) -> list[Any]:
         """These people as of a day. Raises: SchemaMismatchError where others come as well."""
         wanted, people = list(keys), []
         for start in range(0, len(wanted), NAMED):
@@ -127,7 +136,7 @@ class _People:
                 f"/PerPerson?{self._query}&asOfDate={day}&$filter={quote(f'personIdExternal in {names}')}"
             )
             while link is not None:
-                found, link, _ = await self._listed(link, "read people as of their first day", {})
+                found, link, _ = await self._listed(link, "read people as of a day", {})
                 if any(str(one.get("personIdExternal")) not in some for one in found):
                     raise SchemaMismatchError(
                         "SuccessFactors was asked for some people and gave others as well: it ignores the condition. "

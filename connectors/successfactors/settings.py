@@ -9,9 +9,13 @@ from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 from connectors.contract import Form
 from connectors.http_settings import HttpSettings, PrivateKey, base_address
 from connectors.settings import Name, Secret, Settings, path_alone
-from connectors.successfactors.attributes import CATALOGUE, PersonPath, plain_path
+from connectors.successfactors.attributes import CATALOGUE, USER, PersonPath, plain_path
 
 AUDIENCE = "www.successfactors.com"
+
+
+USER_FIELDS = ("username", *(f"custom{number:02}" for number in range(1, 16)))
+"""Fields of the user that can be written."""
 
 
 class SamlUser(Settings):
@@ -159,3 +163,30 @@ class SuccessFactorsSettings(Settings):
                 "timeout_s": self.timeout_s,
             }
         )
+
+
+class SuccessFactorsTargetSettings(SuccessFactorsSettings):
+    """An instance to which mail addresses, phones and fields of users are written back."""
+
+    email_type: Annotated[str, Field(pattern="^[0-9]+$")]
+    """Option id of the picklist ecEmailType for work addresses, like ``"8448"``; that address becomes the primary."""
+    phone_types: dict[Name, Annotated[str, Field(pattern="^[0-9]+$")]] = Field(default_factory=dict)
+    """Option ids of the picklist ecPhoneType, for the phones that are written: ``{businessPhone: "10605"}``."""
+
+    @model_validator(mode="after")
+    def _types_differ(self) -> Self:
+        if strange := self.phone_types.keys() - {"businessPhone", "cellPhone"}:
+            raise ValueError(f"phone_types knows businessPhone and cellPhone, not {', '.join(sorted(strange))}")
+        if len(set(self.phone_types.values())) < len(self.phone_types):
+            raise ValueError("phone_types names the same type twice")
+        return self
+
+    @property
+    def catalogue(self) -> dict[str, PersonPath]:
+        """As of a source, but the address and the numbers are those that are written."""
+        mail = PersonPath(f"emailNav[emailType={self.email_type}]/emailAddress")
+        phones = {
+            str(name): PersonPath(f"phoneNav[phoneType={kind}]/phoneNumber") for name, kind in self.phone_types.items()
+        }
+        fields = {name: PersonPath(f"{USER}/{name}") for name in USER_FIELDS}
+        return {**super().catalogue, **fields, "emailAddress": mail, **phones}

@@ -14,7 +14,8 @@ SAMPLE = 20
 """People that a check looks at."""
 
 
-def _open(settings: SuccessFactorsSettings, opening: Opening) -> HttpSession:
+def open_session(settings: SuccessFactorsSettings, opening: Opening) -> HttpSession:
+    """A session that is not signed in yet."""
     return open_http(settings.http(), opening)
 
 
@@ -28,7 +29,8 @@ async def _traits(wire: HttpSession, settings: SuccessFactorsSettings) -> Known:
     )
 
 
-async def _check(wire: HttpSession, known: Known) -> str:
+async def check_instance(wire: HttpSession, known: Known) -> str:
+    """What there is, in a sentence. Raises: ProvisorError."""
     settings: SuccessFactorsSettings = known.settings
     people = await count(wire)
     said = f"SuccessFactors answers for company {settings.company}: {people:,} people."
@@ -50,9 +52,9 @@ async def _check(wire: HttpSession, known: Known) -> str:
 SYSTEM = System(
     name="successfactors",
     settings=SuccessFactorsSettings,
-    open=_open,
+    open=open_session,
     traits=_traits,
-    check=_check,
+    check=check_instance,
     pages=pages,
     in_flight=2,
     per_s=PER_S,

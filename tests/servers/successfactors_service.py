@@ -7,6 +7,7 @@ answers are read by pyodata with the small ``successfactors.edmx`` beside this f
 
 import base64
 import itertools
+import json
 import re
 import threading
 from collections.abc import Callable, Iterator
@@ -102,6 +103,9 @@ class SuccessFactorsService:
     troubles: dict[int, str] = field(default_factory=dict)
     """What goes wrong with which page of people: cut, empty, circle or doubled."""
     struck: int = 0
+    write_troubles: list[str] = field(default_factory=list)
+    """What goes wrong with the next upserts: refused, lost before, lost after, short; "" is nothing."""
+    upserts: list[list[dict[str, Any]]] = field(default_factory=list)
     before_page: dict[int, Callable[[], None]] = field(default_factory=dict)
     requests: list[str] = field(default_factory=list)
     tokens: int = 0
@@ -151,6 +155,8 @@ class SuccessFactorsService:
                 return PlainTextResponse(str(len(self.people)))
             if path == "/odata/v2/PerPerson":
                 return self._people(request)
+            if path == "/odata/v2/upsert" and request.method == "POST":
+                return self._upsert(request.query_params.get("purgeType", "incremental"), json.loads(body))
             if path == "/odata/v2/EmpEmployment":
                 return self._employments(request)
             return _error(404, "NotFoundException", "Resource not found")
@@ -180,6 +186,77 @@ class SuccessFactorsService:
         self.assertions.add(text)
         self.tokens += 1
         return JSONResponse({"access_token": f"{TOKEN}{self.tokens}", "token_type": "Bearer", "expires_in": 86400})
+
+    def _upsert(self, purge: str, records: list[dict[str, Any]]) -> Response:
+        """Each record has an answer of its own; addresses and phones of one person are judged together."""
+        if purge != "incremental":
+            return _error(400, "COE0020", "Nobody should delete what is not sent.")
+        trouble = self.write_troubles.pop(0) if self.write_troubles else ""
+        if trouble == "refused":
+            return _error(403, "COE_PERMISSION", "No permission to upsert.")
+        if trouble == "lost before":
+            return _error(500, "COE_GENERAL", "Something went wrong.")
+        results: list[dict[str, Any]] = [{} for _ in records]
+        groups: dict[tuple[str, str], list[int]] = {}
+        for number, record in enumerate(records):
+            entity, keys = _key_of(record["__metadata"]["uri"])
+            groups.setdefault((entity, keys.get("personIdExternal", keys.get("", ""))), []).append(number)
+        for (entity, key), numbers in groups.items():
+            message = self._write(entity, key, [records[number] for number in numbers])
+            for number in numbers:
+                results[number] = {
+                    "key": records[number]["__metadata"]["uri"],
+                    "status": "ERROR" if message else "OK",
+                    "editStatus": None if message else "UPSERTED",
+                    "message": message or None,
+                    "index": number,
+                    "httpCode": 500 if message else 200,
+                    "inlineResults": None,
+                }
+        self.upserts.append(records)
+        if trouble == "lost after":
+            return _error(500, "COE_GENERAL", "Something went wrong.")
+        return JSONResponse({"d": results[:-1] if trouble == "short" else results})
+
+    def _write(self, entity: str, key: str, records: list[dict[str, Any]]) -> str:
+        """Why nothing of it is written; empty where all of it is."""
+        if entity == "User":
+            return self._write_user(key, records[0])
+        if key not in self.people:
+            return f"No person with personIdExternal {key}."
+        kind, value = ("emailType", "emailAddress") if entity == "PerEmail" else ("phoneType", "phoneNumber")
+        person = self.people[key]
+        held = {str(one[kind]): dict(one) for one in (person.mails if entity == "PerEmail" else person.phones)}
+        for record in records:
+            type_ = _key_of(record["__metadata"]["uri"])[1].get(kind, "")
+            if "isPrimary" not in record:
+                return "isPrimary is required."
+            if type_ not in TYPES[entity]:
+                return f"Invalid picklist option {type_}."
+            if record.get("operation") == "DELETE":
+                held.pop(type_, None)
+            else:
+                held[type_] = {kind: type_, value: record[value], "isPrimary": record["isPrimary"]}
+        if held and sum(one["isPrimary"] is True for one in held.values()) != 1:
+            return "There must be exactly one primary entry."
+        if entity == "PerEmail":
+            person.mails = list(held.values())
+        else:
+            person.phones = list(held.values())
+        return ""
+
+    def _write_user(self, user: str, record: dict[str, Any]) -> str:
+        accounts = {
+            one.user: one.account for person in self.people.values() for one in person.employments if one.account
+        }
+        if user not in accounts:
+            return f"A user {user} would be created without its required fields."
+        fields = {name: value for name, value in record.items() if name != "__metadata"}
+        names = {one["username"].lower() for key, one in accounts.items() if key != user}
+        if str(fields.get("username", "")).lower() in names:
+            return "username must be unique."
+        accounts[user].update(fields)
+        return ""
 
     def _people(self, request: Request) -> Response:
         query = request.query_params
@@ -338,12 +415,24 @@ def _account(account: dict[str, Any], node: Callable[[str, Callable[[], Any]], A
     return {
         "username": account["username"],
         "timeZone": account["timeZone"],
+        **{name: value for name, value in account.items() if name.startswith("custom")},
         "status": "t",
         "manager": node(
             f"{way}/manager",
             lambda: manager and {"empInfo": node(f"{way}/manager/empInfo", lambda: {"personIdExternal": manager})},
         ),
     }
+
+
+TYPES = {"PerEmail": {"1", "2", "8448"}, "PerPhone": {"10605", "10606", "10607"}}
+"""Options of the picklists."""
+
+
+def _key_of(uri: str) -> tuple[str, dict[str, str]]:
+    """Entity and keys of an address like ``PerEmail(emailType='1',personIdExternal='100')``."""
+    entity, _, inside = uri.removesuffix(")").partition("(")
+    keys = re.findall(r"(?:(\w+)=)?'((?:[^']|'')*)'", inside)
+    return entity, {name: value.replace("''", "'") for name, value in keys}
 
 
 def _error(status: int, code: str, text: str) -> Response:
