@@ -16,7 +16,8 @@ from flows.cycle.systems import now, open_ledger
 from flows.decisions.answer import answered
 from flows.decisions.approval import DECIDE, Answer, close_waiting, end_of, form_identity, reject_waiting
 from flows.decisions.own_job import own_job
-from flows.decisions.staged import DecisionError, decide_staged, decision_sentence, undecided
+from flows.decisions.persons import DecisionError
+from flows.decisions.staged import decide_staged, decision_sentence, undecided
 from tasks.job import Job
 from tasks.ledger import StagedState
 
@@ -62,7 +63,7 @@ def _decide(job: Job, decision: Answer, selection: Sequence[str], by: str, comme
     if decision is Answer.APPROVE_SELECTION and not selection:
         raise DecisionError("Nothing is selected: name what to approve, or choose to approve everything.")
     with open_ledger() as ledger:
-        decided = decide_staged(
+        ruling = decide_staged(
             ledger,
             job.name,
             StagedState.REJECTED if decision is Answer.REJECT else StagedState.APPROVED,
@@ -76,4 +77,4 @@ def _decide(job: Job, decision: Answer, selection: Sequence[str], by: str, comme
         left = undecided(ledger, job.name, now())
     if not left:
         close_waiting(job.name, f"{by} has decided by another form.")
-    return decision_sentence(decided, job.name, f"run the deployment {job.name}")
+    return decision_sentence(ruling, job.name, f"run the deployment {job.name}")

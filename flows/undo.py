@@ -12,7 +12,7 @@ from flows.cycle.running import Running, ended, running_cycle, stopped
 from flows.cycle.sight import CycleChoice
 from flows.cycle.undo import UndoRefusedError, Wishes, decide_undo, find_out_first
 from flows.decisions.own_job import ForeignJobError, own_job
-from flows.decisions.staged import login_name
+from flows.decisions.persons import login_name
 from flows.provision import BATCHES_AT_ONCE, STOPS, load
 from tasks.artifacts import publish_plan
 from tasks.ledger import CycleKind, Pause

@@ -27,6 +27,7 @@ Until = Annotated[
 ]
 Why = Annotated[str, typer.Option(metavar="TEXT", help="The reason, for readers of the log.")]
 By = Annotated[str | None, typer.Option(metavar="NAME", help="Who decides; your login name without it.")]
+Again = Annotated[bool, typer.Option("--again", help="Decide anew also what somebody has decided already.")]
 FOLDERS = (Path(), Path("jobs"))
 """Where the file of a job that is given by name is looked for."""
 

@@ -6,48 +6,68 @@ from typing import Annotated
 import typer
 
 from flows.cli.answering import WRONG, complain, say, write
-from flows.cli.arguments import By, JobName, Json, Only, Until, Why, known_job
+from flows.cli.arguments import Again, By, JobName, Json, Only, Until, Why, known_job
 
 
 def approve(
-    job: JobName, only: Only = None, until: Until = None, why: Why = "", by: By = None, as_json: Json = False
+    job: JobName,
+    only: Only = None,
+    until: Until = None,
+    why: Why = "",
+    by: By = None,
+    again: Again = False,
+    as_json: Json = False,
 ) -> None:
-    """Approve changes that guards hold; the next cycle carries them out without judging them again."""
-    _decide("approved", job, only, until, why, by, as_json=as_json)
+    """Approve changes that guards hold; the next cycle carries them out without judging them again.
+
+    What somebody has decided already stays, and is told.
+    """
+    _decide("approved", job, only, until, why, by, again=again, as_json=as_json)
 
 
 def reject(
-    job: JobName, only: Only = None, until: Until = None, why: Why = "", by: By = None, as_json: Json = False
+    job: JobName,
+    only: Only = None,
+    until: Until = None,
+    why: Why = "",
+    by: By = None,
+    again: Again = False,
+    as_json: Json = False,
 ) -> None:
-    """Reject changes that guards hold; they are left alone until the decision runs out or the plan changes."""
-    _decide("rejected", job, only, until, why, by, as_json=as_json)
+    """Reject changes that guards hold; they are left alone until the decision runs out or the plan changes.
+
+    Approvals that have not run are taken back; what somebody has rejected already stays so, and is told.
+    """
+    _decide("rejected", job, only, until, why, by, again=again, as_json=as_json)
 
 
 def _decide(
-    decision: str, job: str, only: list[str] | None, until: str | None, why: str, by: str | None, *, as_json: bool
+    decision: str,
+    job: str,
+    only: list[str] | None,
+    until: str | None,
+    why: str,
+    by: str | None,
+    *,
+    again: bool,
+    as_json: bool,
 ) -> None:
     import orjson
 
     from flows.cycle.systems import now, open_ledger
-    from flows.decisions.staged import (
-        DecisionError,
-        decide_staged,
-        decision_sentence,
-        login_name,
-        own_identity,
-        parse_until,
-        staged_json,
-    )
+    from flows.decisions.persons import DecisionError, login_name, own_identity
+    from flows.decisions.staged import decide_staged, decision_sentence, parse_until, staged_json
     from tasks.ledger import StagedState
 
     try:
         with open_ledger() as ledger:
             name = known_job(ledger, job)
-            decided = decide_staged(
+            ruling = decide_staged(
                 ledger,
                 name,
                 StagedState(decision),
                 only=only or (),
+                again=again,
                 until=parse_until(until),
                 who=by or login_name(),
                 identity=own_identity(),
@@ -58,9 +78,11 @@ def _decide(
         complain(str(error), WRONG)
     run = f"provisor run {job}"
     if as_json:
-        write(orjson.dumps({"job": name, "decided": [staged_json(one) for one in decided], "next": run}))
+        parts = {"decided": ruling.decided, "before": ruling.before, "taken_back": ruling.taken_back}
+        lists = {part: [staged_json(one) for one in some] for part, some in parts.items()}
+        write(orjson.dumps({"job": name, **lists, "next": run}))
     else:
-        say(decision_sentence(decided, name, run))
+        say(decision_sentence(ruling, name, run))
 
 
 def restart(
@@ -107,7 +129,7 @@ def pause(job: JobName, why: Why = "", by: By = None) -> None:
     """Pause a job: no cycle begins, and one that runs stops between two batches."""
     from flows.cycle.systems import now, open_ledger
     from flows.decisions import maintenance as maintain
-    from flows.decisions.staged import login_name
+    from flows.decisions.persons import login_name
 
     with open_ledger() as ledger:
         say(maintain.pause(ledger, known_job(ledger, job), who=by or login_name(), why=why, now=now()))

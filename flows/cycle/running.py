@@ -41,7 +41,7 @@ from flows.cycle.systems import CLOCK, FINISHED, Systems, now, open_ledger, open
 from flows.decisions.initiator import initiator, this_run
 from flows.show.history import history_of
 from tasks.artifacts import CHARTED, publish_report
-from tasks.checks import keep_books
+from tasks.checks import Checked, keep_books
 from tasks.drift import DriftReport, find_drift
 from tasks.escrow import Failed
 from tasks.expressions import Context
@@ -243,19 +243,13 @@ class Running:
         """Writes down what is not done, and why: entries held, and what guards hold back; announces what is new."""
         checked = decision.checked
         moment = self.clock()
-        known = self.ledger.staged(self.job.name)
-        if self.cycle.kind.partial:  # what waits for other reasons, it has nothing to say about
-            mine = {item.key for item in (*checked.waiting, *checked.approved, *checked.rejected)}
-            known = [item for item in known if item.key in mine]
-        books = keep_books(checked, known, cycle_id=self.cycle.id)
+        self._keep_books(checked, moment)
         notes = [_held_entry(held, LogStatus.SKIPPED) for held in checked.plan.held]
         notes += [_held_entry(note, LogStatus.WARNING) for note in checked.plan.notes]
         noted = compare_notes(notes, self.ledger.noted(self.job.name), partial=self.cycle.kind.partial)
         entries = list(noted.lines)
         self.drift = self._find_drift(decision)
         entries += [_drift_entry(one) for one in self.drift.entries] if self.drift is not None else []
-        entries += [_waiting_entry(item, _STAGED_AS[item.action], item.guard) for item in books.announced]
-        entries += [_waiting_entry(item, LogAction.LAPSE, "nothing of it is left to do") for item in books.lapsed]
         passed_over = (entry for plan in checked.plan.entries.values() for entry in self._passed_over(plan))
         self.counts["held"] += sum(held.code is not ErrorCode.DECIDED for held in checked.plan.held)
         self.counts["staged"] += checked.held_back
@@ -263,8 +257,20 @@ class Running:
         self.counts["staged_groups"] += checked.groups_held_back
         self.ledger.log_entries(self.cycle, chain(entries, passed_over), now=moment)
         self.ledger.keep_noted(self.cycle, noted, now=moment)
-        self.ledger.put_staged(self.job.name, books.put, under=self.cycle)
-        self.ledger.drop_staged(self.job.name, books.drop, under=self.cycle)
+
+    def _keep_books(self, checked: Checked, moment: datetime) -> None:
+        """Writes down what waits and what is decided from now on; nobody decides about it meanwhile."""
+        with self.ledger.changing_staged(self.job.name, under=self.cycle) as changes:
+            known = changes.all()
+            if self.cycle.kind.partial:  # what waits for other reasons, it has nothing to say about
+                mine = {item.key for item in (*checked.waiting, *checked.approved, *checked.rejected)}
+                known = [item for item in known if item.key in mine]
+            books = keep_books(checked, known, cycle_id=self.cycle.id)
+            changes.put(books.put)
+            changes.drop(books.drop)
+            lines = [_waiting_entry(item, _STAGED_AS[item.action], item.guard) for item in books.announced]
+            lines += [_waiting_entry(item, LogAction.LAPSE, "nothing of it is left to do") for item in books.lapsed]
+            changes.log(self.cycle, lines, now=moment)
 
     def _passed_over(self, plan: EntryPlan) -> Iterator[LogEntry]:
         """Lines about entries that get no account, said once of each."""
@@ -375,7 +381,10 @@ class Running:
         failed = {failure.key for failure in self.failures}
         held = decision.checked.suspended
         done = [item for item in approved if item.key not in held and (item.kind, item.anchor) not in failed]
-        self.ledger.drop_staged(self.job.name, done, under=self.cycle)
+        with self.ledger.changing_staged(self.job.name, under=self.cycle) as changes:
+            # What was approved meanwhile, of the same entry, is not done yet.
+            made = {(item.state, item.key): item.decided_at for item in changes.all()}
+            changes.drop([item for item in done if made.get((item.state, item.key)) == item.decided_at])
 
 
 @contextmanager
@@ -415,7 +424,7 @@ def running_cycle(
             fingerprint=fingerprint,
             now=began,
             flow_run_id=flow_run_id,
-            initiator=initiator(),
+            initiator=initiator(ledger, job.name),
             lease=lease.lease,
             target=target_of(job),
             approval=job.approval.model_dump(mode="json"),

@@ -34,7 +34,8 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from flows.cycle.systems import now, open_ledger
 from flows.decisions.initiator import this_run
-from flows.decisions.staged import DecisionError, Identity, counted, decide_staged, decision_sentence, undecided
+from flows.decisions.persons import DecisionError, Identity
+from flows.decisions.staged import OvertakenError, counted, decide_staged, decision_sentence, undecided
 from flows.show.picture import spoken
 from tasks.artifacts import key_of
 from tasks.job import Job
@@ -117,19 +118,7 @@ class Taken:
 
 def digest_of(items: Iterable[Staged]) -> str:
     """Equal for the same held changes, with the same accounts, members and values; 16 hexadecimal digits."""
-    return hashlib.sha256("\n".join(sorted(map(_print, items))).encode()).hexdigest()[:16]
-
-
-def _print(one: Staged) -> str:
-    about = (
-        *map(str, one.key),
-        one.target_id or "",
-        one.cause or "",
-        *sorted(one.members),
-        "",
-        *sorted(one.attributes),
-    )
-    return "\x1f".join((*about, "", *(f"{path}={digest}" for path, digest in one.digests)))
+    return hashlib.sha256("\n".join(sorted(one.digest for one in items)).encode()).hexdigest()[:16]
 
 
 # --- asking --------------------------------------------------------------------------------------------------------
@@ -163,7 +152,7 @@ def _wait(client: SyncPrefectClient, question: Question) -> State[None]:
     inputs = {
         "schema": _schema(question),
         "description": _description(question, deadline),
-        "items": [[_print(one), *one.key] for one in question.items],
+        "items": [[one.digest, *one.key] for one in question.items],
         "limit": _set_limit(question, deadline),
     }
     for name, content in inputs.items():
@@ -278,25 +267,25 @@ def _decide(job: Job, form: Form, asked: str) -> Taken:
         about = still_open(ledger, job.name, asked)
         if form.decision is Answer.APPROVE_SELECTION:
             chosen = {
-                item.key for name, some in _choices(about).items() if name in set(form.selection) for item in some
+                item.digest for name, some in _choices(about).items() if name in set(form.selection) for item in some
             }
             if not chosen:
                 raise DecisionError("Nothing of what waits was selected.")
         else:
-            chosen = {one.key for one in about}
+            chosen = asked_about(asked)
         state = StagedState.REJECTED if form.decision is Answer.REJECT else StagedState.APPROVED
-        decided = decide_staged(
+        ruling = decide_staged(
             ledger,
             job.name,
             state,
-            items=chosen,
+            among=chosen,
             until=end_of(form.until),
             who=form.by,
             identity=Identity(_FORM),
             why=form.comment,
             now=now(),
         )
-    sentence = decision_sentence(decided, job.name, "it begins now.")
+    sentence = decision_sentence(ruling, job.name, "it begins now.")
     return Taken(f"{form.by}: {sentence}", goes_on=form.decision is not Answer.REJECT, answered=True)
 
 
@@ -309,8 +298,13 @@ def form_identity() -> Identity:
 
 def still_open(ledger: Ledger, job: str, asked: str) -> list[Staged]:
     """What a form was about and is still held exactly so. ``asked``: the run input that says what that was."""
-    prints = {one[0] for one in orjson.loads(asked)}
-    return [one for one in undecided(ledger, job, now()) if _print(one) in prints]
+    digests = asked_about(asked)
+    return [one for one in undecided(ledger, job, now()) if one.digest in digests]
+
+
+def asked_about(asked: str) -> set[str]:
+    """Digests of what a form has shown, given the run input that says what that was."""
+    return {one[0] for one in orjson.loads(asked)}
 
 
 def end_of(day: date | None) -> datetime | None:
@@ -370,20 +364,21 @@ def reject_waiting(job: Job, run: UUID, *, by: str, why: str) -> str:
         about = still_open(ledger, job.name, client.read_flow_run_input(run, f"{key}-items"))
         sentence = "Nothing of it waits any more."
         if about:
-            until = now() + job.approval.within
-            items = {one.key for one in about}
-            decided = decide_staged(
-                ledger,
-                job.name,
-                StagedState.REJECTED,
-                items=items,
-                until=until,
-                who=by,
-                identity=Identity("the time limit", clock=True),
-                why=why,
-                now=now(),
-            )
-            sentence = f"{why[:1].upper()}{why[1:]}. {decision_sentence(decided, job.name, '')}"
+            try:
+                ruling = decide_staged(
+                    ledger,
+                    job.name,
+                    StagedState.REJECTED,
+                    among={one.digest for one in about},
+                    until=now() + job.approval.within,
+                    who=by,
+                    identity=Identity("the time limit", clock=True),
+                    why=why,
+                    now=now(),
+                )
+                sentence = f"{why[:1].upper()}{why[1:]}. {decision_sentence(ruling, job.name, '')}"
+            except OvertakenError as error:
+                sentence = str(error)
         client.set_flow_run_state(run, Completed(name="Rejected", message=sentence))
     return sentence
 

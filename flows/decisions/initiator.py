@@ -1,7 +1,6 @@
 """Who or what has started a cycle, as the provisioning log says it."""
 
 import os
-import socket
 
 from prefect.client.schemas.objects import FlowRun
 from prefect.context import FlowRunContext
@@ -9,17 +8,25 @@ from prefect.runtime import deployment
 
 from flows.cycle.following import followed_by
 from flows.cycle.home import ASKED_BY
-from flows.decisions.staged import login_name
+from flows.decisions.persons import (
+    started_after,
+    started_by_schedule,
+    started_for,
+    started_here,
+    started_in_prefect,
+    started_on_the_pages,
+)
+from tasks.ledger import Ledger
 
 
-def initiator() -> str:
-    """A person's login on a machine; for a run of a deployment its name, and whether its schedule began it."""
+def initiator(ledger: Ledger, job: str) -> str:
+    """A person's login on a machine or on the pages; for a run of a deployment its name, and whether by schedule."""
     if asked := os.environ.get(ASKED_BY):
-        return f"{asked}, on the pages"
+        return started_for(asked)
     run = this_run()
     if run is None or run.deployment_id is None:
-        return f"{login_name()}@{socket.gethostname()}"
-    return started_by(run, str(deployment.name))
+        return started_here()
+    return started_by(run, str(deployment.name), ledger, job)
 
 
 def this_run() -> FlowRun | None:
@@ -28,11 +35,17 @@ def this_run() -> FlowRun | None:
     return context.flow_run if context is not None else None
 
 
-def started_by(run: FlowRun, name: str) -> str:
-    """``schedule of hr-to-app``; ``eve, by the deployment hr-to-app`` where the API knows who asked for the run."""
+def started_by(run: FlowRun, name: str, ledger: Ledger, job: str) -> str:
+    """``schedule of hr-to-app``; ``maria, on the pages``; ``eve, by the deployment hr-to-app`` where the API knows who
+    asked for the run.
+
+    Whose run of the pages it is says the ledger, by the run's key; tags and names of a run anybody may write.
+    """
     if run.auto_scheduled:
-        return f"schedule of {name}"
+        return started_by_schedule(name)
     if because := followed_by(run):
-        return f"{because}, which {name} runs after"
-    who = run.created_by.display_value if run.created_by is not None else None
-    return f"{who}, by the deployment {name}" if who else f"the deployment {name}"
+        return started_after(because, name)
+    request = ledger.run_requests.of(run.idempotency_key, job) if run.idempotency_key else None
+    if request is not None:
+        return started_on_the_pages(request)
+    return started_in_prefect(name, run.created_by.display_value if run.created_by is not None else None)

@@ -183,7 +183,8 @@ def _break_links(ledger: Ledger, job: str) -> int:
 
 
 def _forget_staged(ledger: Ledger, job: str, now: datetime) -> int:
-    staged = ledger.staged(job)
-    ledger.drop_staged(job, staged)
+    with ledger.changing_staged(job) as changes:
+        staged = changes.all()
+        changes.drop(staged)
     ledger.tell_once(job, notify.STAGED, None, now=now)
     return len(staged)

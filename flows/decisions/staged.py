@@ -4,42 +4,60 @@ A decision is only written down here. The next cycle carries out what was approv
 for as long as the decision is in force and the plan still wants the change.
 """
 
-import socket
+import hashlib
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime, time, timedelta
-from getpass import getuser
 from typing import Any
 
-from connectors.errors import ProvisorError
-from tasks.checks import all_causes, decision_text, in_force
-from tasks.ledger import Cycle, Item, Ledger, LogAction, LogEntry, LogStatus, Staged, StagedState
+from connectors.contract import Action
+from flows.decisions.persons import VERBS, DecisionError, Identity, refuse_the_wrong_person
+from tasks.checks import all_causes, decision_text, has_run_out, in_force, undecided_of
+from tasks.ledger import Item, Ledger, LogAction, LogEntry, LogLine, LogStatus, Staged, StagedChanges, StagedState
 
 _LOGGED_AS = {StagedState.APPROVED: LogAction.APPROVE, StagedState.REJECTED: LogAction.REJECT}
-_VERBS = {StagedState.APPROVED: "approve", StagedState.REJECTED: "reject"}
+_IN_PARTS = frozenset({Action.UPDATE, Action.REMOVE_MEMBERS})
+"""Of these a part may be decided about: some members, some attributes."""
+CHANGED_SINCE = "What waits has changed since you looked: nothing was decided. Look again; this is how it is now."
+_LOOKED_BACK = timedelta(days=1)
+"""How far back a decision is looked for of which nothing is held any more."""
 
 
-class DecisionError(ProvisorError):
-    """What was to be decided about does not exist, or the decision makes no sense; nothing was decided."""
+class OvertakenError(DecisionError):
+    """Somebody has decided first, or what waits is no longer what was shown; nothing was decided."""
 
 
 @dataclass(frozen=True, slots=True)
-class Identity:
-    """Who decides, beside the name that a person gives."""
+class Ruling:
+    """What came of a decision."""
 
-    shown: str
-    """For people: ``eve@laptop``, or how the decision came in where nobody knows who made it."""
-    login: str | None = None
-    """The account that signed in, of the operating system or of a server; None where nobody did by name."""
-    clock: bool = False
-    """True for a time limit that has passed: nobody decides, and no rule about persons applies."""
+    decided: list[Staged]
+    """What was decided about now."""
+    before: list[Staged]
+    """What was meant as well, and stays as somebody has decided before."""
+    taken_back: list[Staged]
+    """Approvals that had not been carried out, and are rejected now."""
 
 
-def own_identity() -> Identity:
-    """The account of the operating system that runs this process."""
-    login = login_name()
-    return Identity(f"{login}@{socket.gethostname()}", login)
+@dataclass(frozen=True, slots=True)
+class _Signed:
+    """What is decided, by whom, why and until when."""
+
+    state: StagedState
+    who: str
+    identity: str
+    why: str | None
+    until: datetime | None
+    at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class _Chosen:
+    """What a decision is about, of everything that is held."""
+
+    some: list[Staged]
+    before: list[Staged]
 
 
 def decide_staged(
@@ -48,58 +66,229 @@ def decide_staged(
     decision: StagedState,
     *,
     only: Sequence[str] = (),
-    items: Collection[Item] | None = None,
+    among: Collection[str] | None = None,
+    exactly: Sequence[Staged] | None = None,
+    again: bool = False,
     until: datetime | None = None,
     who: str,
     identity: Identity,
     why: str = "",
     now: datetime,
-) -> list[Staged]:
-    """Approve or reject what a job's guards hold; gives what was decided about. ``who``: the name a person gives.
+) -> Ruling:
+    """Approve or reject what a job's guards hold. ``who``: the name a person gives.
 
-    ``items``: exactly these, of what nobody has decided about. ``only``: anchors, ids in the target, names, kinds or
-    actions; without either everything undecided, and where that is rejected also what was approved but has not run.
-    Entries that are named may be decided about again, whatever was decided before. ``until``: when the decision runs
-    out and the guards judge anew; None: when nothing of it is left to do.
+    ``exactly``: these and nothing else; where one of them no longer waits as it was shown, nothing is decided.
+    ``among``: digests of what was shown; what of it still waits so. ``only``: anchors, ids in the target, names, kinds
+    or actions. Without any of them everything that nobody has decided about; where that is rejected, also what was
+    approved and has not run. What somebody has decided stays, unless it is decided ``again``. ``until``: when the
+    decision runs out and the guards judge anew; None: when nothing of it is left to do.
 
-    Raises: DecisionError.
+    All of it happens in one transaction: of two who decide at the same moment one is first, and the other is told.
+
+    Raises: DecisionError; OvertakenError where somebody was first.
     """
+    refuse_the_past(until, now)
+    with ledger.changing_staged(job) as changes:
+        staged = changes.all()
+        if exactly is not None:
+            chosen = _exactly(changes, staged, exactly, now)
+        elif among is not None:
+            chosen = _among(staged, among, now)
+        else:
+            chosen = _asked_for(staged, _named(staged, only, job) if only else staged, decision, changes, now, again)
+        if not chosen.some:
+            raise _nothing(changes, job, decision, chosen.before, now)
+        last = changes.last_cycle()
+        if last is None:
+            raise DecisionError(f"No cycle of {job} has run here.")
+        refuse_the_wrong_person(changes, last, decision, chosen.some, identity)
+        signed = _Signed(decision, who, identity.shown, why or None, until, now)
+        decided = _decided(staged, chosen.some, signed)
+        left = _left_over(staged, chosen.some, decided, now)
+        changes.drop([one for one in (*chosen.some, *left.gone) if one.state is not decision])
+        changes.put([*left.kept, *decided.values()])
+        changes.log(last, [_log_entry(one) for one in decided.values()], now=now)
+    approved = set(in_force(staged, StagedState.APPROVED, now))
+    taken_back = [one for one in chosen.some if one in approved and decision is StagedState.REJECTED]
+    return Ruling(list(decided.values()), chosen.before, taken_back)
+
+
+def refuse_the_past(until: datetime | None, now: datetime) -> None:
+    """Passes for a decision that counts for a while. Raises: DecisionError."""
     if until is not None and until <= now:
         raise DecisionError(
             f"The decision would have run out already: {until:%Y-%m-%d %H:%M} UTC is not in the future."
         )
-    staged = ledger.staged(job)
-    chosen = _named(staged, only, job) if only else _undecided(staged, decision, now)
-    if items is not None:
-        chosen = [one for one in _undecided(staged, StagedState.APPROVED, now) if one.key in items]
-    if not chosen:
-        raise DecisionError(f"Nothing of {job} waits for approval.")
-    last = ledger.last_cycle(job)
-    if last is None:
-        raise DecisionError(f"No cycle of {job} has run here.")
-    _refuse_the_wrong_person(ledger, last, decision, chosen, identity)
-    known = {one.key: one for one in staged if one.state is decision and one not in set(chosen)}
+
+
+# --- what a decision is about ---------------------------------------------------------------------------------------
+
+
+def _exactly(changes: StagedChanges, staged: Sequence[Staged], shown: Sequence[Staged], now: datetime) -> _Chosen:
+    """What was shown, where all of it still waits so. Raises: OvertakenError."""
+    asked = {(one.guard, one.digest) for one in shown}
+    some = [one for one in _undecided(staged, StagedState.APPROVED, now) if (one.guard, one.digest) in asked]
+    waiting = {(one.guard, one.digest) for one in some}
+    missing = [one for one in shown if (one.guard, one.digest) not in waiting]
+    if missing:
+        raise _overtaken(changes, staged, missing, now)
+    return _Chosen(some, [])
+
+
+def _among(staged: Sequence[Staged], digests: Collection[str], now: datetime) -> _Chosen:
+    """What of some held changes still waits as it was shown, and what somebody has decided about of it."""
+    known = set(digests)
+    mine = [one for one in staged if one.digest in known]
+    waiting = set(_undecided(staged, StagedState.APPROVED, now))
+    return _Chosen([one for one in mine if one in waiting], [one for one in mine if one not in waiting])
+
+
+def _asked_for(
+    staged: Sequence[Staged],
+    meant: Sequence[Staged],
+    decision: StagedState,
+    changes: StagedChanges,
+    now: datetime,
+    again: bool,
+) -> _Chosen:
+    """What may be decided about of what a person means; not an approval that a run may be carrying out."""
+    if again:
+        running = changes.runner(now) is not None
+        approved = set(in_force(staged, StagedState.APPROVED, now)) if running else set()
+        return _Chosen([one for one in meant if one not in approved], [one for one in meant if one in approved])
+    takes_back = decision is StagedState.REJECTED and changes.runner(now) is None
+    free = set(_undecided(staged, StagedState.REJECTED if takes_back else StagedState.APPROVED, now))
+    return _Chosen([one for one in meant if one in free], [one for one in meant if one not in free])
+
+
+def _nothing(
+    changes: StagedChanges, job: str, decision: StagedState, before: Sequence[Staged], now: datetime
+) -> DecisionError:
+    """Says why there is nothing to decide about."""
+    if not before:
+        nothing = f"Nothing of {job} waits for approval"
+        line = changes.last_decision([], since=now - _LOOKED_BACK)
+        return OvertakenError(f"{nothing}: {_told_by(line)}") if line is not None else DecisionError(f"{nothing}.")
+    said = f"Nothing is decided: {already_decided(before)}"
+    runner = changes.runner(now)
+    if runner is not None and any(one.state is StagedState.APPROVED for one in before):
+        return OvertakenError(
+            f"{said} {runner} runs {job} now and may be carrying it out. provisor pause {job} stops it between two "
+            "batches; decide when it has ended."
+        )
+    return OvertakenError(f"{said} provisor {VERBS[decision]} {job} --again decides anew.")
+
+
+def _overtaken(
+    changes: StagedChanges, staged: Sequence[Staged], missing: Sequence[Staged], now: datetime
+) -> OvertakenError:
+    """Says who was first, or that what waits is another thing by now."""
+    shown = {one.key: one for one in missing}
+    decided = [one for one in staged if one.decided_at is not None and not has_run_out(one, now)]
+    mine = [one for one in decided if one.key in shown and _is_about(one, shown[one.key])]
+    if mine:
+        return OvertakenError(f"Nothing is decided: {already_decided(mine)}")
+    since = max(now - _LOOKED_BACK, min(one.since for one in missing))
+    line = changes.last_decision([one.anchor for one in missing], since=since)
+    still_held = {one.anchor for one in staged}
+    if line is not None and line.anchor not in still_held:
+        return OvertakenError(f"Nothing is decided: {_told_by(line)}")
+    return OvertakenError(CHANGED_SINCE)
+
+
+def _is_about(decided: Staged, shown: Staged) -> bool:
+    """Whether a decision is about all that was shown of an entry."""
+    parts = set(shown.members) <= set(decided.members) and set(shown.attributes) <= set(decided.attributes)
+    return parts and decided.target_id == shown.target_id
+
+
+def digest_of_shown(some: Iterable[Staged]) -> str:
+    """Equal where the same held changes were shown, of the same guards and with the same accounts and values."""
+    return hashlib.sha256("\n".join(sorted(f"{one.digest} {one.guard}" for one in some)).encode()).hexdigest()
+
+
+def decided_since(ledger: Ledger, job: str, since: datetime, now: datetime) -> str:
+    """Who has decided what about a job since a moment, at most a day ago; empty where nobody has."""
+    since = max(since, now - _LOOKED_BACK)
+    decided = [one for one in ledger.staged(job) if one.decided_at is not None and one.decided_at >= since]
+    line = None if decided else ledger.last_decision(job, [], since=since)
+    return already_decided(decided) or (_told_by(line) if line is not None else "")
+
+
+def _told_by(line: LogLine) -> str:
+    """A decision of which nothing is held any more, as the log has it."""
+    return f"{line.label or line.anchor} was decided at {line.time:%H:%M:%S} UTC ({line.reason})."
+
+
+def already_decided(some: Sequence[Staged]) -> str:
+    """Who has decided what and when, in a sentence each."""
+    said = []
+    for one, *more in _grouped(some, _decision_of).values():
+        what = ", ".join(f"{count:,} × {name}" for name, count in counted([one, *more]).items())
+        who = f"{one.who or 'somebody'}" + (f" ({one.identity})" if one.identity and one.identity != one.who else "")
+        when = f" on {one.decided_at:%Y-%m-%d %H:%M:%S} UTC" if one.decided_at is not None else ""
+        said.append(f"{who} {one.state} {what}{when}{f': {one.why}' if one.why else ''}".rstrip(".") + ".")
+    return " ".join(said)
+
+
+# --- what becomes of it ---------------------------------------------------------------------------------------------
+
+
+def _decided(staged: Sequence[Staged], chosen: Sequence[Staged], signed: _Signed) -> dict[Item, Staged]:
+    """The decision as it is kept, by item.
+
+    Of one entry and action there is one decision of a kind: what was decided before about other members or values goes
+    on to count, for no longer than either decision does, and with the names of both.
+    """
+    mine = set(chosen)
+    known = {one.key: one for one in in_force(staged, signed.state, signed.at) if one not in mine}
     decided: dict[Item, Staged] = {}
     for one in chosen:
-        earlier = (known.get(one.key), decided.get(one.key))
-        merged = [one, *(other for other in earlier if other is not None and other.target_id == one.target_id)]
+        earlier = [other for other in (known.get(one.key), decided.get(one.key)) if other is not None]
+        merged = [one, *(other for other in earlier if other.target_id == one.target_id)]
+        older = next((other for other in merged[1:] if other is known.get(one.key) and one.action in _IN_PARTS), None)
         decided[one.key] = replace(
             one,
             members=_together(item.members for item in merged),
             attributes=_together(item.attributes for item in merged),
             cause=all_causes(merged) if one.members else one.cause,
             digests=_digests_of(merged),
-            state=decision,
-            who=who,
-            identity=identity.shown,
-            why=why or None,
-            until=until,
-            decided_at=now,
+            state=signed.state,
+            who=_names_of(signed.who, older.who if older else None),
+            identity=_names_of(signed.identity, older.identity if older else None),
+            why=_names_of(signed.why, older.why if older else None, "; "),
+            until=min(filter(None, (signed.until, older.until if older else None)), default=None),
+            decided_at=signed.at,
         )
-    ledger.put_staged(job, decided.values())
-    ledger.drop_staged(job, [one for one in chosen if one.state is not decision])
-    ledger.log_entries(last, [_log_entry(one) for one in decided.values()], now=now)
-    return list(decided.values())
+    return decided
+
+
+def _names_of(mine: str | None, older: str | None, between: str = ", ") -> str | None:
+    """Both, each once."""
+    if older is None or mine is None:
+        return mine or older
+    return older if mine in older.split(between) else f"{older}{between}{mine}"
+
+
+@dataclass(frozen=True, slots=True)
+class _LeftOver:
+    """What of an entry goes on waiting when something else about it is decided."""
+
+    kept: list[Staged]
+    gone: list[Staged]
+
+
+def _left_over(
+    staged: Sequence[Staged], chosen: Sequence[Staged], decided: dict[Item, Staged], now: datetime
+) -> _LeftOver:
+    """What waits in the place that a decision takes: one that has run out, and was not decided about anew."""
+    mine, kept, gone = set(chosen), list[Staged](), list[Staged]()
+    waiting = [one for one in _undecided(staged, StagedState.APPROVED, now) if one.key in decided and one not in mine]
+    overwritten = {one.key for one in waiting if one.state is decided[one.key].state}
+    for one in undecided_of([one for one in waiting if one.key in overwritten], now):
+        kept.append(one)
+        gone += [other for other in waiting if other.key == one.key]
+    return _LeftOver(kept, [one for one in gone if one.state is not StagedState.STAGED])
 
 
 def _digests_of(merged: Sequence[Staged]) -> tuple[tuple[str, str], ...]:
@@ -108,39 +297,6 @@ def _digests_of(merged: Sequence[Staged]) -> tuple[tuple[str, str], ...]:
     for one in reversed(merged):
         together.update(one.digests)
     return tuple(sorted(together.items()))
-
-
-def _refuse_the_wrong_person(
-    ledger: Ledger, last: Cycle, decision: StagedState, chosen: Sequence[Staged], identity: Identity
-) -> None:
-    """Passes when the job's rules let this person decide. Raises: DecisionError."""
-    rules = ledger.approval_rules(last.job)
-    allowed, separated = [str(name) for name in rules.get("by") or ()], bool(rules.get("not_by"))
-    approves = decision is StagedState.APPROVED
-    if identity.clock or not (allowed or (separated and approves)):
-        return
-    if identity.login is None:
-        raise DecisionError(
-            f"The job {last.job} says who may decide (approval), and {identity.shown} does not know who you are. Use "
-            f"provisor {_VERBS[decision]} {last.job} under your own account."
-        )
-    login = identity.login.casefold()
-    if allowed and login not in {name.casefold() for name in allowed}:
-        raise DecisionError(
-            f"{identity.login} may not decide for {last.job}: its job file lists {', '.join(allowed)} (approval.by)."
-        )
-    cycles = [last, *(ledger.cycle(last.job, cycle_id) for cycle_id in {one.cycle_id for one in chosen})]
-    starters = {_login_of(cycle.initiator) for cycle in cycles if cycle is not None}
-    if separated and approves and _login_of(login) in starters:
-        raise DecisionError(
-            f"{identity.login} started the cycle in which this was held, and {last.job} wants somebody else to approve "
-            "it (approval.not_by: initiator)."
-        )
-
-
-def _login_of(initiator: str) -> str:
-    """``eve`` of ``eve@laptop, by plan 12``."""
-    return initiator.partition(",")[0].partition("@")[0].strip().casefold()
 
 
 def undecided(ledger: Ledger, job: str, now: datetime) -> list[Staged]:
@@ -207,28 +363,26 @@ def parse_until(text: str | None) -> datetime | None:
     return moment if moment.tzinfo is not None else moment.replace(tzinfo=UTC)
 
 
-def login_name() -> str:
-    """Who runs this process."""
-    try:
-        return getuser()
-    except (OSError, KeyError, ImportError):
-        return "somebody without a login name"
-
-
 def counted(staged: Iterable[Staged]) -> dict[str, int]:
     """How much of what: ``{"disable user": 12, "remove members group": 3}``."""
     counts = Counter(f"{one.action} {one.kind}" for one in staged)
     return dict(sorted(counts.items()))
 
 
-def decision_sentence(decided: Sequence[Staged], job: str, run: str) -> str:
-    """What was decided, and what happens next; ``run`` is the command that runs the job."""
+def decision_sentence(ruling: Ruling, job: str, run: str) -> str:
+    """What was decided, what stays as decided before, and what happens next; ``run``: the command that runs it."""
+    decided = ruling.decided
     what = ", ".join(f"{count:,} × {name}" for name, count in counted(decided).items())
     if decided[0].state is StagedState.APPROVED:
-        return f"Approved for {job}: {what}. The next cycle carries it out: {run}"
-    until = decided[0].until
-    how_long = f"until {until:%Y-%m-%d %H:%M} UTC" if until is not None else "for as long as the plan wants it"
-    return f"Rejected for {job}: {what}. It is left alone {how_long}."
+        said = f"Approved for {job}: {what}. The next cycle carries it out: {run}"
+        said += "" if said.endswith(".") else "." if ruling.before else ""
+    else:
+        until = decided[0].until
+        how_long = f"until {until:%Y-%m-%d %H:%M} UTC" if until is not None else "for as long as the plan wants it"
+        said = f"Rejected for {job}: {what}. It is left alone {how_long}."
+    if ruling.taken_back:
+        said += f" This takes back: {already_decided(ruling.taken_back)}"
+    return f"{said} This stays: {already_decided(ruling.before)}" if ruling.before else said
 
 
 def staged_json(one: Staged) -> dict[str, Any]:
@@ -279,7 +433,7 @@ def standing(staged: Sequence[Staged], job: str, now: datetime) -> dict[str, Any
             }
             for some in _grouped([*approved, *rejected], _decision_of).values()
         ],
-        "commands": {_VERBS[state]: f"provisor {_VERBS[state]} {job}" for state in _VERBS} if waiting else {},
+        "commands": {VERBS[state]: f"provisor {VERBS[state]} {job}" for state in VERBS} if waiting else {},
     }
 
 

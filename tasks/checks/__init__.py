@@ -14,7 +14,7 @@ from connectors.contract import Snapshot
 from connectors.errors import SettingsError
 from tasks.checks.administrators import Roster, judge_administrators, rosters
 from tasks.checks.bench import NOTHING_BEFORE, Checked, Guard, History, Verdict, all_causes
-from tasks.checks.decided import decision_text, has_run_out, in_force, lay_on_bench, undecided_again
+from tasks.checks.decided import decision_text, has_run_out, in_force, lay_on_bench, undecided_again, undecided_of
 from tasks.checks.memberships import judge_members, judge_membership_budget, judge_memberships
 from tasks.checks.protection import UNPROTECTED, Protection, is_listed, protection_of, spare, unused_names
 from tasks.checks.removals import (
@@ -52,6 +52,7 @@ __all__ = [
     "refuse_empty",
     "rosters",
     "undecided_again",
+    "undecided_of",
     "unused_names",
 ]
 

@@ -5,7 +5,7 @@ A row of the ledger is a held change in one state; what becomes of it, by what t
     | row                | found in this cycle                        | the row     | said in the log               |
     | ------------------ | ------------------------------------------ | ----------- | ----------------------------- |
     | decided, in force  | the plan still wants (part of) it          | stays, as far as it is wanted |             |
-    | decided, in force  | decided since the plan was judged          | stays       |                               |
+    | decided, in force  | decided since the plan was judged          | stays as it is |                            |
     | decided, in force  | nothing can be said about the entry        | stays       |                               |
     | undecided          | held again                                 | stays, with what is held now | what is new  |
     | undecided          | nothing can be said about the entry        | stays       |                               |
@@ -13,7 +13,8 @@ A row of the ledger is a held change in one state; what becomes of it, by what t
     | any                | it is carried out now                      | goes        |                               |
     | any                | otherwise: the plan no longer wants it     | goes        | it has lapsed                 |
 
-A decision that has run out counts as undecided; its row goes, and one without a decision takes its place.
+A decision that has run out counts as undecided; its row goes, and one without a decision takes its place. A row names
+the cycle that brought it about: where more waits than before, or something else, or a decision has run out, this one.
 """
 
 from collections.abc import Sequence
@@ -52,7 +53,11 @@ def keep_books(checked: Checked, known: Sequence[Staged], *, cycle_id: int) -> B
     books, kept, waiting = Bookkeeping(), set[tuple[StagedState, Item]](), dict(news)
     for one in known:
         place = (one.state, one.key)
-        if one in decided and place in wanted:
+        if one in decided and one not in judged and place in wanted:
+            kept.add(place)  # decided about more, or anew, while this cycle ran: the next one looks at it
+            if one.key in waiting:
+                waiting[one.key] = _without(waiting[one.key], one)
+        elif one in decided and place in wanted:
             kept.add(place)
             books.put += [wanted[place]] if wanted[place] != one else []
         elif one in decided and one not in judged and one.key in news:
@@ -67,7 +72,12 @@ def keep_books(checked: Checked, known: Sequence[Staged], *, cycle_id: int) -> B
         if any(one.key == key and _covers_entry(one, item) for one in decided - judged):
             continue
         old = before.get(key)
-        item = replace(item, cycle_id=old.cycle_id if old else cycle_id, since=old.since if old else item.since)
+        asked_anew = old is None or old.decided_at is not None or _is_more(item, old)
+        item = replace(
+            item,
+            cycle_id=cycle_id if old is None or asked_anew else old.cycle_id,
+            since=old.since if old else item.since,
+        )
         kept.add((StagedState.STAGED, key))
         books.announced += [item] if old is None or old.state is not StagedState.STAGED or _is_more(item, old) else []
         books.put += [item] if item != old else []

@@ -52,7 +52,9 @@ from tasks.ledger.records import (
     modified_properties,
     orphan_line,
 )
+from tasks.ledger.run_requests import RunPurpose, RunRequest
 from tasks.ledger.signins import LocalUser, Session, SignIn, SignInOutcome, digest_of_ticket
+from tasks.ledger.staging import StagedChanges
 from tasks.ledger.store import Ledger
 from tasks.ledger.unmanaged import Outside, UnmanagedAccount
 from tasks.ledger.waiting import Decided, Guarded, Waiting, is_undecided, place_search
@@ -101,11 +103,14 @@ __all__ = [
     "Outside",
     "Pause",
     "Quarantine",
+    "RunPurpose",
+    "RunRequest",
     "SentBeforeError",
     "Session",
     "SignIn",
     "SignInOutcome",
     "Staged",
+    "StagedChanges",
     "StagedState",
     "Trouble",
     "UnmanagedAccount",

@@ -75,6 +75,13 @@ def left(connection: Connection, job: str, fence: int, *, now: datetime) -> time
     return remaining
 
 
+def holder(connection: Connection, job: str, *, now: datetime) -> str | None:
+    """Who may run the job at this moment; None where nobody does."""
+    lives = (LEASE.c.job == job, LEASE.c.expires_at > _present(connection, now))
+    found: str | None = connection.scalar(select(LEASE.c.holder).where(*lives))
+    return found
+
+
 def release(connection: Connection, lease: Lease) -> None:
     """Let go; the row stays, so that the next fence is higher."""
     mine = (LEASE.c.job == lease.job, LEASE.c.fence == lease.fence)

@@ -12,11 +12,14 @@ ProvisorError
     └── LedgerError             the ledger cannot be read or written, or was asked for something impossible: stop
 """
 
+import hashlib
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Any, TypeAlias
+
+import orjson
 
 from connectors.contract import Action, Change, Kind, Outcome, Status, Value
 from connectors.errors import ConflictError, ErrorCode, FatalError, ProvisorError
@@ -436,6 +439,23 @@ class Staged:
     def key(self) -> Item:
         """What it is about."""
         return (self.kind, self.action, self.anchor)
+
+    @property
+    def digest(self) -> str:
+        """Equal where a person would decide about the same: entry, account, action, cause, guards, values."""
+        return hashlib.sha256(
+            orjson.dumps(
+                [
+                    *map(str, self.key),
+                    self.target_id,
+                    self.cause,
+                    sorted(self.guards),
+                    sorted(self.members),
+                    sorted(self.attributes),
+                    sorted(self.digests),
+                ]
+            )
+        ).hexdigest()
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,6 +7,7 @@ was sent, whichever run has the job now.
 """
 
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from datetime import datetime, timedelta
 from pathlib import Path
 from types import TracebackType
@@ -49,7 +50,9 @@ from tasks.ledger.records import (
     Staged,
     StagedState,
 )
+from tasks.ledger.run_requests import RunRequests
 from tasks.ledger.signins import SignIns
+from tasks.ledger.staging import LOGGED, StagedChanges, last_decision, read_rules, read_staged
 from tasks.ledger.tables import (
     ATTEMPT,
     CYCLE,
@@ -62,12 +65,10 @@ from tasks.ledger.tables import (
     PACE,
     PAUSE,
     QUARANTINE,
-    STAGED,
     WATERMARK,
 )
 from tasks.ledger.unmanaged import Unmanaged
 
-_LOGGED = tuple(column.name for column in LOG.columns if column.name != "id")
 _JOURNALED = tuple(column.name for column in ATTEMPT.columns)
 
 _A_DAY = timedelta(days=1)
@@ -86,6 +87,7 @@ class Ledger:
         self.lookup = Lookup(database)
         self.unmanaged = Unmanaged(database, self._bulk)
         self.sign_ins = SignIns(database)
+        self.run_requests = RunRequests(database)
 
     @classmethod
     def open(cls, url: str | None, home: Path) -> Self:
@@ -178,7 +180,7 @@ class Ledger:
     def approval_rules(self, job: str) -> dict[str, Any]:
         """Who may decide about what the job's guards hold, as its latest cycle said; nothing where it did not say."""
         with self._database.reading() as connection:
-            return connection.scalar(select(JOB.c.approval).where(JOB.c.name == job)) or {}
+            return read_rules(connection, job)
 
     def cycle(self, job: str, cycle_id: int) -> Cycle | None:
         """One cycle of the job by its id."""
@@ -496,7 +498,7 @@ class Ledger:
 
     def _insert_log(self, connection: Connection, cycle: Cycle, entries: Iterable[LogEntry], now: datetime) -> None:
         moment = self._bulk.time(now)
-        self._bulk.insert(connection, LOG, _LOGGED, (rows.log_row(cycle, entry, moment) for entry in entries))
+        self._bulk.insert(connection, LOG, LOGGED, (rows.log_row(cycle, entry, moment) for entry in entries))
 
     def log(self, job: str, *, limit: int | None = 1000, **filters: Unpack[LogFilters]) -> pd.DataFrame:
         """Lines of the provisioning log, newest first; columns ``LOG_FRAME``; ``modified`` as in ``LogLine``."""
@@ -546,40 +548,43 @@ class Ledger:
 
     # -- what waits: held by a guard, or in escrow -----------------------------------------------------------------
 
+    @contextmanager
+    def changing_staged(self, job: str, *, under: Cycle | None = None) -> Iterator[StagedChanges]:
+        """What the job's guards hold, to be read and changed in one transaction: nobody else changes it meanwhile.
+
+        Nothing else of the ledger may be asked or written within the block. ``under``: the running cycle.
+
+        Raises: LeaseLostError.
+        """
+        with self._database.writing(durable=True) as connection:
+            check_fence(connection, under)
+            yield StagedChanges(connection, self._bulk, job)
+
     def put_staged(self, job: str, staged: Iterable[Staged], *, under: Cycle | None = None) -> None:
         """Add or replace changes that a guard holds; one for each kind, action, anchor and state.
 
         ``under``: the running cycle. Raises: LeaseLostError.
         """
-        held = {
-            (one.kind, one.action, one.anchor, one.state): rows.staged_row(job, one, self._bulk.time) for one in staged
-        }
-        with self._database.writing(durable=True) as connection:
-            check_fence(connection, under)
-            self._bulk.upsert(connection, STAGED, held.values())
+        with self.changing_staged(job, under=under) as changes:
+            changes.put(staged)
 
     def staged(self, job: str, *, state: StagedState | None = None) -> list[Staged]:
         """Changes that a guard holds, by kind, action, anchor and state; of one state where one is given."""
-        query = select(STAGED).where(STAGED.c.job == job)
-        if state is not None:
-            query = query.where(STAGED.c.state == state.value)
         with self._database.reading() as connection:
-            found = [rows.staged_from(row) for row in connection.execute(query).all()]
-        return sorted(found, key=lambda one: (one.kind, one.action, one.anchor, one.state))
+            return read_staged(connection, job, state)
 
     def drop_staged(self, job: str, staged: Collection[Staged], *, under: Cycle | None = None) -> None:
         """Forget changes that a guard held: carried out, or no longer wanted.
 
         ``under``: the running cycle. Raises: LeaseLostError.
         """
-        with self._database.writing() as connection:
-            check_fence(connection, under)
-            anchors: dict[tuple[Kind, Action, StagedState], list[str]] = {}
-            for one in staged:
-                anchors.setdefault((one.kind, one.action, one.state), []).append(one.anchor)
-            for kind, action, state in sorted(anchors):
-                where = {"job": job, "kind": kind.value, "action": action.value, "state": state.value}
-                self._bulk.delete(connection, STAGED, where, "anchor", anchors[kind, action, state])
+        with self.changing_staged(job, under=under) as changes:
+            changes.drop(staged)
+
+    def last_decision(self, job: str, anchors: Sequence[str], *, since: datetime) -> LogLine | None:
+        """What the log says last of a decision about one of some entries, or of any where none is named."""
+        with self._database.reading() as connection:
+            return last_decision(connection, job, anchors, since)
 
     def put_escrows(self, job: str, escrows: Iterable[Escrow], *, under: Cycle | None = None) -> None:
         """Add or replace entries in escrow; one for each kind and anchor.

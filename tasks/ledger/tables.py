@@ -449,6 +449,20 @@ class SignInTable(LedgerModel, table=True):
     outcome: str = _text()
 
 
+class RunRequestTable(LedgerModel, table=True):
+    """Runs that people have begun on the pages, so that a cycle can say whose it is."""
+
+    __tablename__ = "run_request"
+
+    key: str = _key()
+    """SHA-256 of the key that the run carries."""
+    job: str = _text()
+    login: str = _text()
+    purpose: str = _text()
+    """Why it was begun."""
+    time: datetime = _time()
+
+
 def table(model: type[LedgerModel]) -> SqlTable:
     """The SQLAlchemy table behind a class."""
     found: SqlTable = model.__table__  # type: ignore[attr-defined]
@@ -474,3 +488,4 @@ UNMANAGED = table(UnmanagedTable)
 LOCAL_USER = table(LocalUserTable)
 SESSION = table(SessionTable)
 SIGN_IN = table(SignInTable)
+RUN_REQUEST = table(RunRequestTable)

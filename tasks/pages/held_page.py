@@ -13,7 +13,7 @@ from tasks.ledger import Cycle, Hit, Staged, Waiting
 from tasks.pages.sentences import VERBS, named, plural
 
 TYPE_THE_NUMBER = 500
-"""Entries above which a person has to type how many they are."""
+"""Accounts or memberships above which a person has to type how many they are."""
 _ALL_OF = 0.25
 """Share of all accounts above which they have to, too."""
 ROWS = 50
@@ -191,9 +191,11 @@ def decision_sentence_of(question: Waiting, job: str, *, approve: bool, until: d
     return f"You reject: {what} in {job}: {_listed(names, more)}. They are left alone {end}."
 
 
-def must_type(count: int, total: int | None) -> bool:
-    """Whether so many are at stake that the number has to be typed."""
-    return count > TYPE_THE_NUMBER or bool(total and count > total * _ALL_OF)
+def must_type(question: Waiting, total: int | None) -> bool:
+    """Whether the number is to be typed, as many people are concerned; how many a group has that goes is not known."""
+    if question.kind is Kind.GROUP and question.action in (Action.DISABLE, Action.DELETE):
+        return True
+    return question.count > TYPE_THE_NUMBER or bool(total and question.count > total * _ALL_OF)
 
 
 def within_of(job: Job | None, question: Waiting) -> datetime | None:

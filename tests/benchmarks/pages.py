@@ -125,7 +125,8 @@ def decide(client: httpx.Client) -> None:
         took, spent = (time.perf_counter() - began) * 1000, (time.process_time() - cpu) * 1000
         assert answer.status_code == status, answer.text
         say(f"  {title:<28}{took:10.0f}{'':>10}{'':>10}{spent:10.0f}{len(answer.content):12,}")
-        if asked := re.search(r"Type the number of entries, (\d+)", answer.text):
+        form |= dict(re.findall(r'name="(shown)" value="([^"]*)"', answer.text))
+        if asked := re.search(r"Type the number of \w+, (\d+)", answer.text):
             form["number"] = asked[1]
 
 

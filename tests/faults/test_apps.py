@@ -20,7 +20,8 @@ from connectors.errors import RetryableError, UnknownOutcomeError
 from connectors.kit import BlockingWire
 from connectors.wire import Wire
 from flows.cycle.systems import open_ledger
-from flows.decisions.staged import Identity, decide_staged
+from flows.decisions.persons import Identity
+from flows.decisions.staged import decide_staged
 from tasks.ledger import StagedState
 from tests.connectors.clocks import FakeClock
 from tests.contract.memory import MemoryWire

@@ -17,13 +17,16 @@ from prefect.states import Pending
 
 from flows.cycle import scheduled
 from flows.cycle.scheduled import stand_aside
-from flows.cycle.systems import CLOCK, open_ledger
+from flows.cycle.systems import CLOCK, now, open_ledger
 from flows.decide import decide
 from flows.decisions.maintenance import pause
+from flows.decisions.persons import DecisionError, Identity
+from flows.decisions.staged import Ruling, decide_staged
 from flows.provision import provision
 from flows.serve.deploy import deploy_folder
+from flows.serve.web.prefect_runs import begin_cycle
 from tasks.job import load_job
-from tasks.ledger import StagedState
+from tasks.ledger import Ledger, RunPurpose, RunRequest, StagedState
 from tests.flows.workplace import Workplace
 from tests.servers.scim_service import ScimService
 
@@ -115,6 +118,39 @@ def test_a_selection_is_approved_and_the_rest_is_asked_anew(deployed: Workplace,
     assert answer(run, decision="Approve everything") is SetStateStatus.ACCEPT
     assert work(run, deployed).type.value == "COMPLETED"
     assert active(service) == before - 5
+
+
+def test_a_run_of_the_pages_is_whose_it_is(deployed: Workplace, service: ScimService) -> None:
+    """By a key that no other run of the flow can have: a copy of it, and any tag, is worth nothing. The person who has
+    begun it does not approve what it holds; a run that somebody begins in Prefect's UI is nobody's, and holds until a
+    cycle is known to be somebody's.
+    """
+    name = deployed.document["name"]
+    deployed.save(approval={"not_by": "initiator"})
+    dismiss(deployed, 5)
+    with open_ledger() as ledger:
+        work(start(deployed), deployed)
+        with pytest.raises(DecisionError, match="Nobody knows who started cycle 2"):
+            approve(ledger, name, "eve")
+        run = UUID(begin_cycle(ledger, RunRequest(name, "maria", RunPurpose.RUN), now=now()))
+        with get_client(sync_client=True) as client:
+            begun = client.read_flow_run(run)
+            assert begun.deployment_id is not None
+            forged = client.create_flow_run_from_deployment(
+                begun.deployment_id, tags=["by:eve"], idempotency_key=begun.idempotency_key
+            )
+        assert forged.id == run
+        work(run, deployed)
+        cycle = ledger.last_cycle(name)
+        assert cycle is not None
+        assert (cycle.number, cycle.initiator) == (3, "maria, on the pages")
+        with pytest.raises(DecisionError, match="maria started the cycle"):
+            approve(ledger, name, "maria")
+        assert len(approve(ledger, name, "eve").decided) == 5
+
+
+def approve(ledger: Ledger, job: str, login: str) -> Ruling:
+    return decide_staged(ledger, job, StagedState.APPROVED, who=login, identity=Identity(login, login), now=now())
 
 
 def test_what_is_rejected_is_left_alone(deployed: Workplace, service: ScimService) -> None:

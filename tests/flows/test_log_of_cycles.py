@@ -1,8 +1,7 @@
 """What cycles write into the log besides what they send: who began them, who is passed over, what is old."""
 
-import socket
 from datetime import UTC, datetime, timedelta
-from getpass import getuser
+from pathlib import Path
 from uuid import uuid4
 
 import pytest
@@ -12,7 +11,8 @@ from connectors.contract import Kind
 from connectors.errors import ErrorCode
 from flows.cycle.systems import open_ledger
 from flows.decisions.initiator import started_by
-from tasks.ledger import LogLine
+from flows.decisions.persons import own_identity
+from tasks.ledger import Ledger, LogLine
 from tests.data.expected import desired_state
 from tests.flows.workplace import Workplace, at, staff
 
@@ -33,12 +33,16 @@ def lines(**filters: object) -> list[LogLine]:
         (False, None, "the deployment hr"),
     ],
 )
-def test_a_run_of_a_deployment_says_what_began_it(scheduled: bool, who: dict[str, str] | None, said: str) -> None:
-    """Its schedule, or whoever asked for it, as far as the API knows."""
+def test_a_run_of_a_deployment_says_what_began_it(
+    scheduled: bool, who: dict[str, str] | None, said: str, tmp_path: Path
+) -> None:
+    """Its schedule, or whoever asked for it, as far as the API knows; a tag is no name."""
     run = FlowRun.model_validate(
         {"flow_id": uuid4(), "deployment_id": uuid4(), "auto_scheduled": scheduled, "created_by": who}
     )
-    assert started_by(run, "hr") == said
+    run = run.model_copy(update={"tags": ["by:mallory"], "idempotency_key": "of somebody else"})
+    with Ledger.open(None, tmp_path) as ledger:
+        assert started_by(run, "hr", ledger, "hr") == said
 
 
 @pytest.mark.usefixtures("plain_runs")
@@ -57,7 +61,7 @@ def test_lines_name_login_and_systems_and_who_is_passed_over_is_told_once(small:
         assert line.reason.startswith(expected), anchor
     assert {(line.initiator, line.source, line.target) for line in lines()} == {
         (
-            f"{getuser()}@{socket.gethostname()}",
+            own_identity().shown,
             "csv hr-to-scim/people.csv, hr-to-scim/groups.csv",
             f"scim {small.document['target']['url']}",
         )

@@ -1,14 +1,25 @@
 """Who may decide about what guards hold: ``approval: {by, not_by}``, by the account that signed in, not by a name."""
 
+import os
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 
 from connectors.contract import Action, Kind
-from flows.decisions.staged import DecisionError, Identity, decide_staged
-from tasks.ledger import CycleEnd, CycleKind, CycleState, Ledger, Staged, StagedState
+from flows.decisions.persons import (
+    DecisionError,
+    Identity,
+    login_name,
+    own_identity,
+    started_for,
+    started_on_the_pages,
+    starters_of,
+)
+from flows.decisions.staged import decide_staged
+from tasks.ledger import CycleEnd, CycleKind, CycleState, Ledger, RunPurpose, RunRequest, Staged, StagedState
 
 NOW = datetime(2026, 3, 10, 12, tzinfo=UTC)
 CLOCK = Identity("a time limit that has passed", clock=True)
@@ -31,20 +42,30 @@ def ledger(tmp_path: Path) -> Iterator[Ledger]:
 
 def hold(ledger: Ledger, *anchors: str, started_by: str, **approval: object) -> None:
     """A cycle that somebody starts, and that holds something."""
-    cycle = ledger.begin_cycle(
-        "hr", CycleKind.INCREMENTAL, fingerprint="f", now=NOW, initiator=f"{started_by}@laptop", approval=approval
-    )
+    held_by(ledger, f"{started_by}@laptop", *anchors, **approval)
+
+
+def held_by(
+    ledger: Ledger, initiator: str, *anchors: str, kind: CycleKind = CycleKind.RECONCILE, **rules: object
+) -> None:
+    """The same, with what the log says about who has started it."""
+    cycle = ledger.begin_cycle("hr", kind, fingerprint="f", now=NOW, initiator=initiator, approval=rules)
     ledger.put_staged("hr", [Staged(Kind.USER, Action.DISABLE, one, NOW, cycle.id, "too many") for one in anchors])
     ledger.end_cycle(cycle, CycleEnd(CycleState.STAGED, {}, message="Waiting.", now=NOW))
 
 
 def decide(
-    ledger: Ledger, identity: Identity, *only: str, who: str = "Eve", decision: StagedState = StagedState.APPROVED
+    ledger: Ledger,
+    identity: Identity,
+    *only: str,
+    who: str = "Eve",
+    decision: StagedState = StagedState.APPROVED,
+    again: bool = False,
 ) -> list[str]:
-    decided = decide_staged(
-        ledger, "hr", decision, only=only, who=who, identity=identity, now=NOW + timedelta(minutes=1)
+    ruling = decide_staged(
+        ledger, "hr", decision, only=only, again=again, who=who, identity=identity, now=NOW + timedelta(minutes=1)
     )
-    return [one.anchor for one in decided]
+    return [one.anchor for one in ruling.decided]
 
 
 @pytest.mark.parametrize("decision", [StagedState.APPROVED, StagedState.REJECTED])
@@ -97,3 +118,89 @@ def test_without_rules_anybody_decides(ledger: Ledger) -> None:
     """As the job says nothing."""
     hold(ledger, "a", started_by="bob")
     assert decide(ledger, NOBODY) == ["a"]
+
+
+SCHEDULE, UNKNOWN = "schedule of hr", "the deployment hr"
+RULE = {"not_by": "initiator"}
+
+
+@pytest.mark.parametrize(
+    ("initiator", "starters"),
+    [
+        ("eve@laptop", {"eve"}),
+        ("EVE@laptop, by plan 12", {"eve"}),
+        ("maria, on the pages", {"maria"}),
+        ("maria@example.com, on the pages, to carry out a decision", {"maria"}),
+        ("hella, on the pages, by service@server", {"hella", "service"}),
+        ("eve, by the deployment hr", {"eve"}),
+        ("schedule of hr", set()),
+        ("schedule of hr, by plan 12", set()),
+        ("cycle 42 of hr-to-ad, which hr runs after", set()),
+        ("cycle 42 of hr-to-ad, which hr runs after, on the pages", {"cycle 42 of hr-to-ad"}),
+        ("schedule of hr@laptop", {"schedule of hr"}),
+        ("schedule of hr, on the pages", {"schedule of hr"}),
+        ("the deployment hr", None),
+        ("the deployment hr, by plan 12", None),
+        ("", None),
+    ],
+)
+def test_who_has_started_a_cycle_is_read_from_the_log(initiator: str, starters: set[str] | None) -> None:
+    """A login that reads like a schedule is a login."""
+    assert starters_of(initiator) == starters
+
+
+def test_a_schedule_is_nobody(ledger: Ledger) -> None:
+    """What it holds anybody may approve who may approve at all."""
+    held_by(ledger, SCHEDULE, "a", **RULE)
+    assert decide(ledger, account("bob")) == ["a"]
+
+
+def test_what_nobody_knows_the_beginner_of_is_not_approved(ledger: Ledger) -> None:
+    """It may have been this very person. Saying no is free, and a scheduled cycle that holds it too clears it."""
+    held_by(ledger, UNKNOWN, "a", "b", **RULE)
+    with pytest.raises(DecisionError, match=r"Nobody knows who started cycle 1 of hr.*next scheduled cycle"):
+        decide(ledger, account("bob"))
+    assert decide(ledger, account("bob"), "b", decision=StagedState.REJECTED) == ["b"]
+    held_by(ledger, SCHEDULE, **RULE)
+    assert decide(ledger, account("bob"), "a") == ["a"]
+
+
+def test_a_later_cycle_of_nobody_counts_as_well(ledger: Ledger) -> None:
+    """What it goes on to hold is what it wants; one for a single entry says nothing about the rest."""
+    held_by(ledger, SCHEDULE, "a", **RULE)
+    held_by(ledger, UNKNOWN, kind=CycleKind.ON_DEMAND, **RULE)
+    held_by(ledger, UNKNOWN, "b", kind=CycleKind.ON_DEMAND, **RULE)
+    assert decide(ledger, account("bob"), "a") == ["a"]
+    with pytest.raises(DecisionError, match="Nobody knows who started cycle 3 of hr"):
+        decide(ledger, account("bob"), "b")
+    held_by(ledger, UNKNOWN, "c", **RULE)
+    with pytest.raises(DecisionError, match="Nobody knows who started cycle 4 of hr"):
+        decide(ledger, account("bob"), "b")
+
+
+def test_a_cycle_that_carries_out_a_decision_is_no_new_wish(ledger: Ledger) -> None:
+    """Whoever approves in two parts may; what that cycle holds for the first time somebody else approves."""
+    request = RunRequest("hr", "maria", RunPurpose.DECISION)
+    held_by(ledger, SCHEDULE, "a", **RULE)
+    held_by(ledger, started_on_the_pages(request), "b", **RULE)
+    assert decide(ledger, Identity("maria (password)", "maria"), "a") == ["a"]
+    with pytest.raises(DecisionError, match="maria started the cycle"):
+        decide(ledger, Identity("maria (password)", "maria"), "b")
+    held_by(ledger, started_on_the_pages(replace(request, purpose=RunPurpose.RUN)), **RULE)
+    with pytest.raises(DecisionError, match="maria started the cycle"):
+        decide(ledger, Identity("maria (password)", "maria"), "a", again=True)
+
+
+def test_a_login_is_what_the_operating_system_says(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Anybody may write LOGNAME before a command, and would be somebody else."""
+    before = login_name()
+    for name in ("LOGNAME", "USER", "LNAME", "USERNAME"):
+        monkeypatch.setenv(name, "mallory")
+    assert login_name() == before == own_identity().login != "mallory"
+    monkeypatch.setattr("pwd.getpwuid", {}.__getitem__)  # as in a container
+    assert login_name() == f"uid {os.getuid()}"
+
+
+def test_a_command_of_the_pages_is_also_its_accounts(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Who writes another name into the environment of a command is still one of those who have started it."""
+    assert starters_of(started_for("hella")) == {"hella", login_name().casefold()}

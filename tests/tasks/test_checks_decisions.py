@@ -168,6 +168,36 @@ def test_exactly_the_approved_members_go() -> None:
     assert not books.drop
 
 
+@pytest.mark.parametrize("state", [APPROVED, REJECTED])
+def test_what_is_decided_while_a_cycle_runs_is_not_overwritten(state: StagedState) -> None:
+    """The cycle knows a decision about some members; by now it stands for more of them. The next cycle looks at it."""
+    world = group_of(30, 5)
+    [first] = decided(judged(world).waiting, state)
+    lose(world, 4)
+    checked = judged(world, first)
+    [rest] = checked.waiting
+    both = replace(first, members=(*first.members, *rest.members), decided_at=NOW + timedelta(minutes=1))
+    books = keep_books(checked, [both], cycle_id=2)
+    assert (books.put, books.drop, books.announced, books.lapsed) == ([], [], [], [])
+
+
+def test_a_held_change_names_the_cycle_that_brought_it_about() -> None:
+    """As long as the same waits, the first one; where more waits, other values, or a decision has run out, this one."""
+    world = group_of(30, 5)
+    checked = judged(world)
+    [item] = checked.waiting
+    for old, cycle_id in (
+        (replace(item, cycle_id=1), 1),
+        (replace(item, cycle_id=1, guard="Another sentence."), 1),
+        (replace(item, cycle_id=1, members=item.members[1:]), 2),
+        (replace(item, cycle_id=1, target_id="another"), 2),
+        (replace(item, cycle_id=1, cause="another"), 2),
+        (replace(item, cycle_id=1, state=REJECTED, until=NOW - timedelta(days=1), decided_at=NOW), 2),
+    ):
+        [kept] = keep_books(checked, [old], cycle_id=2).put or [old]
+        assert kept.cycle_id == cycle_id, old
+
+
 def test_rejected_members_stay_and_others_go() -> None:
     """A group may have members of every state."""
     world = group_of(30, 5)

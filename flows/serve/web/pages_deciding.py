@@ -4,14 +4,24 @@ from bisect import bisect_right
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import date, datetime
+from datetime import UTC, date, datetime
 from urllib.parse import quote, unquote
 
 from starlette.responses import Response
 
 from connectors.contract import Kind
 from connectors.errors import ProvisorError
-from flows.decisions.staged import DecisionError, Identity, decide_staged, parse_until, undecided
+from flows.decisions.persons import DecisionError, Identity
+from flows.decisions.staged import (
+    CHANGED_SINCE,
+    OvertakenError,
+    decide_staged,
+    decided_since,
+    digest_of_shown,
+    parse_until,
+    refuse_the_past,
+    undecided,
+)
 from flows.serve.web.prefect_runs import after_decision
 from flows.serve.web.rendering import query
 from flows.serve.web.rights import Deed
@@ -48,6 +58,12 @@ _MEMBERS_NAMED = 20
 _GATHERED_AT_MOST = 32
 _CYCLES_LOOKED_AT = 30
 """The newest, in which the number of all accounts is looked for: not every cycle counts them."""
+_DIGITS_OF_A_MOMENT = 10
+_GONE = "This no longer waits; nothing was decided now."
+_NOT_AS_NAMED = (
+    "Those you decide about are no longer those that the last page named: nothing was decided. Look again; this is how "
+    "it is now."
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -188,7 +204,13 @@ def _show(
     if asked is None:
         questions = visit.waiting().get(job, ())
         return visit.page(
-            "nothing_waits.html.j2", job=job, questions=questions, said=said, headline=headline_of, id_of=question_id
+            "nothing_waits.html.j2",
+            status=status,
+            job=job,
+            questions=questions,
+            said=said,
+            headline=headline_of,
+            id_of=question_id,
         )
     question, part = asked.question, _part(visit, asked, text, after)
     lookup, directory, guarded = visit.ledger.lookup, visit.ledger.directory, asked.guarded
@@ -265,7 +287,7 @@ def ask(visit: Visit) -> Response:
     found = visit.field("find")
     text = found or visit.field("q")
     if asked is None:
-        return _show(visit, None, job, "", "", frozenset(), said="This was decided meanwhile, or is no longer wanted.")
+        return _show(visit, None, job, "", "", frozenset(), said=_since_then(visit, job, _GONE), status=409)
     if turned := "search" if found else visit.field("turn"):
         return _show(
             visit, asked, job, text, unquote(turned.removeprefix("after:")) if turned != "search" else "", ticked
@@ -273,7 +295,8 @@ def ask(visit: Visit) -> Response:
     try:
         wish, some = _wish(visit, asked)
     except DecisionError as error:
-        return _show(visit, asked, job, text, unquote(visit.field("after")), ticked, said=str(error), status=422)
+        status = 409 if isinstance(error, OvertakenError) else 422
+        return _show(visit, asked, job, text, unquote(visit.field("after")), ticked, said=str(error), status=status)
     return _confirm(visit, asked, wish, some)
 
 
@@ -289,13 +312,16 @@ def _confirm(visit: Visit, asked: Asked, wish: Wish, some: list[Staged], said: s
         wish=wish,
         some=some,
         sentence=decision_sentence_of(part, asked.job, approve=wish.approve, until=wish.until),
-        must_type=must_type(len(some), asked.total),
+        must_type=must_type(part, asked.total),
+        part=part,
+        shown=digest_of_shown(some),
         verb=headline_of(part, None),
         known=known,
         listed=_NAMED_AT_CONFIRMING,
         called=called,
         digest=visit.field("digest") or asked.seal,
         until=visit.field("until"),
+        looked=visit.field("looked"),
         back=f"/approvals/{quote(asked.job, safe='')}{query(item=asked.id)}",
     )
 
@@ -305,33 +331,45 @@ def decide(visit: Visit) -> Response:
     job = visit.need(Deed.DECIDE, visit.request.path_params["job"])
     asked = _asked(visit, job, visit.field("item"))
     if asked is None:
-        return _show(visit, None, job, "", "", frozenset(), said="This was decided meanwhile, or is no longer wanted.")
+        return _show(visit, None, job, "", "", frozenset(), said=_since_then(visit, job, _GONE), status=409)
     try:
         wish, some = _wish(visit, asked)
-        if must_type(len(some), asked.total) and visit.field("number").replace(",", "") != str(len(some)):
-            return _confirm(visit, asked, wish, some, f"Type the number {len(some)} to say that you mean all of them.")
-        decided = decide_staged(
+        if visit.field("shown") != digest_of_shown(some):
+            raise OvertakenError(_since_then(visit, job, _NOT_AS_NAMED))
+        part = question_about(some)
+        if must_type(part, asked.total) and visit.field("number").replace(",", "") != str(part.count):
+            return _confirm(visit, asked, wish, some, f"Type the number {part.count} to say that you mean all of them.")
+        ruling = decide_staged(
             visit.ledger,
             job,
             StagedState.APPROVED if wish.approve else StagedState.REJECTED,
-            items={one.key for one in some},
+            exactly=some,
             until=wish.until,
             who=visit.who.identity,
             identity=Identity(visit.who.identity, visit.who.login),
             why=wish.reason,
             now=visit.now,
         )
+    except OvertakenError as error:
+        visit.asked = None  # what waits is another thing by now
+        asked = _asked(visit, job, visit.field("item"))
+        return _show(visit, asked, job, "", "", frozenset(), said=str(error), status=409)
     except DecisionError as error:
         return _show(visit, asked, job, "", "", frozenset(), said=str(error), status=422)
     try:
         after_decision(
-            job, approved=wish.approve, who=visit.who.login, left=bool(undecided(visit.ledger, job, visit.now))
+            visit.ledger,
+            job,
+            approved=wish.approve,
+            who=visit.who.login,
+            left=bool(undecided(visit.ledger, job, visit.now)),
+            now=visit.now,
         )
     except (ProvisorError, OSError):
         began = False
     else:
         began = wish.approve
-    return see_other(visit.note_at("/approvals", _done(job, len(decided), approved=wish.approve, began=began)))
+    return see_other(visit.note_at("/approvals", _done(job, len(ruling.decided), approved=wish.approve, began=began)))
 
 
 def _done(job: str, count: int, *, approved: bool, began: bool) -> str:
@@ -346,9 +384,7 @@ def _done(job: str, count: int, *, approved: bool, began: bool) -> str:
 def _wish(visit: Visit, asked: Asked) -> tuple[Wish, list[Staged]]:
     """What the form says, and whom it is about. Raises: DecisionError."""
     if visit.field("digest") != asked.seal:
-        raise DecisionError(
-            "What waits has changed since you looked: nothing was decided. Look again; this is how it is now."
-        )
+        raise OvertakenError(_since_then(visit, asked.job, CHANGED_SINCE))
     about = visit.field("about")
     if about not in set(About):
         raise DecisionError("Say about whom you decide.")
@@ -373,6 +409,7 @@ def _wish(visit: Visit, asked: Asked) -> tuple[Wish, list[Staged]]:
     if not reason:
         raise DecisionError("Give a reason: it is kept with your name, and auditors read it.")
     until = _until(visit.field("until")) if decision == "reject" else None
+    refuse_the_past(until, visit.now)
     return Wish(chosen, decision == "approve", until, reason), some
 
 
@@ -392,6 +429,15 @@ def _chosen(visit: Visit, asked: Asked, chosen: Chosen) -> list[Staged]:
             return lookup.held_of(guarded, now, lookup.held_with(guarded, now, chosen.text))
         case _:
             return lookup.held_page(guarded, now)
+
+
+def _since_then(visit: Visit, job: str, said: str) -> str:
+    """A sentence, and who has decided what since the person looked at the page."""
+    looked = visit.field("looked")
+    if not (looked.isascii() and looked.isdecimal() and len(looked) <= _DIGITS_OF_A_MOMENT):
+        return said
+    since = datetime.fromtimestamp(int(looked), UTC)
+    return " ".join(filter(None, (said, decided_since(visit.ledger, job, since, visit.now))))
 
 
 def _refuse_unknown(chosen: Chosen, some: list[Staged]) -> None:

@@ -23,6 +23,7 @@ from flows.show.why_sentence import clause_text
 from tasks.history import plain
 from tasks.job import Job
 from tasks.job.chains import followers_of
+from tasks.ledger import RunPurpose, RunRequest
 from tasks.pages.board import LOOKS_OF_STATE as STATE_LOOKS
 from tasks.pages.board import held_by, needs_of, state_of
 from tasks.pages.charts import GROUPS, HEIGHT, WIDTH, changes_over
@@ -285,7 +286,7 @@ def run_now(visit: Visit) -> Response:
     """Begins a cycle."""
     name = visit.need(Deed.OPERATE, visit.request.path_params["job"])
     try:
-        begin_cycle(name, visit.who.login)
+        begin_cycle(visit.ledger, RunRequest(name, visit.who.login, RunPurpose.RUN), now=visit.now)
     except ProvisorError as error:
         return see_other(visit.note_at(job_address(name), str(error)))
     return see_other(visit.note_at(job_address(name), "A cycle begins."))

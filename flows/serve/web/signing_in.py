@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 from argon2 import PasswordHasher
 from argon2.exceptions import Argon2Error, InvalidHashError
 
-from flows.decisions.staged import login_name
+from flows.decisions.persons import login_name
 from flows.serve.web.rights import Grant, Rights, Role
 from flows.serve.web.settings import PagesSettings
 from tasks.ledger import Ledger, Session, SignIn, SignInOutcome, digest_of_ticket

@@ -326,4 +326,4 @@ def test_what_was_shown_is_what_is_decided(changing: Served) -> None:
     held = changing.ledger.staged("hr-to-scim")
     changing.ledger.put_staged("hr-to-scim", [replace(held[0], cause="disabled in the source")])
     answer = client.http.post(path, data={**form, "about": "all", "decision": "approve", "reason": "HR says so"})
-    assert (answer.status_code, "has changed since you looked" in answer.text) == (422, True)
+    assert (answer.status_code, "has changed since you looked" in answer.text) == (409, True)

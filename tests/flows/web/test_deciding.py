@@ -7,7 +7,7 @@ import pytest
 
 from connectors.contract import Action, Kind
 from flows.cycle.systems import now
-from tasks.ledger import Guarded, LogAction, StagedState
+from tasks.ledger import Guarded, Known, LogAction, StagedState
 from tests.flows.web.company import GUARD
 from tests.flows.web.conftest import Served, Visitor
 
@@ -24,8 +24,15 @@ def hidden(page: str, name: str) -> str:
 def fields(client: Visitor, **more: str | list[str]) -> dict[str, str | list[str]]:
     """What the form of the question sends."""
     page = client.get(PAGE).text
-    shown = {name: hidden(page, name) for name in ("item", "digest")}
+    shown = {name: hidden(page, name) for name in ("item", "digest", "looked")}
     return {**shown, "about": "all", "decision": "approve", "reason": "ticket HR-2291", "until": "", "q": "", **more}
+
+
+def confirmed(client: Visitor, **more: str | list[str]) -> dict[str, str | list[str]]:
+    """What the form of the page that asks once more sends."""
+    sent = fields(client, **more)
+    page = client.post(PAGE, **sent).text
+    return {**sent, "shown": hidden(page, "shown")}
 
 
 def test_the_question_names_everybody(served: Served) -> None:
@@ -54,7 +61,10 @@ def test_nothing_is_decided_before_it_is_confirmed(changing: Served) -> None:
     assert asked.status_code == 200
     assert "You approve: disable 2 users in hr-to-scim:" in asked.text
     assert {one.state for one in changing.ledger.staged("hr-to-scim")} == {StagedState.STAGED}
-    done = client.post(f"{PAGE}/decision", **fields(client, about="only", anchor=["000001", "000002"]))
+    unasked = client.post(f"{PAGE}/decision", **fields(client, about="only", anchor=["000001", "000002"]))
+    assert unasked.status_code == 409
+    assert {one.state for one in changing.ledger.staged("hr-to-scim")} == {StagedState.STAGED}
+    done = client.post(f"{PAGE}/decision", **confirmed(client, about="only", anchor=["000001", "000002"]))
     assert done.status_code == 303
     states = {one.anchor: one for one in changing.ledger.staged("hr-to-scim")}
     assert [states[anchor].state for anchor in sorted(states)] == [StagedState.APPROVED] * 2 + [StagedState.STAGED] * 2
@@ -68,7 +78,7 @@ def test_nothing_is_decided_before_it_is_confirmed(changing: Served) -> None:
 def test_all_but_some_are_rejected_until_a_day(changing: Served) -> None:
     """The rule is what is sent, and not thousands of keys."""
     client = changing.client("maria")
-    sent = fields(client, about="except", anchor=["000003"], decision="reject", until="2099-12-31")
+    sent = confirmed(client, about="except", anchor=["000003"], decision="reject", until="2099-12-31")
     assert client.post(f"{PAGE}/decision", **sent, number="3").status_code == 303
     staged = {one.anchor: one for one in changing.ledger.staged("hr-to-scim")}
     assert [one.state for one in staged.values()].count(StagedState.REJECTED) == 3
@@ -92,7 +102,7 @@ def test_a_tick_that_means_nobody_decides_nothing(changing: Served, about: str, 
 def test_a_person_who_matches_a_search_is_decided_about(changing: Served) -> None:
     """By name, login, key or department."""
     client = changing.client("maria")
-    assert client.post(f"{PAGE}/decision", **fields(client, about="found", q="legal")).status_code == 303
+    assert client.post(f"{PAGE}/decision", **confirmed(client, about="found", q="legal")).status_code == 303
     decided = {one.anchor for one in changing.ledger.staged("hr-to-scim") if one.state is StagedState.APPROVED}
     assert decided == {"000002", "000003"}
 
@@ -142,11 +152,11 @@ def test_a_list_is_turned_page_by_page(changing: Served) -> None:
 def test_what_has_changed_since_is_not_decided(changing: Served) -> None:
     """The form carries a print of exactly what was shown."""
     client = changing.client("maria")
-    sent = fields(client)
+    sent = confirmed(client)
     first = changing.ledger.staged("hr-to-scim")[0]
     changing.ledger.drop_staged("hr-to-scim", [first])
     refused = client.post(f"{PAGE}/decision", **sent, number="4")
-    assert refused.status_code == 422
+    assert refused.status_code == 409
     assert "has changed since you looked" in refused.text
     assert {one.state for one in changing.ledger.staged("hr-to-scim")} == {StagedState.STAGED}
 
@@ -175,9 +185,9 @@ def test_a_decision_says_whom_what_and_why(changing: Served) -> None:
 def test_half_of_everybody_has_to_be_typed(changing: Served) -> None:
     """Four of eight accounts: the number says that they are all meant."""
     client = changing.client("maria")
-    sent = fields(client)
+    sent = confirmed(client)
     asked = client.post(PAGE, **sent).text
-    assert "Type the number of entries, 4" in asked
+    assert "Type the number of users, 4" in asked
     assert "Type the number 4" in client.post(f"{PAGE}/decision", **sent, number="3").text
     assert {one.state for one in changing.ledger.staged("hr-to-scim")} == {StagedState.STAGED}
     assert client.post(f"{PAGE}/decision", **sent, number="4").status_code == 303
@@ -198,18 +208,73 @@ def test_ticks_survive_a_search(served: Served) -> None:
     assert page.count("formnovalidate") == len(re.findall('<button[^>]*name="(?:turn|find)"', page)) > 2
 
 
+def test_half_of_all_members_have_to_be_typed(changing: Served) -> None:
+    """One group is one entry; the people in it are those who lose something."""
+    ledger = changing.ledger
+    first, *others = ledger.staged("hr-to-scim")
+    ledger.drop_staged("hr-to-scim", others)
+    ledger.drop_staged("hr-to-scim", [first])
+    about = {"kind": Kind.GROUP, "action": Action.REMOVE_MEMBERS, "anchor": "staff", "target_id": "g"}
+    ledger.put_staged("hr-to-scim", [replace(first, **about, members=("1", "2", "3"))])
+    client = changing.client("maria")
+    sent = confirmed(client)
+    assert "Type the number of members, 3" in client.post(PAGE, **sent).text
+    for wrong in ("", "1"):
+        assert "Type the number 3" in client.post(f"{PAGE}/decision", **sent, number=wrong).text
+    assert {one.state for one in ledger.staged("hr-to-scim")} == {StagedState.STAGED}
+    assert client.post(f"{PAGE}/decision", **sent, number="3").status_code == 303
+
+
+def test_whom_a_search_finds_is_what_the_last_page_named(changing: Served) -> None:
+    """Somebody moves to the department between the page and the decision: nobody has seen that name."""
+    client = changing.client("maria")
+    sent = confirmed(client, about="found", q="legal")
+    moved = Known(Kind.USER, "000004", "Dagmar Holm", "dagmar.holm@example.com", {"department": "Legal"}, "")
+    changing.ledger.directory.put("hr-to-scim", [moved])
+    refused = client.post(f"{PAGE}/decision", **sent, number="3")
+    assert refused.status_code == 409
+    assert "no longer those that the last page named" in refused.text
+    assert {one.state for one in changing.ledger.staged("hr-to-scim")} == {StagedState.STAGED}
+
+
+@pytest.mark.parametrize("again", ["approve", "reject"])
+def test_the_second_of_two_is_told_who_was_first(changing: Served, again: str) -> None:
+    """Two tabs, a double click, two approvers: of part of what waits, or of all that does."""
+    client = changing.client("maria")
+    first = confirmed(client, about="only", anchor=["000001"])
+    second, part = confirmed(client, decision=again), confirmed(client, about="only", anchor=["000001"], decision=again)
+    assert client.post(f"{PAGE}/decision", **first).status_code == 303
+    for sent in (second, part, first):
+        refused = client.post(f"{PAGE}/decision", **sent, number="4")
+        assert refused.status_code == 409
+        assert "maria (password) approved 1 × disable user on " in refused.text
+    states = {one.anchor: one.state for one in changing.ledger.staged("hr-to-scim")}
+    assert states == {
+        "000001": StagedState.APPROVED,
+        **dict.fromkeys(["000002", "000003", "000004"], StagedState.STAGED),
+    }
+    assert (
+        len([line for chunk in changing.ledger.log_chunks("hr-to-scim", action=LogAction.APPROVE) for line in chunk])
+        == 1
+    )
+
+
 def test_decided_meanwhile_is_said(changing: Served) -> None:
     """By another person, in a shell."""
     client = changing.client("maria")
-    sent = fields(client)
+    sent = confirmed(client)
     staged = changing.ledger.staged("hr-to-scim")
     assert {(one.kind, one.action) for one in staged} == {(Kind.USER, Action.DISABLE)}
-    from flows.decisions.staged import decide_staged, own_identity
+    from flows.decisions.persons import own_identity
+    from flows.decisions.staged import decide_staged
 
     decide_staged(
         changing.ledger, "hr-to-scim", StagedState.APPROVED, who="jonas", identity=own_identity(), why="ok", now=now()
     )
-    assert "This was decided meanwhile" in client.post(f"{PAGE}/decision", **sent, number="4").text
+    refused = client.post(f"{PAGE}/decision", **sent, number="4")
+    assert refused.status_code == 409
+    assert "This no longer waits; nothing was decided now." in refused.text
+    assert "approved 4 × disable user on" in refused.text
     inbox = client.get("/approvals").text
     assert "Nothing waits for you" in inbox
     assert "jonas" in inbox

@@ -8,8 +8,10 @@ import pytest
 from connectors.contract import Action, Kind
 from flows.cycle.home import ASKED_BY
 from flows.decisions.initiator import initiator
+from flows.decisions.persons import own_identity
 from flows.serve.web.errands import BusyError, ErrandKind, Errands
 from flows.serve.web.pages_of_jobs import _what_is_done
+from tasks.ledger import Ledger
 
 NOW = datetime(2026, 12, 1, 9, 42, tzinfo=UTC)
 
@@ -38,7 +40,8 @@ def test_a_plan_counts_people_and_memberships() -> None:
     assert _what_is_done(Action.DISABLE, Kind.USER, [{}] * 300) == "Disable 300 users"
 
 
-def test_the_log_names_who_asked_on_the_pages(monkeypatch: pytest.MonkeyPatch) -> None:
-    """And not the account that the server runs under."""
+def test_the_log_names_who_asked_on_the_pages(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Beside the account that the server runs under: whoever writes a name into the environment is there as well."""
     monkeypatch.setenv(ASKED_BY, "hella")
-    assert initiator() == "hella, on the pages"
+    with Ledger.open(None, tmp_path) as ledger:
+        assert initiator(ledger, "hr-to-scim") == f"hella, on the pages, by {own_identity().shown}"
