@@ -163,7 +163,8 @@ def test_the_end_of_a_job_begins_the_next_one_once(here: Path, monkeypatch: pyte
     changed(hr, changes=False)
     [run] = begun(hr)
     assert (followed_by(run), run.auto_scheduled) == (f"cycle 1 of {hr}", False)
-    assert started_by(run, apps) == f"cycle 1 of {hr}, which {apps} runs after"
+    with open_ledger() as ledger:
+        assert started_by(run, apps, ledger, apps) == f"cycle 1 of {hr}, which {apps} runs after"
     assert begun(hr) == [run]
     monkeypatch.setattr(scheduled, "this_run", lambda: run)
     job = load_job(here / f"{apps}.yaml")
