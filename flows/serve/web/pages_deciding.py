@@ -399,9 +399,15 @@ def _wish(visit: Visit, asked: Asked) -> tuple[Wish, list[Staged]]:
             f"You ticked {len(chosen.anchors):,} of them, and chose {whom}. Choose only those ticked or all but those "
             f"ticked, or take the ticks off."
         )
-    some = _chosen(visit, asked, chosen)
-    if not some:
-        raise DecisionError("Nobody is selected: tick somebody, or decide about all.")
+    try:
+        some = _chosen(visit, asked, chosen)
+        if not some:
+            raise DecisionError("Nobody is selected: tick somebody, or decide about all.")
+    except DecisionError:
+        if visit.ledger.lookup.seal(asked.guarded, visit.now) == asked.seal:
+            raise
+        # somebody has decided while this was read
+        raise OvertakenError(_since_then(visit, asked.job, CHANGED_SINCE)) from None
     decision = visit.field("decision")
     if decision not in ("approve", "reject"):
         raise DecisionError("Say what you decide: approve or reject.")
