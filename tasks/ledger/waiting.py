@@ -12,7 +12,7 @@ from datetime import datetime
 from typing import Any, NamedTuple
 
 import orjson
-from sqlalchemy import ColumnElement, Connection, Text, and_, case, cast, func, or_, select
+from sqlalchemy import ColumnElement, Connection, Text, and_, bindparam, case, cast, func, or_, select
 
 from connectors.contract import Action, Kind
 from tasks.ledger import rows
@@ -110,23 +110,22 @@ def waiting_of(connection: Connection, jobs: Sequence[str], now: datetime) -> di
         .group_by(*group)
         .order_by(STAGED.c.job, _ENTRIES.desc(), STAGED.c.kind, STAGED.c.action, STAGED.c.guard)
     )
+    # Built once and asked for each question: to build it takes longer than to answer it.
+    first = (
+        select(func.coalesce(func.nullif(DIRECTORY.c.label, ""), STAGED.c.label), STAGED.c.anchor)
+        .outerjoin(DIRECTORY, same_entry(STAGED))
+        .where(
+            *(STAGED.c[name] == bindparam(f"of_{name}") for name in ("job", "kind", "action", "guard")),
+            STAGED.c.anchor >= bindparam("of_first"),
+            _undecided(now),
+        )
+        .order_by(STAGED.c.anchor, STAGED.c.state)
+        .limit(NAMED * _STATES)
+    )
     found: dict[str, list[Waiting]] = {}
     for row in connection.execute(query).all():
-        first = (
-            select(func.coalesce(DIRECTORY.c.label, STAGED.c.label), STAGED.c.anchor)
-            .outerjoin(DIRECTORY, same_entry(STAGED))
-            .where(
-                STAGED.c.job == row.job,
-                STAGED.c.kind == row.kind,
-                STAGED.c.action == row.action,
-                STAGED.c.anchor >= row.first,
-                STAGED.c.guard == row.guard,
-                _undecided(now),
-            )
-            .order_by(STAGED.c.anchor, STAGED.c.state)
-            .limit(NAMED * _STATES)
-        )
-        names = list({anchor: label or anchor for label, anchor in connection.execute(first)}.values())[:NAMED]
+        given = {f"of_{name}": getattr(row, name) for name in ("job", "kind", "action", "guard", "first")}
+        names = list({anchor: label or anchor for label, anchor in connection.execute(first, given)}.values())[:NAMED]
         question = Guarded(row.job, Kind(row.kind), Action(row.action), row.guard)
         many = int(row.many) if row.entries == row.rows else _counted(connection, question, now, row.entries)
         one = Waiting(question.kind, question.action, question.guard, many, row.since, names, row.entries)
@@ -296,7 +295,7 @@ def left_behind(connection: Connection, question: Guarded, now: datetime) -> dic
 def decided_of(connection: Connection, jobs: Sequence[str], now: datetime, limit: int) -> list[Decided]:
     """The last decisions that are still in force, the newest first."""
     same = (*(STAGED.c[name] for name in ("job", "kind", "action", "state", "who", "why", "until", "decided_at")),)
-    label = func.min(func.coalesce(DIRECTORY.c.label, STAGED.c.label, STAGED.c.anchor))
+    label = func.min(func.coalesce(func.nullif(DIRECTORY.c.label, ""), STAGED.c.label, STAGED.c.anchor))
     query = (
         select(*same, func.count().label("entries"), func.sum(_MEMBERS).label("many"), label.label("label"))
         .outerjoin(DIRECTORY, same_entry(STAGED))

@@ -66,13 +66,13 @@ def gauges_of(job: Job, cycles: Sequence[Cycle], held: int, removed_day: int, re
     removals = sum(last.counts.get(name, 0) for name in ("disabled", "deleted")) if last is not None else 0
     found = [
         gauge(
-            "Accounts disabled or deleted by the last cycle, with what is held",
+            "Users and groups disabled or deleted by the last cycle, with what is held",
             removals + held,
             job.limits.removals,
             accounts,
         ),
-        gauge("Accounts disabled or deleted in 24 hours", removed_day, job.limits.budget.per_day, accounts),
-        gauge("Accounts disabled or deleted in 7 days", removed_week, job.limits.budget.per_week, accounts),
+        gauge("Users and groups disabled or deleted in 24 hours", removed_day, job.limits.budget.per_day, accounts),
+        gauge("Users and groups disabled or deleted in 7 days", removed_week, job.limits.budget.per_week, accounts),
         gauge(
             "Accounts changed by the last cycle",
             last.counts.get("updated", 0) if last else 0,

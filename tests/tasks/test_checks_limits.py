@@ -343,6 +343,21 @@ def test_several_guards_may_hold_the_same_change() -> None:
     assert checked.verdicts[1].sentence in first.guard
     assert checked.held_back == 10 + 1  # ten accounts, and the membership that goes with one of them
     assert checked.memberships_held_back == 1
+    assert checked.groups_held_back == 0
+
+
+def test_groups_that_are_held_are_counted_as_groups() -> None:
+    """Pages say of how many accounts, groups and memberships a cycle holds something."""
+    world = company(50, deprovision={"deleted": "delete"})
+    for number in range(5):
+        add_group(world, f"g{number}", ["p000"])
+    world.groups.clear()
+    world.members.clear()
+    checked = judged(world, removals={"count": 2, "fraction": 1.0})
+    assert (
+        checked.groups_held_back == sum(item.kind is Kind.GROUP and not item.members for item in checked.waiting) == 5
+    )
+    assert checked.held_back == checked.groups_held_back + checked.memberships_held_back
 
 
 def test_a_member_who_stays_keeps_what_a_leaver_loses() -> None:

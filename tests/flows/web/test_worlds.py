@@ -27,7 +27,7 @@ PEOPLE = {
     "otto": Grant(Role.OPERATOR),
 }
 LONG = bool(os.environ.get("PROVISOR_LONG"))
-WORLDS = range(60 if LONG else 2)
+WORLDS = range(60 if LONG else 1)
 CRAWLED = range(12 if LONG else 1)
 _OF_A_SHAPE = 1_000 if LONG else 2
 """Addresses of one page, with the same parameters, to which somebody goes."""
