@@ -1,5 +1,6 @@
 """Commands that run in a fork of a process that has everything loaded: they are as they would be without it."""
 
+import fcntl
 import gc
 import os
 import signal
@@ -18,7 +19,9 @@ from flows.cli.warm_process import _HEAVY, _LIGHT
 from flows.cycle.home import home
 from flows.serve import local_api
 from flows.serve.loading import loading
+from flows.serve.staying import in_use
 from flows.serve.warm import _api_for, say_loading
+from tasks.private import make_file
 from tests.flows.workplace import Command, Said, Workplace, account, staff
 from tests.servers.scim_service import ScimService
 
@@ -165,11 +168,19 @@ def test_only_a_run_of_a_job_that_is_there_starts_an_api_ahead(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, words: list[str]
 ) -> None:
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("PROVISOR_HOME", str(tmp_path / "state"))
     (tmp_path / "job.yaml").touch()
     monkeypatch.setattr(local_api, "starting", lambda _: pytest.fail("an API is started"))
     with _api_for(words):
         pass
     monkeypatch.setattr(local_api, "starting", lambda home: nullcontext(home))
+    with _api_for(["run", "job.yaml"]) as started:
+        assert started == home()
+    local = home() / "prefect" / "local-one"
+    with in_use(local), make_file(local / "alive").open("r+b") as alive:
+        fcntl.flock(alive, fcntl.LOCK_EX)  # as an API that is there holds it
+        with _api_for(["run", "job.yaml"]) as started:
+            assert started is None
     with _api_for(["run", "job.yaml"]) as started:
         assert started == home()
 
