@@ -6,6 +6,7 @@ from typing import Any
 from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
+from connectors.errors import ProvisorError
 from tasks.job import Job, JobError, Problem, load_job
 from tasks.job.chains import chain_problems, followers_of
 
@@ -60,7 +61,7 @@ def chains_of(folder: Path) -> dict[str, tuple[str, ...]]:
 
 def next_after(job: Job) -> list[str]:
     """The jobs of a job's folder that run right after it; other files are not read for that."""
-    if not any("after" in path.read_text(encoding="utf-8", errors="replace") for path in _files(job.folder)):
+    if not any(map(_mentions_others, _files(job.folder))):
         return []
     return followers_of(job.name, chains_of(job.folder))
 
@@ -79,7 +80,7 @@ def _after(path: Path) -> tuple[str, ...]:
         return ()
     try:
         return load_job(path).after
-    except JobError:
+    except ProvisorError:  # also one whose connection is a block, where no server is up
         return ()
 
 
@@ -96,6 +97,15 @@ def _need_blocks(folder: Path) -> bool:
     """True when a job of a folder takes a connection from a block: only a server that answers can say what it is."""
     contents = map(_content, _files(folder))
     return any(isinstance(content.get(side), str) for content in contents for side in ("source", "target"))
+
+
+def _mentions_others(path: Path) -> bool:
+    """Whether it may say that its job runs after others, which then is found out by reading it."""
+    try:
+        text = path.read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return False
+    return "after" in text or "include" in text
 
 
 def _files(folder: Path) -> list[Path]:

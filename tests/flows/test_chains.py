@@ -17,7 +17,7 @@ from flows.cycle.scheduled import stand_aside
 from flows.cycle.systems import open_ledger
 from flows.decisions.initiator import started_by
 from flows.serve.deploy import POOL, deploy_folder
-from flows.serve.jobs_of import jobs_of
+from flows.serve.jobs_of import jobs_of, next_after
 from tasks.job import JobError, load_job
 from tasks.ledger import CycleEnd, CycleKind, CycleState, LogAction, LogEntry, LogStatus
 from tests.flows.workplace import Command
@@ -119,6 +119,17 @@ def test_check_and_deploying_refuse_wrong_chains(here: Path, provisor: Command) 
         jobs_of(here)
     company.job.write_text(text.replace("after: apps", "after: app"), encoding="utf-8")
     assert "No job of this folder is called app. Did you mean apps?" in provisor("check", "hr", "--offline").err
+
+
+def test_files_that_cannot_be_read_are_nobody_s_followers(here: Path) -> None:
+    """A run that is over is not spoilt by a folder with the name of a job, a file that is no text, or a wrong job."""
+    company = Company(here, "apps")
+    (here / "folder.yaml").mkdir()
+    (here / "noise.yaml").write_bytes(b"\xff\xfe after: \x00")
+    (here / "wrong.yaml").write_text(
+        "name: wrong\nsource: {connector: csvv}\nschedule: {after: hr}\n", encoding="utf-8"
+    )
+    assert next_after(load_job(company.job)) == ["apps"]
 
 
 def changed(job: str, after: tuple[str, ...] = (), *, changes: bool = True) -> None:
