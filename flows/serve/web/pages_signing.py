@@ -9,7 +9,7 @@ from starlette.responses import Response
 
 from flows.serve.web.provider import ProviderError
 from flows.serve.web.shield import TOKEN, cookie_name, own_path
-from flows.serve.web.signing_in import LASTS, PROVIDER, TooOftenError
+from flows.serve.web.signing_in import LASTS, PROVIDER, CrowdError, TooOftenError
 from flows.serve.web.visit import Visit, see_other
 
 _BEFORE = "provisor-before"
@@ -46,6 +46,8 @@ def sign_in(visit: Visit) -> Response:
         ticket = visit.site.door.enter(login, password, address=_address(visit), now=visit.now)
     except TooOftenError:
         return sign_in_page(visit, "Too many attempts. Wait a quarter of an hour, then try again.", 429)
+    except CrowdError:
+        return sign_in_page(visit, "Many people sign in at this moment. Try again in some seconds.", 429)
     if ticket is None:
         return sign_in_page(visit, "The login or the password is wrong.", 401)
     return _let_in(visit, ticket, own_path(visit.field("to") or "/"))

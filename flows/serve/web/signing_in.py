@@ -2,6 +2,10 @@
 
 import hmac
 import secrets
+import threading
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -19,6 +23,8 @@ PASSWORD, PROVIDER, HERE = "password", "OpenID Connect", "the sign-in of this se
 LASTS, IDLE = timedelta(hours=12), timedelta(hours=2)
 """How long a session lasts, and how long without a request."""
 _TRIES_OF_LOGIN, _TRIES_OF_ADDRESS, _TRIES_WITHIN = 8, 30, timedelta(minutes=15)
+_COMPARED_AT_ONCE, _TRYING_AT_ONCE = 2, 12
+"""Passwords compared at the same moment, 64 MiB each, and attempts under way: each that waits holds a thread."""
 _SEEN_EVERY = timedelta(minutes=1)
 SHORTEST_PASSWORD = 12
 
@@ -29,6 +35,10 @@ _NOBODY = _HASHER.hash(secrets.token_urlsafe(16))
 
 class TooOftenError(Exception):
     """Somebody has tried too often; nothing was compared."""
+
+
+class CrowdError(Exception):
+    """Too many people sign in at this moment; nothing was compared."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,17 +70,23 @@ class Door:
         self._settings = settings
         self._own = own
         """User and password of the server itself, ``provisor:…``: of the person who started it."""
+        self._lock = threading.Lock()
+        self._trying: Counter[tuple[str, str]] = Counter()
+        """Attempts under way, by login and address: each counts as refused until it has succeeded."""
+        self._comparing = threading.BoundedSemaphore(_COMPARED_AT_ONCE)
 
     def enter(self, login: str, password: str, *, address: str, now: datetime) -> str | None:
-        """The ticket of a new session; None for a wrong login or password. Raises: TooOftenError."""
-        self._refuse_too_often(login, address, now)
-        user = self._ledger.sign_ins.user(login)
-        if hmac.compare_digest(f"{login}:{password}".encode(), self._own.encode()):
-            return self.begin(login_name(), login_name(), HERE, (), address=address, now=now)
-        if _fits(user.password if user is not None else _NOBODY, password) and user is not None:
-            return self.begin(user.login, user.name or user.login, PASSWORD, (), address=address, now=now)
-        self._note(login, PASSWORD, address, SignInOutcome.REFUSED, now)
-        return None
+        """The ticket of a new session; None for a wrong login or password. Raises: TooOftenError, CrowdError."""
+        with self._attempt(login, address, now):
+            user = self._ledger.sign_ins.user(login)
+            if hmac.compare_digest(f"{login}:{password}".encode(), self._own.encode()):
+                return self.begin(login_name(), login_name(), HERE, (), address=address, now=now)
+            with self._comparing:
+                fits = _fits(user.password if user is not None else _NOBODY, password)
+            if fits and user is not None:
+                return self.begin(user.login, user.name or user.login, PASSWORD, (), address=address, now=now)
+            self._note(login, PASSWORD, address, SignInOutcome.REFUSED, now)
+            return None
 
     def begin(self, login: str, name: str, how: str, groups: tuple[str, ...], *, address: str, now: datetime) -> str:
         """The ticket of a new session of somebody who is known."""
@@ -107,8 +123,27 @@ class Door:
         self._ledger.sign_ins.end(person.session.ticket)
         self._note(person.login, person.how, address, SignInOutcome.OUT, now)
 
+    @contextmanager
+    def _attempt(self, login: str, address: str, now: datetime) -> Iterator[None]:
+        """Counts an attempt before anything is compared, so that many at once are no more than one after the other."""
+        attempt = (login, address)
+        with self._lock:
+            self._refuse_too_often(login, address, now)
+            if self._trying.total() >= _TRYING_AT_ONCE:
+                raise CrowdError
+            self._trying[attempt] += 1
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._trying[attempt] -= 1
+                if not self._trying[attempt]:
+                    del self._trying[attempt]
+
     def _refuse_too_often(self, login: str, address: str, now: datetime) -> None:
         by_login, by_address = self._ledger.sign_ins.refused(login=login, address=address, since=now - _TRIES_WITHIN)
+        by_login += sum(count for (one, _), count in self._trying.items() if one == login)
+        by_address += sum(count for (_, one), count in self._trying.items() if one == address)
         if by_login >= _TRIES_OF_LOGIN or by_address >= _TRIES_OF_ADDRESS:
             raise TooOftenError
 

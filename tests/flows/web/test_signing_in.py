@@ -1,5 +1,7 @@
 """Signing in and out: sessions, attempts, roles that change, and the log of it."""
 
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 
 import pytest
@@ -7,9 +9,10 @@ import pytest
 from connectors.errors import SettingsError
 from flows.cycle.systems import CLOCK, now, open_ledger
 from flows.serve.pages_alone import put_user
+from flows.serve.web import signing_in
 from flows.serve.web.rights import Deed, Grant, Rights, Role
 from flows.serve.web.settings import PagesSettings, read_pages_settings
-from flows.serve.web.signing_in import Door, TooOftenError, hash_password
+from flows.serve.web.signing_in import CrowdError, Door, TooOftenError, hash_password
 from tasks.ledger import Ledger, LocalUser, SignInOutcome
 from tests.flows.web.conftest import Served
 
@@ -101,6 +104,68 @@ def test_one_address_does_not_guess_many_logins(door: "tuple[Door, Ledger]") -> 
     with pytest.raises(TooOftenError):
         here.enter("vera", "a-long-password", address="1.2.3.4", now=now())
     assert here.enter("vera", "a-long-password", address="5.6.7.8", now=now()) is not None
+
+
+def test_guesses_at_once_are_no_more_than_one_by_one(
+    door: "tuple[Door, Ledger]", monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Forty at the same moment: eight are compared, two at a time; afterwards nothing is counted that is over."""
+    here, _ = door
+    at_once, compared, lock = [0], [0], threading.Lock()
+    most: list[int] = []
+    all_asked = threading.Event()
+
+    def slowly(kept: str, password: str) -> bool:
+        with lock:
+            at_once[0] += 1
+            compared[0] += 1
+            most.append(at_once[0])
+        all_asked.wait(20)
+        with lock:
+            at_once[0] -= 1
+        return password == "right"
+
+    monkeypatch.setattr(signing_in, "_fits", slowly)
+    refused: list[int] = []
+
+    def guess(number: int) -> str:
+        try:
+            here.enter("vera", f"guess-{number}", address="a", now=now())
+        except TooOftenError:
+            refused.append(number)
+            if len(refused) == 32:
+                all_asked.set()
+            return "too often"
+        return "compared"
+
+    with ThreadPoolExecutor(40) as pool:
+        answers = list(pool.map(guess, range(40)))
+    assert (answers.count("compared"), compared[0]) == (8, 8)
+    assert max(most) <= 2
+    for _number in range(3):
+        assert here.enter("otto", "wrong", address="b", now=now()) is None
+    assert here.enter("vera", "right", address="a", now=now() + timedelta(minutes=16)) is not None
+
+
+def test_attempts_that_wait_are_few(door: "tuple[Door, Ledger]", monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each that waits holds a thread of the pages: beyond a dozen people are asked to come again."""
+    here, _ = door
+    crowd, go_on = threading.Event(), threading.Event()
+    monkeypatch.setattr(signing_in, "_fits", lambda kept, password: go_on.wait(20) and False)
+
+    def guess(number: int) -> str:
+        try:
+            here.enter(f"user-{number}", "x", address=str(number), now=now())
+        except CrowdError:
+            crowd.set()
+            go_on.set()
+            return "crowd"
+        return "compared"
+
+    with ThreadPoolExecutor(13) as pool:
+        answers = list(pool.map(guess, range(13)))
+    assert crowd.is_set()
+    assert answers.count("compared") == 12
 
 
 def test_a_ticket_is_not_in_the_ledger(door: "tuple[Door, Ledger]") -> None:
