@@ -7,12 +7,12 @@ from rich.markup import escape
 
 from connectors.contract import Kind
 from flows.cycle.forecast import LOAD_MS, LOAD_REQUESTS
-from flows.cycle.systems import now
+from flows.cycle.systems import EVALUATING, now
 from flows.decisions.staged import standing
 from flows.show.console import Terminal
 from flows.show.plan import show_table, table
 from tasks.escrow import given_up
-from tasks.ledger import Cycle, CycleState, Escrow, Ledger, Pause, Quarantine
+from tasks.ledger import Cycle, CycleKind, CycleState, Escrow, Ledger, Pause, Quarantine
 
 _COLOURS = {
     CycleState.DONE: "green",
@@ -30,11 +30,14 @@ _OF_THE_LOAD = frozenset({LOAD_REQUESTS, LOAD_MS})
 def job_status(ledger: Ledger, job: str) -> dict[str, Any]:
     """How one job stands, in plain values: links, watermark, what waits, and its last cycles, the newest first."""
     cycles = ledger.cycles(job, limit=_CYCLES)
+    whole = ledger.last_cycle(job, kinds=EVALUATING)
+    good = ledger.lookup.last_good(job)
     approval = standing(ledger.staged(job), job, now())
     return {
         "job": job,
         "ledger": ledger_status(ledger),
-        "state": str(cycles[0].state) if cycles else "never run",
+        "state": str(whole.state) if whole else "never run",
+        "last_good": _cycle(good) if good else None,
         "links": {str(kind): len(ledger.links(job, kind)) for kind in Kind},
         "watermark": ledger.watermark(job),
         "staged": sum(sum(held["counts"].values()) for held in approval["waiting"]),
@@ -118,6 +121,10 @@ def show_status(out: Terminal, jobs: list[dict[str, Any]]) -> None:
         colour = _COLOURS.get(found["state"], "default")
         links = ", ".join(f"{count:,} {kind}s" for kind, count in found["links"].items())
         out.print(f"[bold]{escape(found['job'])}[/]: [{colour}]{found['state'].replace('_', ' ')}[/] · linked: {links}")
+        if found["cycles"] and CycleKind(found["cycles"][0]["kind"]).partial:
+            good = found["last_good"]
+            said = f"{_minute(good['began'])}, cycle {good['number']}" if good else "never"
+            out.print(f"  last cycle of all entries that finished: {said}")
         if found["staged"]:
             out.print(f"  [bold red]{found['staged']:,} changes wait for approval[/]")
         _show_approval(out, found["approval"])

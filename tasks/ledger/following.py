@@ -9,11 +9,10 @@ from collections.abc import Collection
 from sqlalchemy import Connection, exists, func, select
 
 from tasks.ledger.database import Database
-from tasks.ledger.records import CycleKind, CycleState, LogStatus
+from tasks.ledger.records import WHOLE_KINDS, CycleState, LogStatus
 from tasks.ledger.tables import CYCLE, LOG
 
 _LOOKED = (CycleState.DONE, CycleState.DONE_WITH_FAILURES, CycleState.STAGED)
-_WHOLE = tuple(kind for kind in CycleKind if not kind.partial)
 
 
 class Following:
@@ -56,7 +55,7 @@ def _looked(connection: Connection, job: str) -> dict[str, int]:
         .where(
             CYCLE.c.job == job,
             CYCLE.c.state.in_([state.value for state in _LOOKED]),
-            CYCLE.c.kind.in_([kind.value for kind in _WHOLE]),
+            CYCLE.c.kind.in_([kind.value for kind in WHOLE_KINDS]),
         )
         .order_by(CYCLE.c.number.desc())
         .limit(1)

@@ -17,6 +17,7 @@ from tasks.ledger.database import Database
 from tasks.ledger.logbook import cycles_of, line_of
 from tasks.ledger.records import (
     NEVER,
+    WHOLE_KINDS,
     Cycle,
     CycleState,
     Escrow,
@@ -85,6 +86,8 @@ class Board:
     job: str
     cycles: Sequence[Cycle]
     """The last ones, the newest first."""
+    whole: Cycle | None = None
+    """The last one that evaluates the whole source, however long ago it was."""
     waiting: Sequence[Waiting] = ()
     trouble: Trouble | None = None
     pause: Pause | None = None
@@ -190,6 +193,7 @@ class Lookup:
                 Board(
                     job,
                     last := cycles.latest(connection, job, cycles_of_each),
+                    _last_whole(connection, job, last),
                     waiting.get(job, ()),
                     trouble.get(job),
                     paused.get(job),
@@ -222,10 +226,10 @@ class Lookup:
         return found
 
     def last_good(self, job: str) -> Cycle | None:
-        """The last cycle that ran to its end."""
+        """The last cycle that evaluated the whole source and ran to its end."""
         ended = (CycleState.DONE, CycleState.DONE_WITH_FAILURES, CycleState.STAGED)
         with self._database.reading() as connection:
-            found = cycles.latest(connection, job, 1, states=ended)
+            found = cycles.latest(connection, job, 1, states=ended, kinds=WHOLE_KINDS)
         return found[0] if found else None
 
     def cycles_before(self, job: str, number: int | None, limit: int) -> list[Cycle]:
@@ -534,6 +538,14 @@ def _trouble(connection: Connection, jobs: Sequence[str]) -> dict[str, Trouble]:
             found[row.job] = Trouble(
                 row.many, int(row.given_up), names, first.message, first.error_code, first.first_failed, row.attempts
             )
+    return found
+
+
+def _last_whole(connection: Connection, job: str, last: Sequence[Cycle]) -> Cycle | None:
+    """The last cycle of the whole source; asked for only where it is not among the last ones of all kinds."""
+    found = next((one for one in last if not one.kind.partial), None)
+    if found is None and last:
+        found = next(iter(cycles.latest(connection, job, 1, kinds=WHOLE_KINDS)), None)
     return found
 
 

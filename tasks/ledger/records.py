@@ -135,6 +135,10 @@ class CycleKind(StrEnum):
         return self in (CycleKind.UNDO, CycleKind.ON_DEMAND)
 
 
+WHOLE_KINDS = tuple(kind for kind in CycleKind if not kind.partial)
+"""Kinds of cycles that evaluate the whole source: only these say whether a job keeps to its schedule."""
+
+
 class CycleState(StrEnum):
     """How a cycle stands or ended."""
 

@@ -147,7 +147,7 @@ def _headline(needing: int, total: int, *, new: bool) -> str:
 
 def state_of(board: Board, job: Job | None, *, now: datetime) -> JobState:
     """How a job stands."""
-    last = board.last
+    last, whole = board.last, board.whole
     if last is None:
         return JobState.NEW
     if last.state is CycleState.RUNNING and board.leased_until is not None and board.leased_until > now:
@@ -160,14 +160,19 @@ def state_of(board: Board, job: Job | None, *, now: datetime) -> JobState:
         return JobState.PAUSED
     if board.trouble is not None and _needs_a_person(board.trouble):
         return JobState.FAILING
-    if last.state in (CycleState.STOPPED, CycleState.CRASHED, CycleState.RUNNING):
+    if whole is None:
+        return JobState.NEW
+    if whole.state in (CycleState.STOPPED, CycleState.CRASHED, CycleState.RUNNING):
         return JobState.STOPPED
-    due = due_of(job.schedule if job is not None else None, last, now)
+    due = due_of(job.schedule if job is not None else None, whole, now)
     return JobState.OVERDUE if due is not None and now - due > _OVERDUE else JobState.HEALTHY
 
 
 def due_of(schedule: Schedule | None, last: Cycle | None, now: datetime) -> datetime | None:
-    """When the next cycle is due by its schedule; in the past where it has not come."""
+    """When the next cycle is due by its schedule; in the past where it has not come.
+
+    ``last``: the last one of the whole source, as a schedule begins them; one for a single entry puts nothing off.
+    """
     if schedule is None:
         return None
     if schedule.rhythm is not None:
@@ -193,7 +198,14 @@ def held_by(waiting: Iterable[Waiting]) -> int:
 
 def _row(board: Board, job: Job | None, now: datetime, *, solid: bool) -> JobRow:
     state, last = state_of(board, job, now=now), board.last
-    ended = next((one for one in board.cycles if one.state is not CycleState.RUNNING and not one.kind.partial), None)
+    ended = next(
+        (
+            one
+            for one in (*board.cycles, board.whole)
+            if one and one.state is not CycleState.RUNNING and not one.kind.partial
+        ),
+        None,
+    )
     counted = [one for one in board.cycles if one.source_count is not None]
     listed = [one for one in board.cycles if one.target_count is not None]
     held = held_by(board.waiting)
@@ -237,7 +249,7 @@ def _next(board: Board, job: Job | None, state: JobState, now: datetime) -> tupl
         return None, "its file is not here"
     if state is JobState.RUNNING:
         return None, "now"
-    due = due_of(job.schedule, board.last, now)
+    due = due_of(job.schedule, board.whole, now)
     return due, "" if due is not None else "by hand"
 
 
@@ -248,7 +260,7 @@ def needs_of(board: Board, job: Job | None, *, now: datetime) -> list[Need]:
     """What a job needs a person for."""
     total = accounts_in_target(board.cycles)
     needs = [need_of(board.job, one, total, job) for one in board.waiting]
-    name, last = board.job, board.last
+    name, last = board.job, board.whole
     if (quarantine := board.quarantine) is not None:
         what = f"{name} is tried less and less often" if quarantine.next_attempt else f"{name} is no longer tried"
         needs.append(
@@ -262,12 +274,7 @@ def needs_of(board: Board, job: Job | None, *, now: datetime) -> list[Need]:
                 button="See what to do",
             )
         )
-    elif (
-        board.pause is None
-        and last is not None
-        and state_of(board, job, now=now) is JobState.STOPPED
-        and not last.kind.partial
-    ):
+    elif board.pause is None and last is not None and state_of(board, job, now=now) is JobState.STOPPED:
         died = last.state is not CycleState.STOPPED
         why = "Its process died. The next cycle looks up what was sent without an answer." if died else last.message
         needs.append(

@@ -72,7 +72,9 @@ class _Figures:
         )
         stands = GaugeMetricFamily("provisor_job_state", "1 for the state in which a job is", labels=["job", "state"])
         good = GaugeMetricFamily(
-            "provisor_last_good_cycle_age_seconds", "Seconds since the last cycle that finished", labels=["job"]
+            "provisor_last_good_cycle_age_seconds",
+            "Seconds since the last cycle of all entries that finished",
+            labels=["job"],
         )
         accounts = GaugeMetricFamily("provisor_accounts", "Accounts that a job owns", labels=["job", "kind", "state"])
         files = visit.site.jobs()

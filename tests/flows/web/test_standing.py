@@ -1,0 +1,52 @@
+"""How jobs stand, as the overview, the command line and monitors say it: what hides that one has stopped."""
+
+from collections.abc import Iterator
+from datetime import datetime, timedelta
+from pathlib import Path
+
+import pytest
+
+from flows.cycle.systems import now
+from flows.serve.web.rights import Grant, Role
+from flows.show.status import job_status
+from tasks.ledger import CycleEnd, CycleKind, CycleState, Ledger
+from tests.flows.web.company import write_jobs
+from tests.flows.web.worlds import Asked, pages_of
+
+JOB = "hr-to-scim"
+"""Runs every 20 minutes."""
+
+
+@pytest.fixture
+def asked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Asked]:
+    """Pages of jobs that have not run yet."""
+    monkeypatch.setenv("PROVISOR_HOME", str(tmp_path / "state"))
+    monkeypatch.setenv("SCIM_TOKEN", "a-secret-of-the-target")
+    monkeypatch.delenv("PREFECT_API_URL", raising=False)
+    write_jobs(tmp_path)
+    with (
+        Ledger.open(None, tmp_path / "state") as ledger,
+        pages_of(ledger, tmp_path, {"vera": Grant(Role.VIEWER)}) as pages,
+    ):
+        yield pages
+
+
+def ran(ledger: Ledger, kind: CycleKind, at: datetime, state: CycleState = CycleState.DONE, job: str = JOB) -> None:
+    """A cycle that began at a moment and has ended."""
+    cycle = ledger.begin_cycle(job, kind, fingerprint="f", now=at)
+    ledger.end_cycle(cycle, CycleEnd(state, {"updated": 1}, now=at, message="", source="HR", target="App"))
+
+
+def test_one_entry_on_demand_does_not_hide_a_dead_schedule(asked: Asked) -> None:
+    """Nor does the undoing of a cycle: only cycles of the whole source say that the schedule is kept."""
+    ledger, vera, days_ago = asked.ledger, asked.visitors["vera"], now() - timedelta(days=8)
+    ran(ledger, CycleKind.INITIAL, days_ago)
+    for kind in (CycleKind.ON_DEMAND, CycleKind.UNDO):
+        ran(ledger, kind, now() - timedelta(minutes=3), CycleState.STOPPED)
+        assert f"{JOB} is overdue" in vera.get("/").text
+        figures = vera.get("/metrics").text
+        assert f'provisor_job_state{{job="{JOB}",state="overdue"}} 1.0' in figures
+        age = next(line for line in figures.splitlines() if line.startswith("provisor_last_good_cycle_age_seconds{"))
+        assert float(age.split()[-1]) > timedelta(days=7).total_seconds()
+        found = job_status(ledger, JOB)
+        assert (found["state"], found["last_good"]["number"]) == ("done", 1)
