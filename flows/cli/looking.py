@@ -155,7 +155,7 @@ def access(
 
     from connectors.contract import Kind
     from flows.cycle.systems import now, open_ledger
-    from flows.show.access import HEADINGS, NOT_ANSWERABLE, STATES, AccessQuestion, rows_of, show_access
+    from flows.show.access import HEADINGS, NOT_ANSWERABLE, STATES, AccessQuestion, not_known, rows_of, show_access
     from flows.show.console import console
     from flows.show.log import MomentError, parse_moment, safe_cell
     from tasks.ledger import AccountFilters, LinkState, Outside
@@ -178,6 +178,8 @@ def access(
         question = AccessQuestion(jobs, filters, moment, group, person, outside)
         if not question.answerable:
             complain(NOT_ANSWERABLE, WRONG)
+        if form is not LogFormat.TABLE and (unknown := not_known(ledger, question)):
+            say(*unknown, stderr=True)
         if form is LogFormat.TABLE:
             show_access(console(), ledger, question, limit=None if full else 100)
         elif form is LogFormat.CSV:

@@ -1,6 +1,6 @@
 """Who has access to what, now and on a date: for pages, exports, and ``provisor access``."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 
@@ -10,6 +10,7 @@ from connectors.contract import Kind
 from flows.show.console import Terminal
 from flows.show.history import history_of
 from flows.show.plan import table
+from tasks.history import Kept
 from tasks.ledger import Account, AccountFilters, Ledger, LinkState, Outside, UnmanagedAccount, fold
 
 HEADINGS = ("job", "target", "kind", "name", "login", "key", "id", "state", "since", "department", "title", "company")
@@ -76,6 +77,44 @@ def is_cut(ledger: Ledger, question: AccessQuestion) -> bool:
     return bool(question.who) and any(one.more for one in found)
 
 
+TODAYS = "Names, logins and departments are those of today."
+"""Said of a date in the past."""
+NOT_KNOWN = "not known"
+"""The state of an account that was there, where the line that tells its state is forgotten."""
+
+
+def known_from(ledger: Ledger, question: AccessQuestion) -> dict[str, datetime | None]:
+    """Since when the log tells who had access, by job; None where no cycle was."""
+    return {job: ledger.lookup.known_since(job) for job in question.jobs}
+
+
+def out_of_reach(question: AccessQuestion, known: Mapping[str, datetime | None]) -> list[str]:
+    """Jobs whose log does not reach back to the moment that is asked for."""
+    at = question.at
+    return [job for job, since in known.items() if at is not None and (since is None or at < since)]
+
+
+def not_known(ledger: Ledger, question: AccessQuestion) -> list[str]:
+    """Sentences about what nobody can know any more, or yet: no answer leaves it out silently."""
+    if question.outside is not None:
+        return []
+    known = known_from(ledger, question) if question.at is not None else {}
+    missing = out_of_reach(question, known)
+    said = []
+    for job in missing:
+        since = known[job]
+        begins = f"its log begins on {since:%Y-%m-%d %H:%M} UTC" if since is not None else "it has run no cycle"
+        said.append(f"Not known for {job}: {begins}.")
+    if question.group:
+        said += [
+            f"Not known for {job}: no desired state of {'then' if question.at else 'a cycle'} is kept that tells who "
+            "is in the group."
+            for job in question.jobs
+            if job not in missing and not _kept(job, question)
+        ]
+    return said
+
+
 def _of_job(ledger: Ledger, job: str, filters: AccountFilters, at: datetime | None) -> Iterator[Account]:
     if at is not None:
         yield from ledger.lookup.accounts_at(job, filters, at)
@@ -88,12 +127,16 @@ def _of_job(ledger: Ledger, job: str, filters: AccountFilters, at: datetime | No
 
 def _members(ledger: Ledger, job: str, question: AccessQuestion) -> frozenset[str]:
     """Who was to be in a group, as the cycle before the moment wanted it."""
-    history = history_of(job)
-    kept = [one for one in history.kept if question.at is None or one.began <= question.at]
+    history, kept = history_of(job), _kept(job, question)
     if not kept:
         return frozenset()
     states = (history.read_entry(kept[-1], Kind.GROUP, anchor) for anchor in _groups(ledger, job, question.group))
     return frozenset(str(one) for state in states if state is not None for one in state.members["member"].tolist())
+
+
+def _kept(job: str, question: AccessQuestion) -> list[Kept]:
+    """Desired states up to the moment."""
+    return [one for one in history_of(job).kept if question.at is None or one.began <= question.at]
 
 
 def _groups(ledger: Ledger, job: str, text: str) -> list[str]:
@@ -139,7 +182,7 @@ def rows_of(ledger: Ledger, question: AccessQuestion) -> Iterator[tuple[str, ...
             one.login,
             one.anchor,
             one.target_id,
-            str(one.state),
+            str(one.state) if one.state is not None else NOT_KNOWN,
             since,
             *places,
         )
@@ -165,13 +208,20 @@ def show_access(out: Terminal, ledger: Ledger, question: AccessQuestion, *, limi
             cells = (job, name, login, key or id_, state, since[:16] or "before anything is known", department)
             listing.add_row(*map(escape, cells))
     total = sum(counts.values())
-    if not counts:
+    unknown = not_known(ledger, question)
+    for sentence in unknown:
+        out.print(escape(sentence))
+    if not counts and unknown:
+        out.print("Nothing else is known.")
+    elif not counts:
         out.print("Nobody has such an account.")
     else:
         out.print(listing)
         if limit is not None and total > limit:
             out.print(f"[dim]… and {total - limit:,} more: --all, or --format csv[/]")
         out.print(", ".join(f"{many:,} {state}" for state, many in sorted(counts.items())) + ".")
+    if question.at is not None:
+        out.print(TODAYS)
     if is_cut(ledger, question):
         out.print(MORE_MATCH)
     if question.outside is None and question.at is None:

@@ -5,7 +5,7 @@ Every question is answered by an index and gives little: a page at a time, count
 
 from collections import Counter
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any
 
@@ -15,6 +15,7 @@ from connectors.contract import Action, Kind
 from tasks.ledger import cycles, rows
 from tasks.ledger.database import Database
 from tasks.ledger.logbook import cycles_of, line_of
+from tasks.ledger.reach import known_since
 from tasks.ledger.records import (
     NEVER,
     WHOLE_KINDS,
@@ -135,7 +136,8 @@ class Account:
     target_id: str
     label: str
     login: str
-    state: LinkState
+    state: LinkState | None
+    """None where the account was there, and the line that tells how it was is forgotten."""
     since: datetime | None
     """None where it began before anything is known."""
     details: Mapping[str, str] = field(default_factory=dict)
@@ -157,9 +159,9 @@ class AccountFilters:
     """Only these entries; None means all."""
 
     def fit(self, account: Account) -> bool:
-        """Whether one of them is."""
+        """Whether one of them is. An account whose state is not known fits every state."""
         return (
-            (self.state is None or account.state is self.state)
+            (self.state is None or account.state in (self.state, None))
             and (self.anchors is None or account.anchor in self.anchors)
             and (not self.department or account.details.get("department", "") == self.department)
         )
@@ -465,13 +467,19 @@ class Lookup:
         return found
 
     def accounts_at(self, job: str, filters: AccountFilters, moment: datetime) -> list[Account]:
-        """Accounts of a job as they were at a moment, by anchor: the links, and what the log says was done since."""
+        """Accounts of a job as they were at a moment, by anchor: the links, and what the log says was done since.
+
+        Empty where the log does not reach back to the moment: see :meth:`known_since`.
+        """
         done = (
             select(LOG.c.anchor, LOG.c.action, LOG.c.time, LOG.c.label, LOG.c.target_id)
             .where(LOG.c.job == job, LOG.c.kind == filters.kind.value, ABOUT_ACCESS)
             .order_by(LOG.c.time, LOG.c.id)
         )
         with self._database.reading() as connection:
+            since, forgotten = known_since(connection, job)
+            if since is None or moment < since:
+                return []
             linked = {row.anchor: row for row in connection.execute(_accounts(job, filters.kind))}
             before: dict[str, Any] = {}
             after: dict[str, Any] = {}
@@ -481,20 +489,17 @@ class Lookup:
                 else:
                     after.setdefault(row.anchor, row)
         found = []
-        for anchor in sorted({*linked, *before}):
-            account = _then(
-                job, filters.kind, anchor, linked.get(anchor), before.get(anchor), after.get(anchor), moment
-            )
+        for anchor in sorted({*linked, *before, *after}):
+            lines = _Lines(before.get(anchor), after.get(anchor), forgotten)
+            account = _then(job, filters.kind, anchor, linked.get(anchor), lines, moment)
             if account is not None and filters.fit(account):
                 found.append(account)
         return found
 
-    def began(self, jobs: Sequence[str]) -> datetime | None:
-        """When the first cycle of some jobs began."""
+    def known_since(self, job: str) -> datetime | None:
+        """Since when it is known who had which account; None where no cycle was."""
         with self._database.reading() as connection:
-            return connection.scalar(
-                select(CYCLE.c.began).where(CYCLE.c.job.in_(jobs)).order_by(CYCLE.c.began).limit(1)
-            )
+            return known_since(connection, job)[0]
 
 
 def _rows(connection: Connection, table: Any, jobs: Sequence[str]) -> Iterator[Any]:
@@ -564,7 +569,7 @@ def _after(after: str, anchors: frozenset[str] | None, with_it: bool) -> Iterato
         yield LINK.c.anchor.in_(rest[start : start + _AT_ONCE])
 
 
-def _account(row: Any, state: LinkState, since: datetime | None) -> Account:
+def _account(row: Any, state: LinkState | None, since: datetime | None) -> Account:
     return Account(
         row.job,
         Kind(row.kind),
@@ -585,21 +590,50 @@ _ENDS_AS = {
 }
 
 
-def _then(job: str, kind: Kind, anchor: str, linked: Any, before: Any, after: Any, moment: datetime) -> Account | None:
-    """An account as it was at a moment; None where there was none.
+_WAS = {
+    LogAction.ENABLE: LinkState.DISABLED,
+    LogAction.DISABLE: LinkState.ACTIVE,
+    LogAction.DELETE: LinkState.ACTIVE,
+}
+"""How an account was before the first line about it."""
 
-    ``before`` and ``after``: the last line about access up to the moment, and the first one since.
-    """
-    if before is not None:
-        state = _ENDS_AS.get(LogAction(before.action))
-        if state is None:
-            return None
-        if linked is not None:
-            return _account(linked, state, before.time)
-        return Account(job, kind, anchor, before.target_id or "", before.label, "", state, before.time)
-    if linked is None or linked.linked_at > moment:
+
+@dataclass(frozen=True, slots=True)
+class _Lines:
+    """What the log has about the access of one entry."""
+
+    before: Any
+    """The last line up to a moment."""
+    after: Any
+    """The first one since."""
+    forgotten: bool
+    """Whether earlier lines may have been forgotten."""
+
+
+def _then(job: str, kind: Kind, anchor: str, linked: Any, lines: _Lines, moment: datetime) -> Account | None:
+    """An account as it was at a moment; None where there was none."""
+    before, after = lines.before, lines.after
+    here = linked is not None and linked.linked_at <= moment
+    state = _ENDS_AS.get(LogAction(before.action)) if before is not None else None
+    if before is not None and state is not None:
+        return _as_it_was(job, kind, anchor, linked, before, moment, state, before.time)
+    if before is not None and (not here or linked.linked_at <= before.time):
         return None
     if after is None:
-        return _account(linked, LinkState(linked.state), linked.state_since)
-    was = LinkState.DISABLED if after.action == LogAction.ENABLE.value else LinkState.ACTIVE
-    return _account(linked, was, None)
+        return _account(linked, LinkState(linked.state), linked.state_since) if here else None
+    was = _WAS.get(LogAction(after.action))
+    # A match leaves no line: what was done later shows that the account was there.
+    if was is None or (linked is not None and moment < linked.linked_at <= after.time):
+        return _account(linked, LinkState.ACTIVE, None) if here else None
+    unsure = lines.forgotten and after.action == LogAction.DELETE.value
+    return _as_it_was(job, kind, anchor, linked, after, moment, None if unsure else was, None)
+
+
+def _as_it_was(
+    job: str, kind: Kind, anchor: str, linked: Any, line: Any, moment: datetime, state: LinkState | None, since: Any
+) -> Account:
+    """With the id of then: who was deleted and created again has another one now."""
+    if linked is None:
+        return Account(job, kind, anchor, line.target_id or "", line.label, "", state, since)
+    account = _account(linked, state, since)
+    return replace(account, target_id=line.target_id) if linked.linked_at > moment and line.target_id else account

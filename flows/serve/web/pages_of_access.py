@@ -18,11 +18,15 @@ from flows.show.access import (
     MORE_MATCH,
     NOT_ANSWERABLE,
     STATES,
+    TODAYS,
     AccessQuestion,
     accounts_of,
     filters_of,
     heading_of,
     is_cut,
+    known_from,
+    not_known,
+    out_of_reach,
     rows_of,
     target_of,
 )
@@ -38,8 +42,11 @@ def access(visit: Visit) -> Response:
     question, said = _question(visit)
     jobs, lookup = visit.jobs(), visit.ledger.lookup
     counts, unmanaged = lookup.account_counts(jobs), visit.ledger.unmanaged.counts(jobs)
-    began = lookup.began(jobs)
-    too_early = question.at is not None and (began is None or question.at < began)
+    known = known_from(visit.ledger, question)
+    unknown = not_known(visit.ledger, question)
+    missing = out_of_reach(question, known)
+    began = min((since for since in known.values() if since is not None), default=None)
+    too_early = question.at is not None and len(missing) == len(question.jobs)
     after = visit.place("after")
     shown: Sequence[Account] = []
     alone: Sequence[UnmanagedAccount] = []
@@ -63,6 +70,9 @@ def access(visit: Visit) -> Response:
         "access.html.j2",
         question=question,
         said=said,
+        unknown=unknown,
+        missing=missing,
+        todays=TODAYS,
         jobs=jobs,
         targets=targets,
         apps=len({targets[job] for job in question.jobs}),
@@ -158,8 +168,11 @@ def access_xlsx(visit: Visit) -> Response:
 
 def _export(visit: Visit, question: AccessQuestion) -> Iterator[tuple[str, ...]]:
     heading = heading_of(question, now=visit.now)
-    cut = f". {MORE_MATCH}" if is_cut(visit.ledger, question) else ""
-    return chain([(f"{heading}{cut}",), HEADINGS], rows_of(visit.ledger, question))
+    notes = [TODAYS] if question.at is not None and question.outside is None else []
+    notes += [*([MORE_MATCH] if is_cut(visit.ledger, question) else []), *not_known(visit.ledger, question)]
+    return chain(
+        [(". ".join([heading, " ".join(notes)]) if notes else heading,), HEADINGS], rows_of(visit.ledger, question)
+    )
 
 
 def _attached(name: str) -> dict[str, str]:
