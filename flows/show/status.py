@@ -8,7 +8,7 @@ from rich.markup import escape
 from connectors.contract import Kind
 from flows.cycle.forecast import LOAD_MS, LOAD_REQUESTS
 from flows.cycle.systems import EVALUATING, now
-from flows.decisions.staged import standing
+from flows.decisions.staged import standing as approval_of
 from flows.show.console import Terminal
 from flows.show.plan import show_table, table
 from tasks.escrow import given_up
@@ -29,10 +29,11 @@ _OF_THE_LOAD = frozenset({LOAD_REQUESTS, LOAD_MS})
 
 def job_status(ledger: Ledger, job: str) -> dict[str, Any]:
     """How one job stands, in plain values: links, watermark, what waits, and its last cycles, the newest first."""
-    cycles = ledger.cycles(job, limit=_CYCLES)
-    whole = ledger.last_cycle(job, kinds=EVALUATING)
+    standing = ledger.lookup.standing
+    cycles = standing(ledger.cycles(job, limit=_CYCLES), now())
+    whole = next(iter(standing(ledger.cycles(job, limit=1, kinds=EVALUATING), now())), None)
     good = ledger.lookup.last_good(job)
-    approval = standing(ledger.staged(job), job, now())
+    approval = approval_of(ledger.staged(job), job, now())
     return {
         "job": job,
         "ledger": ledger_status(ledger),

@@ -1,6 +1,6 @@
 """Cycles as they are opened, closed and looked up. Every function works in the transaction that it is given."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from dataclasses import replace
 from datetime import datetime
 
@@ -11,6 +11,8 @@ from tasks.ledger.bulk import clean
 from tasks.ledger.following import ended_of
 from tasks.ledger.records import Cycle, CycleEnd, CycleKind, CycleState, Lease, LeaseLostError
 from tasks.ledger.tables import CYCLE
+
+_DIED = "The process died before the cycle had ended."
 
 
 def check_fence(connection: Connection, cycle: Cycle | None) -> None:
@@ -40,7 +42,7 @@ def begin(
     connection.execute(
         update(CYCLE)
         .where(CYCLE.c.job == job, CYCLE.c.state == CycleState.RUNNING.value)
-        .values(state=CycleState.CRASHED.value, message="The process died before the cycle had ended.")
+        .values(state=CycleState.CRASHED.value, message=_DIED)
     )
     last = connection.scalar(select(func.max(CYCLE.c.number)).where(CYCLE.c.job == job))
     values = {
@@ -113,6 +115,17 @@ def ignorant_since(connection: Connection, job: str, cycle_id: int) -> list[int]
     return list(
         connection.scalars(select(CYCLE.c.id).where(CYCLE.c.job == job, CYCLE.c.id > cycle_id, partial | broken))
     )
+
+
+def standing(connection: Connection, some: Sequence[Cycle], now: datetime) -> list[Cycle]:
+    """Cycles as they stand: one that says that it runs, and whose job no run holds any more, is dead."""
+    held = leases.held(connection, {one.job for one in some if one.state is CycleState.RUNNING}, now=now)
+    return [
+        replace(one, state=CycleState.CRASHED, message=_DIED)
+        if one.state is CycleState.RUNNING and one.job not in held
+        else one
+        for one in some
+    ]
 
 
 def note_plan(connection: Connection, cycle: Cycle, plan: str) -> None:

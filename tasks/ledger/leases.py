@@ -9,6 +9,7 @@ wrong takes no living lease. SQLite is one machine's, and the caller's clock is 
 Source: Martin Kleppmann, How to do distributed locking (2016), on fencing tokens.
 """
 
+from collections.abc import Collection
 from datetime import datetime, timedelta
 
 from sqlalchemy import ColumnElement, Connection, func, literal, or_, select, update
@@ -80,6 +81,12 @@ def holder(connection: Connection, job: str, *, now: datetime) -> str | None:
     lives = (LEASE.c.job == job, LEASE.c.expires_at > _present(connection, now))
     found: str | None = connection.scalar(select(LEASE.c.holder).where(*lives))
     return found
+
+
+def held(connection: Connection, jobs: Collection[str], *, now: datetime) -> set[str]:
+    """Those of some jobs that a run holds at this moment."""
+    lives = (LEASE.c.job.in_(jobs), LEASE.c.expires_at > _present(connection, now))
+    return set(connection.scalars(select(LEASE.c.job).where(*lives))) if jobs else set()
 
 
 def release(connection: Connection, lease: Lease) -> None:

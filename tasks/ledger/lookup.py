@@ -12,7 +12,7 @@ from typing import Any
 from sqlalchemy import ColumnElement, Connection, Select, case, func, or_, select
 
 from connectors.contract import Action, Kind
-from tasks.ledger import cycles, rows
+from tasks.ledger import cycles, leases, rows
 from tasks.ledger.database import Database
 from tasks.ledger.logbook import cycles_of, line_of
 from tasks.ledger.reach import known_since
@@ -36,7 +36,6 @@ from tasks.ledger.tables import (
     CYCLE,
     DIRECTORY,
     ESCROW,
-    LEASE,
     LINK,
     LOG,
     PAUSE,
@@ -86,15 +85,13 @@ class Board:
 
     job: str
     cycles: Sequence[Cycle]
-    """The last ones, the newest first."""
+    """The last ones, the newest first, as they stand: none of a dead process says that it runs."""
     whole: Cycle | None = None
     """The last one that evaluates the whole source, however long ago it was."""
     waiting: Sequence[Waiting] = ()
     trouble: Trouble | None = None
     pause: Pause | None = None
     quarantine: Quarantine | None = None
-    leased_until: datetime | None = None
-    """Until when a run holds the job; None where none does."""
     so_far: int = 0
     """Lines that the running cycle has written."""
 
@@ -187,24 +184,27 @@ class Lookup:
         with self._database.reading() as connection:
             paused = {row.job: Pause(row.since, row.who, row.why) for row in _rows(connection, PAUSE, jobs)}
             quarantined = {row.job: rows.quarantine_from(row) for row in _rows(connection, QUARANTINE, jobs)}
-            leased = {row.job: row.expires_at for row in _rows(connection, LEASE, jobs)}
             if waiting is None:
                 waiting = waiting_of(connection, jobs, now)
             trouble = _trouble(connection, jobs)
             return [
                 Board(
                     job,
-                    last := cycles.latest(connection, job, cycles_of_each),
-                    _last_whole(connection, job, last),
+                    last := cycles.standing(connection, cycles.latest(connection, job, cycles_of_each), now),
+                    _last_whole(connection, job, last, now),
                     waiting.get(job, ()),
                     trouble.get(job),
                     paused.get(job),
                     quarantined.get(job),
-                    leased.get(job),
                     _so_far(connection, last[0]) if last and last[0].state is CycleState.RUNNING else 0,
                 )
                 for job in jobs
             ]
+
+    def standing(self, some: Sequence[Cycle], now: datetime) -> list[Cycle]:
+        """Cycles as they stand: one whose process has died no longer says that it runs."""
+        with self._database.reading() as connection:
+            return cycles.standing(connection, some, now)
 
     def figures_since(self, jobs: Sequence[str], moment: datetime) -> Counter[str]:
         """Counts of the cycles that began since then, added up, and ``cycles``."""
@@ -216,7 +216,7 @@ class Lookup:
                 total.update({name: count for name, count in (counts or {}).items() if isinstance(count, int)})
         return total
 
-    def totals(self, jobs: Sequence[str]) -> dict[str, "Totals"]:
+    def totals(self, jobs: Sequence[str], now: datetime) -> dict[str, "Totals"]:
         """What all cycles of each job did, added up."""
         found: dict[str, Totals] = {}
         query = select(CYCLE.c.job, CYCLE.c.state, CYCLE.c.counts).where(CYCLE.c.job.in_(jobs))
@@ -225,6 +225,10 @@ class Lookup:
                 total = found.setdefault(job, Totals())
                 total.cycles[CycleState(state)] += 1
                 total.counts.update({name: many for name, many in (counts or {}).items() if isinstance(many, int)})
+            held = leases.held(connection, found.keys(), now=now)
+        for job, total in found.items():
+            if job not in held:
+                total.cycles[CycleState.CRASHED] += total.cycles.pop(CycleState.RUNNING, 0)
         return found
 
     def last_good(self, job: str) -> Cycle | None:
@@ -546,11 +550,12 @@ def _trouble(connection: Connection, jobs: Sequence[str]) -> dict[str, Trouble]:
     return found
 
 
-def _last_whole(connection: Connection, job: str, last: Sequence[Cycle]) -> Cycle | None:
+def _last_whole(connection: Connection, job: str, last: Sequence[Cycle], now: datetime) -> Cycle | None:
     """The last cycle of the whole source; asked for only where it is not among the last ones of all kinds."""
     found = next((one for one in last if not one.kind.partial), None)
     if found is None and last:
-        found = next(iter(cycles.latest(connection, job, 1, kinds=WHOLE_KINDS)), None)
+        earlier = cycles.standing(connection, cycles.latest(connection, job, 1, kinds=WHOLE_KINDS), now)
+        found = next(iter(earlier), None)
     return found
 
 

@@ -150,7 +150,7 @@ def state_of(board: Board, job: Job | None, *, now: datetime) -> JobState:
     last, whole = board.last, board.whole
     if last is None:
         return JobState.NEW
-    if last.state is CycleState.RUNNING and board.leased_until is not None and board.leased_until > now:
+    if last.state is CycleState.RUNNING:
         return JobState.RUNNING
     if board.quarantine is not None:
         return JobState.QUARANTINED
@@ -162,7 +162,7 @@ def state_of(board: Board, job: Job | None, *, now: datetime) -> JobState:
         return JobState.FAILING
     if whole is None:
         return JobState.NEW
-    if whole.state in (CycleState.STOPPED, CycleState.CRASHED, CycleState.RUNNING):
+    if whole.state in (CycleState.STOPPED, CycleState.CRASHED):
         return JobState.STOPPED
     due = due_of(job.schedule if job is not None else None, whole, now)
     return JobState.OVERDUE if due is not None and now - due > _OVERDUE else JobState.HEALTHY

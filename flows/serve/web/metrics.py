@@ -51,7 +51,7 @@ class _Figures:
         visit = self._visit
         jobs = visit.known_jobs()
         boards = visit.ledger.lookup.boards(jobs, now=visit.now, cycles_of_each=1)
-        totals = visit.ledger.lookup.totals(jobs)
+        totals = visit.ledger.lookup.totals(jobs, visit.now)
         cycles = CounterMetricFamily("provisor_cycles", "Cycles of a job by how they ended", labels=["job", "state"])
         changes = CounterMetricFamily("provisor_changes", "Changes carried out", labels=["job", "change"])
         failures = CounterMetricFamily("provisor_failures", "Changes that failed", labels=["job"])

@@ -255,6 +255,7 @@ def cycle(visit: Visit) -> Response:
     found = visit.ledger.cycle_numbered(job, visit.numbered("number"))
     if found is None:
         raise HTTPException(404)
+    [found] = visit.ledger.lookup.standing([found], visit.now)
     text, wanted = visit.param("q"), visit.param("action")
     failed = visit.param("failed") == "1"
     if wanted or text or failed:

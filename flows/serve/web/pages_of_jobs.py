@@ -80,7 +80,8 @@ def _versions(visit: Visit, name: str) -> list[tuple[str, int, int, datetime, st
     """Versions of the configuration, the newest first, each with what its first cycle did."""
     lookup = visit.ledger.lookup
     versions = lookup.versions(name)
-    firsts = lookup.cycles_numbered(name, [first for _, first, _, _ in versions])
+    numbered = lookup.cycles_numbered(name, [first for _, first, _, _ in versions])
+    firsts = {one.number: one for one in lookup.standing(list(numbered.values()), visit.now)}
     return [
         (print_, first, last, began, cycle_sentence(firsts[first]) if first in firsts else "")
         for print_, first, last, began in versions
@@ -122,7 +123,8 @@ def cycles(visit: Visit) -> Response:
     """All cycles of a job, the newest first."""
     name = visit.need(Deed.READ, visit.request.path_params["job"])
     before = visit.number("before")
-    found = visit.ledger.lookup.cycles_before(name, before, 51)
+    lookup = visit.ledger.lookup
+    found = lookup.standing(lookup.cycles_before(name, before, 51), visit.now)
     return visit.page("cycles.html.j2", job=name, cycles=found[:50], more=len(found) > 50, said=cycle_sentence)
 
 

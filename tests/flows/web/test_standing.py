@@ -50,3 +50,26 @@ def test_one_entry_on_demand_does_not_hide_a_dead_schedule(asked: Asked) -> None
         assert float(age.split()[-1]) > timedelta(days=7).total_seconds()
         found = job_status(ledger, JOB)
         assert (found["state"], found["last_good"]["number"]) == ("done", 1)
+
+
+def test_a_dead_cycle_is_dead_on_every_page(asked: Asked) -> None:
+    """Its process has died when no run holds its job any more; its page then no longer asks how far it is."""
+    ledger, vera, began = asked.ledger, asked.visitors["vera"], now() - timedelta(hours=9)
+    lease = ledger.acquire_lease(JOB, "a-machine", now=now(), duration=timedelta(minutes=5))
+    ledger.begin_cycle(JOB, CycleKind.INITIAL, fingerprint="f", now=began, lease=lease)
+    page = vera.get(f"/jobs/{JOB}/cycles/1").text
+    assert "Under way." in page
+    assert 'hx-trigger="every 3s"' in page
+    assert job_status(ledger, JOB)["state"] == "running"
+
+    ledger.release_lease(lease)
+    page = vera.get(f"/jobs/{JOB}/cycles/1").text
+    assert "The process of this cycle died." in page
+    assert "every 3s" not in page
+    assert "Its process died." in vera.get("/").text
+    for path in (f"/jobs/{JOB}", f"/jobs/{JOB}/cycles", f"/jobs/{JOB}/cycles/1"):
+        assert "Under way" not in vera.get(path).text, path
+    figures = vera.get("/metrics").text
+    assert f'provisor_job_state{{job="{JOB}",state="stopped"}} 1.0' in figures
+    assert f'provisor_cycles_total{{job="{JOB}",state="crashed"}} 1.0' in figures
+    assert job_status(ledger, JOB)["state"] == "crashed"
