@@ -58,7 +58,8 @@ def make_app(
     port: int,
     prefect: str = "",
 ) -> Starlette:
-    """The pages of a state folder."""
+    """The pages of a state folder. Raises: SettingsError where a secret of the settings is not there."""
+    settings.check_secrets()
     at = urlsplit(settings.address)
     hosts = [f"127.0.0.1:{port}", f"localhost:{port}", *([at.netloc] if at.netloc else [])]
     base = settings.address or f"http://127.0.0.1:{port}"

@@ -11,6 +11,7 @@ roles:
 metrics_token: ${env:PAGES_METRICS_TOKEN}
 """
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated
 from urllib.parse import urlsplit
@@ -95,6 +96,17 @@ class PagesSettings(Settings):
                 if name in {person.casefold() for person in one.people} or set(groups) & set(one.groups)
             ]
         )
+
+    def check_secrets(self) -> None:
+        """Raises: SettingsError naming the setting whose secret is not there, before anybody needs it."""
+        checks: dict[str, Callable[[], object]] = {"metrics_token": self.reveal_metrics_token}
+        if self.provider is not None:
+            checks["provider.client_secret"] = self.reveal_client_secret
+        for name, reveal_it in checks.items():
+            try:
+                reveal_it()
+            except SettingsError as error:
+                raise SettingsError(f"{self.folder / FILE}: {name}: {error}") from None
 
     def reveal_client_secret(self) -> str:
         """The secret itself. Raises: SettingsError."""

@@ -3,6 +3,7 @@
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
+from pathlib import Path
 
 import pytest
 
@@ -10,6 +11,7 @@ from connectors.errors import SettingsError
 from flows.cycle.systems import CLOCK, now, open_ledger
 from flows.serve.pages_alone import put_user
 from flows.serve.web import signing_in
+from flows.serve.web.app import make_app
 from flows.serve.web.rights import Deed, Grant, Rights, Role
 from flows.serve.web.settings import PagesSettings, read_pages_settings
 from flows.serve.web.signing_in import CrowdError, Door, TooOftenError, hash_password
@@ -205,6 +207,30 @@ def test_the_settings_refuse_what_is_unsafe(tmp_path) -> None:  # type: ignore[n
         with pytest.raises(SettingsError) as refused:
             read_pages_settings(tmp_path)
         assert "written-down" not in str(refused.value)
+
+
+@pytest.mark.parametrize("name", ["metrics_token", "provider.client_secret"])
+def test_a_secret_that_is_not_there_is_said_at_once(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Before the pages are served, and not to the first who needs it."""
+    monkeypatch.delenv("NOT_THERE", raising=False)
+    text = {
+        "metrics_token": "metrics_token: ${env:NOT_THERE}",
+        "provider.client_secret": "provider: {issuer: 'https://id.example', client_id: p, "
+        "client_secret: '${env:NOT_THERE}'}",
+    }[name]
+    (tmp_path / "pages.yaml").write_text(text)
+    with (
+        Ledger.open(None, tmp_path / "state") as ledger,
+        pytest.raises(SettingsError, match=rf"pages\.yaml: {name}: The environment variable NOT_THERE"),
+    ):
+        make_app(
+            ledger=ledger,
+            state=tmp_path / "state",
+            jobs=dict,
+            settings=read_pages_settings(tmp_path),
+            own_sign_in="provisor:key",
+            port=9,
+        )
 
 
 def test_users_are_put_in_by_a_command(tmp_path, monkeypatch) -> None:  # type: ignore[no-untyped-def]
