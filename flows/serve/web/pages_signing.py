@@ -30,7 +30,7 @@ def sign_in_page(visit: Visit, said: str = "", status: int = 200) -> Response:
         status=status,
         said=said,
         before=before,
-        to=own_path(visit.field("to") or visit.param("to") or "/"),
+        to=own_path(visit.field("to") or visit.place("to") or "/"),
         login=visit.field("login"),
         provider=provider.name if provider is not None else "",
     )

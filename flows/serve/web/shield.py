@@ -147,7 +147,8 @@ def _refuse_foreign(request: Request) -> None:
 
 
 def _to_sign_in(visit: Visit) -> Response:
-    path = visit.request.url.path
+    # As it was sent: a key may hold what an address takes for something else once it is decoded.
+    path = visit.request.scope["raw_path"].decode("latin-1")
     leads_to = path + (f"?{visit.request.url.query}" if visit.request.url.query else "")
     there = "/sign-in" if path == "/" or visit.request.method != "GET" else f"/sign-in?to={quote(leads_to, safe='')}"
     if visit.by_htmx:

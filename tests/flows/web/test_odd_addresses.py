@@ -21,6 +21,7 @@ from tasks.ledger import (
     CycleEnd,
     CycleKind,
     CycleState,
+    Known,
     Ledger,
     Link,
     LogAction,
@@ -29,6 +30,7 @@ from tasks.ledger import (
     Modified,
 )
 from tests.flows.web.company import found_company, write_jobs
+from tests.flows.web.conftest import PASSWORD, token_of
 from tests.flows.web.worlds import Asked, Asking, pages_of
 from tests.servers.starting import DatabaseServer
 
@@ -111,6 +113,23 @@ def test_no_name_in_a_path_is_a_fault(company: Asked, page: str) -> None:
 
 ENDS = (" ", "\n", "\x1f", "\u00ad", "\u0301", "\ue000", "\U0010ffff", "a&b=c#d", "x" * 510)
 """What keys may end in: of each kind so many that a page ends in it."""
+
+
+@pytest.mark.parametrize(
+    "key", ["a?b", "line\nbreak", "tab\tx", "%2e%2e", "a%2fb", "a/../b", "a\\b", "50%", "Zoë", "x" * 600]
+)
+def test_signing_in_leads_to_the_person_whatever_the_key(changing: Asked, key: str) -> None:
+    """The address is kept as it was sent."""
+    vera = changing.visitors["vera"].http
+    changing.ledger.directory.put(JOB, [Known(Kind.USER, key, "Wanted Person", "", {}, "")])
+    path = f"/people/{JOB}/{quote(key, safe='')}"
+    assert "Wanted Person" in vera.get(path).text
+    vera.cookies.clear()
+    form = vera.get(path, follow_redirects=True).text
+    found = re.search(r'name="to" value="([^"]*)"', form)
+    assert found is not None
+    fields = {"login": "vera", "password": PASSWORD, "to": html.unescape(found[1]), "form_token": token_of(form)}
+    assert "Wanted Person" in vera.post("/sign-in", data=fields, follow_redirects=True).text
 
 
 def test_a_list_of_accounts_goes_on_after_any_key(changing: Asked) -> None:
