@@ -248,8 +248,11 @@ def _modified_rows(line: LogLine) -> Iterator[list[Any]]:
 
 
 def safe_cell(value: Any) -> Any:
-    """A value for a spreadsheet: numbers as they are, printable text, and none that would be taken for a formula."""
+    """A value for a spreadsheet: numbers as they are, printable text, and none that would be taken for a formula.
+
+    Programs that read a table may strip white space of any kind before they look.
+    """
     if value is None or (isinstance(value, int | float) and not isinstance(value, bool)):
         return value
     text = printable(value if isinstance(value, str) else orjson.dumps(value, default=str).decode())
-    return f"'{text}" if text.startswith(_FORMULA) else text
+    return f"'{text}" if text.lstrip().startswith(_FORMULA) else text

@@ -22,7 +22,19 @@ from tasks.printable import printable
 from tests.flows.workplace import Said, Workplace
 
 NOW = datetime(2026, 3, 10, 12, tzinfo=UTC)
-DANGEROUS = ["=cmd|' /C calc'!A0", "+1+1", "-2+3", "@SUM(A1)", "\t=1", "\r=1", "\n=1", "\uff1d1"]
+DANGEROUS = [
+    "=cmd|' /C calc'!A0",
+    "+1+1",
+    "-2+3",
+    "@SUM(A1)",
+    "\t=1",
+    "\r=1",
+    "\n=1",
+    "\uff1d1",
+    " =1",
+    "\xa0+1",
+    "\u3000@1",
+]
 
 
 @pytest.mark.parametrize(
@@ -128,7 +140,9 @@ def test_no_cell_is_a_formula_and_numbers_stay_numbers(ledger: Ledger, tmp_path:
     for table in [*tables, whole.getvalue()]:
         cells = [cell for row in csv.reader(io.StringIO(table, newline="")) for cell in row]
         assert not [
-            cell for cell in cells if cell.startswith(tuple(text[0] for text in DANGEROUS)) and cell not in numbers
+            cell
+            for cell in cells
+            if cell.lstrip().startswith(tuple(text.lstrip()[0] for text in DANGEROUS)) and cell not in numbers
         ]
     found = {cell for row in csv.reader(io.StringIO(tables[0], newline="")) for cell in row}
     seen = set(map(printable, DANGEROUS))

@@ -7,10 +7,12 @@ from itertools import chain, islice
 from urllib.parse import quote
 
 from starlette.background import BackgroundTask
+from starlette.exceptions import HTTPException
 from starlette.responses import FileResponse, Response, StreamingResponse
 
 from connectors.contract import Kind
 from flows.serve.web.rendering import here, query
+from flows.serve.web.rights import Deed
 from flows.serve.web.spreadsheet import csv_lines, write_excel
 from flows.serve.web.visit import Visit, entry_address
 from flows.show.access import (
@@ -180,7 +182,9 @@ def _attached(name: str) -> dict[str, str]:
 
 
 def _question(visit: Visit) -> tuple[AccessQuestion, str]:
-    """What is asked for, and what was wrong with it."""
+    """What is asked for, and what was wrong with it. Raises: HTTPException for those who may read no job."""
+    if not visit.who.rights.may_somewhere(Deed.READ):
+        raise HTTPException(404)
     jobs, said = visit.jobs(), ""
     wanted = visit.param("job")
     if wanted:
