@@ -47,6 +47,8 @@ class Errand:
     """Who asked."""
     began: datetime
     about: dict[str, str]
+    folders: tuple[str, ...] = field(default=(), repr=False)
+    """Where its job file and the state are: names of folders of this machine are on no page."""
     process: "subprocess.Popen[bytes] | None" = field(default=None, repr=False)
     status: int | None = None
 
@@ -79,7 +81,7 @@ class Errands:
                 return same
             if sum(not one.ended for one in self._all.values()) >= _AT_ONCE:
                 raise BusyError
-            errand = Errand(secrets.token_urlsafe(12), kind, job, login, now, about)
+            errand = Errand(secrets.token_urlsafe(12), kind, job, login, now, about, self._folders_of(words))
             place = own_folder(self._folder)
             with (place / f"{errand.id}.out").open("wb") as out, (place / f"{errand.id}.err").open("wb") as err:
                 errand.process = subprocess.Popen(
@@ -102,16 +104,17 @@ class Errands:
     def document(self, errand: Errand) -> Any:
         """The JSON document it has written; None where it has written none."""
         try:
-            return orjson.loads((self._folder / f"{errand.id}.out").read_bytes())
+            return orjson.loads(_without_folders((self._folder / f"{errand.id}.out").read_bytes(), errand))
         except (OSError, ValueError):
             return None
 
     def complaint(self, errand: Errand) -> str:
         """What it said last to people."""
         try:
-            text = (self._folder / f"{errand.id}.err").read_text(encoding="utf-8", errors="replace")
+            said = _without_folders((self._folder / f"{errand.id}.err").read_bytes(), errand)
         except OSError:
             return ""
+        text = said.decode("utf-8", "replace")
         return next((line for line in reversed(text.splitlines()) if line.strip()), "")
 
     def end_all(self) -> None:
@@ -123,6 +126,14 @@ class Errands:
                     one.process.wait()
                 self._forget(one)
             self._all.clear()
+
+    def _folders_of(self, words: Sequence[str]) -> tuple[str, ...]:
+        """The job file is the first word after ``--``."""
+        known = [self._folder.parent]
+        if "--" in words:
+            known.append(Path(words[words.index("--") + 1]).parent)
+        both = {str(path) for folder in known for path in (folder.absolute(), folder.resolve()) if path.name}
+        return tuple(sorted(both, key=len, reverse=True))
 
     def _look(self, now: datetime) -> None:
         for one in list(self._all.values()):
@@ -137,6 +148,13 @@ class Errands:
     def _forget(self, errand: Errand) -> None:
         for ending in ("out", "err"):
             (self._folder / f"{errand.id}.{ending}").unlink(missing_ok=True)
+
+
+def _without_folders(text: bytes, errand: Errand) -> bytes:
+    """What a command has said, with names of files and not where they are."""
+    for folder in errand.folders:
+        text = text.replace(f"{folder}/".encode(), b"")
+    return text
 
 
 def _same(one: Errand, kind: ErrandKind, job: str, login: str, about: dict[str, str]) -> bool:

@@ -1,5 +1,6 @@
 """What the pages have worked out by commands: who asked is known, and nobody else sees it."""
 
+import json
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -31,6 +32,24 @@ def test_what_somebody_asked_for_is_theirs(tmp_path: Path) -> None:
     errands.end_all()
     assert errands.find(first.id, login="vera", now=NOW) is None
     assert list((tmp_path / "errands").iterdir()) == []
+
+
+def test_no_folder_of_this_machine_is_told(tmp_path: Path) -> None:
+    """What a command says of a file names the file; helpdesk learns nothing of where it is."""
+    jobs = tmp_path / "a company's jobs"
+    errands = Errands(tmp_path / "state" / "errands")
+    words = ["on-demand", "--plan-only", "--json", "--", str(jobs / "hr.yaml"), "1"]
+    begun = errands.begin(ErrandKind.PREVIEW, "hr", words, login="hella", now=NOW)
+    assert begun.process is not None
+    begun.process.terminate()
+    begun.process.wait()
+    said = f"{jobs}/hr.yaml:1: users: http://example.com/v2/Users and {tmp_path}/state/keys cannot be read."
+    (tmp_path / "state" / "errands" / f"{begun.id}.err").write_text(said)
+    (tmp_path / "state" / "errands" / f"{begun.id}.out").write_text(json.dumps({"why": said}))
+    without = "hr.yaml:1: users: http://example.com/v2/Users and keys cannot be read."
+    assert errands.complaint(begun) == without
+    assert errands.document(begun) == {"why": without}
+    errands.end_all()
 
 
 def test_a_plan_counts_people_and_memberships() -> None:
