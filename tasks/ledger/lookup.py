@@ -51,6 +51,7 @@ from tasks.ledger.waiting import (
     decided_of,
     held_of,
     held_page,
+    held_seal_of,
     held_up_to,
     held_with,
     in_common,
@@ -427,6 +428,11 @@ class Lookup:
         """A digest of exactly what a question is about."""
         with self._database.reading() as connection:
             return seal_of(connection, question, now)
+
+    def held_seal(self, job: str, now: datetime) -> str:
+        """A digest of all that is held of a job and how it was decided."""
+        with self._database.reading() as connection:
+            return held_seal_of(connection, job, now)
 
     def left_behind(self, question: Guarded, now: datetime) -> dict[str, int]:
         """How many people who are not held themselves have a manager who is, by the manager's anchor."""

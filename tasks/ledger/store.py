@@ -207,6 +207,11 @@ class Ledger:
         with self._database.reading() as connection:
             return _first(cycles.latest(connection, job, 1, states=states, kinds=kinds))
 
+    def last_reading(self, job: str) -> Cycle | None:
+        """The job's latest cycle that has read its source; None when there is none."""
+        with self._database.reading() as connection:
+            return _first(cycles.latest(connection, job, 1, CYCLE.c.source != ""))
+
     def begin_plan(self, cycle: Cycle, plan: str) -> None:
         """Write down, with its initiator, that a running cycle carries out a plan file; survives a power cut.
 

@@ -194,6 +194,15 @@ def seal_of(connection: Connection, question: Guarded, now: datetime) -> str:
     return hashlib.sha256(orjson.dumps([*question, *rest])).hexdigest()
 
 
+def held_seal_of(connection: Connection, job: str, now: datetime) -> str:
+    """A digest of all that is held of a job and how it was decided: changes also when a decision runs out."""
+    query = select(
+        STAGED.c.kind, STAGED.c.action, STAGED.c.anchor, STAGED.c.state, case((_undecided(now), 1), else_=0)
+    ).where(STAGED.c.job == job)
+    found = sorted(tuple(row) for row in connection.execute(query).all())
+    return hashlib.sha256(orjson.dumps(found)).hexdigest()
+
+
 def in_common(connection: Connection, question: Guarded, now: datetime) -> dict[str, Counter[str]]:
     """How many have each value, by company, department and place."""
     places = [DIRECTORY.c.details[name].as_string().label(name) for name in PLACES]

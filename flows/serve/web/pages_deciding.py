@@ -155,9 +155,13 @@ class _Gathered:
 
 
 def _gathered(visit: Visit, asked: Asked) -> _Gathered:
-    """Kept for as long as the same is asked and no cycle has run: somebody who reads turns many pages."""
+    """Kept while the same is asked, the job holds the same, and no cycle has run: somebody who reads turns many pages.
+
+    Who stays depends on the other questions of the job too, and on what was decided about them.
+    """
     kept = visit.site.gathered
-    key = (asked.job, asked.seal, *((one.id, one.ended) for one in asked.cycles[:1]))
+    held = visit.ledger.lookup.held_seal(asked.job, visit.now)
+    key = (asked.job, asked.seal, held, *((one.id, one.ended) for one in asked.cycles[:1]))
     if key not in kept:
         lookup, guarded = visit.ledger.lookup, asked.guarded
         left = lookup.left_behind(guarded, visit.now) if asked.question.kind is Kind.USER else {}

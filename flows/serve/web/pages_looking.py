@@ -170,9 +170,8 @@ def _entry(visit: Visit, kind: Kind) -> Response:
 
 
 def _last_seen(visit: Visit, job: str) -> Cycle | None:
-    """The last cycle of a job that has read its systems."""
-    cycles = visit.ledger.cycles(job, limit=5)
-    return next((one for one in cycles if one.source), cycles[0] if cycles else None)
+    """The last cycle of a job that has read its source, however many have stopped since; else the last one."""
+    return visit.ledger.last_reading(job) or visit.ledger.last_cycle(job)
 
 
 def belongings(visit: Visit) -> Response:
