@@ -25,6 +25,7 @@ from tasks.pages.person import person_page
 from tasks.pages.sentences import DONE, LOOKS
 
 _JOBS_SHOWN = 200
+"""Rows of the overview; its figures are about all jobs."""
 _ROWS = 50
 _FIRST = 20
 """Rows of a section that a page begins with."""
@@ -35,6 +36,7 @@ _GROUPS_SHOWN = 200
 FIGURES = {
     "created": "created",
     "updated": "changed",
+    "enabled": "enabled",
     "disabled": "disabled",
     "deleted": "deleted",
     "members_added": "memberships added",
@@ -48,7 +50,7 @@ def overview(visit: Visit) -> Response:
     """Which job needs a person, and how all of them stand."""
     jobs = visit.jobs(Deed.FIND)
     readable = set(visit.jobs())
-    boards = visit.ledger.lookup.boards(jobs[:_JOBS_SHOWN], now=visit.now, waiting=visit.waiting())
+    boards = visit.ledger.lookup.boards(jobs, now=visit.now, waiting=visit.waiting())
     found = overview_of(boards, visit.site.jobs(), now=visit.now)
     show = visit.param("show")
     rows = found.rows
@@ -68,7 +70,8 @@ def overview(visit: Visit) -> Response:
     return visit.page(
         "overview.html.j2",
         overview=found,
-        shown=rows,
+        shown=rows[:_JOBS_SHOWN],
+        more=max(len(rows) - _JOBS_SHOWN, 0),
         show=show,
         figures=figures,
         readable=readable,

@@ -1,5 +1,6 @@
 """How jobs stand, as the overview, the command line and monitors say it: what hides that one has stopped."""
 
+import re
 from collections.abc import Iterator
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -7,14 +8,17 @@ from pathlib import Path
 import pytest
 
 from flows.cycle.systems import now
+from flows.serve.web import pages_looking
 from flows.serve.web.rights import Grant, Role
 from flows.show.status import job_status
-from tasks.ledger import CycleEnd, CycleKind, CycleState, Ledger
+from tasks.ledger import CycleEnd, CycleKind, CycleState, Ledger, Quarantine
 from tests.flows.web.company import write_jobs
 from tests.flows.web.worlds import Asked, pages_of
 
 JOB = "hr-to-scim"
 """Runs every 20 minutes."""
+FILES = 4
+"""Jobs that have a file."""
 
 
 @pytest.fixture
@@ -73,3 +77,39 @@ def test_a_dead_cycle_is_dead_on_every_page(asked: Asked) -> None:
     assert f'provisor_job_state{{job="{JOB}",state="stopped"}} 1.0' in figures
     assert f'provisor_cycles_total{{job="{JOB}",state="crashed"}} 1.0' in figures
     assert job_status(ledger, JOB)["state"] == "crashed"
+
+
+def test_the_overview_counts_all_jobs(asked: Asked, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Only the list is cut: those that need a person come first, and the page says how many more there are."""
+    monkeypatch.setattr(pages_looking, "_JOBS_SHOWN", 2)
+    for job in ("a", "b", "c", "d"):
+        ran(asked.ledger, CycleKind.INITIAL, now(), job=job)
+    asked.ledger.put_quarantine("d", Quarantine("auth", "The target refuses.", now(), now(), 3, None))
+    page = asked.visitors["vera"].get("/").text
+    total = len(asked.ledger.jobs()) + FILES
+    assert f"1 of {total} jobs needs a person" in page
+    assert re.findall(r'id="job-([^"]+)"', page) == ["d", "a"]
+    assert f"and {total - 2} more jobs" in page
+
+
+@pytest.mark.parametrize("show", ["", "need", "running", "paused"])
+def test_a_refresh_of_the_overview_keeps_the_choice_and_the_focus(asked: Asked, show: str) -> None:
+    """It asks for what is shown; htmx gives the focus back to what has the same id as before."""
+    asked.ledger.put_quarantine(JOB, Quarantine("auth", "The target refuses.", now(), now(), 3, None))
+    ran(asked.ledger, CycleKind.INITIAL, now())
+    page = asked.visitors["vera"].get(f"/?show={show}").text
+    live = page[page.index('<div id="live"') : page.index("</main>")]
+    assert live.startswith(f'<div id="live" hx-get="/{f"?show={show}" if show else ""}"')
+    reached = re.findall(r"<(?:a|button|summary|input|select)\b[^>]*>", live)
+    ids = [found[1] if (found := re.search(r' id="([^"]+)"', one)) else "" for one in reached]
+    assert len(ids) >= 5 - (show in ("running", "paused"))
+    assert "" not in ids
+    assert len(set(ids)) == len(ids)
+
+
+def test_accounts_that_were_enabled_are_in_the_figures(asked: Asked) -> None:
+    """Also of a cycle that undoes another one, which may have done nothing else."""
+    cycle = asked.ledger.begin_cycle(JOB, CycleKind.UNDO, fingerprint="f", now=now())
+    end = CycleEnd(CycleState.DONE, {"enabled": 2}, now=now(), message="", source="HR", target="App")
+    asked.ledger.end_cycle(cycle, end)
+    assert "<dt>Enabled</dt><dd>2</dd>" in asked.visitors["vera"].get(f"/jobs/{JOB}/cycles/1").text
