@@ -141,7 +141,7 @@ class MemberUpdater:
         proven = self._habits.proven([(Kind.GROUP, MEMBERS, joining.deed)])
         if proven and (shown is None or MEMBERS not in shown or not joining.left(_listed(shown))):
             return
-        entry = (await self._sender.hold(joining.work)).entry
+        entry = (await self._sender.hold_again(joining.work)).entry
         if joining.left(_listed(entry)):
             raise self._unseen(joining, entry)
 

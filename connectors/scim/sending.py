@@ -4,9 +4,10 @@ A write whose answer was lost is never simply repeated: the service is asked wha
 twice as once are repeated by the session first; for all others the question comes first.
 """
 
-from collections.abc import Awaitable, Callable, Collection
+from collections.abc import Awaitable, Callable, Collection, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
-from typing import Any, TypeAlias
+from typing import Any, TypeAlias, TypeVar
 
 from connectors.contract import Change, Kind
 from connectors.errors import (
@@ -29,6 +30,8 @@ from connectors.scim.paths import Resource
 from connectors.scim.requests import entry_address
 from connectors.scim.schema import ENDPOINTS
 from connectors.throttle import Clock
+
+T = TypeVar("T")
 
 MAX_ROUNDS = 3
 """Times that a write is sent anew after it has been made sure that it had no effect."""
@@ -131,6 +134,20 @@ class Sender:
             raise SchemaMismatchError(f"The {work.noun} is not a JSON object.")
         return Held(entry, answer.headers.get("etag"))
 
+    async def hold_again(self, work: Work) -> Held:
+        """The entry as it is after a write: a service may show it late. Raises: as ``hold``."""
+        return await self._patiently(lambda: self.hold(work), LOOKS_S)
+
+    async def _patiently(self, look: Callable[[], Awaitable[T]], looks_s: Sequence[float]) -> T:
+        """What a look shows; an entry that is not there is looked for again. ``looks_s``: seconds before each look."""
+        *before, last = looks_s
+        for wait_s in before:
+            await self.clock.sleep(wait_s)
+            with suppress(GoneError):
+                return await look()
+        await self.clock.sleep(last)
+        return await look()
+
     async def until_applied(
         self, work: Work, next_call: NextCall, applied: Check, *, trial: bool = False
     ) -> Resource | None:
@@ -144,7 +161,12 @@ class Sender:
         for repetition in range(rounds):
             if repetition:
                 await self.clock.sleep(LOOKS_S[repetition])
-            call = await next_call()
+            try:
+                call = await next_call()
+            except GoneError:
+                if lost is None or not await self._sure(applied, lost):
+                    raise
+                return None
             try:
                 answer = await self.session.send(call)
             except UnknownOutcomeError as error:
@@ -174,10 +196,10 @@ class Sender:
         failure = StumblingError if call.status == 500 else RetryableError
         raise failure(f"{lost} It has not taken effect.", code=lost.code)
 
-    @staticmethod
-    async def _sure(applied: Check, lost: UnknownOutcomeError | None) -> bool:
+    async def _sure(self, applied: Check, lost: UnknownOutcomeError | None) -> bool:
+        """Whether the write has taken effect. An entry that is not shown may be shown late: it is waited for."""
         try:
-            return await applied()
+            return await self._patiently(applied, LOOKS_S if lost is not None else LOOKS_S[:1])
         except GoneError:
             raise
         except (RejectedError, RetryableError, SchemaMismatchError) as error:

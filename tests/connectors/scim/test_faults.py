@@ -223,6 +223,33 @@ def test_groups_are_made_once_too(service: ScimService, target: ScimTarget) -> N
     assert service.groups[outcome.target_id or ""]["externalId"] == "G-Sales"
 
 
+@pytest.mark.parametrize("known", [False, True])
+@pytest.mark.parametrize("action", [Action.UPDATE, Action.ADD_MEMBERS, Action.REMOVE_MEMBERS])
+def test_what_is_not_shown_after_a_lost_answer_is_not_gone(
+    service: ScimService, target: ScimTarget, action: Action, known: bool
+) -> None:
+    """The write was done; that the service does not find the entry at first says nothing about it."""
+    users, [group] = service.seed(
+        users=[{"userName": name} for name in ("ann", "bob")], groups=[{"displayName": "Sales"}]
+    )
+
+    def change(number: int) -> Change:
+        if action is Action.UPDATE:
+            return update(group, {"displayName": f"Sales {number}"}, kind=Kind.GROUP)
+        return act(action, group, kind=Kind.GROUP, members=(users[number],))
+
+    if action is Action.REMOVE_MEMBERS:
+        joining = act(Action.ADD_MEMBERS, group, kind=Kind.GROUP, members=tuple(users))
+        assert apply_one(target, joining).status is Status.DONE
+    if known:  # the form is: then nothing is read before
+        assert apply_one(target, change(0)).status is Status.DONE
+    read_before = action is not Action.UPDATE and not known
+    service.set_fault("reset", method="PATCH", commit="after")
+    service.set_fault("error", method="GET", path="/Groups/", status=404, after=int(read_before), times=2)
+    outcome = apply_one(target, change(1))
+    assert outcome.status is Status.DONE, outcome
+
+
 @pytest.mark.parametrize(("fault", "more"), LOST)
 @pytest.mark.parametrize("action", [Action.UPDATE, Action.DISABLE, Action.DELETE, Action.ADD_MEMBERS])
 def test_changes_take_effect_once(
