@@ -105,13 +105,10 @@ def not_known(ledger: Ledger, question: AccessQuestion) -> list[str]:
         since = known[job]
         begins = f"its log begins on {since:%Y-%m-%d %H:%M} UTC" if since is not None else "it has run no cycle"
         said.append(f"Not known for {job}: {begins}.")
-    if question.group:
-        said += [
-            f"Not known for {job}: no desired state of {'then' if question.at else 'a cycle'} is kept that tells who "
-            "is in the group."
-            for job in question.jobs
-            if job not in missing and not _kept(job, question)
-        ]
+    unkept = [job for job in question.jobs if job not in missing and not _kept(job, question)] if question.group else []
+    if unkept:
+        when = "then" if question.at is not None else "a cycle"
+        said.append(f"Members of the group are not known for {', '.join(unkept)}: no desired state of {when} is kept.")
     return said
 
 

@@ -80,6 +80,7 @@ def access(visit: Visit) -> Response:
         apps=len({targets[job] for job in question.jobs}),
         totals=Counter({state: sum(tally.get((job, str(state)), 0) for job in question.jobs) for state in LinkState}),
         tally=tally,
+        unsure=sum(many for (_, state), many in tally.items() if state == str(None)),
         counts=counts,
         unmanaged={job: [unmanaged.get((job, kind, one), 0) for one in Outside] for job in question.jobs},
         kinds=Kind,

@@ -117,6 +117,7 @@ def test_what_was_forgotten_is_not_known(past: Past) -> None:
     # Deleted since: there was an account, and the line that disabled it is forgotten.
     assert past.had(150) == {"stays": ("S", "active"), "left": ("L", "not known")}
     assert "not known: the log begins later" in past.page(150)
+    assert "0 disabled; 1 whose state is not known" in past.page(150)
 
 
 def test_a_job_that_began_later_counts_nobody(past: Past) -> None:
@@ -127,5 +128,5 @@ def test_a_job_that_began_later_counts_nobody(past: Past) -> None:
     assert "Not known for later: its log begins on" in page
     assert page.count("<span>not known</span>") == 2
     grouped = past.page(10, f"&job={JOB}&group=Engineering")
-    assert f"Not known for {JOB}: no desired state of then is kept" in grouped
+    assert f"Members of the group are not known for {JOB}: no desired state of then is kept." in grouped
     assert "Nobody has such an account" not in grouped
