@@ -3,9 +3,9 @@
 Every guard counts, and holds exactly what it has counted when that is too much; joiners and everything else run. What
 people have approved runs without being judged again, as long as it is the same change with the same values; what they
 have rejected is left out of the plan; only an incomplete source holds also what was approved. What was held once and
-nobody has decided about stays held, whatever the limits say by then. Guards judge in the order of ``Guard``. What the
-first two hold, because the source is in doubt, no limit counts; apart from that several guards may hold the same
-change, and the person who decides about it reads what all of them say.
+nobody has decided about stays held, whatever the limits say by then; so does another removal of the same entry. Guards
+judge in the order of ``Guard``. What the first two hold, because the source is in doubt, no limit counts; apart from
+that several guards may hold the same change, and the person who decides about it reads what all of them say.
 """
 
 from collections.abc import Sequence
@@ -15,6 +15,7 @@ from connectors.errors import SettingsError
 from tasks.checks.administrators import Roster, judge_administrators, rosters
 from tasks.checks.bench import NOTHING_BEFORE, Checked, Guard, History, Verdict, all_causes
 from tasks.checks.decided import decision_text, has_run_out, in_force, lay_on_bench, undecided_again, undecided_of
+from tasks.checks.earlier import judge_earlier
 from tasks.checks.memberships import judge_members, judge_membership_budget, judge_memberships
 from tasks.checks.protection import UNPROTECTED, Protection, is_listed, protection_of, spare, unused_names
 from tasks.checks.removals import (
@@ -96,6 +97,7 @@ def check_plan(
     judge_completeness(bench)
     judge_source(bench, limits.source)
     bench.doubt()
+    judge_earlier(bench)
     judge_removals(bench, limits.removals)
     judge_members(bench, limits.members)
     judge_memberships(bench, limits.memberships)

@@ -31,10 +31,12 @@ AND_BECAUSE = "; "
 
 
 class Guard(StrEnum):
-    """What judges a plan, in this order. All names but the first and the last are those of the job's ``limits``."""
+    """What judges a plan, in this order. Names are those of the job's ``limits``, but for three that have no limit."""
 
     COMPLETE_SOURCE = "complete source"
     SOURCE = "source"
+    EARLIER = "earlier question"
+    """Not a limit: another removal of the entry waits, or somebody has decided about less."""
     REMOVALS = "removals"
     MEMBERS = "members"
     MEMBERSHIPS = "memberships"

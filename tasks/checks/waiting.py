@@ -9,7 +9,8 @@ A row of the ledger is a held change in one state; what becomes of it, by what t
     | decided, in force  | nothing can be said about the entry        | stays       |                               |
     | undecided          | held again                                 | stays, with what is held now | what is new  |
     | undecided          | nothing can be said about the entry        | stays       |                               |
-    | any                | something else about the entry is held     | goes        |                               |
+    | rejected, in force | another question about the entry is held   | goes        | it has lapsed                 |
+    | any other          | something else about the entry is held     | goes        |                               |
     | any                | it is carried out now                      | goes        |                               |
     | any                | otherwise: the plan no longer wants it     | goes        | it has lapsed                 |
 
@@ -85,7 +86,8 @@ def keep_books(checked: Checked, known: Sequence[Staged], *, cycle_id: int) -> B
         if (one.state, one.key) in kept:
             continue
         books.drop.append(one)
-        books.lapsed += [one] if one.key not in running and one.key not in news else []
+        overruled = one in decided and one.state is StagedState.REJECTED
+        books.lapsed += [one] if overruled or (one.key not in running and one.key not in news) else []
     return books
 
 

@@ -573,3 +573,88 @@ def test_undecided_members_and_attributes_wait_as_well() -> None:
     checked = judged(world, *waiting)
     assert len(checked.waiting) == 5
     assert not checked.blocks
+
+
+# --- another removal of the same entry -----------------------------------------------------------------------------
+
+
+def terminated(*, back: int = 0, purged: int = 0) -> World:
+    """Four of fifty are disabled in the source; some are back, and the rows of some are gone."""
+    world = company(50, deprovision={"disabled": "disable", "deleted": "delete"})
+    for number in range(back, 4):
+        world.disabled.add(f"p{number:03}")
+    for number in range(4 - purged, 4):
+        del world.users[f"p{number:03}"]
+    return world
+
+
+@pytest.mark.parametrize("state", [STAGED, APPROVED, REJECTED])
+def test_who_waits_to_be_disabled_is_not_deleted_unasked(state: StagedState) -> None:
+    """Two come back, HR purges the rows of two: two deletions are within the limit, and nobody was asked about them."""
+    first = decided(judged(terminated()).waiting, state)
+    assert {item.action for item in first} == {Action.DISABLE}
+    checked = judged(terminated(back=2, purged=2), *first)
+    assert not checked.blocks
+    assert [(item.action, item.anchor, item.guards) for item in checked.waiting] == [
+        (Action.DELETE, name, ("earlier question",)) for name in ("p002", "p003")
+    ]
+    books = keep_books(checked, first, cycle_id=2)
+    assert books.drop == books.lapsed == first
+    again = judged(terminated(back=2, purged=2), *books.put)
+    assert not again.blocks
+    assert [item.guard for item in again.waiting] == [item.guard for item in checked.waiting]
+    assert not judged(terminated(back=2), *books.put).blocks, "and it stays held when HR shows them again"
+    assert count(judged(terminated(back=2, purged=2), *decided(books.put, APPROVED)).blocks, Action.DELETE) == 2
+
+
+def test_a_question_about_some_holds_no_others() -> None:
+    """Who leaves besides goes, within the limits."""
+    first = decided(judged(terminated()).waiting, REJECTED)
+    world = terminated(back=2, purged=2)
+    del world.users["p010"]
+    assert [list(block.table["anchor"]) for block in judged(world, *first).blocks] == [["p010"]]
+
+
+def test_what_follows_from_an_incomplete_source_too_goes_on_waiting_for_a_person() -> None:
+    """Else the next complete cycle would delete them: only the incomplete source would have held it."""
+    first = judged(terminated()).waiting
+    world = terminated(back=2, purged=2)
+    world.incomplete = ("One page could not be read.",)
+    books = keep_books(judged(world, *first), first, cycle_id=2)
+    world.incomplete = ()
+    assert not judged(world, *books.put).blocks
+
+
+@pytest.mark.parametrize("state", [STAGED, REJECTED])
+def test_what_was_rejected_is_asked_again_for_another_cause(state: StagedState) -> None:
+    """Within the limits by now; that the rejection counts no more is in the log."""
+    first = decided(judged(terminated()).waiting, state)
+    world = terminated(back=2, purged=2)
+    world.job = company(1, deprovision={"deleted": "disable"}).job
+    checked = judged(world, *first)
+    assert not checked.blocks
+    assert {(item.anchor, item.cause) for item in checked.waiting} == {
+        ("p002", "gone from the source"),
+        ("p003", "gone from the source"),
+    }
+    books = keep_books(checked, first, cycle_id=2)
+    assert {(item.anchor, item.state) for item in books.put} == {("p002", STAGED), ("p003", STAGED)}
+    assert [item.anchor for item in books.lapsed] == ["p000", "p001", *(["p002", "p003"] if state is REJECTED else [])]
+
+
+def test_a_group_that_lost_members_in_a_question_is_not_deleted_unasked() -> None:
+    """Its members would go with it."""
+    world = group_of(30, 5)
+    first = decided(judged(world).waiting, REJECTED)
+    world.job = company(1, deprovision={"deleted": "delete"}).job
+    del world.groups["g"]
+    world.members.clear()
+    checked = judged(
+        world,
+        *first,
+        limits=Limits.model_validate(
+            {n: {"count": None, "fraction": 1.0} for n in ("removals", "members", "memberships")}
+        ),
+    )
+    assert not [block for block in checked.blocks if block.action is Action.DELETE]
+    assert ("earlier question",) in {item.guards[:1] for item in checked.waiting if item.action is Action.DELETE}
