@@ -46,7 +46,7 @@ def as_json(evidence: Evidence) -> dict[str, Any]:
         "source": _source(evidence),
         "scope": _scope(evidence),
         "link": _link(evidence),
-        "in_target": evidence.account is not None,
+        "in_target": None if evidence.outage else evidence.account is not None,
         "protected": evidence.protected,
         "attributes": [_attribute(one) for one in evidence.attributes],
         "plan": {
@@ -276,7 +276,7 @@ def _show_link(out: Terminal, page: dict[str, Any]) -> None:
     link = page["link"]
     if link is not None:
         how = link["how"] or "linked"
-        there = "" if page["in_target"] else ", but not in the target as it is known now"
+        there = "" if page["in_target"] or page["outage"] else ", but not in the target as it is known now"
         _row(
             out,
             "account",

@@ -7,13 +7,18 @@ from pathlib import Path
 
 import pytest
 
+from connectors.contract import Kind
 from flows.cycle.systems import now
 from flows.serve.web import pages_looking
+from flows.serve.web.errands import Errand, ErrandKind, Errands
 from flows.serve.web.rights import Grant, Role
 from flows.show.status import job_status
-from tasks.ledger import CycleEnd, CycleKind, CycleState, Ledger, Quarantine
+from flows.show.why import Evidence, Who
+from flows.show.why_page import as_json
+from tasks.job import load_job
+from tasks.ledger import CycleEnd, CycleKind, CycleState, Ledger, Linked, LinkState, Quarantine
 from tests.flows.web.company import write_jobs
-from tests.flows.web.worlds import Asked, pages_of
+from tests.flows.web.worlds import Asked, pages_of, text_of
 
 JOB = "hr-to-scim"
 """Runs every 20 minutes."""
@@ -113,3 +118,22 @@ def test_accounts_that_were_enabled_are_in_the_figures(asked: Asked) -> None:
     end = CycleEnd(CycleState.DONE, {"enabled": 2}, now=now(), message="", source="HR", target="App")
     asked.ledger.end_cycle(cycle, end)
     assert "<dt>Enabled</dt><dd>2</dd>" in asked.visitors["vera"].get(f"/jobs/{JOB}/cycles/1").text
+
+
+def test_why_says_nothing_of_a_target_that_cannot_be_read(asked: Asked, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Neither that the account is not there, nor that the next cycle does nothing."""
+    moment = now()
+    link = Linked("t1", "Ann", LinkState.ACTIVE, "created", moment, moment, moment)
+    who = Who(Kind.USER, "1", "t1")
+    job = load_job(asked.state.parent / "hr-to-scim.yaml")
+    evidence = Evidence(job, "1", moment, who, outage="The target cannot be reached.", link=link)
+    about = {"anchor": "1", "kind_of_entry": "user"}
+    errand = Errand("e1", ErrandKind.WHY, JOB, "vera", moment, about, status=0)
+    ran(asked.ledger, CycleKind.INITIAL, moment)
+    monkeypatch.setattr(Errands, "find", lambda *_, **__: errand)
+    monkeypatch.setattr(Errands, "document", lambda *_: as_json(evidence))
+    page = text_of(asked.visitors["vera"].get("/errands/e1").text)
+    assert "What a cycle would do now cannot be said: The target cannot be reached." in page
+    assert "Created, active." in page
+    assert "not in the target" not in page
+    assert "Nothing." not in page
