@@ -66,6 +66,18 @@ class SignIn:
     outcome: SignInOutcome
 
 
+@dataclass(frozen=True, slots=True)
+class Refusals:
+    """How often somebody was refused."""
+
+    here: int
+    """This login from this address."""
+    anywhere: int
+    """This login from any address."""
+    logins: int
+    """How many logins from this address."""
+
+
 def digest_of_ticket(ticket: str) -> str:
     """What a session is kept by."""
     return hashlib.sha256(ticket.encode("utf-8", "replace")).hexdigest()
@@ -170,16 +182,16 @@ class SignIns:
                 )
             )
 
-    def refused(self, *, login: str, address: str, since: datetime) -> tuple[int, int]:
-        """Attempts refused since then: of this login, and from this address."""
-        refused = and_(SIGN_IN.c.time >= since, SIGN_IN.c.outcome == SignInOutcome.REFUSED.value)
+    def refused(self, *, login: str, address: str, since: datetime) -> Refusals:
+        """Attempts refused since then, of this login and from this address."""
+        of_login, from_there = SIGN_IN.c.login == clean(login)[:200], SIGN_IN.c.address == address
         query = select(
-            func.count().filter(SIGN_IN.c.login == clean(login)[:200]),
-            func.count().filter(SIGN_IN.c.address == address),
-        ).where(refused)
+            func.count().filter(and_(of_login, from_there)),
+            func.count().filter(of_login),
+            func.count(SIGN_IN.c.login.distinct()).filter(from_there),
+        ).where(SIGN_IN.c.time >= since, SIGN_IN.c.outcome == SignInOutcome.REFUSED.value)
         with self._database.reading() as connection:
-            by_login, by_address = connection.execute(query).one()
-        return by_login, by_address
+            return Refusals(*connection.execute(query).one())
 
     def latest(self, limit: int) -> list[SignIn]:
         """The last lines, the newest first."""

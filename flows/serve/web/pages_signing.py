@@ -2,6 +2,7 @@
 
 import hmac
 import secrets
+from ipaddress import ip_address
 from urllib.parse import urlsplit
 
 from starlette.exceptions import HTTPException
@@ -129,4 +130,11 @@ def _secure(visit: Visit) -> bool:
 
 
 def _address(visit: Visit) -> str:
-    return visit.request.client.host if visit.request.client is not None else ""
+    """Where a request comes from. Of a header the last entry counts, which the proxy adds; anybody may write others."""
+    client = visit.request.client.host if visit.request.client is not None else ""
+    header = visit.site.settings.client_header
+    last = ",".join(visit.request.headers.getlist(header)).rpartition(",")[2].strip() if header else ""
+    try:
+        return str(ip_address(last)) if last else client
+    except ValueError:
+        return client

@@ -69,6 +69,8 @@ class PagesSettings(Settings):
 
     address: str = ""
     """Where browsers find the pages, through a proxy that ends TLS; without it this machine alone."""
+    client_header: Annotated[str, Field(pattern="^[A-Za-z0-9-]*$")] = ""
+    """Header in which the proxy says whose request it passes on, ``X-Forwarded-For``; its last entry counts."""
     prefect: str = ""
     """Where browsers find Prefect's UI; without it the one that ``provisor up`` has started."""
     provider: Provider | None = None

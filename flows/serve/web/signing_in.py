@@ -22,7 +22,11 @@ PASSWORD, PROVIDER, HERE = "password", "OpenID Connect", "the sign-in of this se
 
 LASTS, IDLE = timedelta(hours=12), timedelta(hours=2)
 """How long a session lasts, and how long without a request."""
-_TRIES_OF_LOGIN, _TRIES_OF_ADDRESS, _TRIES_WITHIN = 8, 30, timedelta(minutes=15)
+_TRIES_HERE, _TRIES_ANYWHERE, _LOGINS_OF_ADDRESS, _TRIES_WITHIN = 8, 100, 100, timedelta(minutes=15)
+"""Of a login from one address and from all, and logins refused from one address.
+
+Nobody locks another person out with a few wrong passwords. Source of the 100: NIST SP 800-63B, 5.2.2.
+"""
 _COMPARED_AT_ONCE, _TRYING_AT_ONCE = 2, 12
 """Passwords compared at the same moment, 64 MiB each, and attempts under way: each that waits holds a thread."""
 _SEEN_EVERY = timedelta(minutes=1)
@@ -141,10 +145,11 @@ class Door:
                     del self._trying[attempt]
 
     def _refuse_too_often(self, login: str, address: str, now: datetime) -> None:
-        by_login, by_address = self._ledger.sign_ins.refused(login=login, address=address, since=now - _TRIES_WITHIN)
-        by_login += sum(count for (one, _), count in self._trying.items() if one == login)
-        by_address += sum(count for (_, one), count in self._trying.items() if one == address)
-        if by_login >= _TRIES_OF_LOGIN or by_address >= _TRIES_OF_ADDRESS:
+        found = self._ledger.sign_ins.refused(login=login, address=address, since=now - _TRIES_WITHIN)
+        here = found.here + self._trying[login, address]
+        anywhere = found.anywhere + sum(count for (one, _), count in self._trying.items() if one == login)
+        logins = found.logins + sum(one == address for _, one in self._trying)
+        if here >= _TRIES_HERE or anywhere >= _TRIES_ANYWHERE or logins >= _LOGINS_OF_ADDRESS:
             raise TooOftenError
 
     def _note(self, login: str, how: str, address: str, outcome: SignInOutcome, now: datetime) -> None:

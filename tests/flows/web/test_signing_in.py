@@ -16,7 +16,8 @@ from flows.serve.web.rights import Deed, Grant, Rights, Role
 from flows.serve.web.settings import PagesSettings, read_pages_settings
 from flows.serve.web.signing_in import CrowdError, Door, TooOftenError, hash_password
 from tasks.ledger import Ledger, LocalUser, SignInOutcome
-from tests.flows.web.conftest import Served
+from tests.flows.web.conftest import Served, token_of
+from tests.flows.web.worlds import pages_of
 
 
 def test_somebody_signs_in_and_out(changing: Served) -> None:
@@ -99,13 +100,55 @@ def test_changed_rights_count_at_once(door: "tuple[Door, Ledger]") -> None:
 
 
 def test_one_address_does_not_guess_many_logins(door: "tuple[Door, Ledger]") -> None:
-    """Thirty refusals from one address are enough."""
+    """A hundred logins that fail from one address are enough; one that fails often counts once."""
     here, _ = door
-    for number in range(30):
+    for number in range(99):
         assert here.enter(f"user-{number}", "x", address="1.2.3.4", now=now()) is None
+    assert here.enter("user-0", "x", address="1.2.3.4", now=now()) is None
+    assert here.enter("vera", "a-long-password", address="1.2.3.4", now=now()) is not None
+    assert here.enter("user-99", "x", address="1.2.3.4", now=now()) is None
     with pytest.raises(TooOftenError):
         here.enter("vera", "a-long-password", address="1.2.3.4", now=now())
     assert here.enter("vera", "a-long-password", address="5.6.7.8", now=now()) is not None
+
+
+def test_wrong_passwords_lock_nobody_out_elsewhere(door: "tuple[Door, Ledger]") -> None:
+    """Eight from one address end the guessing there; a hundred from many addresses end it everywhere."""
+    here, _ = door
+    for _number in range(8):
+        assert here.enter("vera", "x", address="0", now=now()) is None
+    with pytest.raises(TooOftenError):
+        here.enter("vera", "a-long-password", address="0", now=now())
+    assert here.enter("vera", "a-long-password", address="elsewhere", now=now()) is not None
+    for number in range(92):
+        assert here.enter("vera", "x", address=f"{number // 8 + 1}", now=now()) is None
+    with pytest.raises(TooOftenError):
+        here.enter("vera", "a-long-password", address="elsewhere", now=now())
+
+
+@pytest.mark.parametrize(
+    ("header", "sent", "noted"),
+    [
+        ("X-Forwarded-For", ["1.1.1.1, 203.0.113.7"], "203.0.113.7"),
+        ("X-Forwarded-For", ["203.0.113.7", "2001:db8::1"], "2001:db8::1"),
+        ("X-Forwarded-For", ["unknown"], "127.0.0.1"),
+        ("X-Forwarded-For", [], "127.0.0.1"),
+        ("", ["203.0.113.7"], "127.0.0.1"),
+    ],
+)
+def test_a_proxy_says_whose_request_it_passes_on(header: str, sent: list[str], noted: str, tmp_path: Path) -> None:
+    """Where the settings name the header; what stands before the proxy's own entry anybody may have written."""
+    settings = PagesSettings(client_header=header)
+    with (
+        Ledger.open(None, tmp_path) as ledger,
+        pages_of(ledger, tmp_path, {"vera": Grant(Role.VIEWER)}, settings) as asked,
+    ):
+        client = asked.visitors["vera"].http
+        client.cookies.clear()
+        fields = {"login": "vera", "password": "x", "form_token": token_of(client.get("/sign-in").text)}
+        headers = [("X-Forwarded-For", one) for one in sent]
+        assert client.post("/sign-in", data=fields, headers=headers).status_code == 401
+        assert ledger.sign_ins.latest(1)[0].address == noted
 
 
 def test_guesses_at_once_are_no_more_than_one_by_one(

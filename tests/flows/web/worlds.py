@@ -63,13 +63,15 @@ class _Straight(httpx.BaseTransport):
 
 
 @contextmanager
-def pages_of(ledger: Ledger, folder: Path, people: Mapping[str, Grant]) -> Iterator[Asked]:
+def pages_of(
+    ledger: Ledger, folder: Path, people: Mapping[str, Grant], settings: PagesSettings | None = None
+) -> Iterator[Asked]:
     """The pages of a ledger; ``folder``: where job files and state are, ``people``: who signs in, by login."""
     app = make_app(
         ledger=ledger,
         state=folder / "state",
         jobs=JobFiles(folder),
-        settings=PagesSettings(),
+        settings=settings or PagesSettings(),
         own_sign_in="provisor:the-key-of-the-server",
         port=PORT,
     )
