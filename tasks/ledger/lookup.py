@@ -61,6 +61,8 @@ from tasks.ledger.waiting import (
     waiting_of,
 )
 
+_ACCESS = [one.value for one in (LogAction.CREATE, LogAction.ENABLE, LogAction.DISABLE, LogAction.DELETE)]
+_TURNS_SHOWN = 500
 _AT_ONCE = 2_000
 """Entries looked up by one statement."""
 
@@ -122,6 +124,8 @@ class Held:
     """The newest first."""
     more: bool
     """Whether there are older lines."""
+    turns: Sequence[LogLine] = ()
+    """Lines by which the account was made, enabled, disabled or deleted, however old; the newest first."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -382,9 +386,10 @@ class Lookup:
                 .limit(limit + 1)
             )
             lines = self._lines(query)
-            found.append(
-                Held(job, links.get(job), escrows.get(job), staged.get(job, ()), lines[:limit], len(lines) > limit)
-            )
+            turned = (LOG.c.status == LogStatus.SUCCESS.value, LOG.c.action.in_(_ACCESS))
+            turns = self._lines(query.where(*turned).limit(_TURNS_SHOWN))
+            more = len(lines) > limit
+            found.append(Held(job, links.get(job), escrows.get(job), staged.get(job, ()), lines[:limit], more, turns))
         return found
 
     # -- held changes ----------------------------------------------------------------------------------------------

@@ -103,7 +103,8 @@ def person_page(
     lines = sorted((line for one in there for line in one.lines), key=lambda line: line.id, reverse=True)
     hit = next(iter(known.values()), None)
     name = hit.name if hit is not None else next((line.label for line in lines if line.label), anchor)
-    start = min([line.time for line in lines] + [one.link.linked_at for one in there if one.link] + [now])
+    turns = [line for one in there for line in one.turns]
+    start = min([line.time for line in (*lines, *turns)] + [one.link.linked_at for one in there if one.link] + [now])
     start = min(start, now - timedelta(days=7))
     end = now + (now - start) / 4
     return PersonPage(
@@ -182,7 +183,7 @@ def _standing(held: Held, change: LogLine | None, now: datetime) -> tuple[str, s
         what = ", ".join(dict.fromkeys(VERBS[one.action].lower() for one in waiting))
         return "waiting", "wait", "Waits", f"Somebody has to decide: {what}.", waiting[0].guard, "", True
     if held.link is None:
-        gone = next((line for line in held.lines if line.action == LogAction.DELETE and line.status == _SUCCESS), None)
+        gone = next((line for line in held.turns if line.action == LogAction.DELETE), None)
         if gone is not None:
             return "deleted", "deleted", "Deleted", "The account was deleted.", gone.reason, "", False
         why = next((line.message or line.reason for line in held.lines), "")
@@ -198,9 +199,7 @@ def _standing(held: Held, change: LogLine | None, now: datetime) -> tuple[str, s
             False,
         )
     if held.link.state is LinkState.DISABLED:
-        ended = next(
-            (line for line in held.lines if line.action == LogAction.DISABLE and line.status == _SUCCESS), None
-        )
+        ended = next((line for line in held.turns if line.action == LogAction.DISABLE), None)
         return "disabled", "disabled", "Disabled", "The account is disabled.", ended.reason if ended else "", "", False
     decided = next(iter(held.staged), None)
     if decided is not None:
@@ -242,9 +241,7 @@ def _lane(held: Held, name: str, start: datetime, end: datetime, now: datetime) 
         return round(max(0.0, min((moment - start).total_seconds() / whole, 1.0)) * LANE, 1)
 
     turns: list[tuple[datetime, str | None]] = [
-        (line.time, _TURNS[LogAction(line.action)])
-        for line in reversed(held.lines)
-        if line.status == _SUCCESS and line.action in _TURNS
+        (line.time, _TURNS[LogAction(line.action)]) for line in reversed(held.turns)
     ]
     if held.link is not None:
         if not turns or turns[0][1] != "active":

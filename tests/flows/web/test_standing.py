@@ -16,7 +16,18 @@ from flows.show.status import job_status
 from flows.show.why import Evidence, Who
 from flows.show.why_page import as_json
 from tasks.job import load_job
-from tasks.ledger import CycleEnd, CycleKind, CycleState, Ledger, Linked, LinkState, Quarantine
+from tasks.ledger import (
+    CycleEnd,
+    CycleKind,
+    CycleState,
+    Ledger,
+    Linked,
+    LinkState,
+    LogAction,
+    LogEntry,
+    LogStatus,
+    Quarantine,
+)
 from tests.flows.web.company import write_jobs
 from tests.flows.web.worlds import Asked, pages_of, text_of
 
@@ -137,3 +148,15 @@ def test_why_says_nothing_of_a_target_that_cannot_be_read(asked: Asked, monkeypa
     assert "Created, active." in page
     assert "not in the target" not in page
     assert "Nothing." not in page
+
+
+def test_a_line_of_time_shows_what_was_long_ago(asked: Asked) -> None:
+    """A day on which an account was disabled, before more lines than the page shows."""
+    ledger, moment = asked.ledger, now()
+    cycle = ledger.begin_cycle(JOB, CycleKind.INITIAL, fingerprint="f", now=moment - timedelta(days=9))
+    actions = [LogAction.CREATE, LogAction.DISABLE, LogAction.ENABLE, *[LogAction.UPDATE] * 70]
+    for place, action in enumerate(actions):
+        line = LogEntry(Kind.USER, action, LogStatus.SUCCESS, "1", label="Ann", target_id="t1", reason="r")
+        ledger.log_entries(cycle, [line], now=moment - timedelta(days=max(9 - place, 1)))
+    lane = asked.visitors["vera"].get(f"/people/{JOB}/1").text.split('class="lanes"')[1].split("</svg>")[0]
+    assert re.findall(r'<rect class="l-(active|disabled)"', lane)[:3] == ["active", "disabled", "active"]
