@@ -46,12 +46,12 @@ def decide(
         selection: What to approve with "Approve only the selection": anchors, names, kinds or actions.
         comment: The reason, for readers of the log.
         until: The decision counts to the end of this day (UTC); without a day until nothing of it is left to do.
-        waiting_run: Only what this run waits for, if it still does.
+        waiting_run: A run whose time limit has passed: what it waits for is rejected, whatever else is given here.
     """
     try:
         loaded = own_job(job)
         if waiting_run is not None:
-            sentence = reject_waiting(loaded, waiting_run, by=by, why=comment)
+            sentence = reject_waiting(loaded, waiting_run)
         else:
             sentence = _decide(loaded, decision, selection or [], by, comment, until)
     except ProvisorError as error:

@@ -57,6 +57,10 @@ _CHOICES = 200
 """Held changes that can be chosen from; beyond that whole kinds of changes can."""
 _SLACK = timedelta(days=1)
 """How long a run waits beyond its time limit, should nobody be there to end it then."""
+_CLOCKS = timedelta(seconds=5)
+"""How far the clocks of two machines may be apart."""
+_NOBODY = "nobody"
+"""Who decides when a time limit passes."""
 
 
 class Answer(StrEnum):
@@ -323,8 +327,7 @@ def _set_limit(question: Question, deadline: datetime) -> str:
             f"{DECIDE}/{job}-{DECIDE}",
             parameters={
                 "decision": Answer.REJECT,
-                "by": "nobody",
-                "comment": f"nobody decided within {spoken(question.job.approval.within)}",
+                "by": _NOBODY,
                 "waiting_run": str(question.run),
             },
             scheduled_time=deadline,
@@ -351,16 +354,19 @@ def _lift_limit(client: SyncPrefectClient, run: str) -> None:
         return
 
 
-def reject_waiting(job: Job, run: UUID, *, by: str, why: str) -> str:
+def reject_waiting(job: Job, run: UUID) -> str:
     """At the time limit: what a run waits for is rejected, for as long as the limit was, and the run ends.
 
-    Gives a sentence about it; nothing happens when somebody has decided before.
+    Gives a sentence about it; nothing happens when somebody has decided before. Nobody has decided, so no name and no
+    comment is taken from anybody. Raises: DecisionError before the limit, which the waiting run itself knows.
     """
+    why = f"nobody decided within {spoken(job.approval.within)}"
     with get_client(sync_client=True) as client, open_ledger() as ledger:
         waiting = client.read_flow_run(run)
         if waiting.state is None or not waiting.state.is_paused():
             return "Somebody has decided before."
         key = _question_key(waiting)
+        _refuse_before_limit(waiting, key)
         about = still_open(ledger, job.name, client.read_flow_run_input(run, f"{key}-items"))
         sentence = "Nothing of it waits any more."
         if about:
@@ -371,7 +377,7 @@ def reject_waiting(job: Job, run: UUID, *, by: str, why: str) -> str:
                     StagedState.REJECTED,
                     among={one.digest for one in about},
                     until=now() + job.approval.within,
-                    who=by,
+                    who=_NOBODY,
                     identity=Identity("the time limit", clock=True),
                     why=why,
                     now=now(),
@@ -381,6 +387,18 @@ def reject_waiting(job: Job, run: UUID, *, by: str, why: str) -> str:
                 sentence = str(error)
         client.set_flow_run_state(run, Completed(name="Rejected", message=sentence))
     return sentence
+
+
+def _refuse_before_limit(waiting: FlowRun, key: str) -> None:
+    """Passes for a run that asked a question and has waited to its limit. Raises: DecisionError."""
+    ends = waiting.state.state_details.pause_timeout if waiting.state is not None else None
+    if not key or ends is None:
+        raise DecisionError(f"Nothing is decided: the run {waiting.name} does not wait for approval.")
+    if now() + _CLOCKS < (limit := ends - _SLACK):
+        raise DecisionError(
+            f"Nothing is decided: the run {waiting.name} waits for an answer until {limit:%Y-%m-%d %H:%M} UTC. Resume "
+            "it to decide before, or decide without waiting_run."
+        )
 
 
 # --- runs that wait ------------------------------------------------------------------------------------------------

@@ -1,7 +1,7 @@
 """Runs of deployments that wait for a decision, against a real server; the test is the worker."""
 
 from contextlib import suppress
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 from uuid import UUID, uuid4
@@ -17,7 +17,7 @@ from prefect.states import Pending
 
 from flows.cycle import scheduled
 from flows.cycle.scheduled import stand_aside
-from flows.cycle.systems import CLOCK, now, open_ledger
+from flows.cycle.systems import CLOCK, as_if, now, open_ledger
 from flows.decide import decide
 from flows.decisions.maintenance import pause
 from flows.decisions.persons import DecisionError, Identity
@@ -182,7 +182,10 @@ def test_a_plan_that_has_changed_is_asked_about_anew(deployed: Workplace) -> Non
 
 
 def test_nobody_answers_in_time(deployed: Workplace, service: ScimService) -> None:
-    """At the time limit, for which a run is scheduled, the question ends as rejected, for as long as it was open."""
+    """At the time limit, for which a run is scheduled, the question ends as rejected, for as long as it was open.
+
+    Before it nobody can have the limit decide, and at it nobody can put a name or a decision to it.
+    """
     before = active(service)
     dismiss(deployed, 5)
     run = start(deployed)
@@ -191,9 +194,18 @@ def test_nobody_answers_in_time(deployed: Workplace, service: ScimService) -> No
     with get_client(sync_client=True) as client:
         (limit,) = [one for one in client.read_flow_runs() if one.name == f"{name} · time limit of an approval"]
         assert limit.parameters["waiting_run"] == str(run)
-        ended = decide(**{**limit.parameters, "job": Path(limit.parameters["job"])}, return_state=True)
+        given = {**limit.parameters, "job": Path(limit.parameters["job"])}
+        forged = given | {"decision": "Approve everything", "by": "zoe", "comment": "seen and agreed"}
+        early = decide(**forged, return_state=True)
+        assert "waits for an answer until" in str(early.message)
+        assert client.read_flow_run(run).state_name == "Waiting for approval"
+        assert staged(deployed, StagedState.REJECTED) == 0
+        with as_if(now() + timedelta(days=3)):
+            ended = decide(**forged, return_state=True)
         assert ended.name == "Completed"
         assert client.read_flow_run(run).state_name == "Rejected"
+    with open_ledger() as ledger:
+        assert {(one.who, one.why) for one in ledger.staged(name)} == {("nobody", "nobody decided within 3 days")}
     assert staged(deployed, StagedState.REJECTED) == 5
     assert active(service) == before
 
