@@ -77,10 +77,9 @@ class ScimBench(Bench):
 
     def target(self, *, concurrency: int = 4, **settings: Any) -> Target:
         os.environ["SCIM_TOKEN"] = "a-token"
-        said = {"url": self.service.url, "auth": {"bearer": "${env:SCIM_TOKEN}"}}
-        (self.folder / "cursor.yaml").write_text("paging: cursor\n", encoding="utf-8")
-        if self.service.quirks["cursor"] == "demanded":
-            said["profile"] = "cursor.yaml"
+        paging = "paging: cursor\n" if self.service.quirks["cursor"] == "demanded" else ""
+        (self.folder / "probed.yaml").write_text(f"doubles: false\n{paging}", encoding="utf-8")
+        said = {"url": self.service.url, "auth": {"bearer": "${env:SCIM_TOKEN}"}, "profile": "probed.yaml"}
         parsed = ScimTargetSettings.model_validate(said)
         target = ScimTarget(parsed, folder=self.folder, pace=Pace(concurrency=concurrency), clock=self.clock)
         self.opened.append(target)
