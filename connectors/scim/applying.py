@@ -312,11 +312,6 @@ class Applier:
                     )
                 else:
                     refused = self._sender.refused(answer, call, work)
-                    if isinstance(refused, ConflictError) and lost is None and work.change.kind is Kind.USER:
-                        naming = _NAMING_ATTRIBUTE[Kind.USER]
-                        self._habits.refuses_doubles |= (
-                            taken_in(answer, work.change.attributes, default=naming) == naming
-                        )
                     if lost is None or not isinstance(refused, RejectedError):
                         raise await self._explained(refused, answer, work)
             again = refused is None and self._may_be_sent_again(work, lost)
@@ -333,11 +328,12 @@ class Applier:
         raise failure(f"{lost} It was sent {MAX_ROUNDS} times and is not there.", code=lost.code)
 
     async def _explained(self, refused: ProvisorError, answer: Answer, work: Work) -> ProvisorError:
-        """The refusal of a create, with what to do about it."""
+        """The refusal of a create that was sent once, with what to do about it."""
         if not isinstance(refused, ConflictError):
             return refused
         naming = _NAMING_ATTRIBUTE[work.change.kind]
         taken = taken_in(answer, work.change.attributes, default=naming)
+        self._habits.refuses_doubles |= taken == naming and work.change.kind is Kind.USER
         hidden = taken == naming and await self._is_hidden(work)
         why = explain_hidden_conflict(taken, noun=work.noun) if hidden else explain_conflict(taken)
         return ConflictError(f"{refused} {why}", about=taken)

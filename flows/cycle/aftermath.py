@@ -11,11 +11,11 @@ from datetime import datetime
 from connectors.contract import Kind
 from connectors.errors import HaltedError
 from flows.cycle.plan_file import PlanRefusedError
-from flows.cycle.systems import EVALUATING
 from tasks import notify
 from tasks.escrow import Failed, after_load
 from tasks.job import Job
 from tasks.ledger import (
+    WHOLE_KINDS,
     Cycle,
     CycleKind,
     Escrow,
@@ -91,7 +91,7 @@ def count_stops(ledger: Ledger, cycle: Cycle, error: BaseException | None) -> in
     """Cycles in a row that were stopped by a system, with this one; a person who ends a cycle changes nothing."""
     if error is None:
         return 0
-    earlier = ledger.cycles(cycle.job, limit=2, kinds=EVALUATING)
+    earlier = ledger.cycles(cycle.job, limit=2, kinds=WHOLE_KINDS)
     before = next((one for one in earlier if one.id != cycle.id), None)
     stops = before.counts.get(STOPS, 0) if before is not None else 0
     return stops + 1 if is_stop(error) else stops

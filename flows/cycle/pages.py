@@ -8,10 +8,10 @@ from urllib.parse import quote
 
 from flows.cycle.home import home
 from flows.cycle.preview import Decision
-from flows.cycle.systems import FINISHED, figures_folder
+from flows.cycle.systems import figures_folder
 from flows.show.cycle_lines import read_cycle_lines
 from tasks.expectations import CheckFailedError, CheckResult, keep_figures, keep_known
-from tasks.ledger import Ledger
+from tasks.ledger import FINISHED_STATES, Ledger
 from tasks.pages import DOCS, REPORTS, keep_data_docs, keep_report
 from tasks.report import CycleReport
 
@@ -69,7 +69,7 @@ def keep_pages(ledger: Ledger, report: CycleReport, decision: Decision | None, e
         report.page_address, report.docs_address = address_of(report.page), address_of(report.docs)
         if decision is not None:
             keep_known(figures_folder(report.job), decision.known)
-            if report.state in FINISHED and not decision.checked.doubtful:
+            if report.state in FINISHED_STATES and not decision.checked.doubtful:
                 keep_figures(figures_folder(report.job), decision.figures)
     except OSError as problem:
         _LOG.warning("The report of cycle %d cannot be kept: %s", report.cycle, problem)

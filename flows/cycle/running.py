@@ -37,7 +37,7 @@ from flows.cycle.preview import Decision
 from flows.cycle.progress import WATCHER, Progress
 from flows.cycle.scheduled import begins_by_itself, skipped
 from flows.cycle.sight import CycleChoice, base_of, kind_of_cycle, store_of
-from flows.cycle.systems import CLOCK, FINISHED, Systems, now, open_ledger, open_systems, target_of
+from flows.cycle.systems import CLOCK, Systems, now, open_ledger, open_systems, target_of
 from flows.decisions.initiator import initiator, this_run
 from flows.show.history import history_of
 from tasks.artifacts import CHARTED, publish_report
@@ -48,6 +48,7 @@ from tasks.expressions import Context
 from tasks.job import Job, load_job
 from tasks.knowledge import advance, created_anchors, ids_after
 from tasks.ledger import (
+    FINISHED_STATES,
     Cycle,
     CycleEnd,
     CycleKind,
@@ -504,7 +505,7 @@ def _close(job: Job, ledger: Ledger, cycle: Cycle, running: Running | None, erro
     report = _report(ending, running)
     report.standing = conclude(ledger, ending)
     report.quarantined = bool(report.standing) and ledger.quarantine(job.name) is not None
-    finished = report.state in FINISHED
+    finished = report.state in FINISHED_STATES
     source = running.snapshots.get("source") if running is not None else None
     target = running.snapshots.get("target") if running is not None else None
     watermark = (source.watermark or source.read_at.isoformat()) if finished and source is not None else None

@@ -17,7 +17,7 @@ import pandas as pd
 from connectors.contract import Action, Kind, Snapshot, Wanted, no_entries
 from connectors.errors import SchemaMismatchError, SettingsError
 from flows.cycle.home import home
-from flows.cycle.systems import CLOCK, EVALUATING, FINISHED, Recalled, Systems
+from flows.cycle.systems import CLOCK, Recalled, Systems
 from tasks.acting import as_it_acts
 from tasks.effects import may_be_late, to_look_at
 from tasks.expressions import Context
@@ -34,7 +34,7 @@ from tasks.knowledge import (
     shown_otherwise,
     to_be_sure_of,
 )
-from tasks.ledger import Attempt, Cycle, CycleKind, Ledger
+from tasks.ledger import FINISHED_STATES, WHOLE_KINDS, Attempt, Cycle, CycleKind, Ledger
 from tasks.lost import lost_creates, unseen, whereabouts
 from tasks.mapping import redacted_paths
 from tasks.plan import Plan
@@ -89,7 +89,7 @@ def kind_of_cycle(ledger: Ledger, job: Job, choice: CycleChoice, *, now: datetim
     """
     if choice is not CycleChoice.AUTO:
         return CycleKind(choice)
-    last = ledger.last_cycle(job.name, states=FINISHED, kinds=EVALUATING)
+    last = ledger.last_cycle(job.name, states=FINISHED_STATES, kinds=WHOLE_KINDS)
     if last is None or last.fingerprint != job.fingerprint() or ledger.watermark(job.name) is None:
         return CycleKind.INITIAL
     match job.reconcile:
@@ -98,7 +98,7 @@ def kind_of_cycle(ledger: Ledger, job: Job, choice: CycleChoice, *, now: datetim
         case Reconcile.NEVER:
             return CycleKind.INCREMENTAL
         case Reconcile.DAILY:
-            listed = ledger.last_cycle(job.name, states=FINISHED, kinds=(CycleKind.INITIAL, CycleKind.RECONCILE))
+            listed = ledger.last_cycle(job.name, states=FINISHED_STATES, kinds=(CycleKind.INITIAL, CycleKind.RECONCILE))
             due = listed is None or listed.began + DAILY <= now
             return CycleKind.RECONCILE if due else CycleKind.INCREMENTAL
 
@@ -156,7 +156,7 @@ def refuse_another_layout(ledger: Ledger, job: Job, source: Snapshot) -> None:
 
     Raises: SettingsError.
     """
-    last = ledger.last_cycle(job.name, states=FINISHED, kinds=EVALUATING)
+    last = ledger.last_cycle(job.name, states=FINISHED_STATES, kinds=WHOLE_KINDS)
     if last is None or not last.source or last.source == source.system or last.fingerprint != job.fingerprint():
         return
     if _LAYOUT.sub("", last.source) == _LAYOUT.sub("", source.system):

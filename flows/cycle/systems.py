@@ -22,7 +22,7 @@ from tasks.checks import NOTHING_BEFORE, History, has_run_out, undecided_again
 from tasks.escrow import given_up
 from tasks.expectations import NOTHING_KNOWN, Known, Record, read_figures, read_known
 from tasks.job import Job
-from tasks.ledger import Attempt, CycleKind, CycleState, Escrow, Ledger
+from tasks.ledger import FINISHED_STATES, WHOLE_KINDS, Attempt, Escrow, Ledger
 from tasks.lost import LOOKED_FOR, lost_creates
 from tasks.plan import Remembered
 from tasks.private import kept_secret, own_folder
@@ -41,12 +41,6 @@ COUNTED_CYCLES = 20
 
 DAY, WEEK = timedelta(days=1), timedelta(days=7)
 """How far back guards count what was taken away."""
-
-FINISHED = (CycleState.DONE, CycleState.DONE_WITH_FAILURES, CycleState.STAGED)
-"""States of cycles that ran to their end."""
-
-EVALUATING = tuple(kind for kind in CycleKind if not kind.partial)
-"""Kinds of cycles that evaluate everybody, or everybody who has changed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,7 +146,7 @@ def recall(
     escrows = tuple(ledger.escrows(job.name))
     if ledger.quarantine(job.name) is not None:
         at_once = {*at_once, *(one.anchor for one in escrows if not given_up(one))}
-    finished = ledger.last_cycle(job.name, states=FINISHED, kinds=EVALUATING)
+    finished = ledger.last_cycle(job.name, states=FINISHED_STATES, kinds=WHOLE_KINDS)
     return Recalled(
         links=Remembered(
             links={kind: ledger.links(job.name, kind) for kind in Kind},

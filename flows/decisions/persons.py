@@ -8,8 +8,7 @@ from dataclasses import dataclass
 from getpass import getuser
 
 from connectors.errors import ProvisorError
-from flows.cycle.systems import EVALUATING, FINISHED
-from tasks.ledger import Cycle, RunPurpose, RunRequest, Staged, StagedChanges, StagedState
+from tasks.ledger import FINISHED_STATES, WHOLE_KINDS, Cycle, RunPurpose, RunRequest, Staged, StagedChanges, StagedState
 
 VERBS = {StagedState.APPROVED: "approve", StagedState.REJECTED: "reject"}
 """What a decision is called in commands."""
@@ -173,10 +172,10 @@ def _refuse_who_started_it(changes: StagedChanges, last: Cycle, chosen: Sequence
 
 def _started_by_nobody_knows(changes: StagedChanges, held_in: Sequence[Cycle | None]) -> Cycle | None:
     """A cycle that holds something, and of which nobody knows who has started it; a later one may have cleared that."""
-    latest = changes.last_cycle(kinds=EVALUATING)
+    latest = changes.last_cycle(kinds=WHOLE_KINDS)
     if latest is not None and starters_of(latest.initiator) is None:
         return latest
-    finished = changes.last_cycle(kinds=EVALUATING, states=FINISHED)
+    finished = changes.last_cycle(kinds=WHOLE_KINDS, states=FINISHED_STATES)
     cleared = finished.number if finished is not None and starters_of(finished.initiator) is not None else 0
     unknown = (one for one in held_in if one is not None and starters_of(one.initiator) is None)
     return next((one for one in unknown if one.number >= cleared), None)

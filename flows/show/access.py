@@ -94,11 +94,17 @@ def out_of_reach(question: AccessQuestion, known: Mapping[str, datetime | None])
     return [job for job, since in known.items() if at is not None and (since is None or at < since)]
 
 
-def not_known(ledger: Ledger, question: AccessQuestion) -> list[str]:
-    """Sentences about what nobody can know any more, or yet: no answer leaves it out silently."""
+def not_known(
+    ledger: Ledger, question: AccessQuestion, known: Mapping[str, datetime | None] | None = None
+) -> list[str]:
+    """Sentences about what nobody can know any more, or yet: no answer leaves it out silently.
+
+    ``known``: what :func:`known_from` gives, where that was asked for already.
+    """
     if question.outside is not None:
         return []
-    known = known_from(ledger, question) if question.at is not None else {}
+    if known is None:
+        known = known_from(ledger, question) if question.at is not None else {}
     missing = out_of_reach(question, known)
     said = []
     for job in missing:

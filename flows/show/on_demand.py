@@ -12,6 +12,7 @@ from flows.show.console import Terminal, console
 from flows.show.plan import shown
 from tasks.job import Job
 from tasks.ledger import LogStatus
+from tasks.pages.sentences import plural
 
 _MARKS = {
     LogStatus.SUCCESS: "[green]✓[/]",
@@ -99,7 +100,7 @@ def _show_action(out: Terminal, found: Mapping[str, Any]) -> None:
             old = f"[red]{shown(before[path])}[/] → " if before.get(path) is not None else ""
             out.print(f"        {escape(path)}  {old}[green]{shown(value)}[/]")
         if members := change.get("members"):
-            count = f"{len(members):,} member{'s' * (len(members) != 1)}"
+            count = f"{len(members):,} {plural('member', len(members))}"
             out.print(f"        {count}: {escape(', '.join(members[:8]))}{' …' * (len(members) > 8)}")
     for one in found.get("outcomes", ()):
         said = " · ".join(text for text in (one["code"], one["message"]) if text)

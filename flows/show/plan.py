@@ -19,6 +19,7 @@ from flows.show.console import Terminal, Text
 from flows.show.plan_json import changes_of
 from tasks.employment import HORIZON
 from tasks.mapping import Held
+from tasks.pages.sentences import plural
 from tasks.plan import Block
 from tasks.report import CycleReport, numbers_of
 from tasks.scope import spelled
@@ -129,10 +130,6 @@ def _named(label: str, anchor: str) -> str:
     return f"{escape(label)} [dim]({escape(anchor)})[/]" if label and label != anchor else escape(anchor)
 
 
-def _members(count: int) -> str:
-    return f"{count:,} member{'s' * (count != 1)}"
-
-
 def _show_values(out: Terminal, change: dict[str, Any]) -> None:
     after, before = change.get("after") or {}, change.get("before")
     names = {path: short_path(path) for path in after}
@@ -145,7 +142,7 @@ def _show_values(out: Terminal, change: dict[str, Any]) -> None:
     if members := change.get("members"):
         names_shown = ", ".join(escape(member) for member in members[:8])
         more = f", … and {len(members) - 8:,} more" if len(members) > 8 else ""
-        out.print(f"      {_members(len(members))}: {names_shown}{more}")
+        out.print(f"      {len(members):,} {plural('member', len(members))}: {names_shown}{more}")
 
 
 def shown(value: Value) -> str:

@@ -7,12 +7,12 @@ from rich.markup import escape
 
 from connectors.contract import Kind
 from flows.cycle.forecast import LOAD_MS, LOAD_REQUESTS
-from flows.cycle.systems import EVALUATING, now
+from flows.cycle.systems import now
 from flows.decisions.staged import standing as approval_of
 from flows.show.console import Terminal
 from flows.show.plan import show_table, table
 from tasks.escrow import given_up
-from tasks.ledger import Cycle, CycleKind, CycleState, Escrow, Ledger, Pause, Quarantine
+from tasks.ledger import WHOLE_KINDS, Cycle, CycleKind, CycleState, Escrow, Ledger, Pause, Quarantine
 
 _COLOURS = {
     CycleState.DONE: "green",
@@ -31,7 +31,7 @@ def job_status(ledger: Ledger, job: str) -> dict[str, Any]:
     """How one job stands, in plain values: links, watermark, what waits, and its last cycles, the newest first."""
     standing = ledger.lookup.standing
     cycles = standing(ledger.cycles(job, limit=_CYCLES), now())
-    whole = next(iter(standing(ledger.cycles(job, limit=1, kinds=EVALUATING), now())), None)
+    whole = next(iter(standing(ledger.cycles(job, limit=1, kinds=WHOLE_KINDS), now())), None)
     good = ledger.lookup.last_good(job)
     approval = approval_of(ledger.staged(job), job, now())
     return {

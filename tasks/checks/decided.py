@@ -27,7 +27,7 @@ from tasks.checks.bench import (
     lay_out,
 )
 from tasks.checks.digests import digests_of, same
-from tasks.ledger import Item, Staged, StagedState
+from tasks.ledger import Item, Staged, StagedState, is_undecided
 from tasks.mapping import Held, Mask
 from tasks.plan import Block, Cause, Plan
 
@@ -58,7 +58,7 @@ def undecided_of(staged: Iterable[Staged], moment: datetime) -> list[Staged]:
     """What is held and nobody has decided about for now; of one entry and action everything together."""
     found: dict[Item, Staged] = {}
     for one in staged:
-        if one.state in (StagedState.APPROVED, StagedState.REJECTED) and not has_run_out(one, moment):
+        if not is_undecided(one, moment):
             continue
         other = found.get(one.key)
         if other is not None and other.target_id == one.target_id:

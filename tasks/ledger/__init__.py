@@ -16,9 +16,11 @@ from tasks.ledger.logbook import LogFilters
 from tasks.ledger.lookup import Account, AccountFilters, Board, Lookup, Trouble
 from tasks.ledger.records import (
     COUNTS,
+    FINISHED_STATES,
     NEVER,
     READ_BACK,
     REDACTED,
+    WHOLE_KINDS,
     Attempt,
     AttemptStatus,
     Clash,
@@ -61,9 +63,11 @@ from tasks.ledger.waiting import Decided, Guarded, Waiting, is_undecided, place_
 
 __all__ = [
     "COUNTS",
+    "FINISHED_STATES",
     "NEVER",
     "READ_BACK",
     "REDACTED",
+    "WHOLE_KINDS",
     "Account",
     "AccountFilters",
     "Attempt",

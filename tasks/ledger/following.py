@@ -9,10 +9,8 @@ from collections.abc import Collection
 from sqlalchemy import Connection, exists, func, select
 
 from tasks.ledger.database import Database
-from tasks.ledger.records import WHOLE_KINDS, CycleState, LogStatus
+from tasks.ledger.records import FINISHED_STATES, WHOLE_KINDS, CycleState, LogStatus
 from tasks.ledger.tables import CYCLE, LOG
-
-_LOOKED = (CycleState.DONE, CycleState.DONE_WITH_FAILURES, CycleState.STAGED)
 
 
 class Following:
@@ -54,7 +52,7 @@ def _looked(connection: Connection, job: str) -> dict[str, int]:
         select(CYCLE.c.followed)
         .where(
             CYCLE.c.job == job,
-            CYCLE.c.state.in_([state.value for state in _LOOKED]),
+            CYCLE.c.state.in_([state.value for state in FINISHED_STATES]),
             CYCLE.c.kind.in_([kind.value for kind in WHOLE_KINDS]),
         )
         .order_by(CYCLE.c.number.desc())

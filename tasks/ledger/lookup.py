@@ -17,6 +17,7 @@ from tasks.ledger.database import Database
 from tasks.ledger.logbook import cycles_of, line_of
 from tasks.ledger.reach import known_since
 from tasks.ledger.records import (
+    FINISHED_STATES,
     NEVER,
     WHOLE_KINDS,
     Cycle,
@@ -238,9 +239,8 @@ class Lookup:
 
     def last_good(self, job: str) -> Cycle | None:
         """The last cycle that evaluated the whole source and ran to its end."""
-        ended = (CycleState.DONE, CycleState.DONE_WITH_FAILURES, CycleState.STAGED)
         with self._database.reading() as connection:
-            found = cycles.latest(connection, job, 1, states=ended, kinds=WHOLE_KINDS)
+            found = cycles.latest(connection, job, 1, states=FINISHED_STATES, kinds=WHOLE_KINDS)
         return found[0] if found else None
 
     def cycles_before(self, job: str, number: int | None, limit: int) -> list[Cycle]:

@@ -153,6 +153,10 @@ class CycleState(StrEnum):
     """Its process died; the next cycle of the job found that out."""
 
 
+FINISHED_STATES = (CycleState.DONE, CycleState.DONE_WITH_FAILURES, CycleState.STAGED)
+"""States of cycles that ran to their end."""
+
+
 class LinkState(StrEnum):
     """How the account behind a link stands."""
 

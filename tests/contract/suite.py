@@ -8,8 +8,10 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
+import pytest
+
 from connectors.kit import Kit, System
-from tests.contract.bench import MemoryBench
+from tests.contract.bench import Gap, MemoryBench
 
 Lie = Callable[[MemoryBench], None]
 
@@ -57,3 +59,15 @@ def kit(**parts: Any) -> Lie:
         bench.kit = replace(honest, **{name: broken(getattr(honest, name)) for name, broken in parts.items()})
 
     return lie
+
+
+def show_kept(
+    bench: Any, behaviour: Behaviour, gaps: Mapping[tuple[str, str], str], otherwise: Mapping[tuple[str, str], str]
+) -> None:
+    """A rule kept by a bench; what a system cannot show (``gaps``), or does ``otherwise``, is declared."""
+    rule = bench.name, behaviour.name
+    if rule in gaps or rule in otherwise:
+        with pytest.raises(Gap if rule in gaps else AssertionError):
+            behaviour.show(bench)
+    else:
+        behaviour.show(bench)

@@ -18,7 +18,8 @@ from pathlib import Path
 import pytest
 
 from flows.cycle.lease import LEASE
-from flows.cycle.systems import FINISHED, open_ledger
+from flows.cycle.systems import open_ledger
+from tasks.ledger import FINISHED_STATES
 from tests.connectors.clocks import FakeClock
 from tests.faults.changes import OPERATIONS
 from tests.faults.company import JOB, STRANGERS, Company
@@ -109,7 +110,7 @@ def test_a_run_that_is_killed_is_caught_up_with(bench: Bench, nursery: Nursery, 
             assert status in (0, -signal.SIGKILL)
             counted[status, "request" if death.nth else "time"] += 1
             last = ledger.last_cycle(JOB)
-            finished = last is not None and last.state in FINISHED and last.began >= bench.driver.now - LEASE * 2
+            finished = last is not None and last.state in FINISHED_STATES and last.began >= bench.driver.now - LEASE * 2
             assert finished or ledger.watermark(JOB) == watermark, "a dead run has moved the watermark"
 
         before = ledger.watermark(JOB)

@@ -45,7 +45,7 @@ def access(visit: Visit) -> Response:
     jobs, lookup = visit.jobs(), visit.ledger.lookup
     counts, unmanaged = lookup.account_counts(jobs), visit.ledger.unmanaged.counts(jobs)
     known = known_from(visit.ledger, question)
-    unknown = not_known(visit.ledger, question)
+    unknown = not_known(visit.ledger, question, known)
     missing = out_of_reach(question, known)
     began = min((since for since in known.values() if since is not None), default=None)
     too_early = question.at is not None and len(missing) == len(question.jobs)

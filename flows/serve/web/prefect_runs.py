@@ -34,6 +34,8 @@ def begin_cycle(ledger: Ledger, request: RunRequest, *, now: datetime) -> str:
     from prefect.client.schemas.filters import DeploymentFilter, DeploymentFilterName
     from prefect.exceptions import PrefectException
 
+    from flows.cycle.following import JOB
+
     if not os.environ.get("PREFECT_API_URL"):
         raise UnreachableError("No Prefect server is up here: run provisor run in a shell.")
     try:
@@ -44,7 +46,7 @@ def begin_cycle(ledger: Ledger, request: RunRequest, *, now: datetime) -> str:
                 raise UnreachableError(f"The job {request.job} is not deployed: run provisor deploy.")
             key = secrets.token_urlsafe(32)
             ledger.run_requests.put(key, request, now=now)
-            tags = [f"job:{request.job}", f"by:{request.login}"]
+            tags = [f"{JOB}{request.job}", f"by:{request.login}"]
             run = client.create_flow_run_from_deployment(found[0].id, tags=tags, idempotency_key=key)
             return str(run.id)
     except (httpx.HTTPError, PrefectException) as error:

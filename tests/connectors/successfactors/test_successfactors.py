@@ -28,7 +28,6 @@ from tests.servers.successfactors_service import (
     Employment,
     SuccessFactorsService,
     key_pair,
-    serving,
 )
 
 WANTED = Wanted(
@@ -47,18 +46,6 @@ WANTED = Wanted(
     )
 )
 Open = Callable[..., KitSource]
-
-
-@pytest.fixture(scope="module")
-def pair() -> tuple[str, str]:
-    """Key and certificate of the client, in PEM form."""
-    return key_pair()
-
-
-@pytest.fixture(scope="module")
-def instance() -> Iterator[SuccessFactorsService]:
-    with serving() as service:
-        yield service
 
 
 @pytest.fixture

@@ -22,24 +22,11 @@ from tests.servers.successfactors_service import (
     COMPANY,
     Employment,
     SuccessFactorsService,
-    key_pair,
-    serving,
 )
 
 TODAY = datetime.now(UTC).date()
 TYPES = {"email_type": "2", "phone_types": {"businessPhone": "10605", "cellPhone": "10606"}}
 Open = Callable[..., KitTarget]
-
-
-@pytest.fixture(scope="module")
-def pair() -> tuple[str, str]:
-    return key_pair()
-
-
-@pytest.fixture(scope="module")
-def instance() -> Iterator[SuccessFactorsService]:
-    with serving() as service:
-        yield service
 
 
 @pytest.fixture

@@ -11,7 +11,7 @@ from pydantic import ValidationError
 from connectors.contract import Source, Wanted
 from connectors.errors import CredentialsError, SchemaMismatchError, SettingsError
 from connectors.workday.report import CONNECTOR, WorkdayReportSettings
-from tests.servers.workday_service import PASSWORD, TENANT, USER, WorkdayService, serving
+from tests.servers.workday_service import TENANT, USER, WorkdayService
 
 REPORT = "provisor/People"
 ROWS = [
@@ -23,18 +23,10 @@ WANTED = Wanted(("name", "skills"))
 Open = Callable[..., Source]
 
 
-@pytest.fixture(scope="module")
-def tenant() -> Iterator[WorkdayService]:
-    with serving() as service:
-        yield service
-
-
 @pytest.fixture
-def workday(tenant: WorkdayService, monkeypatch: pytest.MonkeyPatch) -> WorkdayService:
-    monkeypatch.setenv("WORKDAY_PASSWORD", PASSWORD)
-    tenant.__dict__.update(WorkdayService(url=tenant.url).__dict__)
-    put(tenant, ROWS)
-    return tenant
+def workday(workday: WorkdayService) -> WorkdayService:
+    put(workday, ROWS)
+    return workday
 
 
 def put(service: WorkdayService, rows: Any, *, key: str = "Report_Entry") -> None:

@@ -28,7 +28,6 @@ from tests.servers.workday_service import (
     USER,
     WSDL,
     WorkdayService,
-    serving,
 )
 
 TODAY = START.date()
@@ -52,19 +51,11 @@ WANTED = Wanted(
 Open = Callable[..., KitSource]
 
 
-@pytest.fixture(scope="module")
-def tenant() -> Iterator[WorkdayService]:
-    with serving() as service:
-        yield service
-
-
 @pytest.fixture
-def workday(tenant: WorkdayService, monkeypatch: pytest.MonkeyPatch) -> WorkdayService:
-    monkeypatch.setenv("WORKDAY_PASSWORD", PASSWORD)
+def workday(workday: WorkdayService, monkeypatch: pytest.MonkeyPatch) -> WorkdayService:
     monkeypatch.setenv("WORKDAY_SECRET", SECRET)
     monkeypatch.setenv("WORKDAY_REFRESH", REFRESH)
-    tenant.__dict__.update(WorkdayService(url=tenant.url).__dict__)
-    return tenant
+    return workday
 
 
 @pytest.fixture

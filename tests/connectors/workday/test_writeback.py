@@ -21,24 +21,11 @@ from tasks.leaving import what_leaving_means
 from tests.connectors.clocks import FakeClock
 from tests.contract.bench import apply, change
 from tests.servers.workday_contact import Way, ways_of
-from tests.servers.workday_service import PASSWORD, START, TENANT, USER, WSDL, WorkdayService, serving
+from tests.servers.workday_service import PASSWORD, START, TENANT, USER, WSDL, WorkdayService
 
 TODAY = START.date()
 CODES = {"49": "DEU_49", "61": "AUS_61", "1": "USA_1", "1246": "BRB_1246"}
 Open = Callable[..., KitTarget]
-
-
-@pytest.fixture(scope="module")
-def tenant() -> Iterator[WorkdayService]:
-    with serving() as service:
-        yield service
-
-
-@pytest.fixture
-def workday(tenant: WorkdayService, monkeypatch: pytest.MonkeyPatch) -> WorkdayService:
-    monkeypatch.setenv("WORKDAY_PASSWORD", PASSWORD)
-    tenant.__dict__.update(WorkdayService(url=tenant.url).__dict__)
-    return tenant
 
 
 @pytest.fixture
