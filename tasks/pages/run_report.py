@@ -107,7 +107,7 @@ def report_page(
         cycle=cycle,
         state=STATES[report.state],
         took=(report.ended - report.began).total_seconds(),
-        figures=[(name, report.counts.get(name, 0)) for name in COUNT_OF.values()],
+        figures=[(name, report.counts.get(name, 0)) for name in dict.fromkeys(COUNT_OF.values())],
         done=done,
         names=names,
         left=[(name, counts.get(name, 0)) for name in ("staged", "failed", "held")],

@@ -102,6 +102,7 @@ def test_a_report_says_what_happened_with_its_numbers():
         "Data Docs of this cycle",
     ):
         assert said in text, said
+    assert len(re.findall(r"[0-9]updated", text)) == 1, "a count stands there for each action that adds to it"
     assert not re.search(r"[{}]|None of|datetime|<Action|CycleState", text.replace("{{ 7*7 }}", ""))
 
 
