@@ -39,6 +39,7 @@ def plain_runs() -> Iterator[None]:
             patch.setattr(flows.provision, name, getattr(flows.provision, name).fn)
         patch.setattr(flows.provision, "load_one", _Submitting(flows.provision.load_one, threads))
         patch.setattr(local_api, "serving", _no_api)
+        patch.setattr(local_api, "is_configured", lambda: False)  # other tests of this process may have set one up
         patch.setattr(flows.decisions.approval, "get_client", _no_client)
         patch.setattr(flows.decisions.approval, "waiting_runs", _no_runs)
         for name in _ARTIFACTS:
