@@ -82,9 +82,9 @@ def test_state_that_is_there_is_moved_aside_and_never_lost(state: Path, tmp_path
     assert not (state / "reports/hr/2.html").exists()
 
 
-@pytest.mark.parametrize("damage", ["cut", "foreign", "newer", "climbing"])
+@pytest.mark.parametrize("damage", ["cut", "foreign", "newer", "climbing", "linked"])
 def test_what_is_no_backup_changes_nothing(state: Path, tmp_path: Path, damage: str) -> None:
-    """A torn file, somebody else's archive, one of a newer Provisor, one that would write elsewhere."""
+    """A torn file, somebody else's archive, one of a newer Provisor, two that would write elsewhere."""
     file = tmp_path / "backup.tar.gz"
     back_up(state, file, elsewhere=False)
     if damage == "cut":
@@ -96,7 +96,13 @@ def test_what_is_no_backup_changes_nothing(state: Path, tmp_path: Path, damage: 
         (tmp_path / "about").write_text(about)
         with tarfile.open(file, "w:gz") as archive:
             archive.add(tmp_path / "about", "x" if damage == "foreign" else "provisor-backup.json")
-            archive.add(tmp_path / "about", "../outside")
+            if damage == "linked":
+                link = tarfile.TarInfo("reports")
+                link.type, link.linkname = tarfile.SYMTYPE, str(tmp_path)
+                archive.addfile(link)
+                archive.add(tmp_path / "about", "reports/outside")
+            else:
+                archive.add(tmp_path / "about", "../outside")
     before = files_of(state)
     with pytest.raises(SettingsError):
         restore(file, state, replace=True)
