@@ -33,6 +33,7 @@ def test_the_examples_are_all_there() -> None:
     """A glob that finds nothing would pass every other test."""
     assert [file.stem for file in FILES] == [
         "ad-to-scim",
+        "ad-to-successfactors-writeback",
         "ad-to-workday-writeback",
         "entra-to-scim",
         "hr-and-contractors-to-scim",

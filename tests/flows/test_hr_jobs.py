@@ -212,3 +212,32 @@ def test_ad_to_workday_writeback(workday: WorkdayService, planned: Planned, tmp_
     }
     [held] = plan.held
     assert (held.anchor, "takes a phone number like +491701234567" in held.reason) == ("d", True)
+
+
+def test_ad_to_successfactors_writeback(people: SuccessFactorsService, planned: Planned, tmp_path: Path) -> None:
+    """What the directory made goes back, only what differs, to people who are there; an account that is off there is not
+    a leaver here, and an empty value clears nothing."""
+    now = datetime.now(UTC)
+    people.today = now.date()
+    for key, mail in (("1", "ann@old.example"), ("2", "bo@example.com"), ("3", None)):
+        person = people.put(key)
+        person.mails = [{"emailAddress": mail, "isPrimary": True, "emailType": "8448"}] if mail else []
+        person.phones = [{"phoneNumber": "+49301", "isPrimary": True, "phoneType": "10605"}]
+    columns = ["id", "employeeID", "mail", "userPrincipalName", "telephoneNumber", "mobile", "on"]
+    rows_of_ad = [
+        ["a", "1", "ann@example.com", "ann@example.com", "+49301", "+49170", "yes"],
+        ["b", "2", "bo@example.com", "bo@example.com", "", "", "no"],
+        ["c", "3", "cy@example.com", "", "", "", "yes"],
+        ["d", "4", "nobody@example.com", "", "", "", "yes"],
+        ["e", "", "service@example.com", "", "", "", "yes"],
+    ]
+    lines = [",".join(line) for line in (columns, *rows_of_ad)]
+    (tmp_path / "ad.csv").write_text("\n".join([*lines, ""]), encoding="utf-8")
+    users = {"path": str(tmp_path / "ad.csv"), "key": "id", "enabled": {"column": "on", "values": ["yes"]}}
+    plan = planned("ad-to-successfactors-writeback", now, {"connector": "csv", "users": users})
+    assert {block.action for block in plan.blocks} == {Action.UPDATE}
+    assert rows(plan, Action.UPDATE) == {
+        "a": {"emailAddress": "ann@example.com", "cellPhone": "+49170"},
+        "c": {"emailAddress": "cy@example.com"},
+    }
+    assert not plan.held
