@@ -11,7 +11,7 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Any
 
-from sqlalchemy import and_, func, or_, select
+from sqlalchemy import and_, func, literal, or_, select
 
 from tasks.ledger.bulk import clean
 from tasks.ledger.database import Database
@@ -192,6 +192,24 @@ class SignIns:
         ).where(SIGN_IN.c.time >= since, SIGN_IN.c.outcome == SignInOutcome.REFUSED.value)
         with self._database.reading() as connection:
             return Refusals(*connection.execute(query).one())
+
+    def unknown_refused(self, login: str, *, since: datetime) -> int:
+        """Lines since then about logins that are no user's; 0 where this one is a user's."""
+        users = select(LOCAL_USER.c.login)
+        query = select(func.count()).where(
+            SIGN_IN.c.time >= since,
+            SIGN_IN.c.outcome == SignInOutcome.REFUSED.value,
+            SIGN_IN.c.login.not_in(users),
+            literal(clean(login)[:200]).not_in(users),
+        )
+        with self._database.reading() as connection:
+            return connection.execute(query).scalar_one()
+
+    def forget_lines(self, *, before: datetime, refused_before: datetime) -> None:
+        """Forgets lines of the log that are old; refusals earlier."""
+        refused = and_(SIGN_IN.c.time < refused_before, SIGN_IN.c.outcome == SignInOutcome.REFUSED.value)
+        with self._database.writing() as connection:
+            connection.execute(SIGN_IN.delete().where(or_(SIGN_IN.c.time < before, refused)))
 
     def latest(self, limit: int) -> list[SignIn]:
         """The last lines, the newest first."""

@@ -1,8 +1,9 @@
 """Pages of signing in and out, and the log of it."""
 
+import hashlib
 import hmac
 import secrets
-from ipaddress import ip_address
+from ipaddress import IPv6Address, ip_address, ip_network
 from urllib.parse import urlsplit
 
 from starlette.exceptions import HTTPException
@@ -10,12 +11,16 @@ from starlette.responses import Response
 
 from flows.serve.web.provider import ProviderError
 from flows.serve.web.shield import TOKEN, cookie_name, own_path
-from flows.serve.web.signing_in import LASTS, PROVIDER, CrowdError, TooOftenError
+from flows.serve.web.signing_in import KNOWN_FOR, LASTS, PROVIDER, CrowdError, TooOftenError
 from flows.serve.web.visit import Visit, see_other
 
 _BEFORE = "provisor-before"
 """Cookie of a browser that has not signed in: its forms carry the same text."""
 _STATE = "provisor-provider"
+_TOO_OFTEN = (
+    "Too many attempts. Wait a quarter of an hour, then try again. A browser in which this login has signed in before "
+    "is not affected by attempts elsewhere."
+)
 _SHORT_S = 600
 _LOG_SHOWN = 200
 
@@ -43,15 +48,19 @@ def sign_in(visit: Visit) -> Response:
     """With a login and a password of this server."""
     _refuse_forged(visit)
     login, password = visit.field("login")[:200], (visit.form.get("password") or [""])[0][:1000]
+    mark = visit.request.cookies.get(_known_as(login), "")
     try:
-        ticket = visit.site.door.enter(login, password, address=_address(visit), now=visit.now)
+        ticket = visit.site.door.enter(login, password, address=_address(visit), now=visit.now, mark=mark)
     except TooOftenError:
-        return sign_in_page(visit, "Too many attempts. Wait a quarter of an hour, then try again.", 429)
+        return sign_in_page(visit, _TOO_OFTEN, 429)
     except CrowdError:
         return sign_in_page(visit, "Many people sign in at this moment. Try again in some seconds.", 429)
     if ticket is None:
         return sign_in_page(visit, "The login or the password is wrong.", 401)
-    return _let_in(visit, ticket, own_path(visit.field("to") or "/"))
+    answer = _let_in(visit, ticket, own_path(visit.field("to") or "/"))
+    if not mark and (mark := visit.site.door.mark_of(login)):
+        _set(visit, answer, _known_as(login), mark, int(KNOWN_FOR.total_seconds()))
+    return answer
 
 
 def to_provider(visit: Visit) -> Response:
@@ -129,12 +138,23 @@ def _secure(visit: Visit) -> bool:
     return urlsplit(visit.site.settings.address).scheme == "https"
 
 
+def _known_as(login: str) -> str:
+    """Name of the cookie by which a browser is known to a login."""
+    return f"provisor-known-{hashlib.sha256(login.encode('utf-8', 'replace')).hexdigest()[:12]}"
+
+
 def _address(visit: Visit) -> str:
-    """Where a request comes from. Of a header the last entry counts, which the proxy adds; anybody may write others."""
+    """Where a request comes from; of IPv6 the network, since one machine has as many addresses as it likes.
+
+    Of a header the last entry counts, which the proxy adds; anybody may write others.
+    """
     client = visit.request.client.host if visit.request.client is not None else ""
     header = visit.site.settings.client_header
     last = ",".join(visit.request.headers.getlist(header)).rpartition(",")[2].strip() if header else ""
     try:
-        return str(ip_address(last)) if last else client
+        at = ip_address(last or client)
     except ValueError:
         return client
+    if not isinstance(at, IPv6Address) or at.is_loopback:
+        return str(at)
+    return str(at.ipv4_mapped or ip_network((int(at), 64), strict=False))

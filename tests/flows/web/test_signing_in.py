@@ -1,10 +1,13 @@
 """Signing in and out: sessions, attempts, roles that change, and the log of it."""
 
 import threading
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from datetime import timedelta
+from contextlib import contextmanager
+from datetime import datetime, timedelta
 from pathlib import Path
 
+import httpx
 import pytest
 
 from connectors.errors import SettingsError
@@ -16,7 +19,7 @@ from flows.serve.web.rights import Deed, Grant, Rights, Role
 from flows.serve.web.settings import PagesSettings, read_pages_settings
 from flows.serve.web.signing_in import CrowdError, Door, TooOftenError, hash_password
 from tasks.ledger import Ledger, LocalUser, SignInOutcome
-from tests.flows.web.conftest import Served, token_of
+from tests.flows.web.conftest import PASSWORD, Served, token_of
 from tests.flows.web.worlds import pages_of
 
 
@@ -47,12 +50,99 @@ def test_wrong_login_and_wrong_password_look_alike(changing: Served) -> None:
 
 
 def test_guessing_ends_soon(changing: Served) -> None:
-    """After some attempts nothing is compared any more, not even what is right."""
-    client = changing.client()
+    """After 8 attempts of a browser that is known, nothing is compared there any more, not even what is right."""
+    client = changing.client("vera")
+    client.post("/sign-out")
     answers = [client.sign_in("vera", f"guess-{number}").status_code for number in range(9)]
     assert answers == [401] * 8 + [429]
     assert client.sign_in("vera").status_code == 429
     assert client.sign_in("otto").status_code == 303  # somebody else is not locked out
+
+
+def test_strangers_behind_a_proxy_lock_nobody_out(tmp_path: Path) -> None:
+    """All requests have the proxy's address: made-up logins close nothing, guesses at a login only new browsers."""
+    people = {"vera": Grant(Role.VIEWER), "otto": Grant(Role.OPERATOR)}
+    with Ledger.open(None, tmp_path) as ledger, pages_of(ledger, tmp_path, people) as asked:
+        vera, stranger = asked.visitors["vera"].http, asked.visitors["otto"].http
+        stranger.cookies.clear()
+        token = token_of(stranger.get("/sign-in").text)
+
+        def tries(client: httpx.Client, login: str, password: str = PASSWORD) -> int:
+            client.cookies.delete("provisor")
+            token = token_of(client.get("/sign-in").text)
+            fields = {"login": login, "password": password, "form_token": token}
+            return client.post("/sign-in", data=fields).status_code
+
+        for number in range(120):
+            fields = {"login": f"made-up-{number}", "password": "x", "form_token": token}
+            assert stranger.post("/sign-in", data=fields).status_code == 401
+        assert tries(stranger, "otto") == 303
+        stranger.cookies.clear()
+        assert [tries(stranger, "vera", "x") for _ in range(101)] == [401] * 100 + [429]
+        assert tries(stranger, "vera") == 429
+        assert tries(vera, "vera") == 303
+        assert tries(stranger, "provisor", "the-key-of-the-server") == 303
+
+
+def test_a_known_browser_is_the_users_own(door: "tuple[Door, Ledger]") -> None:
+    """Its mark is worth nothing for another login, when it is made up, or after the password has changed."""
+    here, ledger = door
+    grants = [Grant(Role.VIEWER).as_json()]
+    ledger.sign_ins.put_user(LocalUser("otto", "Otto", hash_password("a-long-password"), grants), now=now())
+    mark = here.mark_of("vera")
+    for number in range(100):
+        assert here.enter("vera", "x", address=f"{number}", now=now()) is None
+
+    def may_try(login: str, shown: str) -> bool:
+        try:
+            return here.enter(login, "a-long-password", address="new", now=now(), mark=shown) is not None
+        except TooOftenError:
+            return False
+
+    assert may_try("vera", mark)
+    assert not any(may_try("vera", shown) for shown in ("", "x", mark[:-1], here.mark_of("otto"), here.mark_of("who")))
+    ledger.sign_ins.put_user(LocalUser("vera", "Vera", hash_password("a-long-password"), grants), now=now())
+    assert not may_try("vera", mark)
+
+
+def test_guesses_do_not_fill_the_ledger(door: "tuple[Door, Ledger]", monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of made-up logins so many lines are kept and no more; refusals of users are all there; old ones are forgotten."""
+    here, ledger = door
+    monkeypatch.setattr(signing_in, "_UNKNOWN_NOTED", 10)
+    for number in range(25):
+        assert here.enter(f"made-up-{number}", "x", address="127.0.0.1", now=now()) is None
+    for _ in range(20):
+        assert here.enter("vera", "x", address="127.0.0.1", now=now()) is None
+    assert sum(one.login.startswith("made-up") for one in ledger.sign_ins.latest(100)) == 10
+    assert sum(one.login == "vera" for one in ledger.sign_ins.latest(100)) == 20
+    assert here.enter("vera", "a-long-password", address="a", now=now() + timedelta(days=31)) is not None
+    assert [one.outcome for one in ledger.sign_ins.latest(100)] == [SignInOutcome.IN]
+
+
+def test_strangers_leave_places_for_known_browsers(
+    door: "tuple[Door, Ledger]", monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """While all places of strangers are taken, who has signed in before signs in."""
+    here, _ = door
+    mark, go_on, all_in = here.mark_of("vera"), threading.Event(), threading.Barrier(13)
+    real = Door._attempt
+
+    @contextmanager
+    def held_up(door: Door, login: str, address: str, moment: datetime) -> Iterator[None]:
+        with real(door, login, address, moment):
+            all_in.wait(20)
+            go_on.wait(20)
+            yield
+
+    monkeypatch.setattr(Door, "_attempt", held_up)
+    with ThreadPoolExecutor(12) as pool:
+        guesses = [pool.submit(here.enter, f"user-{n}", "x", address=str(n), now=now()) for n in range(12)]
+        all_in.wait(20)
+        with pytest.raises(CrowdError), real(here, "vera", "a", now()):
+            pass
+        assert here.enter("vera", "a-long-password", address="a", now=now(), mark=mark) is not None
+        go_on.set()
+        assert [one.result() for one in guesses] == [None] * 12
 
 
 def test_who_has_started_the_server_signs_in_with_its_key(changing: Served) -> None:
@@ -130,7 +220,8 @@ def test_wrong_passwords_lock_nobody_out_elsewhere(door: "tuple[Door, Ledger]") 
     ("header", "sent", "noted"),
     [
         ("X-Forwarded-For", ["1.1.1.1, 203.0.113.7"], "203.0.113.7"),
-        ("X-Forwarded-For", ["203.0.113.7", "2001:db8::1"], "2001:db8::1"),
+        ("X-Forwarded-For", ["203.0.113.7", "2001:db8::1"], "2001:db8::/64"),
+        ("X-Forwarded-For", ["::ffff:203.0.113.7"], "203.0.113.7"),
         ("X-Forwarded-For", ["unknown"], "127.0.0.1"),
         ("X-Forwarded-For", [], "127.0.0.1"),
         ("", ["203.0.113.7"], "127.0.0.1"),
