@@ -215,8 +215,10 @@ def test_ad_to_workday_writeback(workday: WorkdayService, planned: Planned, tmp_
 
 
 def test_ad_to_successfactors_writeback(people: SuccessFactorsService, planned: Planned, tmp_path: Path) -> None:
-    """What the directory made goes back, only what differs, to people who are there; an account that is off there is not
-    a leaver here, and an empty value clears nothing."""
+    """What the directory made goes back, only what differs, to people who are there.
+
+    An account that is off there is not a leaver here, and an empty value clears nothing.
+    """
     now = datetime.now(UTC)
     people.today = now.date()
     for key, mail in (("1", "ann@old.example"), ("2", "bo@example.com"), ("3", None)):
