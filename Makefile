@@ -10,7 +10,7 @@ comma := ,
 NPM := $(patsubst %/package.json,%/node_modules/.package-lock.json,\
   $(wildcard tests/servers/*/package.json tests/flows/browser/*/package.json))
 
-.PHONY: demo test lint types contracts tests docs long bench mutants
+.PHONY: demo test lint types contracts tests docs play long bench mutants
 .PHONY: long-faults long-kills long-overtakes long-lives long-model long-properties long-field
 
 demo: .venv/.installed
@@ -41,6 +41,10 @@ tests: .venv/.installed $(NPM)
 	@echo "Installing the npm packages of $* ..."
 	@npm install --prefix $* --no-package-lock --no-audit --no-fund --ignore-scripts --loglevel=error && touch $@ \
 	  || echo "They are not there: tests that need them will say so."
+
+# README from the clone to the first account, word for word, in an environment with nothing in it; says what each step takes.
+play:
+	$(PYTHON) -m tests.play.readme
 
 # The documentation as a site in site/, without network.
 docs: .venv/.installed

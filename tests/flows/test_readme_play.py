@@ -5,30 +5,17 @@ import os
 import re
 import shlex
 import subprocess
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import httpx
-import pytest
 from rich.console import Console
 from rich.text import Text
 
 from tests.flows.workplace import COMMAND, ROOT
 from tests.pictures import SVG
+from tests.play.readme import ADDRESS, FIRST_PEOPLE, README, free_port, lines_to_type, play
 from tests.servers.scim_service import ScimService
-from tests.servers.starting import Server, scim2_server
-
-README = (ROOT / "README.md").read_text(encoding="utf-8")
-TUTORIAL = (ROOT / "docs/tutorial.md").read_text(encoding="utf-8")
-ADDRESS = "http://127.0.0.1:8080/v2"
-"""Of the example; the test's service has another port."""
-
-
-def block(text: str, language: str, *, after: str = "") -> str:
-    """The first block of code in a language behind a heading."""
-    found = re.search(rf"```{language}\n(.*?)```", text.partition(after)[2] if after else text, re.DOTALL)
-    assert found is not None, (language, after)
-    return found[1]
 
 
 def typed(line: str, folder: Path, home: Path) -> "subprocess.CompletedProcess[str]":
@@ -50,47 +37,50 @@ def logins_at(url: str) -> list[str]:
     return sorted(user["userName"] for user in answer["Resources"])
 
 
-def drawn(run: "subprocess.CompletedProcess[str]", url: str, folder: Path) -> str:
+def drawn(said: str, url: str, folder: Path) -> str:
     """What a run says, as the picture in README; times, and where it ran, are made the same every time."""
-    said = f"{run.stderr}{run.stdout}".replace(url, ADDRESS).replace(str(folder), "~/first")
+    said = said.replace(url, ADDRESS).replace(str(folder), "~/provisor")
     said = re.sub(r"\d+\.\d s", "0.4 s", re.sub(r"[\w-]+\.html", "1.html", said))
     out = Console(record=True, width=96, file=io.StringIO(), force_terminal=True, highlight=False)
-    for line in said.strip().splitlines():
+    for line in said.splitlines():
         out.print(Text(line, style="green" if line.startswith(("Done", "Completed")) else ""))
     return out.export_svg(title="provisor run hr-to-app", code_format=SVG)
 
 
-@pytest.fixture
-def independent() -> Iterator[Server]:
-    """The service that the demo uses, of another make than ours."""
-    with scim2_server() as server:
-        yield server
+def test_a_job_in_ten_minutes(tmp_path: Path, golden: Callable[[Path, str], None]) -> None:
+    """On a real service, from an empty folder to the first account, and a plan that then finds nothing to do.
 
-
-def test_a_job_in_ten_minutes(independent: Server, tmp_path: Path, golden: Callable[[Path, str], None]) -> None:
-    """On a real service, from an empty folder to the first account, and a plan that then finds nothing to do."""
-    heading = "## A job in ten minutes"
-    job = block(README, "yaml", after=heading)
-    assert ADDRESS in job
-    folder = tmp_path / "first"
+    What comes before, clone and installation, CI has done a moment ago; ``python3 -m tests.play.readme`` does it too.
+    """
+    folder = tmp_path / "provisor"
     folder.mkdir()
-    (folder / "hr-to-app.yaml").write_text(job.replace(ADDRESS, independent.url), encoding="utf-8")
-    (folder / "people.csv").write_text(block(TUTORIAL, "csv"), encoding="utf-8")
-    lines = block(README, "sh", after=heading).splitlines()
-    assert [shlex.split(line)[1] for line in lines] == ["check", "plan", "run", "why"]
-    said = {shlex.split(line)[1]: typed(line, folder, tmp_path) for line in lines}
-    assert [done.returncode for done in said.values()] == [0, 0, 0, 0], [done.stderr for done in said.values()]
-    assert "2 to create" in said["plan"].stdout
-    assert logins_at(independent.url) == ["ann.lee@example.com", "bob.ray@example.com"]
-    assert "Ann" in said["why"].stdout
-    golden(ROOT / "docs/pictures/run.svg", drawn(said["run"], independent.url, folder))
-    again = typed("provisor plan hr-to-app", folder, tmp_path)
-    assert "nothing to do" in again.stdout
+    port = free_port()
+    steps = play(folder, installed=True, port=port)
+    said = {}
+    for step in steps:
+        assert step.status == 0, step.said
+        if step.line.startswith("provisor "):
+            said[shlex.split(step.line)[1]] = step.said
+        if step.line.startswith("provisor run "):
+            url = f"http://127.0.0.1:{port}/v2"
+            assert logins_at(url) == ["ann.lee@example.com", "bob.ray@example.com"]
+            again = typed("provisor plan hr-to-app", folder, tmp_path / "home")
+            assert "nothing to do" in again.stdout
+    assert list(said) == ["check", "plan", "run", "why"]
+    assert "2 to create" in said["plan"]
+    assert "Ann" in said["why"]
+    golden(ROOT / "docs/pictures/run.svg", drawn(said["run"], url, folder))
+
+
+def test_the_play_begins_at_the_clone() -> None:
+    """Every command of README is typed, but those that change nothing for a user."""
+    lines = lines_to_type(installed=False)
+    assert [line.split()[0] for line in lines] == ["make", ".", "scim2-server", "export", *4 * ["provisor"]]
 
 
 def test_a_first_job_by_init(service: ScimService, tmp_path: Path) -> None:
     """The shorter way of README: the same export, a proposed job, and the same two accounts in its plan."""
-    (tmp_path / "people.csv").write_text(block(TUTORIAL, "csv"), encoding="utf-8")
+    (tmp_path / "people.csv").write_text(FIRST_PEOPLE, encoding="utf-8")
     shown = re.search(r"`(provisor init --source people\.csv)`", README)
     assert shown is not None
     done = typed(f"{shown[1]} --target {service.url}", tmp_path, tmp_path)
