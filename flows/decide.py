@@ -14,10 +14,11 @@ from connectors.errors import ProvisorError
 from flows.cycle.running import stopped
 from flows.cycle.systems import now, open_ledger
 from flows.decisions.answer import answered
-from flows.decisions.approval import DECIDE, Answer, close_waiting, end_of, form_identity, reject_waiting
+from flows.decisions.approval import DECIDE, Answer, close_waiting, form_identity, reject_waiting
 from flows.decisions.own_job import own_job
 from flows.decisions.persons import DecisionError
 from flows.decisions.staged import decide_staged, decision_sentence, undecided
+from flows.decisions.until import parse_until
 from tasks.job import Job
 from tasks.ledger import StagedState
 
@@ -43,7 +44,8 @@ def decide(
         job: The job file.
         decision: What is decided about what waits.
         by: Your name: it is in the log.
-        selection: What to approve with "Approve only the selection": anchors, names, kinds or actions.
+        selection: What to approve with "Approve only the selection": anchors, ids or names exactly as they are written,
+            kinds or actions.
         comment: The reason, for readers of the log.
         until: The decision counts to the end of this day (UTC); without a day until nothing of it is left to do.
         waiting_run: A run whose time limit has passed: what it waits for is rejected, whatever else is given here.
@@ -68,7 +70,7 @@ def _decide(job: Job, decision: Answer, selection: Sequence[str], by: str, comme
             job.name,
             StagedState.REJECTED if decision is Answer.REJECT else StagedState.APPROVED,
             only=selection if decision is Answer.APPROVE_SELECTION else (),
-            until=end_of(until),
+            until=parse_until(until),
             who=by,
             identity=form_identity(),
             why=comment,

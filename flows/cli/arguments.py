@@ -20,10 +20,17 @@ _JOB = "A job's file, or its name."
 Json = Annotated[bool, typer.Option("--json", help="One JSON document on standard output.")]
 Only = Annotated[
     list[str] | None,
-    typer.Option(metavar="SELECTION", help="Only this: an anchor, an id in the target, a name, a kind or an action."),
+    typer.Option(
+        metavar="SELECTION",
+        help="Only this: an anchor, an id in the target or a name, exactly; or a kind or an action.",
+    ),
 ]
 Until = Annotated[
-    str | None, typer.Option(metavar="DATE", help="When the decision runs out: the end of a day, or a moment.")
+    str | None,
+    typer.Option(
+        metavar="DATE",
+        help="When the decision runs out: the end of a day (UTC), or a moment; at most a hundred years from now.",
+    ),
 ]
 Why = Annotated[str, typer.Option(metavar="TEXT", help="The reason, for readers of the log.")]
 By = Annotated[str | None, typer.Option(metavar="NAME", help="Who decides; your login name without it.")]

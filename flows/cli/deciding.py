@@ -56,7 +56,8 @@ def _decide(
 
     from flows.cycle.systems import now, open_ledger
     from flows.decisions.persons import DecisionError, login_name, own_identity
-    from flows.decisions.staged import decide_staged, decision_sentence, parse_until, staged_json
+    from flows.decisions.staged import decide_staged, decision_sentence, staged_json
+    from flows.decisions.until import parse_until
     from tasks.ledger import StagedState
 
     try:

@@ -9,9 +9,9 @@ Source: Prefect documentation, "Create interactive workflows" (run inputs of sus
 
 import hashlib
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, date, datetime, time, timedelta
+from datetime import date, datetime, timedelta
 from enum import StrEnum
 from typing import Any
 from urllib.parse import quote
@@ -34,8 +34,10 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from flows.cycle.systems import now, open_ledger
 from flows.decisions.initiator import this_run
+from flows.decisions.naming import label_of, labels_of
 from flows.decisions.persons import DecisionError, Identity
 from flows.decisions.staged import OvertakenError, counted, decide_staged, decision_sentence, undecided
+from flows.decisions.until import parse_until
 from flows.show.picture import spoken
 from tasks.artifacts import key_of
 from tasks.job import Job
@@ -43,7 +45,6 @@ from tasks.ledger import Ledger, Staged, StagedState
 from tasks.markdown import NOTHING, Markdown, code, link, page, row, table_head
 from tasks.pages.held_page import headline_of, questions_of
 from tasks.pages.sentences import named
-from tasks.printable import printable
 from tasks.report import WAITING
 
 DECIDE = "decide"
@@ -156,7 +157,7 @@ def _wait(client: SyncPrefectClient, question: Question) -> State[None]:
     inputs = {
         "schema": _schema(question),
         "description": _description(question, deadline),
-        "items": [[one.digest, *one.key] for one in question.items],
+        "items": [[one.digest, label] for label, some in labels_of(question.items, _CHOICES).items() for one in some],
         "limit": _set_limit(question, deadline),
     }
     for name, content in inputs.items():
@@ -185,27 +186,10 @@ def _schema(question: Question) -> dict[str, Any]:
     # Prefect's form follows no references, and offers a type to choose where a value may be missing.
     asked["decision"] |= {"type": "string", "enum": list(Answer)}
     asked["until"] |= {"type": "string", "format": "date"}
-    asked["selection"]["items"] = {"type": "string", "enum": list(_choices(question.items))}
+    asked["selection"]["items"] = {"type": "string", "enum": list(labels_of(question.items, _CHOICES))}
     for name, key in (("decision", "$ref"), ("until", "anyOf"), ("until", "default")):
         del asked[name][key]
     return {key: value for key, value in schema.items() if key != "$defs"}
-
-
-def _choices(items: Sequence[Staged]) -> dict[str, list[Staged]]:
-    """What can be selected, by how it is called in the form."""
-    if len(items) > _CHOICES:
-        by_kind: dict[str, list[Staged]] = {}
-        for one in items:
-            by_kind.setdefault(f"{one.action} {one.kind}", []).append(one)
-        return {f"{name} ({len(some):,})": some for name, some in sorted(by_kind.items())}
-    chosen: dict[str, list[Staged]] = {}
-    for one in items:
-        chosen.setdefault(_called(one), []).append(one)
-    return chosen
-
-
-def _called(one: Staged) -> str:
-    return printable(f"{one.action} {one.kind} " + (f"{one.label} ({one.anchor})" if one.label else one.anchor))
 
 
 def _who_loses_what(question: Question) -> list[Markdown]:
@@ -230,7 +214,7 @@ def _description(question: Question, deadline: datetime) -> Markdown:
     guards = dict.fromkeys(one.guard for one in items if one.guard)
     lines += [NOTHING, *(Markdown("- {}").format(guard) for guard in guards), NOTHING]
     lines += [Markdown("Held since {:%Y-%m-%d %H:%M} UTC:").format(min(one.since for one in items)), NOTHING]
-    lines += [Markdown("- {}").format(_called(one)) for one in items[:_LISTED]]
+    lines += [Markdown("- {}").format(label_of(one)) for one in items[:_LISTED]]
     if len(items) > _LISTED:
         table = code(key_of(question.job.name, "changes"))
         lines += [Markdown("- and {:,} more, in the artifact {}").format(len(items) - _LISTED, table)]
@@ -268,22 +252,17 @@ def take_answer(job: Job) -> Taken:
 
 def _decide(job: Job, form: Form, asked: str) -> Taken:
     with open_ledger() as ledger:
-        about = still_open(ledger, job.name, asked)
-        if form.decision is Answer.APPROVE_SELECTION:
-            chosen = {
-                item.digest for name, some in _choices(about).items() if name in set(form.selection) for item in some
-            }
-            if not chosen:
-                raise DecisionError("Nothing of what waits was selected.")
-        else:
-            chosen = asked_about(asked)
+        selected = set(form.selection) if form.decision is Answer.APPROVE_SELECTION else None
+        chosen = asked_about(asked, selected)
+        if not chosen:
+            raise DecisionError("Nothing of what waits was selected.")
         state = StagedState.REJECTED if form.decision is Answer.REJECT else StagedState.APPROVED
         ruling = decide_staged(
             ledger,
             job.name,
             state,
             among=chosen,
-            until=end_of(form.until),
+            until=parse_until(form.until),
             who=form.by,
             identity=Identity(_FORM),
             why=form.comment,
@@ -306,14 +285,9 @@ def still_open(ledger: Ledger, job: str, asked: str) -> list[Staged]:
     return [one for one in undecided(ledger, job, now()) if one.digest in digests]
 
 
-def asked_about(asked: str) -> set[str]:
-    """Digests of what a form has shown, given the run input that says what that was."""
-    return {one[0] for one in orjson.loads(asked)}
-
-
-def end_of(day: date | None) -> datetime | None:
-    """The end of a day, UTC."""
-    return None if day is None else datetime.combine(day + timedelta(days=1), time(), UTC)
+def asked_about(asked: str, selected: Collection[str] | None = None) -> set[str]:
+    """Digests of what a form has shown, given the run input that says what that was; of some labels where selected."""
+    return {digest for digest, label in orjson.loads(asked) if selected is None or label in selected}
 
 
 # --- the time limit ------------------------------------------------------------------------------------------------

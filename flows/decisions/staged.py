@@ -8,11 +8,13 @@ import hashlib
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass, replace
-from datetime import UTC, date, datetime, time, timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 from connectors.contract import Action
+from flows.decisions.naming import named_by
 from flows.decisions.persons import VERBS, DecisionError, Identity, refuse_the_wrong_person
+from flows.decisions.until import refuse_until
 from tasks.checks import all_causes, decision_text, has_run_out, in_force, undecided_of
 from tasks.ledger import Item, Ledger, LogAction, LogEntry, LogLine, LogStatus, Staged, StagedChanges, StagedState
 
@@ -78,8 +80,8 @@ def decide_staged(
     """Approve or reject what a job's guards hold. ``who``: the name a person gives.
 
     ``exactly``: these and nothing else; where one of them no longer waits as it was shown, nothing is decided.
-    ``among``: digests of what was shown; what of it still waits so. ``only``: anchors, ids in the target, names, kinds
-    or actions. Without any of them everything that nobody has decided about; where that is rejected, also what was
+    ``among``: digests of what was shown; what of it still waits so. ``only``: as ``named_by`` takes
+    it. Without any of them everything that nobody has decided about; where that is rejected, also what was
     approved and has not run. What somebody has decided stays, unless it is decided ``again``. ``until``: when the
     decision runs out and the guards judge anew; None: when nothing of it is left to do.
 
@@ -87,7 +89,8 @@ def decide_staged(
 
     Raises: DecisionError; OvertakenError where somebody was first.
     """
-    refuse_the_past(until, now)
+    if not identity.clock:
+        refuse_until(until, now)
     with ledger.changing_staged(job) as changes:
         staged = changes.all()
         if exactly is not None:
@@ -95,7 +98,7 @@ def decide_staged(
         elif among is not None:
             chosen = _among(staged, among, now)
         else:
-            chosen = _asked_for(staged, _named(staged, only, job) if only else staged, decision, changes, now, again)
+            chosen = _asked_for(staged, named_by(staged, only, job) if only else staged, decision, changes, now, again)
         if not chosen.some:
             raise _nothing(changes, job, decision, chosen.before, now)
         last = changes.last_cycle()
@@ -111,14 +114,6 @@ def decide_staged(
     approved = set(in_force(staged, StagedState.APPROVED, now))
     taken_back = [one for one in chosen.some if one in approved and decision is StagedState.REJECTED]
     return Ruling(list(decided.values()), chosen.before, taken_back)
-
-
-def refuse_the_past(until: datetime | None, now: datetime) -> None:
-    """Passes for a decision that counts for a while. Raises: DecisionError."""
-    if until is not None and until <= now:
-        raise DecisionError(
-            f"The decision would have run out already: {until:%Y-%m-%d %H:%M} UTC is not in the future."
-        )
 
 
 # --- what a decision is about ---------------------------------------------------------------------------------------
@@ -189,9 +184,9 @@ def _overtaken(
     if mine:
         return OvertakenError(f"Nothing is decided: {already_decided(mine)}")
     since = max(now - _LOOKED_BACK, min(one.since for one in missing))
-    line = changes.last_decision([one.anchor for one in missing], since=since)
-    still_held = {one.anchor for one in staged}
-    if line is not None and line.anchor not in still_held:
+    line = changes.last_decision([(one.kind, one.anchor) for one in missing], since=since)
+    still_held = {(one.kind, one.anchor) for one in staged}
+    if line is not None and (line.kind, line.anchor) not in still_held:
         return OvertakenError(f"Nothing is decided: {_told_by(line)}")
     return OvertakenError(CHANGED_SINCE)
 
@@ -313,26 +308,6 @@ def _undecided(staged: Iterable[Staged], decision: StagedState, now: datetime) -
     return [one for one in staged if one not in settled] if settled else staged
 
 
-def _named(staged: Sequence[Staged], only: Sequence[str], job: str) -> list[Staged]:
-    """What a person has named. Raises: DecisionError for a name that means nothing here."""
-    if not staged:
-        raise DecisionError(f"Nothing of {job} waits for approval.")
-    names = {name.casefold().replace("-", " "): name for name in only}
-    meanings = {one: _names(one) for one in staged}
-    unknown = [text for name, text in names.items() if not any(name in found for found in meanings.values())]
-    if unknown:
-        raise DecisionError(
-            f"Nothing that waits is called {' or '.join(unknown)}: name an anchor, an id in the target, a name, "
-            f"user, group, or an action. provisor status {job} shows what waits."
-        )
-    return [one for one, found in meanings.items() if not found.isdisjoint(names)]
-
-
-def _names(one: Staged) -> frozenset[str]:
-    texts = (one.anchor, one.target_id or "", one.label, one.kind, f"{one.kind}s", one.action)
-    return frozenset(text.casefold().replace("-", " ") for text in texts if text)
-
-
 def _together(lists: Iterable[Sequence[str]]) -> tuple[str, ...]:
     return tuple(dict.fromkeys(name for names in lists for name in names))
 
@@ -348,19 +323,6 @@ def _log_entry(one: Staged) -> LogEntry:
         label=one.label,
         reason=f"{one.action}: {decision_text(one)}{until}",
     )
-
-
-def parse_until(text: str | None) -> datetime | None:
-    """A moment, or the end of a day; UTC where no zone is given. Raises: DecisionError."""
-    if text is None:
-        return None
-    try:
-        moment = datetime.fromisoformat(text)
-    except ValueError:
-        raise DecisionError(f"{text} is no date like 2026-01-31, and no moment like 2026-01-31T18:00:00Z.") from None
-    if len(text) == len("2026-01-31"):
-        moment = datetime.combine(date.fromisoformat(text) + timedelta(days=1), time(), UTC)
-    return moment if moment.tzinfo is not None else moment.replace(tzinfo=UTC)
 
 
 def counted(staged: Iterable[Staged]) -> dict[str, int]:

@@ -8,7 +8,7 @@ from collections.abc import Collection, Iterable, Sequence
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, select
+from sqlalchemy import Connection, and_, or_, select
 
 from connectors.contract import Action, Kind
 from tasks.ledger import cycles, leases, rows
@@ -59,9 +59,9 @@ class StagedChanges:
         """The job's latest cycle, of these states and kinds where some are given."""
         return next(iter(cycles.latest(self._connection, self._job, 1, states=states, kinds=kinds)), None)
 
-    def last_decision(self, anchors: Sequence[str], *, since: datetime) -> LogLine | None:
+    def last_decision(self, entries: Sequence[tuple[Kind, str]], *, since: datetime) -> LogLine | None:
         """What the log says last of a decision about one of some entries, or of any where none is named."""
-        return last_decision(self._connection, self._job, anchors, since)
+        return last_decision(self._connection, self._job, entries, since)
 
     def put(self, staged: Iterable[Staged]) -> None:
         """Add or replace; one for each kind, action, anchor and state."""
@@ -100,11 +100,20 @@ def read_rules(connection: Connection, job: str) -> dict[str, Any]:
     return connection.scalar(select(JOB.c.approval).where(JOB.c.name == job)) or {}
 
 
-def last_decision(connection: Connection, job: str, anchors: Sequence[str], since: datetime) -> LogLine | None:
-    """The latest line of the log that says what somebody has decided, about one of some entries if any are named."""
+def last_decision(
+    connection: Connection, job: str, entries: Sequence[tuple[Kind, str]], since: datetime
+) -> LogLine | None:
+    """The latest line of the log that says what somebody has decided, about one of some entries if any are named.
+
+    Entries are told by kind and anchor: a user and a group may share one.
+    """
     decisions = (LogAction.APPROVE.value, LogAction.REJECT.value)
     query = select(LOG).where(LOG.c.job == job, LOG.c.time >= since, LOG.c.action.in_(decisions))
-    if anchors:
-        query = query.where(LOG.c.anchor.in_(list(anchors)[:_LOOKED_FOR]))
+    if entries:
+        some = list(entries)[:_LOOKED_FOR]
+        by_kind = {kind: [anchor for of, anchor in some if of is kind] for kind, _ in some}
+        query = query.where(
+            or_(*(and_(LOG.c.kind == kind.value, LOG.c.anchor.in_(anchors)) for kind, anchors in by_kind.items()))
+        )
     row = connection.execute(query.order_by(LOG.c.time.desc(), LOG.c.id.desc()).limit(1)).one_or_none()
     return None if row is None else line_of(row, cycles_of(connection, {row.cycle_id}))

@@ -586,10 +586,10 @@ class Ledger:
         with self.changing_staged(job, under=under) as changes:
             changes.drop(staged)
 
-    def last_decision(self, job: str, anchors: Sequence[str], *, since: datetime) -> LogLine | None:
+    def last_decision(self, job: str, entries: Sequence[tuple[Kind, str]], *, since: datetime) -> LogLine | None:
         """What the log says last of a decision about one of some entries, or of any where none is named."""
         with self._database.reading() as connection:
-            return last_decision(connection, job, anchors, since)
+            return last_decision(connection, job, entries, since)
 
     def put_escrows(self, job: str, escrows: Iterable[Escrow], *, under: Cycle | None = None) -> None:
         """Add or replace entries in escrow; one for each kind and anchor.

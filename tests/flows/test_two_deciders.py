@@ -243,6 +243,17 @@ def test_what_is_carried_out_already_says_who_decided(ledger: Ledger) -> None:
         decide(ledger, REJECTED, "bob", now=later + timedelta(days=1))
 
 
+def test_a_decision_about_a_group_is_not_told_of_a_user_with_its_anchor(ledger: Ledger) -> None:
+    """The user is back and nothing waits; somebody has decided about the group of the same anchor."""
+    user = disable("x1")
+    group = Staged(Kind.GROUP, Action.REMOVE_MEMBERS, "x1", NOW, 1, "too many", members=("m",), target_id="g")
+    ledger.put_staged("hr", [*user, group])
+    decide(ledger, APPROVED, "eve", exactly=[group])
+    ledger.drop_staged("hr", ledger.staged("hr"))
+    with pytest.raises(OvertakenError, match=r"^What waits has changed since you looked"):
+        decide(ledger, REJECTED, "bob", exactly=user, now=NOW + timedelta(minutes=3))
+
+
 def test_a_decision_that_has_run_out_is_none(ledger: Ledger) -> None:
     """It may be decided anew without a word, and what is no longer in force is not told as a decision."""
     ledger.put_staged("hr", disable("a"))

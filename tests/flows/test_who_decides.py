@@ -82,6 +82,26 @@ def test_only_those_who_are_listed_decide(ledger: Ledger, decision: StagedState)
     assert (one.state, one.who, one.identity) == (decision, "Eve", "ZOE@laptop")
 
 
+@pytest.mark.parametrize(
+    ("listed", "login"),
+    [("sam", "\u017fam"), ("mike", "mi\u212ae"), ("strasse", "stra\u00dfe"), ("\u00e9va", "\u00c9va")],
+)
+def test_a_login_that_only_looks_alike_is_another(ledger: Ledger, listed: str, login: str) -> None:
+    """Of letters other than A to Z the case counts: case folding would make one person of two."""
+    hold(ledger, "a", started_by="bob", by=[listed])
+    with pytest.raises(DecisionError, match="may not decide"):
+        decide(ledger, account(login))
+    assert decide(ledger, account(listed.upper() if listed.isascii() else listed)) == ["a"]
+
+
+def test_who_started_is_another_where_the_login_only_looks_alike(ledger: Ledger) -> None:
+    """And the same person in either case of A to Z."""
+    hold(ledger, "a", started_by="\u017fam", not_by="initiator")
+    with pytest.raises(DecisionError, match="started the cycle"):
+        decide(ledger, account("\u017fAM"))
+    assert decide(ledger, account("sam")) == ["a"]
+
+
 def test_nobody_approves_what_their_own_run_has_brought_about(ledger: Ledger) -> None:
     """Not in the cycle that held it, not in a later one of somebody else, and not by another job's cycle of that id."""
     hold(ledger, "a", started_by="Bob", not_by="initiator")

@@ -4,7 +4,7 @@ from bisect import bisect_right
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import UTC, date, datetime
+from datetime import UTC, datetime
 from urllib.parse import quote, unquote
 
 from starlette.responses import Response
@@ -18,10 +18,9 @@ from flows.decisions.staged import (
     decide_staged,
     decided_since,
     digest_of_shown,
-    parse_until,
-    refuse_the_past,
     undecided,
 )
+from flows.decisions.until import parse_until, refuse_until
 from flows.serve.web.prefect_runs import after_decision
 from flows.serve.web.rendering import query
 from flows.serve.web.rights import Deed
@@ -418,8 +417,8 @@ def _wish(visit: Visit, asked: Asked) -> tuple[Wish, list[Staged]]:
     reason = visit.field("reason")[:2000]
     if not reason:
         raise DecisionError("Give a reason: it is kept with your name, and auditors read it.")
-    until = _until(visit.field("until")) if decision == "reject" else None
-    refuse_the_past(until, visit.now)
+    until = parse_until(visit.field("until")) if decision == "reject" else None
+    refuse_until(until, visit.now)
     return Wish(chosen, decision == "approve", until, reason), some
 
 
@@ -460,13 +459,3 @@ def _refuse_unknown(chosen: Chosen, some: list[Staged]) -> None:
             f"{len(unknown)} of those ticked cannot be told apart by a page, or no longer wait; nothing was decided. "
             "Look again, or decide with provisor approve or provisor reject."
         )
-
-
-def _until(text: str) -> datetime | None:
-    if not text:
-        return None
-    try:
-        date.fromisoformat(text)
-        return parse_until(text)
-    except (ValueError, OverflowError):
-        raise DecisionError(f"{text} is no date like 2026-12-31.") from None

@@ -22,6 +22,7 @@ from ruamel.yaml.error import YAMLError
 
 from connectors.errors import SettingsError
 from connectors.settings import Secret, Settings, reveal
+from flows.decisions.persons import plain_login
 from flows.serve.web.rights import Grant, Rights, Role
 
 FILE = "pages.yaml"
@@ -90,12 +91,12 @@ class PagesSettings(Settings):
 
     def rights_of(self, login: str, groups: tuple[str, ...]) -> Rights:
         """What somebody may do whom the provider has named."""
-        name = login.casefold()
+        name = plain_login(login)
         return Rights(
             [
                 Grant(one.role, one.jobs)
                 for one in self.roles
-                if name in {person.casefold() for person in one.people} or set(groups) & set(one.groups)
+                if name in set(map(plain_login, one.people)) or set(groups) & set(one.groups)
             ]
         )
 

@@ -79,13 +79,14 @@ def test_the_latest_decision_is_found(ledger: Ledger, cycle: Cycle, now: datetim
         entry = LogEntry(Kind.USER, action, LogStatus.SUCCESS, anchor)
         ledger.log_entries(cycle, [entry], now=now + timedelta(minutes=minutes))
 
-    def found(anchors: list[str], since: datetime) -> str:
-        line = ledger.last_decision("hr", anchors, since=since)
+    def found(anchors: list[str], since: datetime, kind: Kind = Kind.USER) -> str:
+        line = ledger.last_decision("hr", [(kind, one) for one in anchors], since=since)
         return line.anchor if line is not None else ""
 
     assert found([], now) == "a2"
     assert found(["a1", "a3"], now) == "a1"
     assert found(["a3"], now) == ""
+    assert found(["a1"], now, Kind.GROUP) == ""  # a group with the anchor of a user is another entry
     assert found([], now + timedelta(minutes=2)) == ""
     assert ledger.last_decision("crm", [], since=now) is None
 
