@@ -114,7 +114,7 @@ def _started(
     start: Callable[[], AbstractContextManager[directories.Directory]],
 ) -> Iterator[directories.Directory]:
     """A server, or a skipped test that says what to install."""
-    pytest.importorskip("ldap", reason="python-ldap is not installed: see README, Directories")
+    pytest.importorskip("ldap", reason="python-ldap is not installed: make test EXTRAS=dev,ldap")
     try:
         server = start()
         directory = server.__enter__()

@@ -38,6 +38,10 @@ def test_every_service_runs_a_command_that_exists() -> None:
     worker = services["worker"]
     assert (worker["entrypoint"], worker["command"][:4]) == (["prefect"], ["worker", "start", "--pool", POOL])
     assert services["proxy"]["network_mode"] == "service:pages"
+    assert services["pages"]["ports"] == ["80:80", "443:443"]
+    assert services["pages"]["environment"]["PROVISOR_PAGES_ADDRESS"] == "https://${PAGES_HOST}"
+    assert services["deploy"]["depends_on"] == {"prefect": {"condition": "service_healthy"}}
+    assert "/api/health" in services["prefect"]["healthcheck"]["test"][-1]
     assert "reverse_proxy 127.0.0.1:4201" in (DEPLOY / "Caddyfile").read_text(encoding="utf-8")
     for name in ("prefect", "deploy", "worker", "pages"):
         assert services[name]["read_only"] is True

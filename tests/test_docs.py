@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
+from jsonschema import Draft202012Validator
 from rich.console import Console
 from ruamel.yaml import YAML
 from typer.testing import CliRunner
@@ -19,6 +20,7 @@ from typer.testing import CliRunner
 import tasks
 from connectors import registry
 from connectors.contract import Kind, Source, Wanted
+from connectors.gallery import apps
 from connectors.http_settings import HttpSettings
 from connectors.successfactors import attributes as successfactors
 from connectors.workday import attributes as workday
@@ -27,7 +29,7 @@ from flows.cli.here import decide_now
 from flows.show.plan import show_plan
 from tasks.advice import ADVICE
 from tasks.expressions import FUNCTIONS, function_reference
-from tasks.job import BuiltinChecks, Checks, Job, load_job
+from tasks.job import BuiltinChecks, Checks, Job, job_schema, load_job
 from tasks.job.reference import job_reference
 from tests.pictures import SVG
 from tests.servers.scim_service import ScimService
@@ -342,3 +344,49 @@ def test_commands_of_the_long_forms_are_there():
     named = re.findall(r"`make ([\w-]+)`", (ROOT / "tests" / "README.md").read_text(encoding="utf-8"))
     assert len(named) > 5
     assert set(named) <= made
+
+
+def _whole_jobs() -> dict[str, str]:
+    """Examples, templates of the gallery, and each block of a page that is a job by itself."""
+    found = {path.name: path.read_text(encoding="utf-8") for path in sorted((ROOT / "flows/jobs").glob("*.yaml"))}
+    found |= {f"template of {one.name}": one.template for one in apps()}
+    pages = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
+    for path in pages:
+        blocks = re.findall(r"```yaml\n(.*?)```", path.read_text(encoding="utf-8"), re.DOTALL)
+        for number, text in enumerate(blocks, 1):
+            if all(re.search(rf"^{key}:", text, re.MULTILINE) for key in ("name", "source", "target")):
+                found[f"{path.name}, block {number}"] = text
+    return found
+
+
+def test_editors_find_nothing_wrong_with_any_job_that_is_shown():
+    """By the JSON Schema that ``provisor schema`` prints: what loads is not underlined."""
+    valid = Draft202012Validator(job_schema())
+    jobs = _whole_jobs()
+    assert len(jobs) > 35
+    wrong = {
+        name: [one.message for one in valid.iter_errors(YAML(typ="safe").load(text))] for name, text in jobs.items()
+    }
+    assert {name: said for name, said in wrong.items() if said} == {}
+
+
+def test_pages_that_code_and_jobs_name_are_there():
+    """Messages, comments of job files, set-up pages: who follows them finds the page."""
+    files = [
+        path for folder in ("flows", "tasks", "connectors", "deploy", ".ci") for path in (ROOT / folder).rglob("*")
+    ]
+    texts = {
+        path: path.read_text(encoding="utf-8")
+        for path in files
+        if path.suffix in {".py", ".yaml", ".md", ".env", ".service", ".html", ".txt", ""} and path.is_file()
+    }
+    named = {
+        (path.name, page) for path, text in texts.items() for page in re.findall(r"\b(?:docs|how-to)/[\w/-]+\.md", text)
+    }
+    missing = [
+        (file, page) for file, page in sorted(named) if not any((ROOT / at / page).is_file() for at in ("", "docs"))
+    ]
+    assert missing == []
+    for path in ROOT.glob("connectors/gallery/*/setup.md"):
+        for target in re.findall(r"\]\((?!https?://)([^)#]+)", texts[path]):
+            assert (path.parent / target).exists(), (path, target)

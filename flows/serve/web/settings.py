@@ -1,6 +1,6 @@
 """Who may sign in to the pages and do what: the file ``pages.yaml`` beside the job files.
 
-address: https://provisor.example.com        # where browsers find the pages; without it this machine alone
+address: https://provisor.example.com     # where browsers find the pages; else PROVISOR_PAGES_ADDRESS, or this machine
 provider:
   issuer: https://id.example.com
   client_id: provisor
@@ -11,6 +11,7 @@ roles:
 metrics_token: ${env:PAGES_METRICS_TOKEN}
 """
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated
@@ -26,6 +27,8 @@ from flows.decisions.persons import plain_login
 from flows.serve.web.rights import Grant, Rights, Role
 
 FILE = "pages.yaml"
+ADDRESS = "PROVISOR_PAGES_ADDRESS"
+"""Variable with the address where the file has none: containers take it from the place that names their host."""
 
 
 class Provider(Settings):
@@ -124,14 +127,14 @@ class PagesSettings(Settings):
 def read_pages_settings(folder: Path) -> PagesSettings:
     """What the file of a folder says; the defaults where there is none. Raises: SettingsError."""
     path = folder / FILE
-    if not path.exists():
-        return PagesSettings(folder=folder)
+    given = {"address": os.environ[ADDRESS]} if os.environ.get(ADDRESS) else {}
     try:
-        content = YAML(typ="safe").load(path) or {}
-        return PagesSettings.model_validate({**content, "folder": folder})
+        content = (YAML(typ="safe").load(path) or {}) if path.exists() else {}
+        return PagesSettings.model_validate({**given, **content, "folder": folder})
     except (YAMLError, OSError, UnicodeDecodeError, TypeError) as error:
         raise SettingsError(f"{path} cannot be read: {str(error).splitlines()[0]}.") from None
     except ValidationError as error:
         first = error.errors(include_input=False, include_url=False)[0]
         place = ".".join(map(str, first["loc"]))
-        raise SettingsError(f"{path}: {place}: {first['msg']}.") from None
+        where = ADDRESS if place == "address" and place not in content else f"{path}: {place}"
+        raise SettingsError(f"{where}: {first['msg']}.") from None

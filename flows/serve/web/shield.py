@@ -58,7 +58,9 @@ class Shield:
 
         host = Headers(scope=scope).get("host", "").lower()
         if host not in self._hosts:
-            answer = PlainTextResponse("This server does not go by that name.", 421)
+            answer = PlainTextResponse(
+                "The pages are not served under this name. Set address in pages.yaml, or PROVISOR_PAGES_ADDRESS.\n", 421
+            )
             await answer(scope, receive, guarded)
             return
         await self._app(scope, receive, guarded)

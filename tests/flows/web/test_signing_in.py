@@ -343,6 +343,18 @@ def test_the_settings_refuse_what_is_unsafe(tmp_path) -> None:  # type: ignore[n
         assert "written-down" not in str(refused.value)
 
 
+def test_a_container_says_the_address_by_a_variable(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where the file has none; a wrong one is named as the variable."""
+    monkeypatch.setenv("PROVISOR_PAGES_ADDRESS", "https://pages.example.com/")
+    assert read_pages_settings(tmp_path).address == "https://pages.example.com"
+    (tmp_path / "pages.yaml").write_text("address: https://file.example.com")
+    assert read_pages_settings(tmp_path).address == "https://file.example.com"
+    (tmp_path / "pages.yaml").write_text("prefect: https://prefect.example.com")
+    monkeypatch.setenv("PROVISOR_PAGES_ADDRESS", "pages.example.com")
+    with pytest.raises(SettingsError, match=r"^PROVISOR_PAGES_ADDRESS: .*https://provisor\.example\.com"):
+        read_pages_settings(tmp_path)
+
+
 @pytest.mark.parametrize("name", ["metrics_token", "provider.client_secret"])
 def test_a_secret_that_is_not_there_is_said_at_once(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Before the pages are served, and not to the first who needs it."""
