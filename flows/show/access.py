@@ -50,22 +50,34 @@ NOT_ANSWERABLE = (
 
 def accounts_of(ledger: Ledger, question: AccessQuestion) -> Iterator[Account]:
     """The accounts of entries, by job and key."""
-    for job in question.jobs:
-        filters = filters_of(ledger, job, question)
-        if filters.anchors is None or filters.anchors:
-            yield from _of_job(ledger, job, filters, question.at)
+    filters = filters_of(ledger, question)
+    if question.at is not None:
+        yield from ledger.lookup.accounts_at(question.jobs, filters, question.at)
+    else:
+        yield from ledger.lookup.accounts(question.jobs, filters)
 
 
-def filters_of(ledger: Ledger, job: str, question: AccessQuestion) -> AccountFilters:
-    """What is asked of one job: members and names are looked up."""
-    wanted: frozenset[str] | None = None
-    if question.who:
-        hits = ledger.directory.search(question.who, [job], limit=_NAMED_AT_MOST).hits
-        wanted = frozenset(hit.anchor for hit in hits if hit.kind is question.filters.kind)
-    if question.group:
-        members = _members(ledger, job, question)
-        wanted = members if wanted is None else wanted & members
-    return replace(question.filters, anchors=wanted)
+def filters_of(ledger: Ledger, question: AccessQuestion) -> AccountFilters:
+    """What is asked of the jobs: members and names are looked up."""
+    if not question.who and not question.group:
+        return question.filters
+    wanted = [_found(ledger, question)] if question.who else []
+    wanted += [_members(ledger, question)] if question.group else []
+    return replace(
+        question.filters,
+        anchors={
+            job: frozenset.intersection(*(some.get(job, frozenset()) for some in wanted)) for job in question.jobs
+        },
+    )
+
+
+def _found(ledger: Ledger, question: AccessQuestion) -> dict[str, frozenset[str]]:
+    """The entries that a name stands for, by job."""
+    found: dict[str, set[str]] = {}
+    for hit in ledger.directory.search(question.who, question.jobs, limit=_NAMED_AT_MOST).hits:
+        if hit.kind is question.filters.kind:
+            found.setdefault(hit.job, set()).add(hit.anchor)
+    return {job: frozenset(some) for job, some in found.items()}
 
 
 MORE_MATCH = "More entries match this name than are looked through: add a word."
@@ -73,8 +85,7 @@ MORE_MATCH = "More entries match this name than are looked through: add a word."
 
 def is_cut(ledger: Ledger, question: AccessQuestion) -> bool:
     """Whether a name stands for more entries than are looked through, so that the accounts of some are left out."""
-    found = (ledger.directory.search(question.who, [job], limit=_NAMED_AT_MOST) for job in question.jobs)
-    return bool(question.who) and any(one.more for one in found)
+    return bool(question.who) and ledger.directory.search(question.who, question.jobs, limit=_NAMED_AT_MOST).more
 
 
 TODAYS = "Names, logins and departments are those of today."
@@ -85,7 +96,7 @@ NOT_KNOWN = "not known"
 
 def known_from(ledger: Ledger, question: AccessQuestion) -> dict[str, datetime | None]:
     """Since when the log tells who had access, by job; None where no cycle was."""
-    return {job: ledger.lookup.known_since(job) for job in question.jobs}
+    return ledger.lookup.known_since(question.jobs)
 
 
 def out_of_reach(question: AccessQuestion, known: Mapping[str, datetime | None]) -> list[str]:
@@ -118,23 +129,15 @@ def not_known(
     return said
 
 
-def _of_job(ledger: Ledger, job: str, filters: AccountFilters, at: datetime | None) -> Iterator[Account]:
-    if at is not None:
-        yield from ledger.lookup.accounts_at(job, filters, at)
-        return
-    after = ""
-    while some := ledger.lookup.accounts(job, filters, after=after, limit=_AT_ONCE):
-        yield from some
-        after = some[-1].anchor
-
-
-def _members(ledger: Ledger, job: str, question: AccessQuestion) -> frozenset[str]:
-    """Who was to be in a group, as the cycle before the moment wanted it."""
-    history, kept = history_of(job), _kept(job, question)
-    if not kept:
-        return frozenset()
-    states = (history.read_entry(kept[-1], Kind.GROUP, anchor) for anchor in _groups(ledger, job, question.group))
-    return frozenset(str(one) for state in states if state is not None for one in state.members["member"].tolist())
+def _members(ledger: Ledger, question: AccessQuestion) -> dict[str, frozenset[str]]:
+    """Who was to be in a group, as the cycle before the moment wanted it, by job."""
+    found: dict[str, frozenset[str]] = {}
+    for job, groups in _groups(ledger, question).items():
+        if kept := _kept(job, question):
+            states = (history_of(job).read_entry(kept[-1], Kind.GROUP, anchor) for anchor in groups)
+            members = (str(one) for state in states if state is not None for one in state.members["member"].tolist())
+            found[job] = frozenset(members)
+    return found
 
 
 def _kept(job: str, question: AccessQuestion) -> list[Kept]:
@@ -142,12 +145,15 @@ def _kept(job: str, question: AccessQuestion) -> list[Kept]:
     return [one for one in history_of(job).kept if question.at is None or one.began <= question.at]
 
 
-def _groups(ledger: Ledger, job: str, text: str) -> list[str]:
-    """The key itself, or the keys of the groups that are called so."""
-    if ledger.directory.entries(job, Kind.GROUP, [text]):
-        return [text]
-    hits = [hit for hit in ledger.directory.search(text, [job]).hits if hit.kind is Kind.GROUP]
-    return [hit.anchor for hit in hits if fold(hit.name) == fold(text)] or [text]
+def _groups(ledger: Ledger, question: AccessQuestion) -> dict[str, list[str]]:
+    """By job the key itself, or the keys of the groups that are called so."""
+    text, directory = question.group, ledger.directory
+    found = {hit.job: [text] for hit in directory.in_jobs(question.jobs, Kind.GROUP, text)}
+    others = [job for job in question.jobs if job not in found]
+    for hit in directory.search(text, others, limit=_NAMED_AT_MOST).hits:
+        if hit.kind is Kind.GROUP and fold(hit.name) == fold(text):
+            found.setdefault(hit.job, []).append(hit.anchor)
+    return {job: found.get(job, [text]) for job in question.jobs}
 
 
 def unmanaged_of(ledger: Ledger, question: AccessQuestion) -> Iterator[UnmanagedAccount]:
@@ -162,14 +168,9 @@ def unmanaged_of(ledger: Ledger, question: AccessQuestion) -> Iterator[Unmanaged
         after = (some[-1].job, some[-1].target_id)
 
 
-def target_of(ledger: Ledger, job: str) -> str:
-    """What the target of a job calls itself, as the last cycle saw it."""
-    return next((one.target for one in ledger.cycles(job, limit=10) if one.target), job)
-
-
 def rows_of(ledger: Ledger, question: AccessQuestion) -> Iterator[tuple[str, ...]]:
     """The accounts as rows under ``HEADINGS``."""
-    targets = {job: target_of(ledger, job) for job in question.jobs}
+    targets = ledger.lookup.targets(question.jobs)
     for alone in unmanaged_of(ledger, question):
         names = (alone.label, alone.login, alone.made_for or "", alone.target_id)
         state = (str(alone.outside), f"{alone.since:%Y-%m-%d %H:%M:%S}")

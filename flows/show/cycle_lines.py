@@ -43,7 +43,7 @@ def read_cycle_lines(ledger: Ledger, cycle: Cycle, *, first: int, now: datetime)
     earlier = lookup.decisions(cycle.job, allowed, until=cycle.ended or now) if allowed else []
     decisions = [line for line in earlier if line.cycle is not None and line.cycle in (cycle.number, cycle.number - 1)]
     everyone = [*failed, *decisions, *(line for lines in shown.values() for line in lines)]
-    shown = {action: with_member_names(ledger, cycle.job, lines) for action, lines in shown.items()}
+    shown = {action: with_member_names(ledger, lines) for action, lines in shown.items()}
     names = ledger.directory.names(cycle.job, ((line.kind, line.anchor) for line in everyone))
     totals = CycleTotals(
         tally,
@@ -58,20 +58,20 @@ def read_cycle_lines(ledger: Ledger, cycle: Cycle, *, first: int, now: datetime)
     )
 
 
-def with_member_names(ledger: Ledger, job: str, lines: Sequence[LogLine]) -> list[LogLine]:
+def with_member_names(ledger: Ledger, lines: Sequence[LogLine]) -> list[LogLine]:
     """Lines that say of members what people call them, where that is known, and not their ids in the target."""
     about_members = [line for line in lines if line.action in _OF_MEMBERS]
-    called = member_names(ledger, job, {id_ for line in about_members for id_ in _members_of(line)})
-    return [_with_names(line, called) if line.action in _OF_MEMBERS else line for line in lines]
+    ids = {(line.job, id_) for line in about_members for id_ in _members_of(line)}
+    called: dict[str, dict[str, str]] = {}
+    for (job, id_), name in ledger.lookup.names_of_accounts(Kind.USER, ids).items():
+        called.setdefault(job, {})[id_] = name
+    return [_with_names(line, called.get(line.job, {})) if line.action in _OF_MEMBERS else line for line in lines]
 
 
 def member_names(ledger: Ledger, job: str, ids: Collection[str]) -> dict[str, str]:
     """What people call some members, by their ids in the target; without those of whom nothing is known."""
-    if not ids:
-        return {}
-    anchors = ledger.anchors(job, Kind.USER, sorted(ids))
-    known = ledger.directory.entries(job, Kind.USER, set(anchors.values()))
-    return {id_: known[anchor].name for id_, anchor in anchors.items() if anchor in known}
+    called = ledger.lookup.names_of_accounts(Kind.USER, {(job, id_) for id_ in ids})
+    return {id_: name for (_, id_), name in called.items()}
 
 
 def _members_of(line: LogLine) -> list[str]:

@@ -32,7 +32,7 @@ def job_status(ledger: Ledger, job: str) -> dict[str, Any]:
     standing = ledger.lookup.standing
     cycles = standing(ledger.cycles(job, limit=_CYCLES), now())
     whole = next(iter(standing(ledger.cycles(job, limit=1, kinds=WHOLE_KINDS), now())), None)
-    good = ledger.lookup.last_good(job)
+    good = ledger.lookup.last_good([job]).get(job)
     approval = approval_of(ledger.staged(job), job, now())
     return {
         "job": job,

@@ -11,9 +11,10 @@ People may look into it with SQL: the view ``changelog`` is the provisioning log
 per cycle with its counts; ``snapshot`` says who has which account (on PostgreSQL they lie in the schema ``provisor``).
 """
 
+from tasks.ledger.accounts import Account, AccountFilters
 from tasks.ledger.directory import Found, Hit, Known, fold
 from tasks.ledger.logbook import LogFilters
-from tasks.ledger.lookup import Account, AccountFilters, Board, Lookup, Trouble
+from tasks.ledger.lookup import Board, Lookup, Trouble
 from tasks.ledger.records import (
     COUNTS,
     FINISHED_STATES,

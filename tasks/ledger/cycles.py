@@ -1,8 +1,9 @@
 """Cycles as they are opened, closed and looked up. Every function works in the transaction that it is given."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import replace
 from datetime import datetime
+from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, func, select, update
 
@@ -10,6 +11,7 @@ from tasks.ledger import leases, rows
 from tasks.ledger.bulk import clean
 from tasks.ledger.following import ended_of
 from tasks.ledger.records import Cycle, CycleEnd, CycleKind, CycleState, Lease, LeaseLostError
+from tasks.ledger.several import ends_at
 from tasks.ledger.tables import CYCLE
 
 _DIED = "The process died before the cycle had ended."
@@ -106,6 +108,28 @@ def latest(
     if kinds:
         query = query.where(CYCLE.c.kind.in_([kind.value for kind in kinds]))
     return [rows.cycle_from(row) for row in connection.execute(query)]
+
+
+def latest_of(
+    connection: Connection,
+    jobs: Collection[str],
+    limit: int,
+    which: Callable[[Any], Sequence[ColumnElement[bool]]] = lambda cycle: (),
+) -> dict[str, list[Cycle]]:
+    """The latest cycles of each job, newest first; ``which``: conditions for them, given the table."""
+    found: dict[str, list[Cycle]] = {job: [] for job in jobs}
+    if not jobs:
+        return found
+    ends = ends_at(CYCLE, "number", jobs, limit, which)
+    query = (
+        select(CYCLE)
+        .join(ends, (CYCLE.c.job == ends.c.name) & (CYCLE.c.number >= ends.c.first))
+        .where(*which(CYCLE))
+        .order_by(CYCLE.c.job, CYCLE.c.number.desc())
+    )
+    for row in connection.execute(query):
+        found[row.job].append(rows.cycle_from(row))
+    return found
 
 
 def ignorant_since(connection: Connection, job: str, cycle_id: int) -> list[int]:

@@ -16,12 +16,11 @@ from connectors.contract import Kind
 from tasks.ledger.bulk import Bulk, clean, json_text
 from tasks.ledger.database import Database
 from tasks.ledger.records import LinkState
+from tasks.ledger.several import AT_ONCE, Entry, about, portions
 from tasks.ledger.tables import DIRECTORY, LINK, LOG, WORD
 
-_AT_ONCE = 2_000
-"""Entries looked up by one statement."""
-_CANDIDATES = 200
-"""Entries with one of the words that are looked at; who has more to choose from adds a word."""
+_CANDIDATES, _CANDIDATES_AT_MOST = 200, 3_000
+"""Entries with one of the words that are looked at, of each job and in all; who has more to choose from adds a word."""
 _LONGEST_WORD = 120
 _PARTS = re.compile(r"[^\W_]+")
 _AFTER_EVERYTHING = "\U0010ffff"
@@ -144,7 +143,7 @@ class Directory:
         )
         query = select(*columns).where(DIRECTORY.c.job == job, DIRECTORY.c.kind == kind.value)
         some = [DIRECTORY.c.anchor >= min(anchors), DIRECTORY.c.anchor <= max(anchors)] if anchors else []
-        if len(anchors) <= _AT_ONCE:
+        if len(anchors) <= AT_ONCE:
             some = [DIRECTORY.c.anchor.in_(anchors)]
         return {row[0]: (row[1], row[2], row[3], row[4], row[5]) for row in connection.execute(query.where(*some))}
 
@@ -158,7 +157,7 @@ class Directory:
         """Those of some entries that are known, by anchor."""
         found: dict[str, Hit] = {}
         with self._database.reading() as connection:
-            for some in _portions(sorted(anchors)):
+            for some in portions(sorted(anchors)):
                 query = select(DIRECTORY).where(
                     DIRECTORY.c.job == job, DIRECTORY.c.kind == kind.value, DIRECTORY.c.anchor.in_(some)
                 )
@@ -176,11 +175,21 @@ class Directory:
             for anchor, hit in self.entries(job, Kind(kind), anchors).items()
         }
 
+    def among(self, entries: Collection[Entry]) -> set[Entry]:
+        """Those of some entries, by job, kind and anchor, that are known."""
+        keys = (DIRECTORY.c.job, DIRECTORY.c.kind, DIRECTORY.c.anchor)
+        with self._database.reading() as connection:
+            return {
+                key
+                for some in portions(sorted(entries))
+                for key in connection.execute(select(*keys).where(about(DIRECTORY, some))).tuples()
+            }
+
     def led_by(self, job: str, managers: Collection[str]) -> dict[str, int]:
         """How many people with an active account each manager leads, by the manager; who leads nobody is left out."""
         found: dict[str, int] = {}
         with self._database.reading() as connection:
-            for some in _portions(sorted(managers)):
+            for some in portions(sorted(managers)):
                 query = (
                     select(DIRECTORY.c.manager, func.count().label("many"))
                     .join(
@@ -209,7 +218,10 @@ class Directory:
             return sorted(map(_hit, connection.execute(query)), key=lambda hit: hit.job)
 
     def search(self, text: str, jobs: Collection[str], *, limit: int = 50) -> Found:
-        """Entries of these jobs that have all words of a text; who has one of them as a whole comes first."""
+        """So many entries that have all words of a text, each in all of these jobs that know it.
+
+        Who has one of the words as a whole comes first.
+        """
         pieces = fold(text).split()
         if not pieces or not jobs:
             return Found(())
@@ -225,42 +237,38 @@ class Directory:
             places, cut = self._places(connection, words, among)
             places |= _by_id(connection, text.strip(), among)
             rows: dict[tuple[str, str, str], Any] = {}
-            by_job: dict[tuple[str, str], list[str]] = {}
-            for job, kind, anchor in places:
-                by_job.setdefault((job, kind), []).append(anchor)
-            for (job, kind), anchors in by_job.items():
-                for some in _portions(anchors):
-                    query = select(DIRECTORY).where(
-                        DIRECTORY.c.job == job, DIRECTORY.c.kind == kind, DIRECTORY.c.anchor.in_(some)
-                    )
-                    rows |= {(job, kind, row.anchor): row for row in connection.execute(query)}
+            for some in portions(sorted(places)):
+                query = select(DIRECTORY).where(about(DIRECTORY, some))
+                rows |= {(row.job, row.kind, row.anchor): row for row in connection.execute(query)}
         exact = {(job, kind, anchor) for (job, kind, anchor), by_id in places.items() if by_id}
         fitting = [(key, row) for key, row in rows.items() if key in exact or _has_all(row.words, words)]
         fitting.sort(
             key=lambda item: (item[0] not in exact, -_whole(item[1].words, words), fold(item[1].label), item[0])
         )
-        hits = [_hit(row) for _, row in fitting[:limit]]
-        return Found(hits, more=cut or len(fitting) > limit)
+        first = set(list(dict.fromkeys(key[1:] for key, _ in fitting))[:limit])
+        hits = [_hit(row) for key, row in fitting if key[1:] in first]
+        return Found(hits, more=cut or len(hits) < len(fitting))
 
     def _places(
         self, connection: Connection, words: Sequence[str], jobs: Sequence[str]
     ) -> tuple[dict[tuple[str, str, str], bool], bool]:
         """Entries with a word that begins as the rarest of the words does; and whether there are more of them."""
+        at_most = min(_CANDIDATES * len(jobs), _CANDIDATES_AT_MOST)
         for word in words:
             query = (
                 select(WORD.c.job, WORD.c.kind, WORD.c.anchor)
                 .where(WORD.c.word >= word, WORD.c.word < word + _AFTER_EVERYTHING, WORD.c.job.in_(jobs))
-                .limit(_CANDIDATES + 1)
+                .limit(at_most + 1)
             )
             found = [(row.job, row.kind, row.anchor) for row in connection.execute(query)]
-            if len(found) <= _CANDIDATES:
+            if len(found) <= at_most:
                 return dict.fromkeys(found, False), False
         if len(words) > 1:
-            found = self._with_all(connection, words, jobs)
-        return dict.fromkeys(found[:_CANDIDATES], False), len(found) > _CANDIDATES
+            found = self._with_all(connection, words, jobs, at_most)
+        return dict.fromkeys(found[:at_most], False), len(found) > at_most
 
     def _with_all(
-        self, connection: Connection, words: Sequence[str], jobs: Sequence[str]
+        self, connection: Connection, words: Sequence[str], jobs: Sequence[str], at_most: int
     ) -> list[tuple[str, str, str]]:
         """Entries with all of the words, each of which many have."""
         first, *others = words
@@ -275,28 +283,30 @@ class Directory:
             )
             .where(WORD.c.word >= first, WORD.c.word < first + _AFTER_EVERYTHING, WORD.c.job.in_(jobs))
             .where(*(known.contains(f" {word}", autoescape=True) for word in others))
-            .limit(_CANDIDATES + 1)
+            .limit(at_most + 1)
         )
         return [(row.job, row.kind, row.anchor) for row in connection.execute(query)]
 
     def _logged(self, text: str, jobs: Sequence[str], limit: int) -> list[Hit]:
         """Entries without an account that the log alone knows, by the beginning of their name."""
         name, found = clean(text.strip()).casefold(), {}
+        entry = (LOG.c.job, LOG.c.kind, LOG.c.anchor)
+        by_name = (
+            select(*entry, LOG.c.label)
+            .where(LOG.c.job.in_(jobs), LOG.c.identity >= name, LOG.c.identity < name + _AFTER_EVERYTHING)
+            .distinct()
+            .limit(limit * len(jobs))
+        )
+        by_key = (
+            select(*entry, func.max(LOG.c.label)).where(LOG.c.job.in_(jobs), LOG.c.anchor == text.strip())
+        ).group_by(*entry)
         with self._database.reading() as connection:
-            for job in jobs:
-                query = (
-                    select(LOG.c.kind, LOG.c.anchor, LOG.c.label)
-                    .where(LOG.c.job == job, LOG.c.identity >= name, LOG.c.identity < name + _AFTER_EVERYTHING)
-                    .limit(limit)
-                )
-                key = select(LOG.c.kind, LOG.c.anchor, LOG.c.label).where(
-                    LOG.c.job == job, LOG.c.anchor == text.strip()
-                )
-                for one in (query, key.limit(1)):
-                    for row in connection.execute(one):
-                        hit = Hit(job, Kind(row.kind), row.anchor, row.label, "", {})
-                        found[job, row.kind, row.anchor] = hit
-        return sorted(found.values(), key=lambda hit: (fold(hit.label), hit.anchor))[:limit]
+            for query in (by_name, by_key):
+                for job, kind, anchor, label in connection.execute(query).tuples():
+                    found[job, kind, anchor] = Hit(job, Kind(kind), anchor, label, "", {})
+        first = sorted(found.values(), key=lambda hit: (fold(hit.label), hit.anchor, hit.job))
+        shown = set(list(dict.fromkeys((hit.kind, hit.anchor) for hit in first))[:limit])
+        return [hit for hit in first if (hit.kind, hit.anchor) in shown]
 
 
 def _by_id(connection: Connection, text: str, jobs: Sequence[str]) -> dict[tuple[str, str, str], bool]:
@@ -323,7 +333,3 @@ def _whole(known: str, words: Sequence[str]) -> int:
 def _hit(row: Any) -> Hit:
     job, kind, anchor, label, login, details, manager, _ = row
     return Hit(job, Kind(kind), anchor, label, login, details or {}, manager)
-
-
-def _portions(anchors: Sequence[str]) -> Iterable[Sequence[str]]:
-    return (anchors[start : start + _AT_ONCE] for start in range(0, len(anchors), _AT_ONCE))

@@ -4,15 +4,23 @@ Every question is answered by an index and gives little: a page at a time, count
 """
 
 from collections import Counter
-from collections.abc import Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Select, case, func, or_, select
+from sqlalchemy import ColumnElement, Connection, Select, case, func, or_, select, tuple_
 
 from connectors.contract import Action, Kind
 from tasks.ledger import cycles, leases, rows
+from tasks.ledger.accounts import (
+    Account,
+    AccountFilters,
+    account_questions,
+    accounts_among,
+    accounts_at,
+    accounts_page,
+)
 from tasks.ledger.database import Database
 from tasks.ledger.logbook import cycles_of, line_of
 from tasks.ledger.reach import known_since
@@ -32,8 +40,8 @@ from tasks.ledger.records import (
     Quarantine,
     Staged,
 )
+from tasks.ledger.several import ends_at, portions
 from tasks.ledger.tables import (
-    ABOUT_ACCESS,
     CYCLE,
     DIRECTORY,
     ESCROW,
@@ -64,8 +72,8 @@ from tasks.ledger.waiting import (
 
 _ACCESS = [one.value for one in (LogAction.CREATE, LogAction.ENABLE, LogAction.DISABLE, LogAction.DELETE)]
 _TURNS_SHOWN = 500
-_AT_ONCE = 2_000
-"""Entries looked up by one statement."""
+_Which = Callable[[Any], Sequence[ColumnElement[bool]]]
+"""Conditions, given the table."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,47 +137,6 @@ class Held:
     """Lines by which the account was made, enabled, disabled or deleted, however old; the newest first."""
 
 
-@dataclass(frozen=True, slots=True)
-class Account:
-    """Who has, or had, which account."""
-
-    job: str
-    kind: Kind
-    anchor: str
-    target_id: str
-    label: str
-    login: str
-    state: LinkState | None
-    """None where the account was there, and the line that tells how it was is forgotten."""
-    since: datetime | None
-    """None where it began before anything is known."""
-    details: Mapping[str, str] = field(default_factory=dict)
-
-    @property
-    def name(self) -> str:
-        """What people call it."""
-        return self.label or self.login or self.anchor
-
-
-@dataclass(frozen=True, slots=True)
-class AccountFilters:
-    """Which accounts are wanted."""
-
-    state: LinkState | None = None
-    department: str = ""
-    kind: Kind = Kind.USER
-    anchors: frozenset[str] | None = None
-    """Only these entries; None means all."""
-
-    def fit(self, account: Account) -> bool:
-        """Whether one of them is. An account whose state is not known fits every state."""
-        return (
-            (self.state is None or account.state in (self.state, None))
-            and (self.anchors is None or account.anchor in self.anchors)
-            and (not self.department or account.details.get("department", "") == self.department)
-        )
-
-
 class Lookup:
     """Questions of pages to one ledger."""
 
@@ -193,16 +160,23 @@ class Lookup:
             if waiting is None:
                 waiting = waiting_of(connection, jobs, now)
             trouble = _trouble(connection, jobs)
+            latest = _standing_of(connection, cycles.latest_of(connection, jobs, cycles_of_each), now)
+            whole = {job: next((one for one in some if not one.kind.partial), None) for job, some in latest.items()}
+            # Of those that have one, but not among the last ones of all kinds.
+            before = [job for job, some in latest.items() if some and whole[job] is None]
+            earlier = _standing_of(connection, cycles.latest_of(connection, before, 1, _is_whole), now)
+            whole |= {job: some[0] for job, some in earlier.items() if some}
+            so_far = _so_far(connection, [some[0].id for some in latest.values() if some and _runs(some[0])])
             return [
                 Board(
                     job,
-                    last := cycles.standing(connection, cycles.latest(connection, job, cycles_of_each), now),
-                    _last_whole(connection, job, last, now),
+                    last := latest[job],
+                    whole[job],
                     waiting.get(job, ()),
                     trouble.get(job),
                     paused.get(job),
                     quarantined.get(job),
-                    _so_far(connection, last[0]) if last and last[0].state is CycleState.RUNNING else 0,
+                    so_far.get(last[0].id, 0) if last else 0,
                 )
                 for job in jobs
             ]
@@ -237,11 +211,32 @@ class Lookup:
                 total.cycles[CycleState.CRASHED] += total.cycles.pop(CycleState.RUNNING, 0)
         return found
 
-    def last_good(self, job: str) -> Cycle | None:
-        """The last cycle that evaluated the whole source and ran to its end."""
+    def last_good(self, jobs: Sequence[str]) -> dict[str, Cycle]:
+        """The last cycle of each job that evaluated the whole source and ran to its end."""
+        finished = [state.value for state in FINISHED_STATES]
         with self._database.reading() as connection:
-            found = cycles.latest(connection, job, 1, states=FINISHED_STATES, kinds=WHOLE_KINDS)
-        return found[0] if found else None
+            found = cycles.latest_of(
+                connection, jobs, 1, lambda cycle: (*_is_whole(cycle), cycle.c.state.in_(finished))
+            )
+        return {job: some[0] for job, some in found.items() if some}
+
+    def last_seen(self, jobs: Sequence[str]) -> dict[str, Cycle]:
+        """The last cycle of each job that has read its source, however many have stopped since; else the last one."""
+        with self._database.reading() as connection:
+            found = cycles.latest_of(connection, jobs, 1, lambda cycle: (cycle.c.source != "",))
+            rest = cycles.latest_of(connection, [job for job, some in found.items() if not some], 1)
+        return {job: some[0] for job, some in {**found, **rest}.items() if some}
+
+    def latest(self, jobs: Sequence[str], limit: int) -> dict[str, list[Cycle]]:
+        """The last cycles of each job, the newest first."""
+        with self._database.reading() as connection:
+            return cycles.latest_of(connection, jobs, limit)
+
+    def targets(self, jobs: Sequence[str]) -> dict[str, str]:
+        """What the target of each job calls itself, as the last cycle saw it; the job's name where none has."""
+        with self._database.reading() as connection:
+            found = cycles.latest_of(connection, jobs, 1, lambda cycle: (cycle.c.target != "",))
+        return {job: some[0].target if some else job for job, some in found.items()}
 
     def cycles_before(self, job: str, number: int | None, limit: int) -> list[Cycle]:
         """Cycles of a job, the newest first, older than one of them where it is given."""
@@ -377,19 +372,34 @@ class Lookup:
             staged: dict[str, list[Staged]] = {}
             for row in _about(connection, STAGED, jobs, kind, anchor):
                 staged.setdefault(row.job, []).append(rows.staged_from(row))
-        found = []
-        for job in jobs:
-            query = (
-                select(LOG)
-                .where(LOG.c.job == job, LOG.c.anchor == anchor, LOG.c.kind == kind.value)
-                .order_by(LOG.c.id.desc())
-                .limit(limit + 1)
+        lines = self._lines_of(jobs, kind, anchor, limit + 1)
+        turns = self._lines_of(jobs, kind, anchor, _TURNS_SHOWN, _about_access)
+        return [
+            Held(
+                job,
+                links.get(job),
+                escrows.get(job),
+                staged.get(job, ()),
+                lines[job][:limit],
+                len(lines[job]) > limit,
+                turns[job],
             )
-            lines = self._lines(query)
-            turned = (LOG.c.status == LogStatus.SUCCESS.value, LOG.c.action.in_(_ACCESS))
-            turns = self._lines(query.where(*turned).limit(_TURNS_SHOWN))
-            more = len(lines) > limit
-            found.append(Held(job, links.get(job), escrows.get(job), staged.get(job, ()), lines[:limit], more, turns))
+            for job in jobs
+        ]
+
+    def _lines_of(
+        self, jobs: Sequence[str], kind: Kind, anchor: str, limit: int, which: _Which = lambda log: ()
+    ) -> dict[str, list[LogLine]]:
+        """The last lines about an entry by job, the newest first."""
+
+        def asked(log: Any) -> list[ColumnElement[bool]]:
+            return [log.c.anchor == anchor, log.c.kind == kind.value, *which(log)]
+
+        ends = ends_at(LOG, "id", jobs, limit, asked)
+        query = select(LOG).join(ends, (LOG.c.job == ends.c.name) & (LOG.c.id >= ends.c.first)).where(*asked(LOG))
+        found: dict[str, list[LogLine]] = {job: [] for job in jobs}
+        for line in self._lines(query.order_by(LOG.c.id.desc())):
+            found[line.job].append(line)
         return found
 
     # -- held changes ----------------------------------------------------------------------------------------------
@@ -461,60 +471,50 @@ class Lookup:
         with self._database.reading() as connection:
             return {(row.job, Kind(row.kind), LinkState(row.state)): row.many for row in connection.execute(query)}
 
-    def accounts(
-        self, job: str, filters: AccountFilters, *, after: str = "", with_it: bool = False, limit: int | None = None
+    def accounts_page(
+        self, jobs: Sequence[str], filters: AccountFilters, *, after: tuple[str, str] = ("", ""), limit: int
     ) -> list[Account]:
-        """Accounts of a job as they are now, by anchor, after one of them; ``with_it``: beginning at it."""
-        query = _accounts(job, filters.kind).order_by(LINK.c.anchor)
-        if filters.state is not None:
-            query = query.where(LINK.c.state == filters.state.value)
-        if filters.department:
-            department = DIRECTORY.c.details["department"].as_string()
-            query = query.where(department == filters.department)
-        found: list[Account] = []
+        """Accounts as they are now, by anchor and job; ``after``: anchor and job of the one before them."""
         with self._database.reading() as connection:
-            for condition in _after(after, filters.anchors, with_it):
-                rest = None if limit is None else limit - len(found)
-                some = connection.execute(query.where(condition).limit(rest))
-                found += [_account(row, LinkState(row.state), row.state_since) for row in some]
-                if limit is not None and len(found) >= limit:
-                    break
-        return found
+            return accounts_page(connection, jobs, filters, after, limit)
 
-    def accounts_at(self, job: str, filters: AccountFilters, moment: datetime) -> list[Account]:
-        """Accounts of a job as they were at a moment, by anchor: the links, and what the log says was done since.
+    def accounts(self, jobs: Sequence[str], filters: AccountFilters) -> Iterator[Account]:
+        """All accounts as they are now, by job and anchor."""
+        many: Counter[str] = Counter()
+        for (job, kind, _), count in self.account_counts(jobs).items() if filters.anchors is None else ():
+            many[job] += count if kind is filters.kind else 0
+        for questions in account_questions(jobs, filters, many):
+            after: str | None = ""
+            while after is not None:
+                with self._database.reading() as connection:
+                    some, after = accounts_among(connection, filters, questions, after)
+                yield from some
 
-        Empty where the log does not reach back to the moment: see :meth:`known_since`.
+    def accounts_at(self, jobs: Sequence[str], filters: AccountFilters, moment: datetime) -> list[Account]:
+        """Accounts as they were at a moment, by job and anchor: the links, and what the log says was done since.
+
+        None of a job whose log does not reach back to the moment: see :meth:`known_since`.
         """
-        done = (
-            select(LOG.c.anchor, LOG.c.action, LOG.c.time, LOG.c.label, LOG.c.target_id)
-            .where(LOG.c.job == job, LOG.c.kind == filters.kind.value, ABOUT_ACCESS)
-            .order_by(LOG.c.time, LOG.c.id)
-        )
         with self._database.reading() as connection:
-            since, forgotten = known_since(connection, job)
-            if since is None or moment < since:
-                return []
-            linked = {row.anchor: row for row in connection.execute(_accounts(job, filters.kind))}
-            before: dict[str, Any] = {}
-            after: dict[str, Any] = {}
-            for row in connection.execute(done):
-                if row.time <= moment:
-                    before[row.anchor] = row
-                else:
-                    after.setdefault(row.anchor, row)
-        found = []
-        for anchor in sorted({*linked, *before, *after}):
-            lines = _Lines(before.get(anchor), after.get(anchor), forgotten)
-            account = _then(job, filters.kind, anchor, linked.get(anchor), lines, moment)
-            if account is not None and filters.fit(account):
-                found.append(account)
-        return found
+            return accounts_at(connection, jobs, filters, moment)
 
-    def known_since(self, job: str) -> datetime | None:
-        """Since when it is known who had which account; None where no cycle was."""
+    def known_since(self, jobs: Sequence[str]) -> dict[str, datetime | None]:
+        """Since when it is known who had which account, by job; None where no cycle was."""
         with self._database.reading() as connection:
-            return known_since(connection, job)[0]
+            return {job: since for job, (since, _) in known_since(connection, jobs).items()}
+
+    def names_of_accounts(self, kind: Kind, accounts: Collection[tuple[str, str]]) -> dict[tuple[str, str], str]:
+        """What people call the owners of some accounts, by job and id in the target; the unknown are left out."""
+        found: dict[tuple[str, str], str] = {}
+        name = func.coalesce(func.nullif(DIRECTORY.c.label, ""), func.nullif(DIRECTORY.c.login, ""), LINK.c.anchor)
+        with self._database.reading() as connection:
+            for some in portions(sorted(accounts)):
+                ids = tuple_(LINK.c.job, LINK.c.kind, LINK.c.target_id).in_(
+                    [(job, kind.value, id_) for job, id_ in some]
+                )
+                query = select(LINK.c.job, LINK.c.target_id, name).join(DIRECTORY, same_entry(LINK)).where(ids)
+                found |= {(job, id_): text for job, id_, text in connection.execute(query).tuples()}
+        return found
 
 
 def _rows(connection: Connection, table: Any, jobs: Sequence[str]) -> Iterator[Any]:
@@ -528,8 +528,30 @@ def _about(connection: Connection, table: Any, jobs: Sequence[str], kind: Kind, 
     return connection.execute(query).all()
 
 
-def _so_far(connection: Connection, cycle: Cycle) -> int:
-    return connection.scalar(select(func.count()).where(LOG.c.cycle_id == cycle.id)) or 0
+def _about_access(log: Any) -> Sequence[ColumnElement[bool]]:
+    return (log.c.status == LogStatus.SUCCESS.value, log.c.action.in_(_ACCESS))
+
+
+def _is_whole(cycle: Any) -> Sequence[ColumnElement[bool]]:
+    return (cycle.c.kind.in_([kind.value for kind in WHOLE_KINDS]),)
+
+
+def _runs(cycle: Cycle) -> bool:
+    return cycle.state is CycleState.RUNNING
+
+
+def _standing_of(connection: Connection, latest: Mapping[str, list[Cycle]], now: datetime) -> dict[str, list[Cycle]]:
+    """Cycles of several jobs as they stand."""
+    found: dict[str, list[Cycle]] = {job: [] for job in latest}
+    for one in cycles.standing(connection, [one for some in latest.values() for one in some], now):
+        found[one.job].append(one)
+    return found
+
+
+def _so_far(connection: Connection, ids: Sequence[int]) -> dict[int, int]:
+    """How many lines some cycles have written, by their ids."""
+    query = select(LOG.c.cycle_id, func.count()).where(LOG.c.cycle_id.in_(ids)).group_by(LOG.c.cycle_id)
+    return dict(connection.execute(query).tuples().all()) if ids else {}
 
 
 def _trouble(connection: Connection, jobs: Sequence[str]) -> dict[str, Trouble]:
@@ -543,113 +565,27 @@ def _trouble(connection: Connection, jobs: Sequence[str]) -> dict[str, Trouble]:
         .where(ESCROW.c.job.in_(jobs))
         .group_by(ESCROW.c.job)
     )
-    found = {}
-    for row in connection.execute(counts).all():
-        query = (
-            select(*ESCROW.columns, DIRECTORY.c.label.label("known_as"))
-            .outerjoin(DIRECTORY, same_entry(ESCROW))
-            .where(ESCROW.c.job == row.job)
-            .order_by(ESCROW.c.first_failed, ESCROW.c.anchor)
-        )
-        some = connection.execute(query.limit(NAMED)).all()
-        if some:
-            names = [one.known_as or one.label or one.anchor for one in some]
-            first = some[0]
-            found[row.job] = Trouble(
-                row.many, int(row.given_up), names, first.message, first.error_code, first.first_failed, row.attempts
-            )
-    return found
-
-
-def _last_whole(connection: Connection, job: str, last: Sequence[Cycle], now: datetime) -> Cycle | None:
-    """The last cycle of the whole source; asked for only where it is not among the last ones of all kinds."""
-    found = next((one for one in last if not one.kind.partial), None)
-    if found is None and last:
-        earlier = cycles.standing(connection, cycles.latest(connection, job, 1, kinds=WHOLE_KINDS), now)
-        found = next(iter(earlier), None)
-    return found
-
-
-def _accounts(job: str, kind: Kind) -> Select[Any]:
-    columns = (*LINK.columns, DIRECTORY.c.login, DIRECTORY.c.details, DIRECTORY.c.label.label("known_as"))
-    return select(*columns).outerjoin(DIRECTORY, same_entry(LINK)).where(LINK.c.job == job, LINK.c.kind == kind.value)
-
-
-def _after(after: str, anchors: frozenset[str] | None, with_it: bool) -> Iterator[ColumnElement[bool]]:
-    """Conditions that one after the other give the entries after one of them, in order; of these anchors alone."""
-    if anchors is None:
-        yield LINK.c.anchor >= after if with_it else LINK.c.anchor > after
-        return
-    rest = sorted(anchor for anchor in anchors if anchor > after or (with_it and anchor == after))
-    for start in range(0, len(rest), _AT_ONCE):
-        yield LINK.c.anchor.in_(rest[start : start + _AT_ONCE])
-
-
-def _account(row: Any, state: LinkState | None, since: datetime | None) -> Account:
-    return Account(
-        row.job,
-        Kind(row.kind),
-        row.anchor,
-        row.target_id,
-        row.known_as or row.label or "",
-        row.login or "",
-        state,
-        since,
-        row.details or {},
+    place = func.row_number().over(partition_by=ESCROW.c.job, order_by=(ESCROW.c.first_failed, ESCROW.c.anchor))
+    placed = select(ESCROW, place.label("place")).where(ESCROW.c.job.in_(jobs)).subquery()
+    query = (
+        select(*placed.columns, DIRECTORY.c.label.label("known_as"))
+        .outerjoin(DIRECTORY, same_entry(placed))
+        .where(placed.c.place <= NAMED)
+        .order_by(placed.c.job, placed.c.place)
     )
-
-
-_ENDS_AS = {
-    LogAction.CREATE: LinkState.ACTIVE,
-    LogAction.ENABLE: LinkState.ACTIVE,
-    LogAction.DISABLE: LinkState.DISABLED,
-}
-
-
-_WAS = {
-    LogAction.ENABLE: LinkState.DISABLED,
-    LogAction.DISABLE: LinkState.ACTIVE,
-    LogAction.DELETE: LinkState.ACTIVE,
-}
-"""How an account was before the first line about it."""
-
-
-@dataclass(frozen=True, slots=True)
-class _Lines:
-    """What the log has about the access of one entry."""
-
-    before: Any
-    """The last line up to a moment."""
-    after: Any
-    """The first one since."""
-    forgotten: bool
-    """Whether earlier lines may have been forgotten."""
-
-
-def _then(job: str, kind: Kind, anchor: str, linked: Any, lines: _Lines, moment: datetime) -> Account | None:
-    """An account as it was at a moment; None where there was none."""
-    before, after = lines.before, lines.after
-    here = linked is not None and linked.linked_at <= moment
-    state = _ENDS_AS.get(LogAction(before.action)) if before is not None else None
-    if before is not None and state is not None:
-        return _as_it_was(job, kind, anchor, linked, before, moment, state, before.time)
-    if before is not None and (not here or linked.linked_at <= before.time):
-        return None
-    if after is None:
-        return _account(linked, LinkState(linked.state), linked.state_since) if here else None
-    was = _WAS.get(LogAction(after.action))
-    # A match leaves no line: what was done later shows that the account was there.
-    if was is None or (linked is not None and moment < linked.linked_at <= after.time):
-        return _account(linked, LinkState.ACTIVE, None) if here else None
-    unsure = lines.forgotten and after.action == LogAction.DELETE.value
-    return _as_it_was(job, kind, anchor, linked, after, moment, None if unsure else was, None)
-
-
-def _as_it_was(
-    job: str, kind: Kind, anchor: str, linked: Any, line: Any, moment: datetime, state: LinkState | None, since: Any
-) -> Account:
-    """With the id of then: who was deleted and created again has another one now."""
-    if linked is None:
-        return Account(job, kind, anchor, line.target_id or "", line.label, "", state, since)
-    account = _account(linked, state, since)
-    return replace(account, target_id=line.target_id) if linked.linked_at > moment and line.target_id else account
+    first: dict[str, list[Any]] = {}
+    for one in connection.execute(query):
+        first.setdefault(one.job, []).append(one)
+    return {
+        row.job: Trouble(
+            row.many,
+            int(row.given_up),
+            [one.known_as or one.label or one.anchor for one in first[row.job]],
+            first[row.job][0].message,
+            first[row.job][0].error_code,
+            first[row.job][0].first_failed,
+            row.attempts,
+        )
+        for row in connection.execute(counts).all()
+        if row.job in first
+    }

@@ -6,18 +6,19 @@ may be several rows, as where it is held again before a decision that has run ou
 
 import hashlib
 from collections import Counter
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, NamedTuple
 
 import orjson
-from sqlalchemy import ColumnElement, Connection, Text, and_, bindparam, case, cast, func, or_, select
+from sqlalchemy import CTE, ColumnElement, Connection, Text, and_, case, cast, func, or_, select, tuple_
 
 from connectors.contract import Action, Kind
 from tasks.ledger import rows
 from tasks.ledger.directory import fold
 from tasks.ledger.records import LinkState, Staged, StagedState
+from tasks.ledger.several import portions
 from tasks.ledger.tables import DIRECTORY, LINK, STAGED
 
 NAMED = 3
@@ -97,39 +98,75 @@ def is_undecided(one: Staged, now: datetime) -> bool:
 def waiting_of(connection: Connection, jobs: Sequence[str], now: datetime) -> dict[str, list[Waiting]]:
     """What nobody has decided about, by job, the largest first."""
     group = (STAGED.c.job, STAGED.c.kind, STAGED.c.action, STAGED.c.guard)
-    query = (
+    asked = (
         select(
             *group,
             _ENTRIES.label("entries"),
             func.count().label("rows"),
             func.sum(_MEMBERS).label("many"),
             func.min(STAGED.c.since).label("since"),
-            func.min(STAGED.c.anchor).label("first"),
+            func.min(STAGED.c.anchor).label("anchor_0"),
         )
         .where(STAGED.c.job.in_(jobs), _undecided(now))
         .group_by(*group)
-        .order_by(STAGED.c.job, _ENTRIES.desc(), STAGED.c.kind, STAGED.c.action, STAGED.c.guard)
+        .cte()
+        .prefix_with("MATERIALIZED")
     )
-    # Built once and asked for each question: to build it takes longer than to answer it.
-    first = (
-        select(func.coalesce(func.nullif(DIRECTORY.c.label, ""), STAGED.c.label), STAGED.c.anchor)
-        .outerjoin(DIRECTORY, same_entry(STAGED))
-        .where(
-            *(STAGED.c[name] == bindparam(f"of_{name}") for name in ("job", "kind", "action", "guard")),
-            STAGED.c.anchor >= bindparam("of_first"),
-            _undecided(now),
-        )
-        .order_by(STAGED.c.anchor, STAGED.c.state)
-        .limit(NAMED * _STATES)
-    )
+    for place in range(1, NAMED):
+        following = _next_anchor(asked, asked.c[f"anchor_{place - 1}"], now).label(f"anchor_{place}")
+        asked = select(asked, following).cte().prefix_with("MATERIALIZED")
+    query = select(asked).order_by(asked.c.job, asked.c.entries.desc(), asked.c.kind, asked.c.action, asked.c.guard)
+    questions = connection.execute(query).all()
+    first = {
+        (row.job, row.kind, row.action, row.guard): [
+            anchor for place in range(NAMED) if (anchor := getattr(row, f"anchor_{place}")) is not None
+        ]
+        for row in questions
+    }
+    called = _called(connection, first, now)
     found: dict[str, list[Waiting]] = {}
-    for row in connection.execute(query).all():
-        given = {f"of_{name}": getattr(row, name) for name in ("job", "kind", "action", "guard", "first")}
-        names = list({anchor: label or anchor for label, anchor in connection.execute(first, given)}.values())[:NAMED]
+    for row in questions:
         question = Guarded(row.job, Kind(row.kind), Action(row.action), row.guard)
         many = int(row.many) if row.entries == row.rows else _counted(connection, question, now, row.entries)
+        asked_about = (row.job, row.kind, row.action, row.guard)
+        names = [called.get((*asked_about, anchor)) or anchor for anchor in first[asked_about]]
         one = Waiting(question.kind, question.action, question.guard, many, row.since, names, row.entries)
         found.setdefault(row.job, []).append(one)
+    return found
+
+
+def _next_anchor(asked: CTE, anchor: ColumnElement[str], now: datetime) -> Any:
+    """The anchor after one of them in each question; an index leads to it."""
+    return (
+        select(STAGED.c.anchor)
+        .where(
+            *(STAGED.c[name] == asked.c[name] for name in ("job", "kind", "action", "guard")),
+            STAGED.c.anchor > anchor,
+            _undecided(now),
+        )
+        .order_by(STAGED.c.anchor)
+        .limit(1)
+        .correlate(asked)
+        .scalar_subquery()
+    )
+
+
+def _called(
+    connection: Connection, anchors: Mapping[tuple[str, str, str, str], Sequence[str]], now: datetime
+) -> dict[tuple[str, str, str, str, str], str]:
+    """What people call some entries of each question, by job, kind, action, guard and anchor."""
+    keys = sorted({(*question[:3], anchor) for question, some in anchors.items() for anchor in some})
+    columns = (*(STAGED.c[name] for name in ("job", "kind", "action", "guard", "anchor")),)
+    found: dict[tuple[str, str, str, str, str], str] = {}
+    for some in portions(keys):
+        query = (
+            select(*columns, func.coalesce(func.nullif(DIRECTORY.c.label, ""), STAGED.c.label))
+            .outerjoin(DIRECTORY, same_entry(STAGED))
+            .where(tuple_(*columns[:3], STAGED.c.anchor).in_(some), _undecided(now))
+            .order_by(STAGED.c.state)
+        )
+        for job, kind, action, guard, anchor, name in connection.execute(query).tuples():
+            found[job, kind, action, guard, anchor] = name
     return found
 
 

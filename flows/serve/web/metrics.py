@@ -77,7 +77,7 @@ class _Figures:
             labels=["job"],
         )
         accounts = GaugeMetricFamily("provisor_accounts", "Accounts that a job owns", labels=["job", "kind", "state"])
-        files = visit.site.jobs()
+        files, last_good = visit.site.jobs(), visit.ledger.lookup.last_good(jobs)
         for board in boards:
             name = board.job
             waiting.add_metric([name], held_by(board.waiting))
@@ -87,7 +87,7 @@ class _Figures:
             state_now = state_of(board, files.get(name), now=visit.now)
             for one in JobState:
                 stands.add_metric([name, str(one)], int(one is state_now))
-            last = visit.ledger.lookup.last_good(name)
+            last = last_good.get(name)
             if last is not None:
                 good.add_metric([name], (visit.now - (last.ended or last.began)).total_seconds())
         counts = visit.ledger.lookup.account_counts(jobs)

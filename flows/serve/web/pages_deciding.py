@@ -100,8 +100,9 @@ def inbox(visit: Visit) -> Response:
     waiting = {job: some for job, some in visit.waiting().items() if job in jobs}
     mine = set(visit.jobs(Deed.DECIDE))
     entries = []
+    latest = visit.ledger.lookup.latest(list(waiting), _CYCLES_LOOKED_AT)
     for job, some in waiting.items():
-        total = accounts_in_target(visit.ledger.cycles(job, limit=_CYCLES_LOOKED_AT))
+        total = accounts_in_target(latest[job])
         for one in some:
             names, more = named(one.names, one.entries)
             entries.append(

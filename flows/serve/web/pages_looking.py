@@ -131,15 +131,14 @@ def _entry(visit: Visit, kind: Kind) -> Response:
     job, anchor = visit.need(Deed.FIND, visit.request.path_params["job"]), visit.request.path_params["anchor"]
     lookup, files = visit.ledger.lookup, visit.site.jobs()
     mine = {hit.job: hit for hit in visit.ledger.directory.in_jobs(visit.jobs(Deed.FIND), kind, anchor)}
-    last = {name: cycle for name in {job, *mine} if (cycle := _last_seen(visit, name)) is not None}
+    last = lookup.last_seen(sorted({job, *mine}))
     # The same key means the same person only where it is read from the same source.
     source = last[job].source if job in last else ""
     together = [job, *(name for name in sorted(mine) if name != job and name in last and last[name].source == source)]
     elsewhere = [hit for name, hit in mine.items() if name not in together]
-    held = [
-        replace(one, lines=with_member_names(visit.ledger, one.job, one.lines))
-        for one in lookup.held(together, kind, anchor, limit=60)
-    ]
+    asked = lookup.held(together, kind, anchor, limit=60)
+    lines = iter(with_member_names(visit.ledger, [line for one in asked for line in one.lines]))
+    held = [replace(one, lines=[next(lines) for _ in one.lines]) for one in asked]
     known = {name: mine[name] for name in together if name in mine}
     if not known and not any(one.link or one.lines or one.escrow or one.staged for one in held):
         raise HTTPException(404)
@@ -170,11 +169,6 @@ def _entry(visit: Visit, kind: Kind) -> Response:
         done=DONE,
         looks=LOOKS,
     )
-
-
-def _last_seen(visit: Visit, job: str) -> Cycle | None:
-    """The last cycle of a job that has read its source, however many have stopped since; else the last one."""
-    return visit.ledger.last_reading(job) or visit.ledger.last_cycle(job)
 
 
 def belongings(visit: Visit) -> Response:
@@ -305,7 +299,7 @@ def _part(visit: Visit, found: Cycle, wanted: str, text: str, *, failed: bool) -
         found, actions=actions, status=status, but=but, text=text, after=after, limit=_ROWS + 1
     )
     more = len(lines) > _ROWS
-    lines = with_member_names(visit.ledger, found.job, lines[:_ROWS])
+    lines = with_member_names(visit.ledger, lines[:_ROWS])
     section = section_of(actions[0], len(lines), lines, more=more) if actions else None
     return visit.page(
         "cycle_part.html.j2",

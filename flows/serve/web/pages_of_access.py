@@ -30,7 +30,6 @@ from flows.show.access import (
     not_known,
     out_of_reach,
     rows_of,
-    target_of,
 )
 from tasks.ledger import Account, AccountFilters, LinkState, Outside, UnmanagedAccount
 
@@ -67,7 +66,7 @@ def access(visit: Visit) -> Response:
     if question.at is None and not narrowed:
         tally = {(job, str(state)): counts.get((job, kind, state), 0) for job in question.jobs for state in LinkState}
     last = shown[-1] if shown else None
-    targets = {job: target_of(visit.ledger, job) for job in jobs}
+    targets = lookup.targets(jobs)
     return visit.page(
         "access.html.j2",
         question=question,
@@ -117,26 +116,15 @@ def _unmanaged_page(visit: Visit, question: AccessQuestion, after: str) -> tuple
 
 def _with_a_page(visit: Visit, alone: Sequence[UnmanagedAccount]) -> set[tuple[str, str, str]]:
     """Entries for which some accounts were made and of which anything is known still."""
-    by_job: dict[str, list[tuple[str, str]]] = {}
-    for one in alone:
-        if one.made_for is not None:
-            by_job.setdefault(one.job, []).append((one.kind, one.made_for))
-    return {
-        (job, kind, anchor)
-        for job, entries in by_job.items()
-        for kind, anchor in visit.ledger.directory.names(job, entries)
-    }
+    entries = {(one.job, str(one.kind), one.made_for) for one in alone if one.made_for is not None}
+    return visit.ledger.directory.among(entries)
 
 
 def _page_of(visit: Visit, question: AccessQuestion, after: str) -> tuple[list[Account], bool]:
     """One page of who has access now, by key and job."""
     job, _, anchor = after.partition("\x1f")
-    found: list[Account] = []
-    for name in question.jobs:
-        filters = filters_of(visit.ledger, name, question)
-        # Of the key at which the last page ended the later jobs are still to come.
-        found += visit.ledger.lookup.accounts(name, filters, after=anchor, with_it=name > job, limit=_SHOWN + 1)
-    found.sort(key=lambda one: (one.anchor, one.job))
+    filters = filters_of(visit.ledger, question)
+    found = visit.ledger.lookup.accounts_page(question.jobs, filters, after=(anchor, job), limit=_SHOWN + 1)
     return found[:_SHOWN], len(found) > _SHOWN
 
 

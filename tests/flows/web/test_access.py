@@ -34,7 +34,7 @@ def test_access_on_a_date_is_what_it_was(changing: Served) -> None:
     _do(changing.ledger, LogAction.DELETE, "000002", 5)
 
     def at(days: int) -> dict[str, LinkState]:
-        found = changing.ledger.lookup.accounts_at("hr-to-scim", AccountFilters(), now() - timedelta(days=days))
+        found = changing.ledger.lookup.accounts_at(["hr-to-scim"], AccountFilters(), now() - timedelta(days=days))
         return {one.anchor: one.state for one in found}
 
     assert at(41) == {}
@@ -181,5 +181,5 @@ def test_a_department_is_the_same_now_and_on_a_date(served: Served) -> None:
     ledger = served.ledger
     for department, many in (("Legal", 2), ("legal", 0)):
         filters = AccountFilters(department=department)
-        assert len(ledger.lookup.accounts("hr-to-scim", filters)) == many
-        assert len(ledger.lookup.accounts_at("hr-to-scim", filters, now())) == many
+        assert len(list(ledger.lookup.accounts(["hr-to-scim"], filters))) == many
+        assert len(ledger.lookup.accounts_at(["hr-to-scim"], filters, now())) == many

@@ -142,9 +142,7 @@ def test_a_list_of_accounts_goes_on_after_any_key(changing: Asked) -> None:
     for job in (JOB, "contractors"):
         cycle = ledger.begin_cycle(job, CycleKind.INCREMENTAL, fingerprint="f", now=now())
         ledger.record(cycle, [], [], now=now(), links=[Link(Kind.USER, key, f"{job}{key}") for key in keys])
-    expected = sorted(
-        (one.anchor, job) for job in ledger.jobs() for one in ledger.lookup.accounts(job, AccountFilters())
-    )
+    expected = sorted((one.anchor, one.job) for one in ledger.lookup.accounts(ledger.jobs(), AccountFilters()))
     assert _followed(changing.visitors["vera"], "/access") == expected, "not each account once, in order"
 
 
