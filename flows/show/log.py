@@ -4,6 +4,7 @@ What is not stored is added when a line is read: the advice for its code and the
 """
 
 import csv
+import re
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from datetime import UTC, date, datetime, time, timedelta
@@ -58,6 +59,9 @@ FILES = {"log.csv": LOG_COLUMNS, "steps.csv": _STEP, "modified.csv": _MODIFIED}
 _LENGTH: TypeAdapter[timedelta] = TypeAdapter(Duration)
 _FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n", "\uff1d", "\uff0b", "\uff0d", "\uff20")
 """What a spreadsheet takes for the beginning of a formula, also in full width. Source: OWASP, CSV injection."""
+
+_LEFT_OUT = re.compile(r"^[\s\"]+")
+"""What a spreadsheet may leave out of a cell's beginning."""
 
 Chunks = Iterable[list[LogLine]]
 
@@ -250,9 +254,10 @@ def _modified_rows(line: LogLine) -> Iterator[list[Any]]:
 def safe_cell(value: Any) -> Any:
     """A value for a spreadsheet: numbers as they are, printable text, and none that would be taken for a formula.
 
-    Programs that read a table may strip white space of any kind before they look.
+    Programs that read a table may strip white space and quotes before they look. Where a semicolon is what parts lists,
+    Excel begins a new cell after each one of a table whose cells are parted by commas, also within quotes.
     """
     if value is None or (isinstance(value, int | float) and not isinstance(value, bool)):
         return value
     text = printable(value if isinstance(value, str) else orjson.dumps(value, default=str).decode())
-    return f"'{text}" if text.lstrip().startswith(_FORMULA) else text
+    return ";".join(f"'{part}" if _LEFT_OUT.sub("", part).startswith(_FORMULA) else part for part in text.split(";"))

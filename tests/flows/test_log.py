@@ -15,7 +15,8 @@ import pytest
 from connectors.contract import Kind
 from connectors.errors import ErrorCode
 from flows.cycle.systems import open_ledger
-from flows.show.log import FILES, MomentError, export_csv, parse_moment, write_csv, write_json
+from flows.serve.web.spreadsheet import csv_lines
+from flows.show.log import FILES, MomentError, export_csv, parse_moment, safe_cell, write_csv, write_json
 from tasks.job import JobError, load_job
 from tasks.ledger import CycleEnd, CycleKind, CycleState, Ledger, LogAction, LogEntry, LogStatus, Modified
 from tasks.printable import printable
@@ -150,6 +151,28 @@ def test_no_cell_is_a_formula_and_numbers_stay_numbers(ledger: Ledger, tmp_path:
     assert {r"\t=1", r"\r=1", r"\n=1"} <= found  # spelled, a cell of these begins with no formula and no line
     changed = {(row["name"], row["old"], row["new"]) for row in rows(tmp_path / "out", "modified.csv")}
     assert {("n", "-1", "-2.5"), ("b", "true", "")} <= changed
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        *(
+            f"{before}{sign}1"
+            for before in ("", " ", "\u00a0", '"', ' "', "a;", "a; ", 'a;"', "a;;")
+            for sign in "=+-@"
+        ),
+        "a;\t=1",
+        "\t=1",
+        "\r=1",
+        "a;\uff1d1",
+    ],
+)
+def test_no_cell_is_a_formula_where_semicolons_part_cells(text: str) -> None:
+    """Excel in most of Europe reads a table of commas so: quotes within a line mean nothing to it."""
+    (line,) = csv_lines([("one", text, [text])])
+    cells = [cell.strip(' "\u00a0') for part in line.rstrip("\r\n").split(",") for cell in part.split(";")]
+    assert not [cell for cell in cells if cell.startswith(("=", "+", "-", "@", "\t", "\r", "\uff1d"))], line
+    assert [safe_cell(cell) for cell in next(csv.reader([line]))] == next(csv.reader([line]))  # once is enough
 
 
 def test_an_export_is_for_its_owner_and_complete_or_not_there(ledger: Ledger, tmp_path: Path) -> None:
