@@ -186,20 +186,24 @@ def accounts_at(
         (row.job, row.anchor): row for row in connection.execute(_accounts(everybody).where(LINK.c.job.in_(reached)))
     }
     done = (
-        select(LOG.c.job, LOG.c.anchor, LOG.c.action, LOG.c.time, LOG.c.label, LOG.c.target_id)
+        select(*(LOG.c[name] for name in ("job", "anchor", "action", "time", "label", "target_id", "had_since")))
         .where(LOG.c.job.in_(reached), LOG.c.kind == filters.kind.value, ABOUT_ACCESS)
         .order_by(LOG.c.job, LOG.c.time, LOG.c.id)
     )
     before: dict[tuple[str, str], Any] = {}
     after: dict[tuple[str, str], Any] = {}
+    gone: dict[tuple[str, str], Any] = {}
     for row in connection.execute(done):
         if row.time <= moment:
             before[row.job, row.anchor] = row
         else:
             after.setdefault((row.job, row.anchor), row)
+            if row.action == LogAction.DELETE.value:
+                gone.setdefault((row.job, row.anchor), row)
     found = []
     for job, anchor in sorted({*linked, *before, *after}):
-        lines = _Lines(before.get((job, anchor)), after.get((job, anchor)), known[job][1])
+        entry = (job, anchor)
+        lines = _Lines(before.get(entry), after.get(entry), gone.get(entry), known[job][1])
         account = _then(job, filters.kind, anchor, linked.get((job, anchor)), lines, moment)
         if account is not None and filters.fit(account):
             found.append(account)
@@ -229,6 +233,8 @@ class _Lines:
     """The last line up to a moment."""
     after: Any
     """The first one since."""
+    gone: Any
+    """The first one since by which the account was deleted."""
     forgotten: bool
     """Whether earlier lines may have been forgotten."""
 
@@ -248,6 +254,8 @@ def _then(job: str, kind: Kind, anchor: str, linked: Any, lines: _Lines, moment:
     # A match leaves no line: what was done later shows that the account was there.
     if was is None or (linked is not None and moment < linked.linked_at <= after.time):
         return _account(linked, LinkState.ACTIVE, None) if here else None
+    if lines.gone is not None and lines.gone.had_since is not None and moment < lines.gone.had_since:
+        return None
     unsure = lines.forgotten and after.action == LogAction.DELETE.value
     return _as_it_was(job, kind, anchor, linked, after, moment, None if unsure else was, None)
 

@@ -1,7 +1,8 @@
 """Links as they are written: in bulk, and sorted out where two entries want one account."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from datetime import datetime
 
 from sqlalchemy import Connection, exists, select
 
@@ -10,7 +11,7 @@ from connectors.errors import ErrorCode
 from tasks.ledger import rows
 from tasks.ledger.bulk import Bulk
 from tasks.ledger.database import Database
-from tasks.ledger.records import Clash, LogEntry, LogStatus
+from tasks.ledger.records import Clash, LogAction, LogEntry, LogStatus
 from tasks.ledger.settling import settle
 from tasks.ledger.tables import JOB, LINK
 
@@ -142,11 +143,35 @@ class Links:
             some = anchors[start : start + _ASKED_AT_ONCE]
             self._bulk.delete(connection, LINK, {"job": job, "kind": kind.value}, "anchor", some)
 
+    def since(self, connection: Connection, job: str, kind: Kind, ids: Sequence[str]) -> dict[str, datetime]:
+        """Since when accounts have been linked, by their target ids; those without a link are passed over."""
+        found: dict[str, datetime] = {}
+        for start in range(0, len(ids), _LOOKED_UP_AT_ONCE):
+            query = select(LINK.c.target_id, LINK.c.linked_at).where(
+                LINK.c.job == job,
+                LINK.c.kind == kind.value,
+                LINK.c.target_id.in_(ids[start : start + _LOOKED_UP_AT_ONCE]),
+            )
+            found |= dict(connection.execute(query).tuples().all())
+        return found
+
     def drop_accounts(self, connection: Connection, job: str, kind: Kind, ids: Sequence[str]) -> None:
         """Forget the links of accounts that are gone, by their target ids; those without a link are passed over."""
         for start in range(0, len(ids), _ASKED_AT_ONCE):
             some = ids[start : start + _ASKED_AT_ONCE]
             self._bulk.delete(connection, LINK, {"job": job, "kind": kind.value}, "target_id", some)
+
+
+def with_had_since(lines: Sequence[LogEntry], kind: Kind, since: Mapping[str, datetime]) -> Sequence[LogEntry]:
+    """Lines of the log; of deletions those of a kind say since when the entry had the account."""
+    if not since:
+        return lines
+    return [
+        replace(line, had_since=since.get(line.target_id or ""))
+        if line.action is LogAction.DELETE and line.kind is kind
+        else line
+        for line in lines
+    ]
 
 
 def marked(entries: Iterable[LogEntry], clashes: Sequence[Clash]) -> Iterable[LogEntry]:

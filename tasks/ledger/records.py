@@ -374,6 +374,8 @@ class LogEntry:
     """None where nothing was to be sent."""
     counted: int | None = None
     """Of a removal: how much of it the budget counts, 0 where somebody approved it; None where that is not known."""
+    had_since: datetime | None = None
+    """Of a deletion: since when the entry had the account. The ledger adds it when the link is dropped."""
 
 
 @dataclass(frozen=True, slots=True)

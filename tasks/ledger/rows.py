@@ -116,7 +116,7 @@ def link_row(cycle: Cycle, link: Link, target: str | None, moment: str) -> Value
     )
 
 
-def log_row(cycle: Cycle, entry: LogEntry, moment: str) -> Values:
+def log_row(cycle: Cycle, entry: LogEntry, moment: str, time: TimeText) -> Values:
     """A line of the provisioning log."""
     label = clean(entry.label)
     return (
@@ -137,6 +137,7 @@ def log_row(cycle: Cycle, entry: LogEntry, moment: str) -> Values:
         json_text(entry.modified),
         entry.duration_ms,
         entry.counted,
+        time(entry.had_since) if entry.had_since is not None else None,
     )
 
 

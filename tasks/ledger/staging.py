@@ -83,7 +83,9 @@ class StagedChanges:
     def log(self, cycle: Cycle, entries: Iterable[LogEntry], *, now: datetime) -> None:
         """Add lines to the provisioning log about what is decided."""
         moment = self._bulk.time(now)
-        self._bulk.insert(self._connection, LOG, LOGGED, (rows.log_row(cycle, entry, moment) for entry in entries))
+        self._bulk.insert(
+            self._connection, LOG, LOGGED, (rows.log_row(cycle, entry, moment, self._bulk.time) for entry in entries)
+        )
 
 
 def read_staged(connection: Connection, job: str, state: StagedState | None = None) -> list[Staged]:

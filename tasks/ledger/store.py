@@ -23,7 +23,7 @@ from tasks.ledger.cycles import check_fence
 from tasks.ledger.database import Database
 from tasks.ledger.directory import Directory
 from tasks.ledger.following import Following
-from tasks.ledger.linking import InTheWayError, Links, marked
+from tasks.ledger.linking import InTheWayError, Links, marked, with_had_since
 from tasks.ledger.logbook import Logbook, LogFilters
 from tasks.ledger.lookup import Lookup
 from tasks.ledger.overtaken import as_overtaken
@@ -441,7 +441,9 @@ class Ledger:
                     for change in changes
                     if change.action is Action.DELETE and change.kind is kind and _done(by_change.get(change.id))
                 ]
-                self._links.drop_accounts(connection, cycle.job, kind, [id_ for id_ in gone if id_])
+                dropped = [id_ for id_ in gone if id_]
+                lines = with_had_since(lines, kind, self._links.since(connection, cycle.job, kind, dropped))
+                self._links.drop_accounts(connection, cycle.job, kind, dropped)
             if settle:
                 clashes = self._links.settle(connection, cycle.job, linked)
             else:
@@ -503,7 +505,9 @@ class Ledger:
 
     def _insert_log(self, connection: Connection, cycle: Cycle, entries: Iterable[LogEntry], now: datetime) -> None:
         moment = self._bulk.time(now)
-        self._bulk.insert(connection, LOG, LOGGED, (rows.log_row(cycle, entry, moment) for entry in entries))
+        self._bulk.insert(
+            connection, LOG, LOGGED, (rows.log_row(cycle, entry, moment, self._bulk.time) for entry in entries)
+        )
 
     def log(self, job: str, *, limit: int | None = 1000, **filters: Unpack[LogFilters]) -> pd.DataFrame:
         """Lines of the provisioning log, newest first; columns ``LOG_FRAME``; ``modified`` as in ``LogLine``."""

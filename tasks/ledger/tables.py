@@ -224,6 +224,8 @@ class LogTable(LedgerModel, table=True):
     counted: int | None = _whole(null=True)
     """Of a removal: how much of it the budget counts, accounts or members; 0 where somebody approved it. Null where
     that is not known."""
+    had_since: datetime | None = _time(null=True)
+    """Of a deletion: since when the entry had the account. A match leaves no line, and the link is gone by then."""
 
 
 class WatermarkTable(LedgerModel, table=True):

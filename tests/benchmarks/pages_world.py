@@ -114,7 +114,7 @@ def _cycles(ledger: Ledger, job: str, many: int, people: int, now: datetime) -> 
 
 
 def _log(bulk: Bulk, cycle: Cycle, entries: Iterator[LogEntry]) -> Iterator[tuple[Any, ...]]:
-    return (tuple(rows.log_row(cycle, entry, bulk.time(cycle.began))) for entry in entries)
+    return (tuple(rows.log_row(cycle, entry, bulk.time(cycle.began), bulk.time)) for entry in entries)
 
 
 def _insert(bulk: Bulk, connection: Connection, table: Table, some: Iterator[Any], *, but: str = "") -> None:

@@ -11,7 +11,7 @@ import pandas as pd
 import pytest
 from rich.console import Console
 
-from connectors.contract import Kind
+from connectors.contract import Action, Change, Kind, Outcome, Status
 from flows.cycle.systems import now
 from flows.serve.web.rights import Grant, Role
 from flows.show.access import AccessQuestion, show_access
@@ -53,6 +53,16 @@ class Past:
         frame.index = pd.Index([*ids], dtype="str")
         self.ledger.put_links(JOB, Kind.USER, frame, cycle_id=cycle, now=self.before(days))
 
+    def delete(self, days: int, who: str, id_: str) -> None:
+        """A cycle that deletes an account, as a load does it."""
+        when, ledger = self.before(days), self.ledger
+        cycle = ledger.begin_cycle(JOB, CycleKind.INCREMENTAL, fingerprint="f1", now=when)
+        change = Change(f"{cycle.id:08d}-1", Kind.USER, Action.DELETE, who, id_)
+        line = LogEntry(Kind.USER, LogAction.DELETE, LogStatus.SUCCESS, who, target_id=id_, change_id=change.id)
+        ledger.journal(cycle, [change], when)
+        ledger.record(cycle, [change], [Outcome(change.id, Status.DONE, id_)], now=when, log=[line])
+        ledger.end_cycle(cycle, CycleEnd(CycleState.DONE, {"deleted": 1}, now=when, message=""))
+
     def rows(self, days: int, more: str = "") -> list[list[str]]:
         """The export of a day: the question, and the rows."""
         text = self.vera.get(f"/access.csv?at={self.before(days).date()}{more}").text
@@ -92,6 +102,21 @@ def test_a_matched_account_that_was_deleted_was_there(past: Past) -> None:
     assert past.had(3) == {"back": ("B2", "active")}
     assert "are those of today" in past.rows(30)[0][0]
     assert "are those of today" in past.page(30)
+
+
+@pytest.mark.parametrize("first", ["disabled first", "at once"])
+def test_a_matched_account_that_was_deleted_was_not_there_before_it_was_matched(past: Past, first: str) -> None:
+    """The log begins sixty days ago, the match was forty days ago: the line of the deletion knows it."""
+    past.cycle(60, (LogAction.CREATE, "stays", "S"))
+    past.link(60, 1, stays="S")
+    past.link(40, past.cycle(40), left="L")
+    if first == "disabled first":
+        past.cycle(20, (LogAction.DISABLE, "left", "L"))
+    past.delete(10, "left", "L")
+    assert past.had(50) == {"stays": ("S", "active")}
+    assert past.had(30) == {"stays": ("S", "active"), "left": ("L", "active")}
+    assert past.had(15)["left"] == ("L", "disabled" if first == "disabled first" else "active")
+    assert past.had(5) == {"stays": ("S", "active")}
 
 
 def test_what_was_forgotten_is_not_known(past: Past) -> None:
