@@ -32,6 +32,8 @@ _ORDER = (
 )
 """What takes access away comes first."""
 _DECISIONS = (LogAction.APPROVE, LogAction.REJECT)
+_NOTED = "Noted for the first time"
+"""What is said once of entries: not how many a cycle has left alone, of which most were said before."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,7 +121,8 @@ def section_of(action: LogAction, count: int, lines: Sequence[LogLine], *, more:
     """One section, of the lines that are shown."""
     reasons = {line.reason for line in lines}
     common = reasons.pop() if len(reasons) == 1 else ""
-    return Section(action, DONE[action], LOOKS[action], count, common, lines, more, groups)
+    title = _NOTED if action is LogAction.SKIP else DONE[action]
+    return Section(action, title, LOOKS[action], count, common, lines, more, groups)
 
 
 def cycle_page(

@@ -8,6 +8,7 @@ from types import MappingProxyType
 from typing import TypeAlias
 
 from connectors.contract import Action
+from connectors.errors import ErrorCode
 from tasks.advice import advice_for
 from tasks.checks import Checked
 from tasks.escrow import Failed
@@ -119,7 +120,8 @@ def report_page(
         attributes=_attributes(blocks),
         memberships=_memberships(blocks),
         failures=_by_code(report.failures),
-        held=_by_code(report.held),
+        held=_by_code([one for one in report.held if one.code is not ErrorCode.DECIDED]),
+        decided=_by_code([one for one in report.held if one.code is ErrorCode.DECIDED]),
         notes=_by_code(report.notes),
         verdicts=checked.verdicts if checked is not None else [],
         waiting=counts["staged"] if checked is not None else 0,

@@ -9,7 +9,10 @@ from pathlib import Path
 
 import pytest
 
+from connectors.contract import Kind
+from connectors.errors import ErrorCode
 from tasks.ledger import CycleKind, CycleState, LogAction, LogLine
+from tasks.mapping import Held
 from tasks.pages import data_docs, keep_data_docs, keep_report, run_report
 from tasks.pages.charts import HEIGHT, WIDTH, changes_over
 from tasks.pages.cycle_page import CyclePage, CycleTotals, cycle_page
@@ -142,6 +145,20 @@ def test_a_report_says_what_was_done_to_whom_and_who_allowed_it() -> None:
     ):
         assert said in page.text, said
     assert not {"img", "script", "a"} & set(page.tags)
+
+
+def test_left_alone_is_one_figure() -> None:
+    """The tile counts it; what the log says once, and what a person has rejected, goes by other words."""
+    made = report()
+    decided = Held(Kind.USER, "7", ErrorCode.DECIDED, "rejected by Maria", label="Seven")
+    made.held, made.counts = [decided], {**made.counts, "held": 0}
+    skipped = [_line(number, LogAction.SKIP, "not in scope") for number in range(3)]
+    totals = CycleTotals(Counter({("skip", "skipped"): 14}))
+    done = cycle_page(cycles()[0], totals, {LogAction.SKIP: skipped}, [], [], {})
+    said = Page(report_page(made, cycles()[0], cycles(), checked(), done=done)).text
+    assert re.findall(r"([0-9]+) ?left alone|Left alone ?([0-9]*)", said) == [("0", "")]
+    assert "Noted for the first time 14" in said
+    assert "Not done, as decided" in said
 
 
 @pytest.mark.parametrize(
