@@ -83,6 +83,7 @@ def staged(ledger: Ledger, job: Job, items: Sequence[Staged], *, now: datetime) 
     if not items:
         ledger.tell_once(job.name, STAGED, None, now=now)
         return
+    items = [*{one.key: one for one in items}.values()]  # members of a group may wait for several causes
     names = sorted(f"{one.kind}\x1f{one.action}\x1f{one.anchor}" for one in items)
     digest = hashlib.sha256("\n".join(names).encode()).hexdigest()
     counts = Counter((one.action, one.kind) for one in items)
@@ -169,7 +170,8 @@ def _done_in(cycles: Sequence[Cycle]) -> list[str]:
 
 
 def _waiting(job: Job, ledger: Ledger, pages: str) -> list[str]:
-    waiting, trying = len(ledger.staged(job.name, state=StagedState.STAGED)), len(ledger.escrows(job.name))
+    waiting = len({one.key for one in ledger.staged(job.name, state=StagedState.STAGED)})
+    trying = len(ledger.escrows(job.name))
     lines = [f"Now {waiting:,} changes wait for approval, and {trying:,} entries for another attempt."]
     lines += [f"Reports: {pages}"] if pages else []
     return [*lines, f"Everything that was done: provisor log {job.name} --since 7d"]

@@ -41,7 +41,7 @@ from flows.cycle.systems import CLOCK, Systems, now, open_ledger, open_systems, 
 from flows.decisions.initiator import initiator, this_run
 from flows.show.history import history_of
 from tasks.artifacts import CHARTED, publish_report
-from tasks.checks import Checked, keep_books
+from tasks.checks import Checked, keep_books, without_done
 from tasks.drift import DriftReport, find_drift
 from tasks.escrow import Failed
 from tasks.expressions import Context
@@ -263,10 +263,7 @@ class Running:
         """Writes down what waits and what is decided from now on; nobody decides about it meanwhile."""
         with self.ledger.changing_staged(self.job.name, under=self.cycle) as changes:
             known = changes.all()
-            if self.cycle.kind.partial:  # what waits for other reasons, it has nothing to say about
-                mine = {item.key for item in (*checked.waiting, *checked.approved, *checked.rejected)}
-                known = [item for item in known if item.key in mine]
-            books = keep_books(checked, known, cycle_id=self.cycle.id)
+            books = keep_books(checked, known, cycle_id=self.cycle.id, partial=self.cycle.kind.partial)
             changes.put(books.put)
             changes.drop(books.drop)
             lines = [_waiting_entry(item, _STAGED_AS[item.action], item.guard) for item in books.announced]
@@ -381,11 +378,13 @@ class Running:
             return
         failed = {failure.key for failure in self.failures}
         held = decision.checked.suspended
-        done = [item for item in approved if item.key not in held and (item.kind, item.anchor) not in failed]
+        done = [item for item in approved if item.matter not in held and (item.kind, item.anchor) not in failed]
         with self.ledger.changing_staged(self.job.name, under=self.cycle) as changes:
+            known = {item.place: item for item in changes.all()}
             # What was approved meanwhile, of the same entry, is not done yet.
-            made = {(item.state, item.key): item.decided_at for item in changes.all()}
-            changes.drop([item for item in done if made.get((item.state, item.key)) == item.decided_at])
+            done = [item for item in done if item.place in known and known[item.place].decided_at == item.decided_at]
+            changes.drop(done)
+            changes.put(filter(None, (without_done(known[item.place], item) for item in done)))
 
 
 @contextmanager

@@ -15,8 +15,19 @@ from connectors.contract import Action
 from flows.decisions.naming import named_by
 from flows.decisions.persons import VERBS, DecisionError, Identity, refuse_the_wrong_person
 from flows.decisions.until import refuse_until
-from tasks.checks import all_causes, decision_text, has_run_out, in_force, undecided_of
-from tasks.ledger import Item, Ledger, LogAction, LogEntry, LogLine, LogStatus, Staged, StagedChanges, StagedState
+from tasks.checks import decision_text, has_run_out, in_force
+from tasks.ledger import (
+    Item,
+    Ledger,
+    LogAction,
+    LogEntry,
+    LogLine,
+    LogStatus,
+    Staged,
+    StagedChanges,
+    StagedState,
+    part_of,
+)
 
 _LOGGED_AS = {StagedState.APPROVED: LogAction.APPROVE, StagedState.REJECTED: LogAction.REJECT}
 _IN_PARTS = frozenset({Action.UPDATE, Action.REMOVE_MEMBERS})
@@ -107,13 +118,13 @@ def decide_staged(
         refuse_the_wrong_person(changes, last, decision, chosen.some, identity)
         signed = _Signed(decision, who, identity.shown, why or None, until, now)
         decided = _decided(staged, chosen.some, signed)
-        left = _left_over(staged, chosen.some, decided, now)
-        changes.drop([one for one in (*chosen.some, *left.gone) if one.state is not decision])
-        changes.put([*left.kept, *decided.values()])
-        changes.log(last, [_log_entry(one) for one in decided.values()], now=now)
+        changes.drop(chosen.some)
+        changes.put(decided)
+        _take_out(changes, [one for one in staged if one not in set(chosen.some)], decided)
+        changes.log(last, [_log_entry(one) for one in decided], now=now)
     approved = set(in_force(staged, StagedState.APPROVED, now))
     taken_back = [one for one in chosen.some if one in approved and decision is StagedState.REJECTED]
-    return Ruling(list(decided.values()), chosen.before, taken_back)
+    return Ruling(decided, chosen.before, taken_back)
 
 
 # --- what a decision is about ---------------------------------------------------------------------------------------
@@ -178,11 +189,10 @@ def _overtaken(
     changes: StagedChanges, staged: Sequence[Staged], missing: Sequence[Staged], now: datetime
 ) -> OvertakenError:
     """Says who was first, or that what waits is another thing by now."""
-    shown = {one.key: one for one in missing}
     decided = [one for one in staged if one.decided_at is not None and not has_run_out(one, now)]
-    mine = [one for one in decided if one.key in shown and _is_about(one, shown[one.key])]
+    mine = [one for shown in missing for one in _answers(decided, shown)]
     if mine:
-        return OvertakenError(f"Nothing is decided: {already_decided(mine)}")
+        return OvertakenError(f"Nothing is decided: {already_decided([*dict.fromkeys(mine)])}")
     since = max(now - _LOOKED_BACK, min(one.since for one in missing))
     line = changes.last_decision([(one.kind, one.anchor) for one in missing], since=since)
     still_held = {(one.kind, one.anchor) for one in staged}
@@ -191,10 +201,12 @@ def _overtaken(
     return OvertakenError(CHANGED_SINCE)
 
 
-def _is_about(decided: Staged, shown: Staged) -> bool:
-    """Whether a decision is about all that was shown of an entry."""
-    parts = set(shown.members) <= set(decided.members) and set(shown.attributes) <= set(decided.attributes)
-    return parts and decided.target_id == shown.target_id
+def _answers(decided: Sequence[Staged], shown: Staged) -> list[Staged]:
+    """Decisions that are together about all that was shown of an entry; none where something of it is not decided."""
+    about = [one for one in decided if one.key == shown.key and _same_matter(one, shown)]
+    about = [one for one in about if shown.action not in _IN_PARTS or _without(shown, [one]) != shown]
+    left = _without(shown, about)
+    return about if about and not (left.members or left.attributes) else []
 
 
 def digest_of_shown(some: Iterable[Staged]) -> str:
@@ -218,7 +230,7 @@ def _told_by(line: LogLine) -> str:
 def already_decided(some: Sequence[Staged]) -> str:
     """Who has decided what and when, in a sentence each."""
     said = []
-    for one, *more in _grouped(some, _decision_of).values():
+    for one, *more in _grouped(sorted(some, key=_decided_at), _decision_of).values():
         what = ", ".join(f"{count:,} × {name}" for name, count in counted([one, *more]).items())
         who = f"{one.who or 'somebody'}" + (f" ({one.identity})" if one.identity and one.identity != one.who else "")
         when = f" on {one.decided_at:%Y-%m-%d %H:%M:%S} UTC" if one.decided_at is not None else ""
@@ -229,61 +241,71 @@ def already_decided(some: Sequence[Staged]) -> str:
 # --- what becomes of it ---------------------------------------------------------------------------------------------
 
 
-def _decided(staged: Sequence[Staged], chosen: Sequence[Staged], signed: _Signed) -> dict[Item, Staged]:
-    """The decision as it is kept, by item.
+def _decided(staged: Sequence[Staged], chosen: Sequence[Staged], signed: _Signed) -> list[Staged]:
+    """The decision as it is kept: of each entry, action and cause one row, with this one person's name.
 
-    Of one entry and action there is one decision of a kind: what was decided before about other members or values goes
-    on to count, for no longer than either decision does, and with the names of both.
+    What somebody else has decided about other members or attributes of the entry is a row of its own, and stays as it
+    is. Where the same is held twice, as beside a decision that has run out, what is held now counts.
     """
-    mine = set(chosen)
-    known = {one.key: one for one in in_force(staged, signed.state, signed.at) if one not in mine}
-    decided: dict[Item, Staged] = {}
-    for one in chosen:
-        earlier = [other for other in (known.get(one.key), decided.get(one.key)) if other is not None]
-        merged = [one, *(other for other in earlier if other.target_id == one.target_id)]
-        older = next((other for other in merged[1:] if other is known.get(one.key) and one.action in _IN_PARTS), None)
-        decided[one.key] = replace(
+    kept = {one.place: one for one in staged if one not in set(chosen)}
+    decided: dict[tuple[Item, str | None, str | None], Staged] = {}
+    for one in sorted(chosen, key=lambda item: item.state is StagedState.STAGED):
+        one = _by(one, signed)
+        where = (*one.matter, one.target_id) if one.action in _IN_PARTS else (one.key, None, None)
+        together = [one, *filter(None, (decided.get(where), kept.get(one.place)))] if one.action in _IN_PARTS else [one]
+        mine = [other for other in together if other.target_id == one.target_id]
+        decided[where] = replace(
             one,
-            members=_together(item.members for item in merged),
-            attributes=_together(item.attributes for item in merged),
-            cause=all_causes(merged) if one.members else one.cause,
-            digests=_digests_of(merged),
-            state=signed.state,
-            who=_names_of(signed.who, older.who if older else None),
-            identity=_names_of(signed.identity, older.identity if older else None),
-            why=_names_of(signed.why, older.why if older else None, "; "),
-            until=min(filter(None, (signed.until, older.until if older else None)), default=None),
-            decided_at=signed.at,
+            members=_together(item.members for item in mine),
+            attributes=_together(item.attributes for item in mine),
+            digests=_digests_of(mine),
         )
-    return decided
+    return list(decided.values())
 
 
-def _names_of(mine: str | None, older: str | None, between: str = ", ") -> str | None:
-    """Both, each once."""
-    if older is None or mine is None:
-        return mine or older
-    return older if mine in older.split(between) else f"{older}{between}{mine}"
+def _by(one: Staged, signed: _Signed) -> Staged:
+    """A held change as somebody has decided about it."""
+    one = replace(
+        one,
+        state=signed.state,
+        who=signed.who,
+        identity=signed.identity,
+        why=signed.why,
+        until=signed.until,
+        decided_at=signed.at,
+    )
+    return replace(one, part=part_of(one))
 
 
-@dataclass(frozen=True, slots=True)
-class _LeftOver:
-    """What of an entry goes on waiting when something else about it is decided."""
+def _take_out(changes: StagedChanges, others: Sequence[Staged], decided: Sequence[Staged]) -> None:
+    """Of each member and attribute the latest decision counts: earlier ones go on without it."""
+    by_key: dict[Item, list[Staged]] = {}
+    for one in decided:
+        by_key.setdefault(one.key, []).append(one)
+    places = {one.place for one in decided}
+    for other in others:
+        if other.decided_at is None or other.action not in _IN_PARTS or other.place in places:
+            continue
+        mine = [one for one in by_key.get(other.key, ()) if _same_matter(one, other)]
+        left = _without(other, mine)
+        if left != other:
+            changes.drop([other])
+            changes.put([left] if left.members or left.attributes else [])
 
-    kept: list[Staged]
-    gone: list[Staged]
+
+def _same_matter(one: Staged, other: Staged) -> bool:
+    return one.matter == other.matter and one.target_id == other.target_id
 
 
-def _left_over(
-    staged: Sequence[Staged], chosen: Sequence[Staged], decided: dict[Item, Staged], now: datetime
-) -> _LeftOver:
-    """What waits in the place that a decision takes: one that has run out, and was not decided about anew."""
-    mine, kept, gone = set(chosen), list[Staged](), list[Staged]()
-    waiting = [one for one in _undecided(staged, StagedState.APPROVED, now) if one.key in decided and one not in mine]
-    overwritten = {one.key for one in waiting if one.state is decided[one.key].state}
-    for one in undecided_of([one for one in waiting if one.key in overwritten], now):
-        kept.append(one)
-        gone += [other for other in waiting if other.key == one.key]
-    return _LeftOver(kept, [one for one in gone if one.state is not StagedState.STAGED])
+def _without(one: Staged, others: Sequence[Staged]) -> Staged:
+    """A held change without the members and attributes of others."""
+    members = {member for other in others for member in other.members}
+    attributes = {path for other in others for path in other.attributes}
+    return replace(
+        one,
+        members=tuple(member for member in one.members if member not in members),
+        attributes=tuple(path for path in one.attributes if path not in attributes),
+    )
 
 
 def _digests_of(merged: Sequence[Staged]) -> tuple[tuple[str, str], ...]:
@@ -327,7 +349,8 @@ def _log_entry(one: Staged) -> LogEntry:
 
 def counted(staged: Iterable[Staged]) -> dict[str, int]:
     """How much of what: ``{"disable user": 12, "remove members group": 3}``."""
-    counts = Counter(f"{one.action} {one.kind}" for one in staged)
+    entries = {one.key for one in staged}  # of one group several removals may wait, each for a cause of its own
+    counts = Counter(f"{action} {kind}" for kind, action, _ in entries)
     return dict(sorted(counts.items()))
 
 
@@ -397,6 +420,10 @@ def standing(staged: Sequence[Staged], job: str, now: datetime) -> dict[str, Any
         ],
         "commands": {VERBS[state]: f"provisor {VERBS[state]} {job}" for state in VERBS} if waiting else {},
     }
+
+
+def _decided_at(one: Staged) -> str:
+    return "" if one.decided_at is None else one.decided_at.isoformat()
 
 
 def _decision_of(one: Staged) -> tuple[Any, ...]:

@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from connectors.contract import Snapshot
 from connectors.errors import SettingsError
 from tasks.checks.administrators import Roster, judge_administrators, rosters
-from tasks.checks.bench import NOTHING_BEFORE, Checked, Guard, History, Verdict, all_causes
+from tasks.checks.bench import NOTHING_BEFORE, Checked, Guard, History, Verdict
 from tasks.checks.decided import decision_text, has_run_out, in_force, lay_on_bench, undecided_again, undecided_of
 from tasks.checks.earlier import judge_earlier
 from tasks.checks.memberships import judge_members, judge_membership_budget, judge_memberships
@@ -28,7 +28,7 @@ from tasks.checks.removals import (
 )
 from tasks.checks.rewrites import judge_attributes, judge_updates
 from tasks.checks.undecided import judge_undecided
-from tasks.checks.waiting import Bookkeeping, keep_books
+from tasks.checks.waiting import Bookkeeping, keep_books, without_done
 from tasks.job import Job, Limits, Members
 from tasks.plan import Plan
 
@@ -41,7 +41,6 @@ __all__ = [
     "Protection",
     "Roster",
     "Verdict",
-    "all_causes",
     "check_plan",
     "decision_text",
     "exceeds",
@@ -55,6 +54,7 @@ __all__ = [
     "undecided_again",
     "undecided_of",
     "unused_names",
+    "without_done",
 ]
 
 

@@ -17,7 +17,7 @@ from connectors.contract import REMOVALS, Action, Kind
 from tasks.checks.digests import digests_of
 from tasks.job import Limit
 from tasks.keys import Rows
-from tasks.ledger import Item, Staged
+from tasks.ledger import Item, Matter, Staged, part_of
 from tasks.mapping import Mask
 from tasks.plan import Block, Cause, Plan, Wave
 
@@ -26,8 +26,6 @@ Cells = npt.NDArray[np.bool_]
 Codes = npt.NDArray[np.int64]
 
 LEAVING = (Action.DISABLE, Action.DELETE)
-AND_BECAUSE = "; "
-"""Between the causes of one item; no cause has it."""
 
 
 class Guard(StrEnum):
@@ -109,12 +107,13 @@ class Checked:
     """What is held, in order; the tables have the column ``guards``, names of guards."""
     verdicts: list[Verdict]
     waiting: list[Staged] = field(default_factory=list)
-    """What people have to decide about: one for each kind, action and anchor. No cycle's yet (``cycle_id`` 0)."""
+    """What people have to decide about: one for each kind, action and anchor, and of members for each cause. No cycle's
+    yet (``cycle_id`` 0)."""
     approved: list[Staged] = field(default_factory=list)
     """What people have approved, as far as the plan still wants it."""
     rejected: list[Staged] = field(default_factory=list)
     """The same of what they have rejected."""
-    suspended: frozenset[Item] = frozenset()
+    suspended: frozenset[Matter] = frozenset()
     """What is approved and held all the same, because the source is not complete."""
     known: Sequence[Staged] = ()
     """What people had to decide about, and had decided, when the plan was judged."""
@@ -158,6 +157,8 @@ class Part:
     """Rows of members who leave in this plan: they go or stay with their own removal."""
     waiting: Cells
     """What was held before and nobody has decided about."""
+    refused: Mask
+    """Rows of members whose removal somebody has rejected for another cause."""
     held: Cells = field(init=False)
     doubted: Cells = field(init=False)
     """What is held because the source proves nothing; limits do not count it."""
@@ -224,7 +225,9 @@ class Bench:
         """Users gone from the source about whose removal somebody has decided: these are not missing."""
         self.accounted_members = 0
         """Memberships gone from the source about whose removal somebody has decided."""
-        self.undecided = {one.key: one for one in undecided}
+        self.undecided: dict[Item, list[Staged]] = {}
+        for one in undecided:
+            self.undecided.setdefault(one.key, []).append(one)
         self.verdicts: list[Verdict] = []
 
     def removals(self, *actions: Action) -> Iterator[Part]:
@@ -252,7 +255,7 @@ class Bench:
         running: list[Block] = []
         staged: list[Block] = []
         waiting: list[Staged] = []
-        suspended: set[Item] = set()
+        suspended: set[Matter] = set()
         for part in self.parts:
             running += cut(_with_count(part), part.wanted & ~part.held, part.wanted)
             rows = np.flatnonzero(part.held.any(axis=1))
@@ -290,7 +293,12 @@ class Bench:
             codes[pd.Index(flat(part.block, "member_ids")).isin(ids)] = 1
             block, origin, code = divided(part.block, codes)
             parts[-1] = moved = Part(
-                block, part.wanted[origin], part.approved[origin], part.led[origin], part.waiting[origin]
+                block,
+                part.wanted[origin],
+                part.approved[origin],
+                part.led[origin],
+                part.waiting[origin],
+                part.refused[origin],
             )
             moved.held = part.held[origin] | (moved.led & (code == 1))[:, None]
             moved.doubted = part.doubted[origin]
@@ -316,10 +324,11 @@ class Bench:
         for row, anchor, target_id, label, ids, numbers in columns:
             if not open_[row].any() or (part.led[row] and not numbers):
                 continue
-            before = self.undecided.get((block.kind, block.action, anchor)) if part.waiting[row].any() else None
+            cause = str(block.table["cause"].iloc[row]) if part.removes else None
+            before = self._before((block.kind, block.action, anchor), cause, ids) if part.waiting[row].any() else None
             attributes = [name for name, held in zip(names, open_[row], strict=True) if held] if names else []
             sentence, guards = self._said(numbers, before)
-            yield Staged(
+            item = Staged(
                 kind=block.kind,
                 action=block.action,
                 anchor=anchor,
@@ -327,13 +336,20 @@ class Bench:
                 cycle_id=0,
                 guard=sentence,
                 guards=guards,
-                cause=str(block.table["cause"].iloc[row]) if part.removes else None,
+                cause=cause,
                 target_id=target_id,
                 label=label,
                 members=tuple(ids),
                 attributes=tuple(attributes),
                 digests=written_values(block, row, attributes, self.history.secret),
             )
+            yield replace(item, part=part_of(item))
+
+    def _before(self, item: Item, cause: str | None, ids: Iterable[str]) -> Staged | None:
+        """What was held of it before: of members of a group these, for this cause before another one."""
+        known, mine = self.undecided.get(item, []), set(ids)
+        about = [one for one in known if not mine or not mine.isdisjoint(one.members)]
+        return next((one for one in about if one.cause == cause), about[0] if about else None)
 
     def _said(self, numbers: tuple[int, ...], before: Staged | None) -> tuple[str, tuple[str, ...]]:
         """What the guards say about a row now, and which have held it; what was said before, where none says more."""
@@ -373,31 +389,29 @@ def written_values(block: Block, row: int, attributes: Iterable[str], secret: by
     return tuple(sorted(digests_of(block, row, attributes, secret).items()))
 
 
-def _suspended(part: Part) -> set[Item]:
+def _suspended(part: Part) -> set[Matter]:
     rows = np.flatnonzero((part.held & part.approved).any(axis=1) & ~part.led)
-    return {(part.block.kind, part.block.action, str(anchor)) for anchor in part.block.table["anchor"].iloc[rows]}
+    block, table = part.block, part.block.table.iloc[rows]
+    causes_ = table["cause"] if block.action is Action.REMOVE_MEMBERS else [None] * len(rows)
+    return {
+        ((block.kind, block.action, str(anchor)), None if cause is None else str(cause))
+        for anchor, cause in zip(table["anchor"], causes_, strict=True)
+    }
 
 
 def _one_each(items: Iterable[Staged]) -> list[Staged]:
-    """One item for each kind, action and anchor, whatever number of requests a group takes."""
-    found: dict[Item, Staged] = {}
+    """One item for each that people are asked about, whatever number of requests a group takes."""
+    found: dict[Matter, Staged] = {}
     for item in items:
-        if (known := found.get(item.key)) is not None:
+        if (known := found.get(item.matter)) is not None:
             item = replace(
                 known,
                 guard=known.guard if item.guard in known.guard else f"{known.guard} {item.guard}",
                 guards=tuple(dict.fromkeys((*known.guards, *item.guards))),
-                cause=all_causes((known, item)),
                 members=known.members + item.members,
             )
-        found[item.key] = item
+        found[item.matter] = item
     return list(found.values())
-
-
-def all_causes(items: Iterable[Staged]) -> str | None:
-    """Causes of some items, each once, in one text: members of one group may go for more than one."""
-    found = {cause for item in items if item.cause is not None for cause in item.cause.split(AND_BECAUSE)}
-    return AND_BECAUSE.join(sorted(found)) or None
 
 
 # --- cutting blocks ------------------------------------------------------------------------------------------------

@@ -1,6 +1,6 @@
 """Puts a plan on the bench: what people have rejected is left out, what they have approved is marked."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 
@@ -10,7 +10,6 @@ import pandas as pd
 from connectors.contract import REMOVALS, Action, Kind
 from connectors.errors import ErrorCode
 from tasks.checks.bench import (
-    AND_BECAUSE,
     LEAVING,
     Bench,
     Cells,
@@ -18,7 +17,6 @@ from tasks.checks.bench import (
     Guard,
     History,
     Part,
-    all_causes,
     causes,
     cut,
     divided,
@@ -27,13 +25,17 @@ from tasks.checks.bench import (
     lay_out,
 )
 from tasks.checks.digests import digests_of, same
-from tasks.ledger import Item, Staged, StagedState, is_undecided
+from tasks.ledger import Item, Matter, Staged, StagedState, is_undecided, part_of
 from tasks.mapping import Held, Mask
 from tasks.plan import Block, Cause, Plan
 
-_OPEN, _APPROVED, _REJECTED, _WAITING = range(4)
-_LED = 4
+_OPEN, _APPROVED, _REJECTED, _WAITING, _REFUSED = range(5)
+"""What was decided about the removal of a member; the last one for another cause."""
+_LED = 8
 """Added to the code of a member whose own removal is in the plan."""
+_BY = 16
+"""Times the number of a decision, added to the code of a member whose removal it approves: each goes in requests of its
+own, which name who approved them."""
 
 _DOUBT_ALONE = frozenset({Guard.COMPLETE_SOURCE.value})
 """What only an incomplete source has held is decided anew by a complete one: no person could let it go."""
@@ -51,42 +53,52 @@ def has_run_out(one: Staged, moment: datetime) -> bool:
 
 def undecided_again(one: Staged) -> Staged:
     """A held change as if nobody had decided about it."""
-    return replace(one, state=StagedState.STAGED, who=None, identity=None, why=None, until=None, decided_at=None)
+    one = replace(one, state=StagedState.STAGED, who=None, identity=None, why=None, until=None, decided_at=None)
+    return replace(one, part=part_of(one))
 
 
 def undecided_of(staged: Iterable[Staged], moment: datetime) -> list[Staged]:
-    """What is held and nobody has decided about for now; of one entry and action everything together."""
-    found: dict[Item, Staged] = {}
-    for one in staged:
+    """What is held and nobody has decided about for now; of one entry, action and cause everything together."""
+    found: dict[Matter, Staged] = {}
+    for one in sorted(staged, key=lambda item: item.state is StagedState.STAGED):
         if not is_undecided(one, moment):
             continue
-        other = found.get(one.key)
+        other = found.get(one.matter)
         if other is not None and other.target_id == one.target_id:
             members = tuple(dict.fromkeys((*other.members, *one.members)))
             attributes = tuple(dict.fromkeys((*other.attributes, *one.attributes)))
             guards = tuple(dict.fromkeys((*other.guards, *one.guards)))
-            since, cause = min(other.since, one.since), all_causes((other, one))
-            one = replace(one, members=members, attributes=attributes, guards=guards, since=since, cause=cause)
-        found[one.key] = undecided_again(one)
+            since = min(other.since, one.since)
+            one = replace(one, members=members, attributes=attributes, guards=guards, since=since)
+        found[one.matter] = undecided_again(one)
     return list(found.values())
+
+
+def _by_item(staged: Iterable[Staged]) -> dict[Item, list[Staged]]:
+    found: dict[Item, list[Staged]] = {}
+    for one in staged:
+        found.setdefault(one.key, []).append(one)
+    return found
 
 
 @dataclass(slots=True)
 class Decisions:
-    """What people have decided, or have still to decide, ready to be looked up; and what of it the plan still wants."""
+    """What people have decided, or have still to decide, ready to be looked up; and what of it the plan still wants.
 
-    items: dict[Item, Staged]
+    Of one entry and action there may be several: about other members or attributes, for other causes, by other people.
+    """
+
+    items: dict[Item, list[Staged]]
     secret: bytes = b""
     exact: bool = True
     """Whether only the very values, for the very cause, count: what was decided about. What waits goes by its name."""
-    found: dict[Item, list[str]] = field(default_factory=dict)
-    """What the plan wants of each item: attributes or members, nothing for a whole account."""
+    found: dict[Staged, list[str]] = field(default_factory=dict)
+    """What the plan wants of each: attributes or members, nothing for a whole account."""
 
     @classmethod
-    def of(cls, history: History, state: StagedState, moment: datetime) -> "Decisions":
+    def of(cls, history: History, state: StagedState, moment: datetime, *, exact: bool = True) -> "Decisions":
         """Decisions that are in force at a moment."""
-        items = in_force(history.staged, state, moment)
-        return cls({one.key: one for one in items}, history.secret)
+        return cls(_by_item(in_force(history.staged, state, moment)), history.secret, exact)
 
     @classmethod
     def still_waiting(cls, history: History, moment: datetime) -> "Decisions":
@@ -94,24 +106,28 @@ class Decisions:
         items = [
             one for one in undecided_of(history.staged, moment) if not one.guards or set(one.guards) - _DOUBT_ALONE
         ]
-        return cls({one.key: one for one in items}, exact=False)
+        return cls(_by_item(items), exact=False)
 
-    def item(self, block: Block, row: int) -> Staged | None:
-        """What was decided about a row of a block; None where it is about another account, or for another cause."""
+    @property
+    def all(self) -> list[Staged]:
+        """All of them; the number of a decision counts from 1 here."""
+        return [one for some in self.items.values() for one in some]
+
+    def about(self, block: Block, row: int) -> list[Staged]:
+        """What was decided about a row of a block; nothing that is about another account, or for another cause."""
         table = block.table
-        item = self.items.get((block.kind, block.action, str(table["anchor"].iloc[row])))
-        if item is None or item.target_id != table["target_id"].iloc[row]:
-            return None
+        known = self.items.get((block.kind, block.action, str(table["anchor"].iloc[row])), [])
+        mine = [one for one in known if one.target_id == table["target_id"].iloc[row]]
         if not self.exact or block.action not in REMOVALS:
-            return item
-        return item if table["cause"].iloc[row] in (item.cause or "").split(AND_BECAUSE) else None
+            return mine
+        return [one for one in mine if one.cause == table["cause"].iloc[row]]
 
     def rows(self, block: Block) -> Mask:
-        """Rows of a block that were decided about as a whole."""
+        """Rows of a block that were decided about, wholly or in parts."""
         decided = np.zeros(len(block), dtype=bool)
         anchors = [key[2] for key in self.items if key[:2] == (block.kind, block.action)]
         for row in np.flatnonzero(block.table["anchor"].isin(anchors).to_numpy(dtype=bool)).tolist():
-            decided[row] = self.item(block, row) is not None
+            decided[row] = bool(self.about(block, row))
         return decided
 
     def names(self, block: Block, row: int, item: Staged) -> list[str]:
@@ -127,46 +143,52 @@ class Decisions:
     def cells(self, block: Block) -> Cells:
         """What was decided about of a block without members."""
         cells = lay_out(block)
-        mine = self.rows(block)
-        if block.action is not Action.UPDATE:
-            decided: Cells = mine[:, None]
-        elif not in_cells(block):
-            return np.zeros_like(cells)  # references of accounts that are only just created: no guard judges them
-        else:
-            decided = np.zeros_like(cells)
-            columns = list(block.touched.columns) if block.touched is not None else []
-            for row in np.flatnonzero(mine).tolist():
-                item = self.item(block, row)
-                assert item is not None
-                names = set(self.names(block, row, item))
-                decided[row] = [column in names for column in columns]
-            decided &= cells
-        self._note(block, decided)
+        decided: Cells = np.zeros_like(cells)
+        if block.action is Action.UPDATE and not in_cells(block):
+            return decided  # references of accounts that are only just created: no guard judges them
+        for row in np.flatnonzero(self.rows(block)).tolist():
+            for item, mine in self.shares(block, row, cells[row]):
+                decided[row] |= mine
+                self.found.setdefault(item, []).extend(_columns(block, mine))
         return decided
 
-    def members(self, block: Block, ids: "np.ndarray[tuple[int], np.dtype[np.object_]]") -> Mask:
-        """Members of a block's rows, in the order of ``ids``, whose removal was decided about."""
-        decided = np.zeros(len(ids), dtype=bool)
+    def shares(self, block: Block, row: int, wanted: Cells) -> list[tuple[Staged, Cells]]:
+        """Of what a row wants, what each decision is about; no cell is in two of them."""
+        found: list[tuple[Staged, Cells]] = []
+        left = wanted.copy()
+        for item in self.about(block, row):
+            mine = left.copy()
+            if block.action is Action.UPDATE and block.touched is not None:
+                names = set(self.names(block, row, item))
+                mine &= np.array([column in names for column in block.touched.columns], dtype=bool)
+            left &= ~mine
+            found += [(item, mine)] if mine.any() else []
+        return found
+
+    def members(self, block: Block, ids: "np.ndarray[tuple[int], np.dtype[np.object_]]") -> Codes:
+        """For each member of a block's rows, in the order of ``ids``, the number of the decision about their removal.
+
+        0 stands for none.
+        """
+        decided: Codes = np.zeros(len(ids), dtype=np.int64)
         mine = self.rows(block)
         if not mine.any():
             return decided
+        numbers = {one: number for number, one in enumerate(self.all, 1)}
         sizes = block.table["member_ids"].map(len).to_numpy()
         ends = np.cumsum(sizes)
-        anchors = block.table["anchor"].tolist()
         for row in np.flatnonzero(mine).tolist():
-            key = (block.kind, block.action, anchors[row])
-            allowed = set(self.items[key].members)
+            of = {id_: one for one in reversed(self.about(block, row)) for id_ in one.members}
             for at in range(ends[row] - sizes[row], ends[row]):
-                if ids[at] in allowed:
-                    decided[at] = True
-                    self.found.setdefault(key, []).append(str(ids[at]))
+                if (one := of.get(ids[at])) is not None:
+                    decided[at] = numbers[one]
+                    self.found.setdefault(one, []).append(str(ids[at]))
         return decided
 
     def still_wanted(self) -> list[Staged]:
         """The items, without what the plan no longer wants."""
         kept = []
-        for key, names in self.found.items():
-            item = self.items[key]
+        for item, names in self.found.items():
             if item.action is Action.REMOVE_MEMBERS:
                 item = replace(item, members=tuple(names))
             elif item.action is Action.UPDATE:
@@ -174,13 +196,22 @@ class Decisions:
             kept.append(item)
         return kept
 
-    def _note(self, block: Block, decided: Cells) -> None:
-        names = list(block.touched.columns) if block.touched is not None and block.action is Action.UPDATE else []
-        anchors = block.table["anchor"].tolist()
-        for row in np.flatnonzero(decided.any(axis=1)).tolist():
-            key = (block.kind, block.action, anchors[row])
-            chosen = [name for name, one in zip(names, decided[row], strict=True) if one] if names else []
-            self.found.setdefault(key, []).extend(chosen)
+    def texts(self, block: Block, row: int) -> list[str]:
+        """Who has decided about a row; where several have, each with the attributes that it was about."""
+        about = self.about(block, row)
+        if len(about) == 1:
+            return [decision_text(about[0])]
+        shares = self.shares(block, row, lay_out(block)[row])
+        if len(shares) == 1:
+            return [decision_text(shares[0][0])]
+        return [f"{', '.join(_columns(block, mine))} {decision_text(item)}" for item, mine in shares]
+
+
+def _columns(block: Block, mine: Cells) -> list[str]:
+    """Names of the attributes of an update that are marked; none for any other change."""
+    if block.action is not Action.UPDATE or block.touched is None:
+        return []
+    return [str(column) for column, one in zip(block.touched.columns, mine, strict=True) if one]
 
 
 def lay_on_bench(
@@ -193,12 +224,14 @@ def lay_on_bench(
     """
     approved = Decisions.of(history, StagedState.APPROVED, plan.made_at)
     rejected = Decisions.of(history, StagedState.REJECTED, plan.made_at)
+    refused = Decisions.of(history, StagedState.REJECTED, plan.made_at, exact=False)
     waiting = Decisions.still_waiting(history, plan.made_at)
     leaving = [block for block in plan.blocks if block.action in LEAVING]
     people = Leaving(
         everybody=_all_ids(leaving).append(spared),
         going=_ids(leaving, approved),
         staying=_ids(leaving, rejected).append(spared),
+        signed=_signatures(leaving, approved),
         own=own,
     )
     accounted = sum(_gone(block, approved) + _gone(block, rejected) for block in leaving)
@@ -206,7 +239,7 @@ def lay_on_bench(
     members_before = members_after = accounted_members = 0
     for block in plan.blocks:
         if block.action is Action.REMOVE_MEMBERS:
-            laid = _members(block, approved, rejected, waiting, people)
+            laid = _members(block, approved, rejected, refused, waiting, people)
             members_before += _size([block])
             members_after += _size(part.block for part in laid)
             accounted_members += sum(part.weight(np.flatnonzero(part.approved[:, 0] & ~part.led)) for part in laid)
@@ -217,7 +250,7 @@ def lay_on_bench(
     if taken or members_before != members_after:
         held = [*plan.held, *(_held(item) for item in taken)]
         plan = replace(plan, blocks=[part.block for part in parts], held=held)
-    bench = Bench(plan, history, parts, accounted=accounted, undecided=list(waiting.items.values()))
+    bench = Bench(plan, history, parts, accounted=accounted, undecided=waiting.all)
     bench.accounted_members = accounted_members + sum(len(item.members) for item in taken)
     return bench, approved.still_wanted(), taken
 
@@ -231,6 +264,8 @@ class Leaving:
     """Somebody has approved it."""
     staying: pd.Index
     """Somebody has rejected it, or the account is protected."""
+    signed: dict[str, Staged]
+    """By target id, who has approved it."""
     own: str | None
     """The account that Provisor signs in with: it keeps its memberships."""
 
@@ -247,7 +282,8 @@ def _changes(block: Block, approved: Decisions, rejected: Decisions, waiting: De
     for left in cut(block, cells & ~rejected.cells(block), cells):
         for one in _as_approved(left, approved):
             mine = approved.cells(one)
-            signed = _signed(one, np.asarray(mine.any(axis=1)), approved)
+            texts = {row: approved.texts(one, row) for row in np.flatnonzero(mine.any(axis=1)).tolist()}
+            signed = _signed(one, texts)
             parts.append(_part(signed, lay_out(one), mine, waiting.cells(one) & ~mine))
     return parts
 
@@ -258,9 +294,7 @@ def _as_approved(block: Block, approved: Decisions) -> list[Block]:
         return [block]
     touched = block.touched.to_numpy(dtype=bool).copy()
     for row in np.flatnonzero(approved.rows(block)).tolist():
-        item = approved.item(block, row)
-        assert item is not None
-        names = set(approved.names(block, row, item))
+        names = {name for item in approved.about(block, row) for name in approved.names(block, row, item)}
         touched[row] &= [path in names for path in block.touched.columns]
     whole = (touched == block.touched.to_numpy(dtype=bool)).all(axis=1)
     if whole.all():
@@ -271,7 +305,7 @@ def _as_approved(block: Block, approved: Decisions) -> list[Block]:
 
 
 def _members(
-    block: Block, approved: Decisions, rejected: Decisions, waiting: Decisions, leaving: Leaving
+    block: Block, approved: Decisions, rejected: Decisions, refused: Decisions, waiting: Decisions, leaving: Leaving
 ) -> list[Part]:
     """Rows cut by what was decided about their members, or about the members' own removal."""
     ids = flat(block, "member_ids")
@@ -279,20 +313,30 @@ def _members(
     codes: Codes = np.full(len(ids), _OPEN, dtype=np.int64)
     leaves = causes(block, frozenset({Cause.MEMBER_LEAVES}))
     led = np.repeat(leaves, block.table["member_ids"].map(len).to_numpy(dtype=np.int64)) & keys.isin(leaving.everybody)
-    codes[waiting.members(block, ids)] = _WAITING
-    codes[approved.members(block, ids) | (led & keys.isin(leaving.going))] = _APPROVED
-    codes[rejected.members(block, ids) | (led & keys.isin(leaving.staying)) | (keys == leaving.own)] = _REJECTED
+    numbers = approved.members(block, ids)
+    codes[refused.members(block, ids) > 0] = _REFUSED
+    codes[waiting.members(block, ids) > 0] = _WAITING
+    codes[(numbers > 0) | (led & keys.isin(leaving.going))] = _APPROVED
+    codes[(rejected.members(block, ids) > 0) | (led & keys.isin(leaving.staying)) | (keys == leaving.own)] = _REJECTED
+    codes += np.where(codes == _APPROVED, _BY * numbers, 0)
     codes[led] += _LED
     block, _, codes = divided(block, codes)
     keep = codes % _LED != _REJECTED
     if not keep.any():
         return []
     block, codes = (block, codes) if keep.all() else (block.take(keep), codes[keep])
-    mine = codes % _LED == _APPROVED
+    mine, led_rows = codes % _LED == _APPROVED, codes % _BY >= _LED
+    known = approved.all
+    texts: dict[int, list[str]] = {}
+    for row in np.flatnonzero(mine).tolist():
+        if number := int(codes[row]) // _BY:
+            items = [known[number - 1]]
+        else:
+            items = [leaving.signed[id_] for id_ in block.table["member_ids"].iloc[row] if id_ in leaving.signed]
+        texts[row] = [*dict.fromkeys(map(decision_text, items))]
     wanted = np.ones((len(block), 1), dtype=bool)
-    signed = _signed(block, mine, approved, led=codes >= _LED)
-    part = _part(signed, wanted, mine[:, None], (codes % _LED == _WAITING)[:, None])
-    part.led = codes >= _LED
+    part = _part(_signed(block, texts), wanted, mine[:, None], (codes % _LED == _WAITING)[:, None])
+    part.led, part.refused = led_rows, codes % _LED == _REFUSED
     return [part]
 
 
@@ -302,7 +346,8 @@ def _gone(block: Block, decided: Decisions) -> int:
 
 
 def _part(block: Block, wanted: Cells, approved: Cells, waiting: Cells) -> Part:
-    return Part(block, wanted, approved, led=np.zeros(len(block), dtype=bool), waiting=waiting)
+    nobody = np.zeros(len(block), dtype=bool)
+    return Part(block, wanted, approved, led=nobody, waiting=waiting, refused=nobody)
 
 
 def _all_ids(leaving: Sequence[Block]) -> pd.Index:
@@ -315,22 +360,22 @@ def _ids(leaving: Sequence[Block], decided: Decisions) -> pd.Index:
     return pd.Index(found, dtype="str")
 
 
-def _signed(block: Block, mine: Mask, approved: Decisions, *, led: Mask | None = None) -> Block:
-    """The block whose approved rows say in their reasons who approved them.
+def _signatures(leaving: Sequence[Block], approved: Decisions) -> dict[str, Staged]:
+    """By the target id of an account that goes, what somebody has approved."""
+    return {
+        str(block.table["target_id"].iloc[row]): approved.about(block, row)[0]
+        for block in leaving
+        for row in np.flatnonzero(approved.rows(block)).tolist()
+    }
 
-    ``led``: rows of members who go with their accounts; somebody approved that these go.
-    """
-    if not mine.any():
+
+def _signed(block: Block, texts: Mapping[int, Sequence[str]]) -> Block:
+    """The block with reasons that say who approved it. ``texts``: what is to be said, by row."""
+    if not texts:
         return block
-    reasons, anchors = block.table["reason"].tolist(), block.table["anchor"].tolist()
-    going = {one.target_id: one for one in approved.items.values() if one.action in LEAVING}
-    for row in np.flatnonzero(mine).tolist():
-        if led is not None and led[row]:
-            items = [going.get(id_) for id_ in block.table["member_ids"].iloc[row]]
-        else:
-            items = [approved.items.get((block.kind, block.action, anchors[row]))]
-        texts = dict.fromkeys(decision_text(item) for item in items if item is not None)
-        reasons[row] = "; ".join((reasons[row], *texts))
+    reasons = block.table["reason"].tolist()
+    for row, said in texts.items():
+        reasons[row] = "; ".join((reasons[row], *said))
     return replace(block, table=block.table.assign(reason=pd.Series(reasons, dtype="str")))
 
 

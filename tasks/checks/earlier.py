@@ -23,10 +23,11 @@ def judge_earlier(bench: Bench) -> None:
     """Holds what nobody was asked about yet, of entries of which another removal is known.
 
     One that waits holds every other removal of the account. One that was rejected holds what takes as much away or
-    more, and one that was approved what takes more: the decision was about less.
+    more, and one that was approved what takes more: the decision was about less. Of members of a group, whose removal
+    somebody has rejected, another cause is a new question as well; those who leave altogether follow their accounts.
     """
     staged, moment = bench.history.staged, bench.plan.made_at
-    undecided = [one for one in bench.undecided.values() if one.action in _TAKES]
+    undecided = [one for some in bench.undecided.values() for one in some if one.action in _TAKES]
     rejected = [one for one in in_force(staged, StagedState.REJECTED, moment) if one.action in _TAKES]
     approved = [one for one in in_force(staged, StagedState.APPROVED, moment) if one.action in _TAKES]
     for action in LEAVING:
@@ -37,6 +38,13 @@ def judge_earlier(bench: Bench) -> None:
         _hold(bench, action, refused, "somebody has rejected another removal of the same entry")
         allowed = [one for one in approved if _TAKES[one.action] < takes]
         _hold(bench, action, allowed, "what somebody has approved takes less away from the same entry")
+    marks = []
+    for part in bench.removals(Action.REMOVE_MEMBERS):
+        rows = np.flatnonzero(part.refused & ~part.led & ~(part.approved | part.waiting)[:, 0])
+        marks += [Mark(part, rows)] if len(rows) else []
+    _hold_marks(
+        bench, Action.REMOVE_MEMBERS, marks, "somebody has rejected the removal of these members for another cause"
+    )
 
 
 def _hold(bench: Bench, action: Action, known: Sequence[Staged], why: str) -> None:
@@ -52,6 +60,10 @@ def _hold(bench: Bench, action: Action, known: Sequence[Staged], why: str) -> No
         mine: Mask = named.to_numpy(dtype=bool)
         rows = np.flatnonzero(mine & ~(part.approved | part.waiting)[:, 0])
         marks += [Mark(part, rows)] if len(rows) else []
+    _hold_marks(bench, action, marks, why)
+
+
+def _hold_marks(bench: Bench, action: Action, marks: Sequence[Mark], why: str) -> None:
     if held := weight_of(marks):
         sentence = f"{waiting_sentence(held, 'removal')} for approval: {why}, and this is a new question."
         bench.hold(Verdict(Guard.EARLIER, held, sentence, str(action), counted=held), marks)

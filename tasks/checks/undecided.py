@@ -18,7 +18,7 @@ def judge_undecided(bench: Bench) -> None:
     if not marks:
         return
     held = sum(mark.weight for mark in marks)
-    since = min(one.since for one in bench.undecided.values())
+    since = min(one.since for some in bench.undecided.values() for one in some)
     several = f"{held:,} change{'' if held == 1 else 's'}"
     sentence = (
         f"{several} that guards have held since {since:%Y-%m-%d %H:%M} UTC still wait{'s' if held == 1 else ''} for a "

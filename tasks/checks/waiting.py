@@ -16,6 +16,10 @@ A row of the ledger is a held change in one state; what becomes of it, by what t
 
 A decision that has run out counts as undecided; its row goes, and one without a decision takes its place. A row names
 the cycle that brought it about: where more waits than before, or something else, or a decision has run out, this one.
+
+Members of one group who go for different causes are different rows, and so is each decision about some of them. A plan
+for some entries only (on demand, undo) says nothing about the rest: a decision in force stays as it is until its change
+is carried out, and of members and attributes that wait, only more can wait by it.
 """
 
 from collections.abc import Sequence
@@ -25,7 +29,10 @@ from connectors.contract import Action
 from tasks.checks.bench import Checked
 from tasks.checks.decided import in_force
 from tasks.checks.digests import same
-from tasks.ledger import Item, Staged, StagedState
+from tasks.ledger import Item, Matter, Staged, StagedState
+
+_IN_PARTS = (Action.REMOVE_MEMBERS, Action.UPDATE)
+_Place = tuple[StagedState, Item, str]
 
 
 @dataclass(slots=True)
@@ -40,65 +47,107 @@ class Bookkeeping:
     """What nothing is left to do of."""
 
 
-def keep_books(checked: Checked, known: Sequence[Staged], *, cycle_id: int) -> Bookkeeping:
+def keep_books(checked: Checked, known: Sequence[Staged], *, cycle_id: int, partial: bool = False) -> Bookkeeping:
     """What to write and what to forget, given what the ledger holds now.
 
-    ``known`` may be younger than what the plan was judged by: what was decided in between stays decided.
+    ``known`` may be younger than what the plan was judged by: what was decided in between stays decided. ``partial``:
+    the plan is about some entries only.
     """
+    if partial:  # what waits for other reasons, it has nothing to say about
+        mine = {one.key for one in (*checked.waiting, *checked.approved, *checked.rejected)}
+        known = [one for one in known if one.key in mine]
     moment = checked.plan.made_at
     decided = {*in_force(known, StagedState.APPROVED, moment), *in_force(known, StagedState.REJECTED, moment)}
-    news = {one.key: one for one in checked.waiting}
-    wanted = {(one.state, one.key): one for one in (*checked.approved, *checked.rejected)}
-    judged = set(checked.known)
+    books = Bookkeeping()
+    news = {one.matter: one for one in checked.waiting}
     running = _running(checked, known)
-    books, kept, waiting = Bookkeeping(), set[tuple[StagedState, Item]](), dict(news)
-    for one in known:
-        place = (one.state, one.key)
-        if one in decided and one not in judged and place in wanted:
-            kept.add(place)  # decided about more, or anew, while this cycle ran: the next one looks at it
-            if one.key in waiting:
-                waiting[one.key] = _without(waiting[one.key], one)
-        elif one in decided and place in wanted:
-            kept.add(place)
-            books.put += [wanted[place]] if wanted[place] != one else []
-        elif one in decided and one not in judged and one.key in news:
-            kept.add(place)
-            waiting[one.key] = _without(waiting[one.key], one)
-        elif one.key not in news and one.key not in running and (one.kind, one.anchor) in checked.unjudged:
-            kept.add(place)
-    before = {one.key: one for one in known if one not in decided}
-    for key, item in waiting.items():
-        if item.action in (Action.REMOVE_MEMBERS, Action.UPDATE) and not (item.members or item.attributes):
+    kept, waiting = _keep_decided(books, checked, known, decided, partial=partial, running=running)
+    undecided = [one for one in known if one not in decided]
+    for matter, item in waiting.items():
+        if item.action in _IN_PARTS and not (item.members or item.attributes):
             continue
-        if any(one.key == key and _covers_entry(one, item) for one in decided - judged):
+        if any(one.key == item.key and _covers_entry(one, item) for one in decided - set(checked.known)):
             continue
-        old = before.get(key)
+        old = _before(item, undecided)
+        if partial and old is not None and old.matter == matter:
+            item = _with_rest(item, old)
         asked_anew = old is None or old.decided_at is not None or _is_more(item, old)
         item = replace(
             item,
             cycle_id=cycle_id if old is None or asked_anew else old.cycle_id,
             since=old.since if old else item.since,
         )
-        kept.add((StagedState.STAGED, key))
+        kept.add(item.place)
         books.announced += [item] if old is None or old.state is not StagedState.STAGED or _is_more(item, old) else []
         books.put += [item] if item != old else []
     for one in known:
-        if (one.state, one.key) in kept:
+        if one.place in kept:
             continue
         books.drop.append(one)
         overruled = one in decided and one.state is StagedState.REJECTED
-        books.lapsed += [one] if overruled or (one.key not in running and one.key not in news) else []
+        books.lapsed += [one] if overruled or (one.matter not in running and one.matter not in news) else []
     return books
 
 
-def _running(checked: Checked, known: Sequence[Staged]) -> set[Item]:
+def _keep_decided(
+    books: Bookkeeping,
+    checked: Checked,
+    known: Sequence[Staged],
+    decided: set[Staged],
+    *,
+    partial: bool,
+    running: set[Matter],
+) -> tuple[set[_Place], dict[Matter, Staged]]:
+    """Places of what stays as somebody has decided it; and what waits besides."""
+    waiting = {one.matter: one for one in checked.waiting}
+    asked = {one.key for one in checked.waiting}
+    wanted = {one.place: one for one in (*checked.approved, *checked.rejected)}
+    judged, kept = set(checked.known), set[_Place]()
+    for one in known:
+        if one in decided and one not in judged and (one.place in wanted or one.key in asked):
+            kept.add(one.place)  # decided about more, or anew, while this cycle ran: the next one looks at it
+            if one.matter in waiting:
+                waiting[one.matter] = _without(waiting[one.matter], one)
+        elif one in decided and partial and (one.place in wanted or one.matter not in running):
+            kept.add(one.place)
+        elif one in decided and one.place in wanted:
+            kept.add(one.place)
+            books.put += [wanted[one.place]] if wanted[one.place] != one else []
+        elif one.matter not in waiting and one.matter not in running and (one.kind, one.anchor) in checked.unjudged:
+            kept.add(one.place)
+    return kept, waiting
+
+
+def _before(item: Staged, undecided: Sequence[Staged]) -> Staged | None:
+    """What waited of it before: of members of a group these, for this cause before another one."""
+    known = [one for one in undecided if one.key == item.key]
+    known.sort(key=lambda one: (one.matter != item.matter, one.state is not StagedState.STAGED))
+    about = [one for one in known if one.matter == item.matter or not set(one.members).isdisjoint(item.members)]
+    return next(iter(about), None)
+
+
+def _with_rest(item: Staged, old: Staged) -> Staged:
+    """What waits, with what waited of the same account before: a plan for some entries does not see the rest."""
+    if old.target_id != item.target_id:
+        return item
+    return replace(
+        item,
+        members=tuple(dict.fromkeys((*old.members, *item.members))),
+        attributes=tuple(dict.fromkeys((*old.attributes, *item.attributes))),
+        digests=tuple(sorted({**dict(old.digests), **dict(item.digests)}.items())),
+    )
+
+
+def _running(checked: Checked, known: Sequence[Staged]) -> set[Matter]:
     """What of this is carried out now."""
     anchors = {one.anchor for one in known}
-    return {
-        (block.kind, block.action, anchor)
-        for block in checked.blocks
-        for anchor in block.table["anchor"][block.table["anchor"].isin(anchors)]
-    }
+    found: set[Matter] = set()
+    for block in checked.blocks:
+        table = block.table[block.table["anchor"].isin(anchors)]
+        by_cause = block.action is Action.REMOVE_MEMBERS
+        for anchor, cause in zip(table["anchor"], table["cause"] if by_cause else [None] * len(table), strict=True):
+            found.add(((block.kind, block.action, str(anchor)), None if cause is None else str(cause)))
+    return found
 
 
 def _is_more(new: Staged, old: Staged) -> bool:
@@ -112,13 +161,12 @@ def _is_more(new: Staged, old: Staged) -> bool:
 
 def _covers_entry(decided: Staged, item: Staged) -> bool:
     """True where a decision about a whole account is about this one."""
-    about_parts = item.action in (Action.REMOVE_MEMBERS, Action.UPDATE)
-    return not about_parts and decided.target_id == item.target_id and decided.cause == item.cause
+    return item.action not in _IN_PARTS and decided.target_id == item.target_id and decided.cause == item.cause
 
 
 def _without(item: Staged, decided: Staged) -> Staged:
     """What waits, without what was decided meanwhile about the same account, members and values."""
-    if decided.target_id != item.target_id:
+    if decided.target_id != item.target_id or decided.matter != item.matter:
         return item
     known, now = dict(decided.digests), dict(item.digests)
     settled = {path for path in decided.attributes if same(known.get(path), now.get(path, ""))}
@@ -128,3 +176,10 @@ def _without(item: Staged, decided: Staged) -> Staged:
         attributes=tuple(path for path in item.attributes if path not in settled),
         digests=tuple((path, digest) for path, digest in item.digests if path not in settled),
     )
+
+
+def without_done(decided: Staged, done: Staged) -> Staged | None:
+    """What is left of a decision of which a part is carried out, as on demand for one member; None: nothing."""
+    members = tuple(one for one in decided.members if one not in set(done.members))
+    attributes = tuple(path for path in decided.attributes if path not in set(done.attributes))
+    return replace(decided, members=members, attributes=attributes) if members or attributes else None

@@ -45,6 +45,7 @@ from tasks.ledger.records import (
     LogEntry,
     LogLine,
     LogStatus,
+    Matter,
     Modified,
     Pause,
     Quarantine,
@@ -54,6 +55,7 @@ from tasks.ledger.records import (
     log_outcome,
     modified_properties,
     orphan_line,
+    part_of,
 )
 from tasks.ledger.run_requests import RunPurpose, RunRequest
 from tasks.ledger.signins import LocalUser, Session, SignIn, SignInOutcome, digest_of_ticket
@@ -104,6 +106,7 @@ __all__ = [
     "LogLine",
     "LogStatus",
     "Lookup",
+    "Matter",
     "Modified",
     "Outside",
     "Pause",
@@ -126,5 +129,6 @@ __all__ = [
     "log_outcome",
     "modified_properties",
     "orphan_line",
+    "part_of",
     "place_search",
 ]

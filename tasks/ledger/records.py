@@ -410,6 +410,8 @@ class LogLine:
 
 Item: TypeAlias = tuple[Kind, Action, str]
 """What people decide about: an action on the entry of an anchor."""
+Matter: TypeAlias = tuple[Item, str | None]
+"""What they are asked at once: an item, and of members of a group the cause for which they go."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -426,7 +428,7 @@ class Staged:
     guards: tuple[str, ...] = ()
     """Names of all guards that have held it since it waits."""
     cause: str | None = None
-    """Why something is taken away; of members of a group every cause, with "; " between them. None for an update."""
+    """Why something is taken away; members of a group who go for different causes wait apart. None for an update."""
     target_id: str | None = None
     label: str = ""
     state: StagedState = StagedState.STAGED
@@ -444,11 +446,24 @@ class Staged:
     """Attribute paths that an update would change."""
     digests: tuple[tuple[str, str], ...] = ()
     """Attribute paths that would be written, each with a digest of its value."""
+    part: str = ""
+    """Tells held changes of one item and state apart: of a group some members may go for one cause and some for
+    another, and two people may each have decided about some. See :func:`part_of`."""
 
     @property
     def key(self) -> Item:
         """What it is about."""
         return (self.kind, self.action, self.anchor)
+
+    @property
+    def place(self) -> tuple[StagedState, Item, str]:
+        """Where the ledger keeps it: of each there is one."""
+        return (self.state, self.key, self.part)
+
+    @property
+    def matter(self) -> Matter:
+        """What a person is asked at once."""
+        return (self.key, self.cause if self.action is Action.REMOVE_MEMBERS else None)
 
     @property
     def digest(self) -> str:
@@ -466,6 +481,21 @@ class Staged:
                 ]
             )
         ).hexdigest()
+
+
+def part_of(one: Staged) -> str:
+    """The part that a held change is: while nobody has decided, the members who go for one cause, or all of an update.
+
+    Of members and attributes each decision is a part of its own, with who made it; of an account the one for its cause.
+    """
+    in_parts = one.action in (Action.REMOVE_MEMBERS, Action.UPDATE)
+    if one.decided_at is None:
+        return one.cause or "" if one.action is Action.REMOVE_MEMBERS else ""
+    if not in_parts:
+        return one.cause or ""
+    until = one.until.isoformat() if one.until is not None else None
+    said = [one.target_id, one.cause, one.who, one.identity, one.why, until, one.decided_at.isoformat()]
+    return hashlib.sha256(orjson.dumps([ascii(text) for text in said])).hexdigest()[:32]
 
 
 @dataclass(frozen=True, slots=True)

@@ -164,6 +164,7 @@ def staged_row(job: str, staged: Staged, time: TimeText) -> Values:
         json_text(staged.members),
         json_text(staged.attributes),
         json_text(dict(staged.digests)),
+        staged.part,
     )
 
 
@@ -299,7 +300,7 @@ def attempt_from(row: Any) -> Attempt:
 def staged_from(row: Any) -> Staged:
     """A held change as it is stored: all columns, in their order. Ten thousand may wait: it is taken apart at once."""
     _, kind, action, anchor, target_id, label, since, cycle_id, guard, guards, cause, state, *rest = row
-    who, identity, why, until, decided_at, members, attributes, digests = rest
+    who, identity, why, until, decided_at, members, attributes, digests, part = rest
     return Staged(
         _KINDS[kind],
         _ACTIONS[action],
@@ -320,6 +321,7 @@ def staged_from(row: Any) -> Staged:
         tuple(members or ()),
         tuple(attributes or ()),
         tuple(sorted((digests or {}).items())),
+        part,
     )
 
 

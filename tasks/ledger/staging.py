@@ -40,7 +40,7 @@ class StagedChanges:
         self._job = job
 
     def all(self) -> list[Staged]:
-        """All of them, by kind, action, anchor and state."""
+        """All of them, by kind, action, anchor, state and part."""
         return read_staged(self._connection, self._job)
 
     def runner(self, now: datetime) -> str | None:
@@ -64,21 +64,18 @@ class StagedChanges:
         return last_decision(self._connection, self._job, entries, since)
 
     def put(self, staged: Iterable[Staged]) -> None:
-        """Add or replace; one for each kind, action, anchor and state."""
-        held = {
-            (one.kind, one.action, one.anchor, one.state): rows.staged_row(self._job, one, self._bulk.time)
-            for one in staged
-        }
+        """Add or replace; one for each kind, action, anchor, state and part."""
+        held = {one.place: rows.staged_row(self._job, one, self._bulk.time) for one in staged}
         self._bulk.upsert(self._connection, STAGED, held.values())
 
     def drop(self, staged: Collection[Staged]) -> None:
         """Forget them: carried out, decided otherwise, or no longer wanted."""
-        anchors: dict[tuple[Kind, Action, StagedState], list[str]] = {}
+        anchors: dict[tuple[Kind, Action, StagedState, str], list[str]] = {}
         for one in staged:
-            anchors.setdefault((one.kind, one.action, one.state), []).append(one.anchor)
-        for kind, action, state in sorted(anchors):
-            where = {"job": self._job, "kind": kind.value, "action": action.value, "state": state.value}
-            self._bulk.delete(self._connection, STAGED, where, "anchor", anchors[kind, action, state])
+            anchors.setdefault((one.kind, one.action, one.state, one.part), []).append(one.anchor)
+        for (kind, action, state, part), some in sorted(anchors.items()):
+            where = {"job": self._job, "kind": kind.value, "action": action.value, "state": state.value, "part": part}
+            self._bulk.delete(self._connection, STAGED, where, "anchor", some)
 
     def log(self, cycle: Cycle, entries: Iterable[LogEntry], *, now: datetime) -> None:
         """Add lines to the provisioning log about what is decided."""
@@ -89,12 +86,12 @@ class StagedChanges:
 
 
 def read_staged(connection: Connection, job: str, state: StagedState | None = None) -> list[Staged]:
-    """What guards of a job hold, by kind, action, anchor and state; of one state where one is given."""
+    """What guards of a job hold, by kind, action, anchor, state and part; of one state where one is given."""
     query = select(STAGED).where(STAGED.c.job == job)
     if state is not None:
         query = query.where(STAGED.c.state == state.value)
     found = [rows.staged_from(row) for row in connection.execute(query).all()]
-    return sorted(found, key=lambda one: (one.kind, one.action, one.anchor, one.state))
+    return sorted(found, key=lambda one: (one.kind, one.action, one.anchor, one.state, one.part))
 
 
 def read_rules(connection: Connection, job: str) -> dict[str, Any]:

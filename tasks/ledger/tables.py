@@ -273,6 +273,8 @@ class StagedTable(LedgerModel, table=True):
     """Attribute paths that an update would change; null for other changes."""
     digests: dict[str, str] | None = _json()
     """Digest of the value that would be written, by attribute path."""
+    part: str = _key()
+    """Part of the key: members who go for one cause, and each decision about some members or attributes, are a row."""
 
 
 class EscrowTable(LedgerModel, table=True):

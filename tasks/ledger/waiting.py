@@ -1,7 +1,8 @@
 """Changes that guards hold and nobody has decided about: counted, named and compared by the database.
 
 Ten thousand of them may wait: a page shows fifty, and says of all of them what they have in common. Of one entry there
-may be several rows, as where it is held again before a decision that has run out is forgotten: it is counted once.
+may be several rows, as where it is held again before a decision that has run out is forgotten, or where members of a
+group go for two causes: it is counted once.
 """
 
 import hashlib
@@ -29,8 +30,6 @@ _JOINERS = "\u200c\u200d"
 """Parts of names in Persian and Hindi, and of emoji."""
 _PLACE_SHOWN = 200
 """Characters of a company, department or place by which it is told from others."""
-_STATES = len(StagedState)
-"""Rows of one entry that a question may have."""
 _MEMBERS = case(
     (STAGED.c.action != Action.REMOVE_MEMBERS.value, 1),
     (STAGED.c.members.is_(None), 1),
@@ -42,6 +41,8 @@ _SHOWN = tuple(
     cast(STAGED.c[name], Text) for name in ("anchor", "state", "target_id", "cause", "members", "attributes", "digests")
 )
 """What a person who decides has looked at; as text, which is read ten times as fast."""
+_ROWS_OF = (STAGED.c.anchor, STAGED.c.state, STAGED.c.part)
+"""The order of rows."""
 _AT_ONCE = 2_000
 """Entries looked up by one statement."""
 
@@ -195,11 +196,13 @@ def _asked(question: Guarded, now: datetime, held: Any = STAGED) -> ColumnElemen
 def held_page(connection: Connection, question: Guarded, now: datetime, after: str, limit: int | None) -> list[Staged]:
     """Held changes of a question by anchor, after one of them; ``limit``: of so many entries, with all their rows."""
     query = select(STAGED).where(_asked(question, now), STAGED.c.anchor > after)
-    at_most = None if limit is None else limit * _STATES
-    found = connection.execute(query.order_by(STAGED.c.anchor, STAGED.c.state).limit(at_most)).all()
-    anchors = dict.fromkeys(row.anchor for row in found)
-    last = list(anchors)[limit - 1] if limit is not None and len(anchors) > limit else None
-    return [rows.staged_from(row) for row in found if last is None or row.anchor <= last]
+    if limit is not None:
+        anchors = select(STAGED.c.anchor).where(_asked(question, now), STAGED.c.anchor > after).distinct()
+        page = connection.execute(anchors.order_by(STAGED.c.anchor).limit(limit)).scalars().all()
+        if not page:
+            return []
+        query = query.where(STAGED.c.anchor <= page[-1])
+    return [rows.staged_from(row) for row in connection.execute(query.order_by(*_ROWS_OF)).all()]
 
 
 def held_of(connection: Connection, question: Guarded, now: datetime, anchors: Collection[str]) -> list[Staged]:
@@ -207,7 +210,7 @@ def held_of(connection: Connection, question: Guarded, now: datetime, anchors: C
     wanted, found = sorted(anchors), []
     for start in range(0, len(wanted), _AT_ONCE):
         some = STAGED.c.anchor.in_(wanted[start : start + _AT_ONCE])
-        query = select(STAGED).where(_asked(question, now), some).order_by(STAGED.c.anchor, STAGED.c.state)
+        query = select(STAGED).where(_asked(question, now), some).order_by(*_ROWS_OF)
         found += [rows.staged_from(row) for row in connection.execute(query).all()]
     return found
 
@@ -226,7 +229,7 @@ def asked_before(connection: Connection, question: Guarded, now: datetime) -> in
 
 def seal_of(connection: Connection, question: Guarded, now: datetime) -> str:
     """Changes with anything that is asked: whom, what, for which cause, which members, or attributes and values."""
-    query = select(*_SHOWN).where(_asked(question, now)).order_by(STAGED.c.anchor, STAGED.c.state)
+    query = select(*_SHOWN).where(_asked(question, now)).order_by(*_ROWS_OF)
     rest = [one for row in connection.execute(query).all() for one in row]
     return hashlib.sha256(orjson.dumps([*question, *rest])).hexdigest()
 
@@ -234,7 +237,7 @@ def seal_of(connection: Connection, question: Guarded, now: datetime) -> str:
 def held_seal_of(connection: Connection, job: str, now: datetime) -> str:
     """A digest of all that is held of a job and how it was decided: changes also when a decision runs out."""
     query = select(
-        STAGED.c.kind, STAGED.c.action, STAGED.c.anchor, STAGED.c.state, case((_undecided(now), 1), else_=0)
+        *(STAGED.c[name] for name in ("kind", "action", "anchor", "state", "part")), case((_undecided(now), 1), else_=0)
     ).where(STAGED.c.job == job)
     found = sorted(tuple(row) for row in connection.execute(query).all())
     return hashlib.sha256(orjson.dumps(found)).hexdigest()
@@ -343,7 +346,7 @@ def decided_of(connection: Connection, jobs: Sequence[str], now: datetime, limit
     same = (*(STAGED.c[name] for name in ("job", "kind", "action", "state", "who", "why", "until", "decided_at")),)
     label = func.min(func.coalesce(func.nullif(DIRECTORY.c.label, ""), STAGED.c.label, STAGED.c.anchor))
     query = (
-        select(*same, func.count().label("entries"), func.sum(_MEMBERS).label("many"), label.label("label"))
+        select(*same, _ENTRIES.label("entries"), func.sum(_MEMBERS).label("many"), label.label("label"))
         .outerjoin(DIRECTORY, same_entry(STAGED))
         .where(
             STAGED.c.job.in_(jobs),

@@ -13,6 +13,7 @@ import pytest
 from connectors.contract import Action, Kind
 from flows.decisions.persons import DecisionError, Identity
 from flows.decisions.staged import OvertakenError, Ruling, already_decided, decide_staged, decision_sentence, undecided
+from tasks.checks import in_force
 from tasks.ledger import CycleEnd, CycleKind, CycleState, Ledger, LogAction, Staged, StagedState
 from tests.servers.starting import DatabaseServer
 
@@ -130,14 +131,14 @@ def test_what_changed_in_that_moment_is_not_decided(ledger: Ledger, other: dict[
 
 
 def test_what_another_guard_holds_of_an_entry_goes_on_waiting(ledger: Ledger) -> None:
-    """Also where that was decided about once and has run out, and the new decision takes its place."""
+    """Also where that was decided about once and has run out."""
     run_out = {"who": "zoe", "decided_at": NOW - timedelta(days=2), "until": NOW}
     other, shown = members("u1", "u9", guard="A", **run_out), members("u2", guard="B")
     for decision, state in itertools.product((APPROVED, REJECTED), (APPROVED, REJECTED)):
         ledger.drop_staged("hr", ledger.staged("hr"))
         ledger.put_staged("hr", [replace(other, state=state), shown])
         decide(ledger, decision, "eve", exactly=[shown])
-        decided = ledger.staged("hr", state=decision)
+        decided = in_force(ledger.staged("hr"), decision, NOW)
         assert [(one.members, one.who, one.until) for one in decided] == [(("u2",), "eve", None)], (decision, state)
         waiting = undecided(ledger, "hr", NOW + timedelta(minutes=2))
         assert [one.members for one in waiting] == [("u1", "u9")], (decision, state)
@@ -154,18 +155,70 @@ def test_the_same_twice_is_decided_once(ledger: Ledger, decision: StagedState) -
     assert [(held.state, held.who) for held in ledger.staged("hr")] == [(decision, "eve")]
 
 
-def test_one_decision_does_not_lengthen_another(ledger: Ledger) -> None:
-    """Of one group two people may decide about different members: both are named, and the earlier end counts."""
+def test_two_decisions_about_one_group_are_two(ledger: Ledger) -> None:
+    """Of one group two people may decide about different members: each keeps its members, its end, name and reason."""
     soon, late = NOW + timedelta(hours=1), NOW + timedelta(days=30)
-    for first, second, end in ((soon, late, soon), (late, soon, soon), (None, late, late), (late, None, late)):
+    for first, second in ((soon, late), (late, soon), (None, late), (late, None)):
         ledger.drop_staged("hr", ledger.staged("hr"))
         ledger.put_staged("hr", [members("u1")])
         decide(ledger, APPROVED, "eve", exactly=[members("u1")], until=first, why="x")
         ledger.put_staged("hr", [members("u2")])
         decide(ledger, APPROVED, "bob", exactly=[members("u2")], until=second, why="y")
-        [one] = ledger.staged("hr")
-        assert (set(one.members), one.until) == ({"u1", "u2"}, end)
-        assert (one.who, one.identity, one.why) == ("eve, bob", "eve@desk, bob@desk", "x; y")
+        told = {(one.members, one.who, one.identity, one.why, one.until) for one in ledger.staged("hr")}
+        assert told == {(("u1",), "eve", "eve@desk", "x", first), (("u2",), "bob", "bob@desk", "y", second)}
+    lines = [line for chunk in ledger.log_chunks("hr") for line in chunk]
+    assert [", " in line.reason.partition(" on ")[0] for line in lines] == [False] * 8
+
+
+@pytest.mark.parametrize("decision", [APPROVED, REJECTED])
+def test_each_member_keeps_the_cause_and_the_person(ledger: Ledger, decision: StagedState) -> None:
+    """Two who decide about members of one group who go for different causes: neither stands for the other's."""
+    left, out = members("u1", part="left"), members("u2", cause="out of scope", part="out of scope")
+    ledger.put_staged("hr", [left])
+    decide(ledger, decision, "eve")
+    ledger.put_staged("hr", [out])
+    decide(ledger, decision, "bob")
+    told = {(one.members, one.cause, one.who, one.state) for one in ledger.staged("hr")}
+    assert told == {(("u1",), "left", "eve", decision), (("u2",), "out of scope", "bob", decision)}
+
+    ledger.drop_staged("hr", ledger.staged("hr"))
+    ledger.put_staged("hr", [left, out])
+    ruling = decide(ledger, decision, "eve", exactly=[left, out])
+    assert {(one.members, one.cause) for one in ruling.decided} == {(("u1",), "left"), (("u2",), "out of scope")}
+    assert decision_sentence(ruling, "hr", "run").startswith(
+        f"{decision.capitalize()} for hr: 1 × remove members group."
+    )
+
+
+def test_the_latest_decision_about_a_member_counts(ledger: Ledger) -> None:
+    """A cycle that was planned before may hold again what was decided meanwhile: it is not in both states."""
+    ledger.put_staged("hr", [members("u1", "u2")])
+    decide(ledger, APPROVED, "eve")
+    ledger.put_staged("hr", [members("u1", "u3")])
+    decide(ledger, REJECTED, "bob", exactly=[members("u1", "u3")])
+    told = {(one.members, one.state, one.who) for one in ledger.staged("hr")}
+    assert told == {(("u2",), APPROVED, "eve"), (("u1", "u3"), REJECTED, "bob")}
+
+
+def test_who_was_first_is_told_where_two_have_decided_about_parts(ledger: Ledger) -> None:
+    """Each of the two with what they decided."""
+    both = members("u1", "u2")
+    for who, one in (("eve", "u1"), ("bob", "u2")):
+        ledger.put_staged("hr", [members(one)])
+        decide(ledger, APPROVED, who, now=NOW + timedelta(minutes=int(one[1:])))
+    with pytest.raises(OvertakenError, match=r"eve \(eve@desk\) approved 1 × .* bob \(bob@desk\) approved 1 × "):
+        decide(ledger, REJECTED, "zoe", exactly=[both])
+
+
+def test_an_account_is_approved_as_it_was_shown_to_that_person(ledger: Ledger) -> None:
+    """What somebody else was shown, and approved, is not approved by the next one."""
+    ledger.put_staged("hr", disable("a", digests=(("title", "T"),)))
+    decide(ledger, APPROVED, "eve")
+    shown = disable("a", cause="out of scope", digests=(("dept", "D"),))
+    ledger.put_staged("hr", shown)
+    decide(ledger, APPROVED, "bob", exactly=shown)
+    told = {(one.cause, one.who, one.digests) for one in ledger.staged("hr")}
+    assert told == {("left", "eve", (("title", "T"),)), ("out of scope", "bob", (("dept", "D"),))}
 
 
 def test_of_a_form_what_still_waits_as_shown_is_decided(ledger: Ledger) -> None:

@@ -114,7 +114,7 @@ def test_an_incomplete_source_holds_what_was_approved() -> None:
     assert guards(checked) == ["complete source"]
     assert count(checked.blocks, Action.DISABLE) == 0
     assert not checked.waiting
-    assert checked.suspended == {item.key for item in approved}
+    assert checked.suspended == {item.matter for item in approved}
     assert keep_books(checked, approved, cycle_id=2).drop == []
 
 
@@ -234,8 +234,8 @@ def test_a_decision_about_members_is_about_one_cause(state: StagedState) -> None
     assert keep_books(checked, items, cycle_id=2).drop == items
 
 
-def test_what_waits_names_every_cause_of_a_group() -> None:
-    """Some of its members stay in the source, some are gone and were disabled long ago."""
+def test_members_who_go_for_two_causes_wait_apart() -> None:
+    """Some of its members stay in the source, some are gone and were disabled long ago: each keeps its own cause."""
     world = company(50)
     add_group(world, "g", [f"p{number:03}" for number in range(30)])
     leave(world, 3)
@@ -243,12 +243,18 @@ def test_what_waits_names_every_cause_of_a_group() -> None:
         world.accounts[Kind.USER][f"tp{number:03}"]["active"] = False
         world.link(f"p{number:03}", f"tp{number:03}", state="disabled")
     world.members -= {("g", "p010"), ("g", "p011")}
-    [item] = judged(world).waiting
-    assert len(item.members) == 5
-    assert item.cause == "no longer a member in the source; the member is leaving"
-    checked = judged(world, *decided([item], APPROVED))
+    items = judged(world).waiting
+    assert [(len(item.members), item.cause) for item in items] == [
+        (3, "the member is leaving"),
+        (2, "no longer a member in the source"),
+    ]
+    assert len({item.place for item in items}) == 2
+    checked = judged(world, *decided(items, APPROVED))
     assert len(removed(checked.blocks)) == 5
     assert not checked.waiting
+    checked = judged(world, *decided(items[1:], APPROVED), *items[:1])
+    assert removed(checked.blocks) == ["tp010", "tp011"]
+    assert [item.members for item in checked.waiting] == [items[0].members]
 
 
 def test_the_log_says_of_each_member_why_and_by_whom(tmp_path: Path) -> None:

@@ -9,6 +9,7 @@ import sqlite3
 import stat
 from collections.abc import Callable
 from contextlib import closing
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -19,7 +20,8 @@ from alembic.migration import MigrationContext
 from alembic.operations import Operations
 from alembic.script import Script, ScriptDirectory
 
-from tasks.ledger import CycleKind, Ledger, LedgerError
+from connectors.contract import Action, Kind
+from tasks.ledger import CycleKind, Ledger, LedgerError, Staged, StagedState
 from tasks.ledger.copies import copy_before
 from tasks.ledger.migrations import HEAD, VERSION_TABLE
 from tasks.ledger.migrations.run import configuration
@@ -99,6 +101,58 @@ def test_a_copy_is_made_before_the_tables_are_changed(old: Path) -> None:
     assert (revision_of(copy), revision_of(old / "ledger.sqlite")) == ("0001", HEAD)
     assert stat.S_IMODE(copy.stat().st_mode) == 0o600
     assert sorted(path.name for path in old.glob("*.new*")) == []
+
+
+def test_what_is_held_and_decided_outlives_a_change_of_its_key(tmp_path: Path) -> None:
+    """Every column of it; it is decided, replaced and dropped afterwards like any other."""
+    file = tmp_path / "ledger.sqlite"
+    at = "2026-03-10 12:00:00.000000"
+    held = (
+        "hr",
+        "group",
+        "remove members",
+        "staff",
+        "g",
+        "Staff",
+        at,
+        7,
+        "too many",
+        "rejected",
+        "eve",
+        "no",
+        None,
+        at,
+    )
+    with sa.create_engine(f"sqlite:///{file}").connect() as connection:
+        command.upgrade(configuration(connection), "0009")
+        connection.exec_driver_sql(
+            f"INSERT INTO staged VALUES ({', '.join('?' * 20)})",
+            (*held, '["u1","u2"]', None, '["members"]', "left", "eve@desk", None),
+        )
+        connection.commit()
+    rejected = Staged(
+        Kind.GROUP,
+        Action.REMOVE_MEMBERS,
+        "staff",
+        NOW,
+        7,
+        "too many",
+        ("members",),
+        "left",
+        "g",
+        "Staff",
+        StagedState.REJECTED,
+        "eve",
+        "eve@desk",
+        "no",
+        decided_at=NOW,
+        members=("u1", "u2"),
+    )
+    with Ledger.open(None, tmp_path) as ledger:
+        assert ledger.staged("hr") == [rejected]
+        ledger.put_staged("hr", [replace(rejected, part="another cause")])
+        ledger.drop_staged("hr", [rejected])
+        assert ledger.staged("hr") == [replace(rejected, part="another cause")]
 
 
 def test_a_new_ledger_has_no_copy(tmp_path: Path) -> None:
