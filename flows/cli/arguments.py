@@ -32,6 +32,10 @@ Until = Annotated[
         help="When the decision runs out: the end of a day (UTC), or a moment; at most a hundred years from now.",
     ),
 ]
+Shown = Annotated[
+    str | None,
+    typer.Option(metavar="SEAL", help="Only if what waits is still what provisor status showed with this seal."),
+]
 Why = Annotated[str, typer.Option(metavar="TEXT", help="The reason, for readers of the log.")]
 By = Annotated[str | None, typer.Option(metavar="NAME", help="Who decides; your login name without it.")]
 Again = Annotated[bool, typer.Option("--again", help="Decide anew also what somebody has decided already.")]

@@ -6,12 +6,13 @@ from typing import Annotated
 import typer
 
 from flows.cli.answering import WRONG, complain, say, write
-from flows.cli.arguments import Again, By, JobName, Json, Only, Until, Why, known_job
+from flows.cli.arguments import Again, By, JobName, Json, Only, Shown, Until, Why, known_job
 
 
 def approve(
     job: JobName,
     only: Only = None,
+    shown: Shown = None,
     until: Until = None,
     why: Why = "",
     by: By = None,
@@ -20,14 +21,16 @@ def approve(
 ) -> None:
     """Approve changes that guards hold; the next cycle carries them out without judging them again.
 
-    What somebody has decided already stays, and is told.
+    What somebody has decided already stays, and is told. provisor status shows what waits, with the command that
+    decides about exactly that (--shown).
     """
-    _decide("approved", job, only, until, why, by, again=again, as_json=as_json)
+    _decide("approved", job, only, shown, until, why, by, again=again, as_json=as_json)
 
 
 def reject(
     job: JobName,
     only: Only = None,
+    shown: Shown = None,
     until: Until = None,
     why: Why = "",
     by: By = None,
@@ -38,13 +41,14 @@ def reject(
 
     Approvals that have not run are taken back; what somebody has rejected already stays so, and is told.
     """
-    _decide("rejected", job, only, until, why, by, again=again, as_json=as_json)
+    _decide("rejected", job, only, shown, until, why, by, again=again, as_json=as_json)
 
 
 def _decide(
     decision: str,
     job: str,
     only: list[str] | None,
+    shown: str | None,
     until: str | None,
     why: str,
     by: str | None,
@@ -56,7 +60,7 @@ def _decide(
 
     from flows.cycle.systems import now, open_ledger
     from flows.decisions.persons import DecisionError, login_name, own_identity
-    from flows.decisions.staged import decide_staged, decision_sentence, staged_json
+    from flows.decisions.staged import decide_staged, decision_sentence, staged_json, told_one_by_one
     from flows.decisions.until import parse_until
     from tasks.ledger import StagedState
 
@@ -68,6 +72,7 @@ def _decide(
                 name,
                 StagedState(decision),
                 only=only or (),
+                shown=shown,
                 again=again,
                 until=parse_until(until),
                 who=by or login_name(),
@@ -83,7 +88,7 @@ def _decide(
         lists = {part: [staged_json(one) for one in some] for part, some in parts.items()}
         write(orjson.dumps({"job": name, **lists, "next": run}))
     else:
-        say(decision_sentence(ruling, name, run))
+        say(decision_sentence(ruling, name, run), *told_one_by_one(ruling.decided))
 
 
 def restart(

@@ -12,7 +12,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from connectors.contract import Action
-from flows.decisions.naming import named_by
+from flows.decisions.naming import label_of, named_by
 from flows.decisions.persons import VERBS, DecisionError, Identity, refuse_the_wrong_person
 from flows.decisions.until import refuse_until
 from tasks.checks import decision_text, has_run_out, in_force
@@ -33,6 +33,10 @@ _LOGGED_AS = {StagedState.APPROVED: LogAction.APPROVE, StagedState.REJECTED: Log
 _IN_PARTS = frozenset({Action.UPDATE, Action.REMOVE_MEMBERS})
 """Of these a part may be decided about: some members, some attributes."""
 CHANGED_SINCE = "What waits has changed since you looked: nothing was decided. Look again; this is how it is now."
+_LISTED = 20
+"""Decided changes that a command lists."""
+_SEAL = 12
+"""Hexadecimal digits of a seal: enough that nothing that waits has the seal of something else by chance."""
 _LOOKED_BACK = timedelta(days=1)
 """How far back a decision is looked for of which nothing is held any more."""
 
@@ -81,6 +85,7 @@ def decide_staged(
     only: Sequence[str] = (),
     among: Collection[str] | None = None,
     exactly: Sequence[Staged] | None = None,
+    shown: str | None = None,
     again: bool = False,
     until: datetime | None = None,
     who: str,
@@ -91,10 +96,11 @@ def decide_staged(
     """Approve or reject what a job's guards hold. ``who``: the name a person gives.
 
     ``exactly``: these and nothing else; where one of them no longer waits as it was shown, nothing is decided.
-    ``among``: digests of what was shown; what of it still waits so. ``only``: as ``named_by`` takes
-    it. Without any of them everything that nobody has decided about; where that is rejected, also what was
-    approved and has not run. What somebody has decided stays, unless it is decided ``again``. ``until``: when the
-    decision runs out and the guards judge anew; None: when nothing of it is left to do.
+    ``shown``: the seal of everything that waited when a person looked (:func:`seal_of`); where it is another by now,
+    nothing is decided, whatever of it is meant. ``among``: digests of what was shown; what of it still waits so.
+    ``only``: as ``named_by`` takes it. Without any of them everything that nobody has decided about; where that is
+    rejected, also what was approved and has not run. What somebody has decided stays, unless it is decided ``again``.
+    ``until``: when the decision runs out and the guards judge anew; None: when nothing of it is left to do.
 
     All of it happens in one transaction: of two who decide at the same moment one is first, and the other is told.
 
@@ -104,6 +110,8 @@ def decide_staged(
         refuse_until(until, now)
     with ledger.changing_staged(job) as changes:
         staged = changes.all()
+        if shown is not None:
+            _refuse_unseen(changes, job, staged, shown, now)
         if exactly is not None:
             chosen = _exactly(changes, staged, exactly, now)
         elif among is not None:
@@ -128,6 +136,22 @@ def decide_staged(
 
 
 # --- what a decision is about ---------------------------------------------------------------------------------------
+
+
+def seal_of(waiting: Iterable[Staged]) -> str:
+    """Stands for what waits, in commands: changes with each entry, account, cause, member, value and guard of it."""
+    return digest_of_shown(waiting)[:_SEAL]
+
+
+def _refuse_unseen(changes: StagedChanges, job: str, staged: Sequence[Staged], shown: str, now: datetime) -> None:
+    """Passes where what waits is what a person has looked at. Raises: OvertakenError."""
+    if shown != seal_of(_undecided(staged, StagedState.APPROVED, now)):
+        line = changes.last_decision([], since=now - _LOOKED_BACK)
+        last = f" The last decision: {_told_by(line)}" if line is not None else ""
+        raise OvertakenError(
+            f"What waits is not what you looked at (--shown {shown}): nothing was decided. provisor status {job} shows "
+            f"how it is now.{last}"
+        )
 
 
 def _exactly(changes: StagedChanges, staged: Sequence[Staged], shown: Sequence[Staged], now: datetime) -> _Chosen:
@@ -370,6 +394,18 @@ def decision_sentence(ruling: Ruling, job: str, run: str) -> str:
     return f"{said} This stays: {already_decided(ruling.before)}" if ruling.before else said
 
 
+def told_one_by_one(decided: Sequence[Staged]) -> list[str]:
+    """What was decided about, a line for each: who did not look before reads here what it was."""
+    lines = [f"  {label_of(one)}{_parts_of(one)}" for one in decided[:_LISTED]]
+    return lines + ([f"  and {len(decided) - _LISTED:,} more"] if len(decided) > _LISTED else [])
+
+
+def _parts_of(one: Staged) -> str:
+    members = f"{len(one.members):,} member{'' if len(one.members) == 1 else 's'}" if one.members else ""
+    told = ", ".join(filter(None, (members, ", ".join(one.attributes), one.cause)))
+    return f": {told}" if told else ""
+
+
 def staged_json(one: Staged) -> dict[str, Any]:
     """One held change as plain values."""
     return {
@@ -401,7 +437,9 @@ def standing(staged: Sequence[Staged], job: str, now: datetime) -> dict[str, Any
     approved = in_force(staged, StagedState.APPROVED, now)
     settled = {*rejected, *approved}
     waiting = [one for one in staged if one not in settled]
+    shown = seal_of(waiting) if waiting else None
     return {
+        "shown": shown,
         "waiting": [
             {"guard": guard, "since": min(one.since for one in some).isoformat(), "counts": counted(some)}
             for guard, some in _grouped(waiting, lambda one: one.guard).items()
@@ -418,7 +456,9 @@ def standing(staged: Sequence[Staged], job: str, now: datetime) -> dict[str, Any
             }
             for some in _grouped([*approved, *rejected], _decision_of).values()
         ],
-        "commands": {VERBS[state]: f"provisor {VERBS[state]} {job}" for state in VERBS} if waiting else {},
+        "commands": {VERBS[state]: f"provisor {VERBS[state]} {job} --shown {shown}" for state in VERBS}
+        if waiting
+        else {},
     }
 
 

@@ -66,7 +66,11 @@ def test_four_wait_and_go_when_they_are_approved(
     [held] = status["approval"]["waiting"]
     assert held["counts"] == {"disable user": 4}
     assert "more than the 3 allowed" in held["guard"]
-    assert status["approval"]["commands"] == {"approve": f"provisor approve {JOB}", "reject": f"provisor reject {JOB}"}
+    with_seal = f"{JOB} --shown {status['approval']['shown']}"
+    assert status["approval"]["commands"] == {
+        "approve": f"provisor approve {with_seal}",
+        "reject": f"provisor reject {with_seal}",
+    }
     shown = " ".join(provisor("status", JOB).out.split())
     assert "4 × disable user" in shown
     assert f"provisor reject {JOB}" in shown

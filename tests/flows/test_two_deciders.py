@@ -12,7 +12,16 @@ import pytest
 
 from connectors.contract import Action, Kind
 from flows.decisions.persons import DecisionError, Identity
-from flows.decisions.staged import OvertakenError, Ruling, already_decided, decide_staged, decision_sentence, undecided
+from flows.decisions.staged import (
+    OvertakenError,
+    Ruling,
+    already_decided,
+    decide_staged,
+    decision_sentence,
+    standing,
+    told_one_by_one,
+    undecided,
+)
 from tasks.checks import in_force
 from tasks.ledger import CycleEnd, CycleKind, CycleState, Ledger, LogAction, Staged, StagedState
 from tests.servers.starting import DatabaseServer
@@ -232,6 +241,50 @@ def test_of_a_form_what_still_waits_as_shown_is_decided(ledger: Ledger) -> None:
     assert states(ledger) == {"a": REJECTED, "b": APPROVED, "c": STAGED}
     with pytest.raises(OvertakenError, match="bob"):
         decide(ledger, APPROVED, "eve", among={one.digest for one in shown})
+
+
+# --- what status has shown ------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("decision", [APPROVED, REJECTED])
+@pytest.mark.parametrize(
+    "then",
+    [
+        disable("a", "b", "c"),
+        disable("a"),
+        [*disable("a"), *disable("b", target_id="another account")],
+        [*disable("a"), *disable("b", cause="out of scope")],
+        [*disable("a"), *disable("b", digests=(("title", "1"),))],
+        [*disable("a"), *disable("b", guards=("removals", "source"))],
+    ],
+)
+def test_a_command_decides_about_what_status_showed(ledger: Ledger, decision: StagedState, then: list[Staged]) -> None:
+    """What came, went or changed between the showing and the deciding stops the command, also with --only."""
+    looked = disable("a", "b")
+    ledger.put_staged("hr", looked)
+    approval = standing(ledger.staged("hr"), "hr", NOW)
+    shown = approval["shown"]
+    assert approval["commands"]["approve"] == f"provisor approve hr --shown {shown}"
+    ledger.drop_staged("hr", looked)
+    ledger.put_staged("hr", then)
+    for only in ((), ("a",)):
+        with pytest.raises(OvertakenError, match=r"not what you looked at .* nothing was decided\. provisor status hr"):
+            decide(ledger, decision, "eve", shown=shown, only=only)
+    assert set(states(ledger).values()) == {STAGED}
+    ledger.drop_staged("hr", then)
+    ledger.put_staged("hr", looked)
+    assert len(decide(ledger, decision, "eve", shown=shown, only=["a"]).decided) == 1
+    with pytest.raises(OvertakenError, match=r"The last decision: a was decided at 12:01:00 UTC \(disable: .* by eve"):
+        decide(ledger, decision, "bob", shown=shown)
+
+
+def test_who_did_not_look_is_told_one_by_one(ledger: Ledger) -> None:
+    """A command without the seal says what it has decided about."""
+    ledger.put_staged("hr", [*disable("a", label="Ann Lee"), members("u1", "u2")])
+    assert told_one_by_one(decide(ledger, APPROVED, "eve").decided) == [
+        "  remove members group staff: 2 members, left",
+        "  disable user Ann Lee (a): left",
+    ]
 
 
 # --- commands -------------------------------------------------------------------------------------------------------
