@@ -11,7 +11,7 @@ NPM := $(patsubst %/package.json,%/node_modules/.package-lock.json,\
   $(wildcard tests/servers/*/package.json tests/flows/browser/*/package.json))
 
 .PHONY: demo test lint types contracts tests docs play long bench mutants
-.PHONY: long-faults long-kills long-overtakes long-lives long-model long-properties long-field
+.PHONY: long-faults long-kills long-overtakes long-lives long-contract long-model long-properties long-field
 
 demo: .venv/.installed
 	$(BIN)/provisor demo
@@ -68,6 +68,9 @@ long-overtakes: .venv/.installed
 
 long-lives: .venv/.installed
 	$(LONG) tests/faults/test_lives.py
+
+long-contract: .venv/.installed
+	$(LONG) tests/contract/test_contract.py -k active_directory
 
 long-model: .venv/.installed
 	nice -n 10 $(BIN)/python -m tests.benchmarks.model --in-all 5000

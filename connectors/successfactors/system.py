@@ -1,5 +1,6 @@
 """The connector as a whole: SuccessFactors Employee Central as a source of people."""
 
+from dataclasses import replace
 from pathlib import Path
 
 from connectors.http import Call, HttpSession
@@ -61,6 +62,6 @@ SYSTEM = System(
 )
 
 
-def open_source(settings: SuccessFactorsSettings, *, folder: Path) -> KitSource:
-    """The instance as a source."""
-    return KitSource(SYSTEM, settings, folder=folder)
+def open_source(settings: SuccessFactorsSettings, *, folder: Path, per_s: float | None = PER_S) -> KitSource:
+    """The instance as a source. ``per_s``: requests a second at most."""
+    return KitSource(replace(SYSTEM, per_s=per_s), settings, folder=folder)

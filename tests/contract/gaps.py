@@ -120,3 +120,33 @@ GAPS["servicenow", "what_was_done_of_several_steps_is_told"] = "What a write lea
 GAPS["servicenow", "a_job_is_waited_for"] = "The Table API does what is asked here at once."
 OTHERWISE["servicenow", "empty_text_is_not_null"] = "What is unset is empty text there."
 OTHERWISE["servicenow", "a_delta_says_who_came_and_who_went"] = "Deletions are not told, only how many there are."
+
+for _bench in ("active_directory", "ldap"):
+    for _name in ("a_circle_is_stopped", "counts_must_agree", "an_empty_page_is_not_the_end"):
+        GAPS[_bench, _name] = (
+            "The server keeps the place in a listing, and counts nothing: cut listings show what it can."
+        )
+    GAPS[_bench, "an_entry_that_comes_twice_is_a_doubt"] = (
+        "A listing is of one moment: nothing moves between its pages."
+    )
+    GAPS[_bench, "a_bad_row_has_a_place_and_a_reason"] = (
+        "Any value has a form; keys that are hidden are in its own tests."
+    )
+    GAPS[_bench, "an_empty_answer_is_not_an_empty_system"] = "Rights are the directory's; its own tests take them away."
+    GAPS[_bench, "empty_text_is_not_null"] = "A directory has no empty text."
+    GAPS[_bench, "a_dropped_condition_stops"] = "A directory does not ignore filters."
+    GAPS[_bench, "a_late_look_sees_what_shows_late"] = "What is written is shown, on the server that it was written to."
+    GAPS[_bench, "lists_keep_all_their_values"] = "A directory's lists have no order."
+    GAPS[_bench, "a_job_is_waited_for"] = "A directory does at once what it is asked."
+    GAPS[_bench, "a_system_that_asks_for_peace_gets_it"] = (
+        "A server says that it is busy, never how long: its own tests."
+    )
+    GAPS[_bench, "each_change_of_a_pack_has_its_own_verdict"] = "Each request has its own answer; mixed ones are shown."
+    GAPS[_bench, "what_was_done_of_several_steps_is_told"] = (
+        "Passwords and moves that are refused are in its own tests."
+    )
+    OTHERWISE[_bench, "wrong_credentials_stop"] = "A connection has several requests under way; no more are sent."
+    GAPS[_bench, "a_forgotten_watermark_means_reading_all"] = (
+        "Marks that a server no longer knows are in its own tests."
+    )
+GAPS["active_directory", "what_is_never_shown_is_not_missed"] = "Passwords are the connector's own; shown in its tests."

@@ -1,5 +1,9 @@
-"""The contract between stages and connectors, over every bench; and that each behaviour catches its lies."""
+"""The contract between stages and connectors, over every bench; and that each behaviour catches its lies.
 
+Active Directory is in the long form alone (``PROVISOR_LONG=1``): Samba takes minutes for it.
+"""
+
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -8,18 +12,28 @@ import pytest
 from tests.contract import reading, writing
 from tests.contract.bench import Bench, MemoryBench
 from tests.contract.benches import BENCHES
+from tests.contract.directory_bench import DIRECTORIES, directory_bench
 from tests.contract.gaps import GAPS, OTHERWISE
 from tests.contract.suite import BEHAVIOURS, Behaviour, show_kept
 
 assert reading
 assert writing
 
+LONG = bool(os.environ.get("PROVISOR_LONG"))
+SHOWN = sorted([*BENCHES, *(name for name, server in DIRECTORIES.items() if LONG or server != "samba")])
 
-@pytest.fixture(params=sorted(BENCHES))
+
+@pytest.fixture(params=SHOWN)
 def bench(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Bench]:
     """Each bench in turn, empty."""
-    with BENCHES[request.param](tmp_path) as opened:
-        yield opened
+    name = request.param
+    if name in DIRECTORIES:
+        directory = request.getfixturevalue(DIRECTORIES[name])
+        with directory_bench(name, directory, tmp_path) as opened:
+            yield opened
+    else:
+        with BENCHES[name](tmp_path) as opened:
+            yield opened
 
 
 @pytest.mark.parametrize("behaviour", BEHAVIOURS, ids=lambda one: one.name)
@@ -55,4 +69,4 @@ def test_gaps_are_about_what_there_is() -> None:
     assert not GAPS.keys() & OTHERWISE.keys()
     declared = GAPS | OTHERWISE
     assert {name for _, name in declared} <= names
-    assert {bench for bench, _ in declared} <= {name.partition("-")[0] for name in BENCHES}
+    assert {bench for bench, _ in declared} <= {name.partition("-")[0] for name in [*BENCHES, *DIRECTORIES]}

@@ -28,6 +28,7 @@ moduleload ppolicy
 moduleload memberof
 moduleload refint
 moduleload unique
+moduleload constraint
 TLSCACertificateFile {home}/ca.pem
 TLSCertificateFile {home}/server.pem
 TLSCertificateKeyFile {home}/server.key
@@ -62,6 +63,8 @@ overlay refint
 refint_attributes member manager
 overlay unique
 unique_uri ldap:///{base}?uid?sub?(objectClass=inetOrgPerson)
+overlay constraint
+constraint_attribute roomNumber size 40
 """
 
 

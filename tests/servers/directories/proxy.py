@@ -45,12 +45,14 @@ class Trouble:
     cut: str = ""
     """``before``: the connection ends and the server never sees the request; ``after``: it ends once the server has
     answered, and the client never sees the answer."""
+    paged: bool = False
+    """Only requests for a page of a listing."""
     seen: int = 0
     fired: int = 0
 
-    def strikes(self, request: Request) -> bool:
+    def strikes(self, request: Request, controls: bytes) -> bool:
         """Whether it happens to this request."""
-        if request is not self.request:
+        if request is not self.request or (self.paged and _PAGED not in controls):
             return False
         self.seen += 1
         if self.seen < self.nth or self.fired >= self.times:
@@ -135,7 +137,7 @@ class _Link:
         with suppress(OSError):
             while (message := _message(self.client)) is not None:
                 number, tag, body, controls = _parts_of(message)
-                if not self._troubled(number, tag):
+                if not self._troubled(number, tag, controls):
                     self.server.sendall(_whole(number, tag, body, self._smaller_pages(controls)))
         self.end()
 
@@ -152,14 +154,14 @@ class _Link:
                     self.client.sendall(_whole(number, tag, body, controls))
         self.end()
 
-    def _troubled(self, number: bytes, tag: int) -> bool:
+    def _troubled(self, number: bytes, tag: int, controls: bytes) -> bool:
         """Whether the server must not see the request."""
         if tag not in list(Request):
             return False
         request = Request(tag)
         with self.proxy.lock:
             self.proxy.counts[request] = self.proxy.counts.get(request, 0) + 1
-            struck = next((one for one in self.proxy.troubles if one.strikes(request)), None)
+            struck = next((one for one in self.proxy.troubles if one.strikes(request, controls)), None)
         if struck is None:
             return False
         if struck.cut == "after":
