@@ -287,7 +287,7 @@ def ask(visit: Visit) -> Response:
     """The sentence that says what will happen; or another page of the list, with the ticks kept."""
     job = visit.need(Deed.DECIDE, visit.request.path_params["job"])
     asked = _asked(visit, job, visit.field("item"))
-    ticked = frozenset(visit.form.get("anchor") or ())
+    ticked = visit.keys("anchor")
     found = visit.field("find")
     text = found or visit.field("q")
     if asked is None:
@@ -392,7 +392,7 @@ def _wish(visit: Visit, asked: Asked) -> tuple[Wish, list[Staged]]:
     about = visit.field("about")
     if about not in set(About):
         raise DecisionError("Say about whom you decide.")
-    chosen = Chosen(About(about), frozenset(visit.form.get("anchor") or ()), visit.field("q"))
+    chosen = Chosen(About(about), visit.keys("anchor"), visit.field("q"))
     if chosen.about is About.FOUND and not chosen.text:
         raise DecisionError("Nothing is searched for: search for somebody, or choose otherwise whom you decide about.")
     if chosen.about is About.EXCEPT and not chosen.anchors:

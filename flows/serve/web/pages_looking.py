@@ -11,7 +11,7 @@ from starlette.responses import RedirectResponse, Response
 from connectors.contract import Kind
 from flows.serve.web.rendering import here, query
 from flows.serve.web.rights import Deed
-from flows.serve.web.visit import Visit, entry_address, job_address
+from flows.serve.web.visit import Visit, belongings_address, entry_address, job_address
 from flows.serve.web.way import way_of
 from flows.show.cycle_lines import read_cycle_lines, with_member_names
 from flows.show.history import history_of
@@ -128,7 +128,7 @@ def group(visit: Visit) -> Response:
 
 
 def _entry(visit: Visit, kind: Kind) -> Response:
-    job, anchor = visit.need(Deed.FIND, visit.request.path_params["job"]), visit.request.path_params["anchor"]
+    job, anchor = visit.need(Deed.FIND, visit.request.path_params["job"]), visit.key_of_path()
     lookup, files = visit.ledger.lookup, visit.site.jobs()
     mine = {hit.job: hit for hit in visit.ledger.directory.in_jobs(visit.jobs(Deed.FIND), kind, anchor)}
     last = lookup.last_seen(sorted({job, *mine}))
@@ -154,6 +154,7 @@ def _entry(visit: Visit, kind: Kind) -> Response:
         job=job,
         anchor=anchor,
         elsewhere=elsewhere,
+        belongings=belongings_address(job, kind, anchor),
         way=way_of(visit.ledger, files, set(visit.jobs(Deed.FIND)), kind, job, anchor),
         manager=managers.get(manager),
         can=can,
@@ -173,7 +174,7 @@ def _entry(visit: Visit, kind: Kind) -> Response:
 
 def belongings(visit: Visit) -> Response:
     """What an entry should be as the last finished cycle wanted it: its attributes and memberships."""
-    job, anchor = visit.need(Deed.FIND, visit.request.path_params["job"]), visit.request.path_params["anchor"]
+    job, anchor = visit.need(Deed.FIND, visit.request.path_params["job"]), visit.key_of_path()
     kind = Kind.USER if visit.request.path_params["kind"] == "user" else Kind.GROUP
     history, ended = history_of(job), None
     kept, state = _last_wanted(history, kind, anchor)

@@ -179,7 +179,8 @@ def provision(visit: Visit) -> Response:
 
 def _entry_of(visit: Visit, deed: Deed) -> tuple[str, str, str]:
     """Job, anchor and kind of an entry that is known. Raises: HTTPException."""
-    name, anchor, kind = visit.need(deed, visit.field("job")), visit.field("anchor"), visit.field("kind")
+    name, kind = visit.need(deed, visit.field("job")), visit.field("kind")
+    anchor = next(iter(visit.keys("anchor")), "")
     if kind not in set(Kind) or not anchor:
         raise HTTPException(400)
     held = visit.ledger.lookup.held([name], Kind(kind), anchor, limit=1)[0]

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
 from typing import Any
-from urllib.parse import quote, urlencode
+from urllib.parse import quote, unquote, urlencode
 
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
@@ -109,6 +109,20 @@ class Visit:
         """A field of the form, empty where it is not there."""
         return (self.form.get(name) or [""])[0].strip()
 
+    def keys(self, name: str) -> frozenset[str]:
+        """Keys of entries in the form: encoded, since browsers and pages change characters that are not seen.
+
+        Raises: HTTPException 400 where one holds a NUL, which not every database takes.
+        """
+        found = frozenset(unquote(one) for one in self.form.get(name) or ())
+        if any("\0" in one for one in found):
+            raise HTTPException(400)
+        return found
+
+    def key_of_path(self) -> str:
+        """The key of the entry that the address names; see :func:`entry_address`."""
+        return self.request.path_params["anchor"] or self.place("key")
+
     def need(self, deed: Deed, job: str) -> str:
         """The job, where this may be done about it. Raises: HTTPException 404, as if there were no such page."""
         if not self.who.rights.may(deed, job) or job not in self.known_jobs():
@@ -188,4 +202,16 @@ def job_address(job: str, *more: str) -> str:
 def entry_address(job: str, kind: str, anchor: str) -> str:
     """The address of the page of a person or a group."""
     folder = "people" if kind == "user" else "groups"
-    return f"/{folder}/{quote(job, safe='')}/{quote(anchor, safe='')}"
+    return f"/{folder}/{quote(job, safe='')}/{_last_part(anchor)}"
+
+
+def belongings_address(job: str, kind: str, anchor: str) -> str:
+    """The address of what a person or a group should be."""
+    return f"/belongings/{quote(job, safe='')}/{quote(kind, safe='')}/{_last_part(anchor)}"
+
+
+def _last_part(key: str) -> str:
+    """A key at the end of an address; where browsers or proxies would change it as a path, as ``?key=`` instead."""
+    text = quote(key, safe="")
+    changed = key.strip(".") == "" or any(letter in "/\\;" or not letter.isprintable() for letter in key)
+    return f"?key={text}" if changed else text

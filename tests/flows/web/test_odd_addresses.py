@@ -28,6 +28,7 @@ from tasks.ledger import (
     LogEntry,
     LogStatus,
     Modified,
+    StagedState,
 )
 from tests.flows.web.company import found_company, write_jobs
 from tests.flows.web.conftest import PASSWORD, token_of
@@ -130,6 +131,74 @@ def test_signing_in_leads_to_the_person_whatever_the_key(changing: Asked, key: s
     assert found is not None
     fields = {"login": "vera", "password": PASSWORD, "to": html.unescape(found[1]), "form_token": token_of(form)}
     assert "Wanted Person" in vera.post("/sign-in", data=fields, follow_redirects=True).text
+
+
+ODD_KEYS = (
+    ".",
+    "..",
+    "...",
+    "/",
+    "a//b",
+    "a/../b",
+    "\\",
+    "a;b",
+    "tab\there",
+    "line\nbreak",
+    "cr\rhere",
+    "\x85",
+    "\ud7ff",
+    "%2e",
+)
+"""Keys that browsers and proxies change in a path, or in the value of a field."""
+
+
+def as_browsers_go(address: str) -> str:
+    """An address as a browser asks for it: parts that are dots, also encoded ones, lead up. Source: WHATWG URL, 4.4."""
+    path, mark, query = address.partition("?")
+    parts: list[str] = []
+    for part in path.replace("\\", "/").split("/")[1:]:
+        dots = part.lower().replace("%2e", ".")
+        if dots == "..":
+            parts = [*parts[:-1], ""]
+        else:
+            parts.append("" if dots == "." else part)
+    assert "//" not in path  # which proxies make one of
+    assert not re.search("%2f|%5c|%0|%1", path.lower())  # which some refuse
+    return "/" + "/".join(parts) + mark + query
+
+
+@pytest.mark.parametrize("key", ODD_KEYS)
+def test_a_browser_comes_to_every_entry(changing: Asked, key: str) -> None:
+    """From the list of access, and on to what the entry should be."""
+    vera = changing.visitors["vera"]
+    changing.ledger.directory.put(JOB, [Known(Kind.USER, key, "Wanted Person", "", {}, "")])
+    page = vera.get("/search?q=wanted").text
+    found = re.search(r'href="([^"]*)">(?:<bdi>)?Wanted', page)
+    assert found is not None, page
+    person = vera.get(as_browsers_go(html.unescape(found[1])))
+    assert (person.status_code, "Wanted Person</bdi></h1>" in person.text) == (200, True)
+    further = re.search(r'hx-get="([^"]*belongings[^"]*)"', person.text)
+    assert further is not None
+    assert vera.get(as_browsers_go(html.unescape(further[1]))).status_code == 200
+
+
+@pytest.mark.parametrize("key", ODD_KEYS)
+def test_a_tick_means_the_entry_whatever_its_key(changing: Asked, key: str) -> None:
+    """What a browser sends of the field: line ends become CR LF. The page that asks again carries the same key."""
+    ledger = changing.ledger
+    some = ledger.staged(JOB)
+    ledger.put_staged(JOB, [replace(some[0], anchor=key, label="Wanted Person", target_id="wanted")])
+    maria, path = changing.visitors["maria"], f"/approvals/{JOB}"
+    page = maria.get(path).text
+    value = re.search(r'name="anchor" value="([^"]*)" aria-label="Tick Wanted', page)
+    assert value is not None
+    for to in (path, f"{path}/decision"):
+        fields = dict(re.findall(r'name="(item|digest|looked|shown|number)" value="([^"]*)"', page))
+        sent = re.sub("\r?\n|\r", "\r\n", html.unescape(value[1]))
+        page = maria.post(to, **fields, about="only", decision="reject", reason="x", anchor=[sent]).text
+        value = re.search(r'name="anchor" value="([^"]*)"', page) or value
+    assert [one.anchor for one in ledger.staged(JOB) if one.state is StagedState.REJECTED] == [key]
+    assert maria.post(path, about="only", decision="reject", reason="x", anchor=["a%00"]).status_code == 400
 
 
 def test_a_list_of_accounts_goes_on_after_any_key(changing: Asked) -> None:
