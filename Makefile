@@ -99,7 +99,7 @@ PINNED := .venv/pinned.txt
 
 .venv/.installed: pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(0 if sys.version_info >= (3, 11) else "Provisor needs Python 3.11 or later: make PYTHON=python3.11")'
-	test -d .venv || $(PYTHON) -m venv .venv
+	@test -x $(BIN)/pip || $(PYTHON) -m venv .venv
 ifneq (,$(filter dev,$(subst $(comma), ,$(EXTRAS))))
 	@grep -v '^python-ldap' constraints.txt >$(PINNED)
 	@echo "Installing $$(grep -c . $(PINNED)) pinned packages into .venv (about a minute, and the time of the download) ..."

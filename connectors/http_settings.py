@@ -1,6 +1,7 @@
 """What a job file says about a system that is spoken to over HTTP: where it is and how to sign in."""
 
 import ipaddress
+import re
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, ClassVar, Self
@@ -9,6 +10,7 @@ from urllib.parse import urlsplit
 from pydantic import AfterValidator, Field, model_validator
 
 from connectors.depth import MOST_LEVELS
+from connectors.errors import SettingsError
 from connectors.settings import Name, Secret, Settings
 
 
@@ -215,7 +217,15 @@ def base_address(text: str) -> str:
 def _address(text: str, *, ends: str) -> str:
     if "${" in text:
         return text
-    parts = urlsplit(text)
+    if re.search(r"\s", text):
+        raise ValueError("must hold no blanks: take out those before, after or within the address")
+    try:
+        parts = urlsplit(text)
+        _ = parts.port
+    except ValueError:
+        raise ValueError(
+            "must be an address like https://app.example.com:8443/scim; this host or port is none"
+        ) from None
     if parts.scheme not in {"http", "https"} or not parts.hostname:
         raise ValueError("must be an address that begins with https:// (or http://)")
     if parts.query or parts.fragment:
@@ -308,7 +318,7 @@ def eavesdropped(settings: HttpSettings, url: str, *, proxy: str | None = None) 
 
 
 def environment_proxy(url: str) -> str | None:
-    """The proxy that the environment names for an address."""
+    """The proxy that the environment names for an address. Raises: SettingsError for one that is no address."""
     import urllib.request
 
     parts = urlsplit(url)
@@ -316,4 +326,19 @@ def environment_proxy(url: str) -> str | None:
     if is_loopback(host) or urllib.request.proxy_bypass(host):
         return None
     proxies = urllib.request.getproxies()
-    return proxies.get(parts.scheme) or proxies.get("all")
+    scheme = parts.scheme if proxies.get(parts.scheme) else "all"
+    proxy = proxies.get(scheme)
+    if proxy:
+        check_proxy(proxy, f"The variable {scheme.upper()}_PROXY")
+    return proxy
+
+
+def check_proxy(proxy: str, named: str) -> None:
+    """Passes for an address that can be a proxy's. Raises: SettingsError without it: it may hold a password."""
+    try:
+        parts = urlsplit(proxy)
+        if parts.scheme in {"http", "https"} and parts.hostname and parts.port != 0:
+            return
+    except ValueError:
+        pass
+    raise SettingsError(f"{named} must be an address like http://proxy.example.com:8080.")

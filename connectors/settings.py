@@ -8,6 +8,7 @@ is kept, printed, compared and fingerprinted is always the reference.
 
 import os
 import re
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Annotated
 
@@ -82,19 +83,38 @@ def reveal(text: str, *, folder: Path) -> str:
     def look_up(match: re.Match[str]) -> str:
         scheme, name = match.group(1), match.group(2).strip()
         if scheme == "env":
-            value = os.environ.get(name) or dotenv_values(folder / ENVIRONMENT_FILE).get(name)
-            if not value:
-                raise SettingsError(
-                    f"The environment variable {name} (referred to by ${{env:{name}}}) is not set, and "
-                    f"{folder / ENVIRONMENT_FILE} does not set it either."
-                )
-            return value
+            return _variable(name, folder / ENVIRONMENT_FILE)
         if scheme == "file":
             path = folder / Path(name).expanduser()
             return _file_text(path, reference=name)
         return _prefect_block(name)
 
     return _REFERENCE.sub(look_up, text)
+
+
+def _variable(name: str, file: Path) -> str:
+    """A variable of the environment, or of the file beside the job."""
+    if value := os.environ.get(name):
+        return value
+    try:
+        there = dotenv_values(file)
+    except OSError as error:
+        raise SettingsError(f"The file {file} cannot be read: {error.strerror}.") from error
+    except UnicodeDecodeError:
+        there = None  # the error itself would carry the file's bytes along
+    if there is None:
+        raise SettingsError(f"The file {file} is not UTF-8 text: save it as UTF-8.")
+    if value := there.get(name):
+        return value
+    reference = f"The environment variable {name} (referred to by ${{env:{name}}})"
+    if name in there or name in os.environ:
+        raise SettingsError(f"{reference} is empty: give it a value, in the environment or in {file}.")
+    near = get_close_matches(name, [*there, *os.environ], n=1, cutoff=0.8)
+    near += [other for other in [*there, *os.environ] if other.casefold() == name.casefold()]
+    told = f"is not set, and {file} does not set it either"
+    if near:
+        raise SettingsError(f"{reference} {told}. Did you mean {near[0]}?")
+    raise SettingsError(f"{reference} {told}. Put a line there: {name}=value.")
 
 
 def _file_text(path: Path, *, reference: str) -> str:

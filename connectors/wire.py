@@ -20,7 +20,7 @@ import orjson
 
 from connectors.depth import nests_deeper
 from connectors.errors import SchemaMismatchError, SettingsError
-from connectors.http_settings import ClientCertificate, HttpSettings, eavesdropped, environment_proxy
+from connectors.http_settings import ClientCertificate, HttpSettings, check_proxy, eavesdropped, environment_proxy
 from connectors.settings import reveal
 
 if TYPE_CHECKING:
@@ -127,6 +127,8 @@ class Wire:
         self.url = url
         """The base address."""
         proxy = reveal(settings.proxy, folder=folder) if settings.proxy else environment_proxy(url)
+        if settings.proxy and proxy:
+            check_proxy(proxy, "The setting proxy")
         if settings.auth is not None and (why := eavesdropped(settings, url, proxy=proxy)):
             raise SettingsError(f"Nothing was sent: {why}.")
         if proxy and urlsplit(proxy).password and (why := eavesdropped(settings, proxy)):
@@ -283,6 +285,8 @@ def _classify(error: Exception) -> NoAnswer:
     match cause:
         case aiohttp.ClientConnectorCertificateError():
             return NoAnswer(Fault.UNTRUSTED, _certificate_reason(cause.certificate_error))
+        case aiohttp.ClientSSLError() if "WRONG_VERSION_NUMBER" in str(cause):
+            return NoAnswer(Fault.NOT_SENT, "that port does not speak TLS: is it plain http, or another port?")
         case aiohttp.ClientSSLError() | aiohttp.ServerFingerprintMismatch():
             return NoAnswer(Fault.UNTRUSTED, "the TLS handshake failed")
         case aiohttp.ClientConnectorDNSError():

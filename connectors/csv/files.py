@@ -171,6 +171,8 @@ def _hint(system: Any, path: str) -> str:
         names = [PurePosixPath(found).name for found in system.ls(parent, detail=False)]
     except OSError:
         return f"There is no folder {PurePosixPath(parent).name} either."
+    except ValueError:  # the folder of an address on the web may be none
+        return ""
     near = nearest(PurePosixPath(path).name, names)
     return f"Did you mean {near}?" if near else ""
 

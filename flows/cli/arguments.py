@@ -48,18 +48,34 @@ def job_file(text: str) -> Path:
     path = Path(text)
     if path.is_file():
         return path
-    if path.suffix in (".yaml", ".yml") or path.name != text:
-        complain(f"There is no file {text}{_meant(path.name, _file_names(path.parent))}.", WRONG)
-    from flows.serve.jobs_of import named_files
+    if not path.is_dir() and (path.suffix in (".yaml", ".yml") or path.name != text):
+        complain(_unknown(f"There is no file {text}", path.name, _file_names(path.parent)), WRONG)
+    from flows.serve.jobs_of import files_named, named_files
 
-    files = {name: file for folder in reversed(FOLDERS) for name, file in named_files(folder).items()}
-    if text not in files:
-        complain(f"No job file here or in jobs/ has the name {text}{_meant(text, files)}.", WRONG)
-    return files[text]
+    found = next(filter(None, (files_named(folder, text) for folder in FOLDERS)), [])
+    if len(found) > 1:
+        complain(
+            f"{found[0]} and {found[1]} both have a job called {text}, and would share its state: give one of them "
+            "another name, or the file instead of the name.",
+            WRONG,
+        )
+    if not found and path.is_dir():
+        complain(_unknown(f"{text} is a folder: give a job's file", "", _file_names(path)), WRONG)
+    if not found:
+        names = {name for folder in FOLDERS for name in named_files(folder)}
+        complain(_unknown(f"No job file here or in jobs/ has the name {text}", text, names), WRONG)
+    return found[0]
 
 
 def _file_names(folder: Path) -> list[str]:
     return [path.name for path in [*folder.glob("*.yaml"), *folder.glob("*.yml")]]
+
+
+def _unknown(sentence: str, text: str, known: Iterable[str]) -> str:
+    """A sentence about a job that is not there, with what there is, or what to do where there is none at all."""
+    if there := _meant(text, known):
+        return f"{sentence}{there}."
+    return f"{sentence}. Go to the folder with your job files, or write a first one: provisor init --source people.csv"
 
 
 def _meant(text: str, known: Iterable[str]) -> str:

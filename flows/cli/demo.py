@@ -54,14 +54,14 @@ def run_demo(folder: Path, *, keep: bool = False) -> int:
 
 
 def _play(out: Terminal, job: Path, folder: Path, api_ready: Callable[[], None]) -> int:
-    _title(out, "Day one: the HR export has 1,000 people, the app has its administrator alone. This is the plan")
+    _title(out, "Day one: 1,000 people in HR, one administrator in the app. The plan")
     _show_plan(out, job)
     _title(out, "Carry it out, as a Prefect flow run")
     status = _cycle(job, api_ready)
     _title(out, "Once more: nothing has changed, so nothing is written")
     status = max(status, _cycle(job, api_ready))
     _put_next_export(folder)
-    _title(out, "Day two: joiners, movers, leavers, a marriage, a rehire. This is the plan")
+    _title(out, "Day two: joiners, movers, leavers, a marriage, a rehire. The plan")
     _show_plan(out, job)
     _title(out, "Carry it out")
     return max(status, _cycle(job, api_ready))

@@ -15,17 +15,20 @@ from typing import Any
 import pandas as pd
 from dotenv import dotenv_values
 from ruamel.yaml.comments import CommentedMap
+from ruamel.yaml.scalarstring import PlainScalarString
 
 from connectors.csv.files import File
 from connectors.csv.tables import columns_of, read_rows
 from connectors.errors import SettingsError
-from connectors.file_section import FileSection, format_of_name, unknown_format
+from connectors.file_section import FileSection, format_of_name
 from connectors.gallery import App, app_called
 from flows.cli.formatting import job_yaml, tidy_lines
 from tasks.printable import printable
 from tasks.proposing import SAME_NAME, WELL_KNOWN, Guess, Proposal, plain_name, propose, rewritten
 
 _WIDTH = 120
+_EXAMPLE = re.compile(r"\bexample\.(?:com|org|my\.|service-now\.)|\bDC=example\b")
+"""What addresses of templates are made of."""
 _GROUP_KEYS = ("id", "groupid", "key", "guid")
 _GROUP_NAMES = ("name", "groupname", "displayname", "title")
 
@@ -59,6 +62,12 @@ class FirstJob:
     """Sentences about what is not in it."""
     doubts: tuple[str, ...] = ()
     """Sentences about what a person should look at."""
+
+    @property
+    def examples(self) -> list[int]:
+        """Lines of the file that still hold an address of the template, which is nobody's."""
+        lines = [line.partition(" #")[0] for line in self.text.splitlines()]
+        return [number for number, line in enumerate(lines, 1) if line[:1] != "#" and _EXAMPLE.search(line)]
 
 
 def first_job(wishes: Wishes, folder: Path) -> FirstJob:
@@ -105,7 +114,7 @@ def _written(job: CommentedMap, wishes: Wishes, made: FirstJob) -> str:
 def _file(path: Path) -> File:
     """Raises: SettingsError for a name that does not tell the format."""
     if format_of_name(path.name) is None:
-        raise SettingsError(f"Cannot read it: {unknown_format(str(path))}.")
+        raise SettingsError(f"Cannot read {path}: name a file that ends in .csv, .tsv, .jsonl, .parquet or .xlsx.")
     return File(FileSection(path=str(path.absolute())), path.absolute().parent)
 
 
@@ -168,6 +177,8 @@ def _write_users(users: CommentedMap, proposal: Proposal, made: FirstJob) -> Non
             del attributes[path]
             made.left_out.append(f"{path}: the export has no {_lacking(text, proposal)}")
             continue
+        if '"' in source:  # without the quotes of the template, which would have to be escaped
+            source = PlainScalarString(source)
         if key is not None:
             mapping[key] = source
         else:
@@ -251,6 +262,12 @@ def told(made: FirstJob, path: Path, missing: list[str]) -> list[str]:
     lines = [f"The job is in {path}: {made.app.title}."]
     lines += [f"Look at this: {doubt}" for doubt in made.doubts]
     lines += [f"Left out: {sentence}." for sentence in made.left_out]
+    if made.examples:
+        which = "Line" if len(made.examples) == 1 else "Lines"
+        numbers = ", ".join(map(str, made.examples))
+        lines.append(
+            f"{which} {numbers} of {path} hold{'s' * (which == 'Line')} an example: write what is yours there."
+        )
     if missing:
         lines.append(
             f"Put the values of {', '.join(missing)} into {path.parent / _ENVIRONMENT}; the file is yours alone."

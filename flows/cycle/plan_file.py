@@ -360,9 +360,13 @@ def read_plan_file(path: Path) -> PlanFile:
     try:
         document = orjson.loads(path.read_bytes())
     except OSError as error:
-        raise PlanRefusedError(f"The plan {path} cannot be read: {error.strerror}.") from None
+        raise PlanRefusedError(
+            f"The plan {path} cannot be read: {error.strerror}. provisor plan JOB --out FILE makes one."
+        ) from None
     except ValueError:
-        raise PlanRefusedError(_edited(path)) from None
+        raise PlanRefusedError(
+            f"{path} is no plan, or not a whole one: provisor plan JOB --out FILE makes one."
+        ) from None
     if not isinstance(document, dict) or "plan" not in document or "checksum" not in document:
         raise PlanRefusedError(f"{path} is no plan: provisor plan JOB --out FILE makes one.")
     if document.get("format") != FORMAT:

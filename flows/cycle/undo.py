@@ -171,7 +171,7 @@ def find_out_first(job: Job, systems: Systems, ledger: Ledger, cycle: Cycle, *, 
 def _finished(ledger: Ledger, job: Job, number: int) -> Cycle:
     cycle = ledger.cycle_numbered(job.name, number)
     if cycle is None:
-        raise UndoRefusedError(f"The job {job.name} has no cycle {number}: see provisor log {job.name}")
+        raise UndoRefusedError(f"The job {job.name} has no cycle {number}: see provisor log {job.name}.")
     if cycle.state in _UNFINISHED:
         raise UndoRefusedError(
             f"Cycle {number} of {job.name} has not come to an end ({cycle.state}): nobody knows all that it did. "

@@ -40,7 +40,7 @@ def jobs_of(folder: Path) -> list[Job]:
     if problems:
         raise JobError(problems)
     if not jobs:
-        raise _wrong(folder, "There is no job file in this folder: provisor import-entra makes one, or see flows/jobs.")
+        raise _wrong(folder, "There is no job file in this folder: provisor init --source people.csv writes one.")
     return sorted(jobs, key=lambda job: job.name)
 
 
@@ -52,6 +52,15 @@ def named_files(folder: Path) -> dict[str, Path]:
         for path, content in contents.items()
         if not _MARKS.isdisjoint(content)
     }
+
+
+def files_named(folder: Path, name: str) -> list[Path]:
+    """The files of a folder whose job has this name: one, where no copy was forgotten."""
+    return [
+        path
+        for path in _files(folder)
+        if not _MARKS.isdisjoint(content := _content(path)) and str(content.get("name") or path.stem) == name
+    ]
 
 
 def chains_of(folder: Path) -> dict[str, tuple[str, ...]]:

@@ -136,7 +136,7 @@ def serving(home: Path) -> Iterator[Callable[[], None]]:
         os.environ.setdefault(name, value)
     if is_configured():
         _tell_prefect()
-        yield lambda: None
+        yield _refuse_silent_server
         return
     if (up := find_server(home)) is not None:
         pages = {} if os.environ.get("PROVISOR_PAGES_URL") else {"PROVISOR_PAGES_URL": up.pages}
@@ -145,6 +145,26 @@ def serving(home: Path) -> Iterator[Callable[[], None]]:
         return
     with _local(home) as (ours, url), _settings(_client(home) | {"PREFECT_API_URL": url}):
         yield lambda: wait_for(lambda: is_alive(ours), url, ours.parent)
+
+
+def _refuse_silent_server() -> None:
+    """Passes when the configured server answers; a flow run would end in a fault. Raises: UnreachableError."""
+    from prefect.client.orchestration import get_client
+    from prefect.settings import PREFECT_API_URL
+
+    if not PREFECT_API_URL.value():  # a profile that names none: Prefect starts a server of its own for the run
+        return
+    try:
+        with get_client(sync_client=True) as client:
+            url = str(client.api_url).rstrip("/")
+            client.raise_for_api_version_mismatch()
+    except RuntimeError as error:
+        if error.__cause__ is None:  # it answers, and is too old or too new
+            raise UnreachableError(f"The Prefect server at {url}: {error}") from None
+        raise UnreachableError(
+            f"No Prefect server answers at {url}. Start it, or correct PREFECT_API_URL, which ends in /api. Where "
+            "neither that variable nor a profile of Prefect names a server, Provisor brings its own."
+        ) from None
 
 
 @contextmanager

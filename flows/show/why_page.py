@@ -4,9 +4,12 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from rich.markup import escape
+from rich.measure import Measurement
+from rich.padding import Padding
+from rich.table import Table
 
 from connectors.contract import Value, short_path
-from flows.show.console import Terminal, Text
+from flows.show.console import AnyText, Terminal, Text
 from flows.show.explain import LONGEST_VALUE, result
 from flows.show.log import record_of, why
 from flows.show.plan import table
@@ -19,6 +22,8 @@ from tasks.job import Schedule
 from tasks.ledger import REDACTED, StagedState
 from tasks.scope import ClauseVerdict
 
+_UNFOLDED = 2000
+"""Columns of a table that nobody looks at in a terminal."""
 _NEVER = "when somebody runs it"
 
 
@@ -362,6 +367,29 @@ def _show_standing(out: Terminal, page: dict[str, Any]) -> None:
     _row(out, "next cycle", standing["next_cycle"])
 
 
+def _show_listing(out: Terminal, listing: Table) -> None:
+    """A table, as wide as it is; where a terminal would fold it, a record for each row instead."""
+    if not out.is_terminal:
+        width, out.width = out.width, _UNFOLDED
+        out.print(listing)
+        out.width = width
+        return
+    if Measurement.get(out, out.options.update(max_width=_UNFOLDED), listing).maximum <= out.width:
+        out.print(listing)
+        return
+    heads = [str(column.header) for column in listing.columns]
+    longest = max(map(len, heads[1:]))
+    for first, *others in zip(*(column.cells for column in listing.columns), strict=True):
+        out.print(_cell(out, first), style="bold")
+        for head, cell in zip(heads[1:], others, strict=True):
+            if text := _cell(out, cell):
+                out.print(Padding(Text(f"{head.ljust(longest)}  ", style="dim").append_text(text), (0, 0, 0, 2)))
+
+
+def _cell(out: Terminal, cell: object) -> AnyText:
+    return cell if isinstance(cell, AnyText) else out.render_str(str(cell))
+
+
 def _show_attributes(out: Terminal, evidence: Evidence) -> None:
     if not evidence.attributes:
         return
@@ -379,7 +407,7 @@ def _show_attributes(out: Terminal, evidence: Evidence) -> None:
         listing.add_row(
             escape(short_path(one.path)), gives, escape(shown(one.now, evidence.names)), escape(writes), escape(origin)
         )
-    out.print(listing)
+    _show_listing(out, listing)
 
 
 def _show_log(out: Terminal, evidence: Evidence) -> None:
@@ -391,7 +419,7 @@ def _show_log(out: Terminal, evidence: Evidence) -> None:
     for line in evidence.log[:LINES]:
         cells = [_minute(line.time), str(line.cycle or ""), line.action, line.status, why(line), line.change_id or ""]
         listing.add_row(*map(escape, cells))
-    out.print(listing)
+    _show_listing(out, listing)
     for code in sorted({line.code for line in evidence.log[:LINES] if line.code}):
         out.print(Text(f"{code}: ", style="dim").append(_advice(code) or ""))
     if len(evidence.log) > LINES:

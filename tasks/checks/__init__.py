@@ -67,7 +67,11 @@ def refuse_empty(source: Snapshot, job: Job | None = None, *, members_before: in
     """
     unknown = {key for keys in source.unknown.values() for key in keys} if not len(source.users) else set()
     if not len(source.users) and not any(row.key in unknown for row in source.unreadable):
-        unread = f" {len(source.unreadable)} rows could not be read." if source.unreadable else ""
+        unread = ""
+        if source.unreadable:
+            first = source.unreadable[0]
+            rows = "1 row" if len(source.unreadable) == 1 else f"{len(source.unreadable):,} rows"
+            unread = f" {rows} could not be read, the first because of this: {first.place}: {first.reason}"
         raise SettingsError(f"The source ({source.system}) has no users at all.{unread} Nothing was written.")
     if job is None or job.groups is None or job.groups.members is Members.ADDITIVE or len(source.members):
         return

@@ -10,6 +10,8 @@ from tasks.expressions.tree import Attribute, Call, Constant, Keyword, Node, wal
 from tasks.expressions.values import Flow
 
 _LITERALS = {"true": '"True"', "false": '"False"'}
+_FEW = 12
+"""Attributes of a source that a sentence lists."""
 
 
 def find_problems(
@@ -40,7 +42,9 @@ class _Checker:
 
     def attribute(self, node: Attribute) -> Iterator[ExpressionError]:
         if self.attributes is not None and node.name not in self.attributes:
-            yield self.problem(f"The source has no attribute [{node.name}]{_nearest(node.name, self.attributes)}", node)
+            yield self.problem(
+                f"The source has no attribute [{node.name}]{_nearest_attribute(node.name, self.attributes)}", node
+            )
 
     def keyword(self, node: Keyword) -> Iterator[ExpressionError]:
         if node.name in tuple(Flow):
@@ -139,6 +143,15 @@ def _nearest(name: str, names: Collection[str]) -> str:
     folded = {other.lower(): other for other in names}
     found = folded.get(name.lower()) or next(iter(difflib.get_close_matches(name, names, n=1)), None)
     return f"; did you mean {found}?" if found else ""
+
+
+def _nearest_attribute(name: str, names: Collection[str]) -> str:
+    """The one that is meant, with blanks at its ends to be seen; else all of them where they are few."""
+    stripped = next((other for other in names if other.strip() == name), None)
+    if stripped is not None:
+        return f"; did you mean [{stripped}]? Its name has blanks at an end"
+    near = _nearest(name, names)
+    return near or (f"; it has {', '.join(sorted(names))}" if 0 < len(names) <= _FEW else "")
 
 
 def _sentence(text: str) -> str:

@@ -16,7 +16,7 @@ from tasks.job.models import AssignmentMode, Job
 from tasks.job.problems import JobError, Problem, Severity, did_you_mean, nearest
 from tasks.job.systems import AttributeSource, PeopleSource, SystemSection, settings_class
 from tasks.job.values import regex_warning
-from tasks.job.yaml import Document, Key, quoted, read_yaml, spelled
+from tasks.job.yaml import Document, Key, odd_blank, quoted, read_yaml, spelled
 
 _SYSTEMS = ("source", "target")
 _NAMED_SYSTEMS: dict[str, type[SystemSection]] = {"sources": PeopleSource, "enrich": AttributeSource}
@@ -180,6 +180,8 @@ def _first_sentence(description: str) -> str:
 
 
 def _unknown_key(name: str, known: list[str]) -> str:
+    if odd := odd_blank(name):
+        return odd
     near = did_you_mean(name, known)
     return (
         f"There is no key {name!r} here.{near}"
@@ -204,7 +206,7 @@ def _sentence(document: Document, detail: ErrorDetails, key: Key) -> str:
         case "int_type" | "int_parsing" | "int_from_float":
             return "Must be a whole number."
         case "float_type" | "float_parsing":
-            return "Must be a number."
+            return "Must be a number: 0.1 is 10 %." if key[-1] == "fraction" else "Must be a number."
         case "greater_than_equal":
             return f"Must be {context['ge']:g} or more."
         case "greater_than":
@@ -212,7 +214,8 @@ def _sentence(document: Document, detail: ErrorDetails, key: Key) -> str:
         case "less_than":
             return f"Must be less than {context['lt']:g}."
         case "less_than_equal":
-            return f"Must be {context['le']:g} or less."
+            share = ": 0.1 is 10 %" if key[-1] == "fraction" else ""
+            return f"Must be {context['le']:g} or less{share}."
         case "tuple_type" | "list_type":
             return "Must be a list: put [ ] around it, or - in front of every item."
         case "dict_type" | "model_type" | "model_attributes_type":

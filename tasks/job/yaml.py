@@ -2,6 +2,7 @@
 
 import os
 import re
+import unicodedata
 import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -24,6 +25,7 @@ _WHOLE_NUMBER = re.compile(r"-?(0|[1-9][0-9]*)")
 _OTHER_BASE = re.compile(r"0[xob][0-9a-fA-F]+")
 _CALL = re.compile(r"[A-Za-z]\w*\(")
 """How an expression begins that may be repeated in a message: no credential looks like that."""
+_MERGE = ("<<<<<<<", "=======", ">>>>>>>")
 _ESCAPE = re.compile(r"\\(?:x[0-9a-fA-F]{2}|u[0-9a-fA-F]{4}|U[0-9a-fA-F]{8}|.)", re.DOTALL)
 
 
@@ -313,13 +315,28 @@ def _syntax_problem(path: Path, text: str, error: MarkedYAMLError) -> Problem:
     line = lines[mark.line] if mark.line < len(lines) else ""
     opened = error.context_mark
     message = _syntax_message(str(error.problem), str(error.context), line, opened.line + 1 if opened else None)
+    for place in (mark, opened):
+        if place is not None and place.line < len(lines) and lines[place.line].startswith(_MERGE):
+            message = "A merge was not finished here: decide which lines stay, and take its marks out."
     if opened is not None and "quoted scalar" in str(error.context):
         mark = opened
     return Problem(path, mark.line + 1, mark.column + 1, "", message)
 
 
+def odd_blank(line: str) -> str:
+    """What to do about a blank that is none for YAML, as word processors and web pages have them; empty without one."""
+    found = next((mark for mark in line if mark != " " and unicodedata.category(mark) == "Zs"), None)
+    return (
+        f"This line holds a {unicodedata.name(found).lower()} (U+{ord(found):04X}): type a blank instead."
+        if found
+        else ""
+    )
+
+
 def _syntax_message(problem: str, context: str, line: str, opened: int | None) -> str:
     value = line.split(": ", 1)[-1].strip()
+    if odd := odd_blank(line[: len(line) - len(line.lstrip())]):
+        return odd
     if "'\\t'" in problem:
         return "YAML takes no tab here: indent with blanks."
     if "mapping values are not allowed" in problem:

@@ -232,7 +232,9 @@ def _make_private(path: Path) -> None:
         make_folder(path.parent)
         make_file(path)
     except OSError as error:
-        raise SettingsError(f"The ledger cannot be kept at {path}: {error.strerror}.") from error
+        raise SettingsError(
+            f"The ledger cannot be kept at {path}: {error.strerror}. PROVISOR_HOME names the folder that keeps it."
+        ) from error
 
 
 def _postgresql(address: URL) -> Engine:

@@ -76,13 +76,15 @@ def test_a_file_is_looked_up_from_the_job_file(tmp_path: Path) -> None:
     assert reveal(f"${{file:{tmp_path}/keys/door}}", folder=Path("elsewhere")) == "pässword"
 
 
-@pytest.mark.parametrize("value", [None, ""])
-def test_an_unset_variable_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, value: str | None) -> None:
+@pytest.mark.parametrize(("value", "said"), [(None, "is not set"), ("", "is empty")])
+def test_an_unset_variable_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, value: str | None, said: str
+) -> None:
     """A variable that is not set or empty stops with its name, before an empty credential is sent anywhere."""
     monkeypatch.delenv("DOOR_KEY", raising=False)
     if value is not None:
         monkeypatch.setenv("DOOR_KEY", value)
-    with pytest.raises(SettingsError, match=r"environment variable DOOR_KEY \(.*\) is not set"):
+    with pytest.raises(SettingsError, match=rf"environment variable DOOR_KEY \(.*\) {said}"):
         reveal("${env:DOOR_KEY}", folder=tmp_path)
 
 
@@ -95,6 +97,15 @@ def test_a_file_beside_the_job_may_set_what_the_environment_does_not(
     assert reveal("Bearer ${env:DOOR_KEY}", folder=tmp_path) == "Bearer from the file"
     monkeypatch.setenv("DOOR_KEY", "from the environment")
     assert reveal("Bearer ${env:DOOR_KEY}", folder=tmp_path) == "Bearer from the environment"
+
+
+def test_a_file_beside_the_job_that_is_no_text_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As some editors save it; nothing of its content is told."""
+    (tmp_path / ".env").write_text("DOOR_KEY=hidden", encoding="utf-16")
+    monkeypatch.delenv("DOOR_KEY", raising=False)
+    with pytest.raises(SettingsError, match=r"\.env is not UTF-8 text") as refused:
+        reveal("${env:DOOR_KEY}", folder=tmp_path)
+    assert "hidden" not in str(refused.value)
 
 
 def test_a_file_that_is_not_there_is_named(tmp_path: Path) -> None:

@@ -164,3 +164,12 @@ def test_files_are_laid_out_alike(tmp_path: Path, provisor: Command) -> None:
     path.write_text("name: x\nusers: {}\n")
     assert provisor("fmt", path).status == 2
     assert path.read_text() == "name: x\nusers: {}\n"
+
+
+def test_what_is_an_example_still_is_said(export: Path, provisor: Command) -> None:
+    """A template's address is nobody's; with an address of one's own nothing is left to fill in."""
+    done = provisor("init", "--source", export, "--app", "active-directory", "--name", "first")
+    found = [number for number, line in enumerate(Path("first.yaml").read_text().splitlines(), 1) if "example" in line]
+    assert f"Lines {', '.join(map(str, found))} of first.yaml hold an example: write what is yours there." in done.out
+    done = provisor("init", "--source", export, "--name", "other", "--target", "http://127.0.0.1:1/v2")
+    assert "an example" not in done.out

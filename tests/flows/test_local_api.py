@@ -14,7 +14,9 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+from prefect.context import refresh_global_settings_context
 
+from connectors.errors import UnreachableError
 from flows.serve import local_api
 
 HOLD = """
@@ -111,13 +113,28 @@ def test_the_local_api_stays_for_the_next_run_and_goes_with_its_folder(tmp_path:
     assert ends(replaced), "the local API outlives its state folder"
 
 
-@pytest.mark.parametrize("name", ["PREFECT_API_URL", "PREFECT_PROFILE"])
-def test_an_api_that_is_configured_is_used(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
-    """Whoever has a server of their own gets their runs there, and nothing is started."""
-    monkeypatch.setenv(name, "http://127.0.0.1:1/api")
+def test_an_api_that_is_configured_is_used(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever has a server of their own gets their runs there, and nothing is started; one that is down is said."""
+    monkeypatch.setenv("PREFECT_API_URL", "http://127.0.0.1:1/api")
+    with (
+        local_api.serving(tmp_path / "state") as ready,
+        pytest.raises(UnreachableError, match=r"No Prefect server answers at http://127\.0\.0\.1:1/api"),
+    ):
+        ready()
+    assert not (tmp_path / "state").exists()
+    monkeypatch.undo()
+    refresh_global_settings_context()
+
+
+def test_a_profile_that_is_named_is_used(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It says which server there is, or that Prefect starts one; nothing of ours is started."""
+    monkeypatch.delenv("PREFECT_API_URL", raising=False)
+    monkeypatch.setenv("PREFECT_PROFILE", "ephemeral")
     with local_api.serving(tmp_path / "state") as ready:
         ready()
     assert not (tmp_path / "state").exists()
+    monkeypatch.undo()
+    refresh_global_settings_context()
 
 
 def test_a_local_api_that_starts_ahead_is_the_one_of_the_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -5,12 +5,14 @@ mistake, semicolons, a byte order mark, tabs, has to work instead.
 """
 
 import re
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import pytest
+from prefect.context import refresh_global_settings_context
 
 from tasks.ledger import Ledger
 from tests.flows.workplace import Command, writes
@@ -55,6 +57,9 @@ class Mistake:
     content: Callable[[str], bytes] = lambda text: text.encode()
     """How the export is stored."""
     token: str | None = "a-token"
+    beside: Mapping[str, str] = field(default_factory=dict)
+    """Other files in the folder."""
+    environment: Mapping[str, str] = field(default_factory=dict)
     words: tuple[str, ...] = ("check", "job.yaml")
 
 
@@ -170,15 +175,138 @@ MISTAKES = {
     "the word Bearer in the token": Mistake(STOPPED, r"401", token="Bearer a-token"),
     "a path that leads nowhere": Mistake(STOPPED, r"404|no SCIM|not a SCIM", job=("URL", "URL/../nowhere")),
     "plain http to another machine": Mistake(WRONG, r"http.*insecure: true", job=("URL", "http://app.example.com/v2")),
+    # where the command is typed, and what is typed
+    "an empty folder": Mistake(
+        WRONG, r"nowhere/job\.yaml\. Go to the folder.*provisor init", words=("plan", "nowhere/job.yaml")
+    ),
+    "a folder instead of a file": Mistake(WRONG, r"\. is a folder.*there are: job\.yaml", words=("check", ".")),
+    "the export instead of the job": Mistake(WRONG, r"A job file holds keys", words=("check", "people.csv")),
+    "a copy with the same name": Mistake(
+        WRONG,
+        r"copy\.yaml and job\.yaml both have a job called hr-to-app.*another name",
+        beside={"copy.yaml": JOB},
+        words=("plan", "hr-to-app"),
+    ),
+    "a command is misspelt": Mistake(WRONG, r"No such command 'pln'. Did you mean 'plan'", words=("pln", "job.yaml")),
+    "a plan that is a job": Mistake(STOPPED, r"job\.yaml is no plan.*--out", words=("apply", "job.yaml")),
+    "a plan that is not there": Mistake(
+        STOPPED, r"x\.json cannot be read.*--out FILE makes one", words=("apply", "x.json")
+    ),
+    "an app is misspelt": Mistake(
+        STOPPED, r"Did you mean slack", words=("init", "--source", "people.csv", "--app", "slak")
+    ),
+    "an export without an ending": Mistake(
+        STOPPED, r"\.csv, \.tsv", words=("init", "--source", "people"), beside={"people": PEOPLE}
+    ),
+    "init over a job": Mistake(WRONG, r"job\.yaml.*--force", words=("init", "--source", "people.csv", "--name", "job")),
+    "nothing waits": Mistake(WRONG, r"Nothing of hr-to-app waits", words=("approve", "job.yaml")),
+    "a port that is taken": Mistake(STOPPED, r"port \d+ .*another one", words=("pages", ".", "--port", "PORT")),
+    # the job file, once more
+    "blanks from a word processor": Mistake(WRONG, r"no-break space \(U\+00A0\)", job=("    title", "\u00a0   title")),
+    "quotes from a word processor": Mistake(WRONG, r"typographic quote", job=(TITLE, "title: \u201c[jobTitle]\u201d")),
+    "a merge that was not finished": Mistake(
+        WRONG, r"A merge was not finished here", job=("users:\n", "<<<<<<< HEAD\nusers:\n")
+    ),
+    "a key in capitals": Mistake(WRONG, r"no key 'Source'.*Did you mean source", job=("source:", "Source:")),
+    "a percentage": Mistake(
+        WRONG, r"fraction: .*0\.1 is 10 %", job=("users:\n", "limits: {removals: {fraction: 10%}}\nusers:\n")
+    ),
+    "more than everybody": Mistake(
+        WRONG, r"fraction: .*0\.1 is 10 %", job=("users:\n", "limits: {removals: {fraction: 10}}\nusers:\n")
+    ),
+    "a zone is misspelt": Mistake(
+        WRONG,
+        r"Did you mean Europe/Berlin",
+        job=("users:\n", 'schedule: {cron: "0 6 * * *", timezone: Europe/Berln}\nusers:\n'),
+    ),
+    "three fields of cron": Mistake(WRONG, r"Five fields", job=("users:\n", 'schedule: {cron: "0 6 *"}\nusers:\n')),
+    "a variable without env": Mistake(WRONG, r"write \$\{env:NAME\}", job=("${env:SCIM_TOKEN}", "${SCIM_TOKEN}")),
+    "an attribute that the export has not": Mistake(
+        WRONG, r"no attribute \[cellular\]; it has .*employeeId", job=(TITLE, 'title: "[cellular]"')
+    ),
+    # the export, once more
+    "a header with blanks": Mistake(WRONG, r"did you mean \[ jobTitle \]\?", people=("jobTitle", " jobTitle ")),
+    "a quote that is not closed": Mistake(
+        STOPPED,
+        r"people\.csv, lines 2 to 5: A quote opens here and never closes",
+        people=("Ann,", '"Ann,'),
+        words=PLAN,
+    ),
+    "nobody has a key": Mistake(
+        STOPPED,
+        r"4 rows could not be read, the first because of this: people\.csv, line 2",
+        content=lambda text: re.sub(r"(?m)^00\d", "", text).encode(),
+        words=PLAN,
+    ),
+    "a comma without quotes": Mistake(
+        WORKS, r"line 2: The row has 8 cells", people=("Ann,Lee", "Ann,Lee,Jr"), words=PLAN
+    ),
+    "an address of the web that is none": Mistake(
+        STOPPED, r"(does not exist|cannot be opened)", job=("people.csv", '"https://127.0.0.1:1/people.csv"')
+    ),
+    # the target, once more
+    "an address without https": Mistake(WRONG, r"begins with https://", job=("URL", "app.example.com/v2")),
+    "an address with blanks": Mistake(WRONG, r"target\.url: Must hold no blanks", job=("URL", '" URL "')),
+    "a port in words": Mistake(WRONG, r"target\.url: .*this host or port", job=("URL", '"http://127.0.0.1:port/v2"')),
+    "the address of the users": Mistake(STOPPED, r"/Users/Users.*base address", job=("URL", "URL/Users")),
+    "https where http is spoken": Mistake(STOPPED, r"does not speak TLS", job=("URL", "HTTPS")),
+    "a server that is down": Mistake(
+        STOPPED, r"connection refused.*Check the url", job=("URL", "http://127.0.0.1:1/v2")
+    ),
+    "a host that is not known": Mistake(STOPPED, r"host name is not known", job=("URL", "https://app.invalid/v2")),
+    "a proxy without http": Mistake(
+        STOPPED,
+        r"HTTPS_PROXY must be an address like http://",
+        job=("URL", "https://app.invalid/v2"),
+        environment={"https_proxy": "proxy.corp:8080", "HTTPS_PROXY": "proxy.corp:8080"},
+    ),
+    "a token that is empty": Mistake(STOPPED, r"SCIM_TOKEN\}\) is empty", token=""),
+    "a variable in small letters": Mistake(
+        STOPPED, r"Did you mean SCIM_TOKEN\?", job=("${env:SCIM_TOKEN}", "${env:scim_token}")
+    ),
+    "a colon in .env": Mistake(
+        STOPPED, r"Put a line there: SCIM_TOKEN=value", token=None, beside={".env": "SCIM_TOKEN: a-token\n"}
+    ),
+    "a token with a letter of no header": Mistake(STOPPED, r"no HTTP header may hold", token="a-tok\u00e4n"),
+    # where the state is
+    "a state folder that is a file": Mistake(
+        STOPPED, r"Not a directory\. PROVISOR_HOME names", environment={"PROVISOR_HOME": "people.csv"}, words=PLAN
+    ),
+    "a ledger at another database": Mistake(
+        STOPPED,
+        r"must be postgresql://",
+        environment={"PROVISOR_DATABASE_URL": "mysql://provisor@127.0.0.1:1/provisor"},
+        words=PLAN,
+    ),
+    "a database that is down": Mistake(
+        STOPPED,
+        r"cannot be opened.*refused",
+        environment={"PROVISOR_DATABASE_URL": "postgresql+psycopg://provisor@127.0.0.1:1/provisor"},
+        words=PLAN,
+    ),
+    "a Prefect server that is down": Mistake(
+        STOPPED,
+        r"No Prefect server answers at http://127\.0\.0\.1:1/api.*PREFECT_API_URL",
+        environment={"PREFECT_API_URL": "http://127.0.0.1:1/api"},
+        words=("run", "job.yaml"),
+    ),
+    "a Prefect server without its scheme": Mistake(
+        STOPPED,
+        r"PREFECT_API_URL",
+        environment={"PREFECT_API_URL": "127.0.0.1:4200"},
+        words=("run", "job.yaml"),
+    ),
 }
 """In the order in which somebody meets them."""
 
 
 @pytest.fixture
-def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Where somebody begins."""
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """Where somebody begins; what Prefect was told there is forgotten."""
     monkeypatch.chdir(tmp_path)
-    return tmp_path
+    yield tmp_path
+    monkeypatch.undo()
+    refresh_global_settings_context()
 
 
 @pytest.mark.parametrize("name", MISTAKES)
@@ -190,13 +318,18 @@ def test_a_mistake_is_one_sentence(
     job = JOB.replace(*mistake.job) if mistake.job[0] else JOB
     people = PEOPLE.replace(*mistake.people) if mistake.people[0] else PEOPLE
     assert (job, people) != (JOB, PEOPLE) or mistake != Mistake(mistake.status, mistake.says)
-    (folder / "job.yaml").write_text(job.replace("URL", service.url), encoding="utf-8")
+    job = job.replace("HTTPS", service.url.replace("http:", "https:")).replace("URL", service.url)
+    (folder / "job.yaml").write_text(job, encoding="utf-8")
     (folder / "people.csv").write_bytes(mistake.content(people))
     if mistake.token is None:
         monkeypatch.delenv("SCIM_TOKEN", raising=False)
     else:
         monkeypatch.setenv("SCIM_TOKEN", mistake.token)
-    said = provisor(*mistake.words)
+    for file, text in mistake.beside.items():
+        (folder / file).write_text(text, encoding="utf-8")
+    for variable, value in mistake.environment.items():
+        monkeypatch.setenv(variable, value)
+    said = provisor(*(word.replace("PORT", str(urlsplit(service.url).port)) for word in mistake.words))
     words = " ".join(f"{said.out} {said.err}".split())
     assert said.status == mistake.status, words
     assert re.search(mistake.says, words), words

@@ -281,7 +281,7 @@ def test_edited(
     plan.write_bytes(orjson.dumps(document))
     assert "its checksum does not fit" in refused(provisor, service, "apply", plan)
     plan.write_bytes(content[: len(content) // 2])
-    assert "its checksum does not fit" in refused(provisor, service, "apply", plan)
+    assert "is no plan, or not a whole one" in refused(provisor, service, "apply", plan)
     monkeypatch.setattr(plan_file, "MOST_IN_JSON", 2)
     assert provisor("plan", small.job, "--out", plan).status == 0
     beside = plan.with_suffix(".parquet")

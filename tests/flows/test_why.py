@@ -13,8 +13,10 @@ import pytest
 from rich.console import Console
 
 from flows.cycle.systems import CLOCK, open_ledger
+from flows.show.console import Terminal
+from flows.show.plan import table
 from flows.show.why import AmbiguousError, Evidence, gather
-from flows.show.why_page import as_json, show
+from flows.show.why_page import _show_listing, as_json, show
 from flows.show.why_sentence import sentence
 from tasks.job import load_job
 from tests.flows.plain import plain_runs
@@ -260,3 +262,22 @@ def test_redacted_values_are_on_no_page(small: Workplace, provisor: Callable[...
         said = provisor("why", small.job, who["employeeId"], *words)
         assert "Planted" not in said.out + said.err
         assert "[Redact]" in said.out
+
+
+def test_a_table_that_does_not_fit_is_told_in_records() -> None:
+    """Folded cells can be neither read nor copied; where no terminal is, each row is one line, however long."""
+    listing = table("attribute", "the mapping gives")
+    listing.add_row("userName", "a-rather-long-address@example.com")
+    texts = {}
+    for width, terminal in ((80, True), (40, True), (40, False)):
+        text = StringIO()
+        _show_listing(Terminal(width=width, force_terminal=terminal, file=text, color_system=None), listing)
+        texts[width, terminal] = [line.rstrip() for line in text.getvalue().splitlines()]
+    head, row = texts[80, True]
+    assert (head.split()[0], row) == ("attribute", "userName   a-rather-long-address@example.com")
+    assert texts[40, False] == [head, row]
+    assert texts[40, True] == [
+        "userName",
+        "  the mapping gives",
+        "  a-rather-long-address@example.com",
+    ]

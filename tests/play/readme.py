@@ -157,7 +157,7 @@ def main() -> int:
             if step.status:
                 print(step.said, f"Status {step.status}.", sep="\n")
                 return 1
-    minutes = (time.monotonic() - began) / 60
+        minutes = (time.monotonic() - began) / 60
     print(f"{minutes:5.1f} min in all; README promises {MINUTES}")
     return 0 if minutes < MINUTES else 1
 

@@ -53,9 +53,8 @@ def _tell(err: Terminal, job: ImportedJob, text: str, out: Path | None) -> None:
     users, groups = len(job.users["attributes"]), len(job.groups["attributes"]) if job.groups else 0
     counts = f"{users} mappings of users, {groups} of groups"
     where = f"{out}: " if out is not None else ""
-    err.print(
-        Text().append("✓ ", style="green").append(f"{where}{counts}; fill in source and target, then: provisor check")
-    )
+    then = f"fill in source and target, then: provisor check {out if out is not None else 'FILE'}"
+    err.print(Text().append("✓ ", style="green").append(f"{where}{counts}; {then}"))
 
 
 def _problems(text: str) -> list[str]:

@@ -61,8 +61,9 @@ def _document(job: ImportedJob) -> CommentedMap:
     document["deprovision"] = _in_line(job.deprovision)
     limits = {"removals": _in_line({"count": 500, "fraction": 0.1, "minimum": 20})}
     document["limits"] = CommentedMap(limits)
+    remarks = {**_REMARKS, "source": "\n".join([_REMARKS["source"], *_graph_remarks(job)])}
     for section in list(document)[1:]:
-        document.yaml_set_comment_before_after_key(section, before="\n" + _REMARKS.get(section, ""))
+        document.yaml_set_comment_before_after_key(section, before="\n" + remarks.get(section, ""))
     return document
 
 
@@ -71,6 +72,34 @@ _REMARKS = {
     "target": "fill in: the address of the app's SCIM service; the token is read from the environment",
     "limits": "what may be taken away by one cycle before a person is asked",
 }
+
+
+_TENANTS = {"azure active directory", "microsoft entra id"}
+"""How schemas call the tenant's own directory, in lower case."""
+_GRAPH_NAMES = {
+    "objectId": "id",
+    "mobile": "mobilePhone",
+    "telephoneNumber": "businessPhones",
+    "facsimileTelephoneNumber": "faxNumber",
+    "physicalDeliveryOfficeName": "officeLocation",
+    "immutableId": "onPremisesImmutableId",
+    "dirSyncEnabled": "onPremisesSyncEnabled",
+}
+"""Attributes that Graph, and with it the connector, calls otherwise than a synchronization schema does.
+
+Source: Microsoft Graph, user resource type; Microsoft Entra, "Customize user provisioning attribute mappings".
+"""
+
+
+def _graph_remarks(job: ImportedJob) -> Iterator[str]:
+    """How to read the tenant itself, where the schema's source is one: its attributes have other names there."""
+    if job.source.casefold() not in _TENANTS:
+        return
+    yield "to read the tenant itself, take source and assignment of flows/jobs/entra-to-scim.yaml"
+    used = {column for columns in job.columns.values() for column in columns} | set(job.anchors.values())
+    other = [f"[{there}] for [{name}]" for name, there in _GRAPH_NAMES.items() if name in used]
+    if other:
+        yield f"and write {', '.join(other)}"
 
 
 def _source(job: ImportedJob) -> CommentedMap:
