@@ -48,7 +48,7 @@ play:
 
 # The documentation as a site in site/, without network.
 docs: .venv/.installed
-	$(BIN)/python -m mkdocs build --strict --quiet
+	NO_MKDOCS_2_WARNING=1 DISABLE_MKDOCS_2_WARNING=true $(BIN)/python -m mkdocs build --strict --quiet
 
 # Everything with the long forms of suites that have a short one.
 long: .venv/.installed $(NPM)

@@ -149,6 +149,8 @@ def test_the_job_of_the_tutorial_gives_the_plan_it_shows(tmp_path, monkeypatch):
 def test_the_readme_and_the_tutorial_have_the_same_job():
     for language in ("yaml", "csv"):
         assert block(language, README) == block(language, page("tutorial.md"))
+    commands = [line.partition("    #")[0].strip() for line in README.splitlines()]
+    assert [line for line in block("sh", page("tutorial.md")).splitlines() if line not in commands] == []
 
 
 def test_the_picture_of_the_plan_is_current(tmp_path, monkeypatch, golden):
