@@ -6,8 +6,9 @@ with OpenIdService(client_id="pages", secret="s", back="http://…/sign-in/back"
 
 import secrets
 import threading
+from base64 import urlsafe_b64decode
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, Self
@@ -120,6 +121,12 @@ class OpenIdService:
     """What is said at the userinfo endpoint, besides."""
     signs_with: RSAKey | None = None
     """A key that is not the published one."""
+    forge: Callable[[dict[str, Any]], str] | None = None
+    """Makes another ID token of what it says."""
+    describes: dict[str, Any] = field(default_factory=dict)
+    """What the description says besides."""
+    answers: dict[str, tuple[int, Any, dict[str, str]]] = field(default_factory=dict)
+    """Status, body and headers by path, where it does not answer as it should."""
     url: str = ""
     asked: list[str] = field(default_factory=list)
     """Paths of the requests."""
@@ -170,17 +177,23 @@ class OpenIdService:
 
     def answer(self, authority: Any, path: str, request: _Request) -> tuple[int, Any, Any]:
         """Status, body and headers for one request."""
+        if path in self.answers:
+            return self.answers[path]
         if path == "/.well-known/openid-configuration":
             places = {"authorization_endpoint": "authorize", "token_endpoint": "token", "userinfo_endpoint": "userinfo"}
             about = {name: f"{self.url}/{place}" for name, place in places.items()}
-            return 200, {"issuer": self.url, "jwks_uri": f"{self.url}/keys", **about}, {}
+            return 200, {"issuer": self.url, "jwks_uri": f"{self.url}/keys", **about, **self.describes}, {}
         if path == "/keys":
             return 200, {"keys": [self.key.as_dict(private=False)]}, {}
         if path == "/userinfo":
             person = self.tokens.get(request.headers.get("Authorization", "").removeprefix("Bearer "))
             return (401, {}, {}) if person is None else (200, {**person, **self.told_on_request}, {})
         if path == "/token":
-            return tuple(authority.create_token_response(request))  # type: ignore[return-value]
+            status, body, headers = authority.create_token_response(request)
+            if self.forge is not None and "id_token" in body:
+                _, claims, _ = body["id_token"].split(".")
+                body["id_token"] = self.forge(orjson.loads(urlsafe_b64decode(claims + "==")))
+            return status, body, headers
         try:
             grant = authority.get_consent_grant(request, self.person)
         except OAuth2Error as error:

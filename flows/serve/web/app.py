@@ -24,7 +24,7 @@ from flows.serve.web.provider import OpenIdProvider
 from flows.serve.web.rendering import STATIC, asset, here, render_page
 from flows.serve.web.rights import Deed
 from flows.serve.web.settings import PagesSettings
-from flows.serve.web.shield import Shield, page
+from flows.serve.web.shield import GUARDS, Shield, page
 from flows.serve.web.signing_in import Door
 from flows.serve.web.visit import Site, Visit
 from tasks.job import Job
@@ -198,9 +198,12 @@ async def _busy(request: Request, error: Exception) -> Response:
 async def _fault(request: Request, error: Exception) -> Response:
     number = secrets.token_hex(4)
     _LOG.error("fault %s at %s: %s", number, request.url.path, type(error).__name__, exc_info=error)
-    return _trouble(
+    answer = _trouble(
         request, 500, "A fault in Provisor", "The page could not be made. Running cycles are not affected.", number
     )
+    # Made outside of the shield, which the fault has passed.
+    answer.headers.update(GUARDS)
+    return answer
 
 
 def _trouble(request: Request, status: int, title: str, said: str, number: str = "") -> Response:

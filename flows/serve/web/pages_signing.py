@@ -29,7 +29,7 @@ def sign_in_page(visit: Visit, said: str = "", status: int = 200) -> Response:
     """Who are you? Tells nothing of jobs or people."""
     if visit.person is not None:
         return see_other("/")
-    before = visit.request.cookies.get(_BEFORE) or secrets.token_urlsafe(24)
+    before = visit.request.cookies.get(_named(visit, _BEFORE)) or secrets.token_urlsafe(24)
     provider = visit.site.settings.provider
     answer = visit.page(
         "sign_in.html.j2",
@@ -40,7 +40,7 @@ def sign_in_page(visit: Visit, said: str = "", status: int = 200) -> Response:
         login=visit.field("login"),
         provider=provider.name if provider is not None else "",
     )
-    _set(visit, answer, _BEFORE, before, _SHORT_S * 6)
+    _set(visit, answer, _named(visit, _BEFORE), before, _SHORT_S * 6)
     return answer
 
 
@@ -48,7 +48,7 @@ def sign_in(visit: Visit) -> Response:
     """With a login and a password of this server."""
     _refuse_forged(visit)
     login, password = visit.field("login")[:200], (visit.form.get("password") or [""])[0][:1000]
-    mark = visit.request.cookies.get(_known_as(login), "")
+    mark = visit.request.cookies.get(_known_as(visit, login), "")
     try:
         ticket = visit.site.door.enter(login, password, address=_address(visit), now=visit.now, mark=mark)
     except TooOftenError:
@@ -59,7 +59,7 @@ def sign_in(visit: Visit) -> Response:
         return sign_in_page(visit, "The login or the password is wrong.", 401)
     answer = _let_in(visit, ticket, own_path(visit.field("to") or "/"))
     if not mark and (mark := visit.site.door.mark_of(login)):
-        _set(visit, answer, _known_as(login), mark, int(KNOWN_FOR.total_seconds()))
+        _set(visit, answer, _known_as(visit, login), mark, int(KNOWN_FOR.total_seconds()))
     return answer
 
 
@@ -73,32 +73,42 @@ def to_provider(visit: Visit) -> Response:
     if visit.site.provider is None or settings is None:
         raise HTTPException(404)
     try:
-        address, state = visit.site.provider.begin(own_path(visit.field("to") or "/"), now=visit.now)
+        address, kept = visit.site.provider.begin(own_path(visit.field("to") or "/"), now=visit.now)
     except ProviderError as error:
         return sign_in_page(visit, str(error), 502)
     answer = visit.page("to_provider.html.j2", address=address, provider=settings.name)
-    _set(visit, answer, _STATE, state, _SHORT_S)
+    _set(visit, answer, _named(visit, _STATE), kept, _SHORT_S)
     return answer
 
 
 def from_provider(visit: Visit) -> Response:
     """Back from the provider, in the browser that was sent there."""
-    state = visit.param("state")
-    kept = visit.request.cookies.get(_STATE, "")
-    if visit.site.provider is None or not state or not hmac.compare_digest(state.encode(), kept.encode()):
-        return sign_in_page(visit, "This sign-in was not begun here. Begin again.", 403)
+    kept = visit.request.cookies.get(_named(visit, _STATE), "")
+    not_begun = "This sign-in was not begun here. Begin again."
+    if visit.site.provider is None or not kept:
+        return sign_in_page(visit, not_begun, 403)
     try:
-        named, leads_to = visit.site.provider.finish(visit.request.query_params, now=visit.now)
+        found = visit.site.provider.finish(visit.request.query_params, kept, now=visit.now)
     except ProviderError as error:
         visit.site.door.refuse("", PROVIDER, address=_address(visit), now=visit.now)
         return sign_in_page(visit, str(error), 403)
+    if found is None:
+        return sign_in_page(visit, not_begun, 403)
+    named, leads_to = found
     if not visit.site.settings.rights_of(named.login, named.groups).grants:
         visit.site.door.refuse(named.login, PROVIDER, address=_address(visit), now=visit.now)
-        return sign_in_page(visit, f"{named.login} has no role here. Ask an administrator of Provisor for one.", 403)
+        said = f"{named.login} has no role here. Ask an administrator of Provisor for one."
+        if named.groups_left_out:
+            said = f"{named.login} has too many groups: {visit.site.settings.provider_name} has left them out. " + (
+                "Let it send only the groups that are assigned to Provisor."
+            )
+        return sign_in_page(visit, said, 403)
     ticket = visit.site.door.begin(
         named.login, named.name, PROVIDER, named.groups, address=_address(visit), now=visit.now
     )
-    return _let_in(visit, ticket, leads_to)
+    answer = _let_in(visit, ticket, leads_to)
+    answer.delete_cookie(_named(visit, _STATE), path="/", secure=_secure(visit), httponly=True, samesite="lax")
+    return answer
 
 
 def sign_out(visit: Visit) -> Response:
@@ -117,15 +127,17 @@ def sign_ins(visit: Visit) -> Response:
 
 
 def _let_in(visit: Visit, ticket: str, leads_to: str) -> Response:
+    if visit.person is not None:  # somebody else's, or an older one: nothing of it stays open
+        visit.site.door.leave(visit.person, address=_address(visit), now=visit.now)
     answer = see_other(own_path(leads_to))
     _set(visit, answer, cookie_name(visit.site), ticket, int(LASTS.total_seconds()))
-    answer.delete_cookie(_BEFORE, path="/")
+    answer.delete_cookie(_named(visit, _BEFORE), path="/", secure=_secure(visit), httponly=True, samesite="lax")
     return answer
 
 
 def _refuse_forged(visit: Visit) -> None:
     """Nobody is signed in by another site's form."""
-    kept = visit.request.cookies.get(_BEFORE, "")
+    kept = visit.request.cookies.get(_named(visit, _BEFORE), "")
     if not kept or not hmac.compare_digest(visit.field(TOKEN).encode(), kept.encode()):
         raise HTTPException(403)
 
@@ -138,9 +150,15 @@ def _secure(visit: Visit) -> bool:
     return urlsplit(visit.site.settings.address).scheme == "https"
 
 
-def _known_as(login: str) -> str:
+def _named(visit: Visit, name: str) -> str:
+    """A cookie's name; over TLS with the prefix by which browsers take it from no other host of the domain."""
+    return f"__Host-{name}" if _secure(visit) else name
+
+
+def _known_as(visit: Visit, login: str) -> str:
     """Name of the cookie by which a browser is known to a login."""
-    return f"provisor-known-{hashlib.sha256(login.encode('utf-8', 'replace')).hexdigest()[:12]}"
+    digest = hashlib.sha256(login.encode("utf-8", "replace")).hexdigest()[:12]
+    return _named(visit, f"provisor-known-{digest}")
 
 
 def _address(visit: Visit) -> str:

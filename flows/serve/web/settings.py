@@ -13,6 +13,7 @@ metrics_token: ${env:PAGES_METRICS_TOKEN}
 
 import os
 from collections.abc import Callable
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 from urllib.parse import urlsplit
@@ -31,6 +32,24 @@ ADDRESS = "PROVISOR_PAGES_ADDRESS"
 """Variable with the address where the file has none: containers take it from the place that names their host."""
 
 
+class Emails(StrEnum):
+    """Which addresses of a provider name a person."""
+
+    VERIFIED = "verified"
+    """Those that it says it has verified, by the claim ``email_verified``."""
+    ALL = "all"
+    """All: for a provider that lets nobody choose an address, and does not say so."""
+
+
+def is_safe_address(address: str) -> bool:
+    """Whether nobody on the way reads what is sent there: https, or this machine."""
+    try:
+        at = urlsplit(address)
+        return at.scheme == "https" or (at.scheme == "http" and at.hostname in ("127.0.0.1", "localhost"))
+    except ValueError:
+        return False
+
+
 class Provider(Settings):
     """An OpenID Connect provider that says who somebody is."""
 
@@ -44,14 +63,15 @@ class Provider(Settings):
     scopes: tuple[str, ...] = ("openid", "profile", "email", "groups")
     login: str = "email"
     """Claim by which somebody is known here: it stands in logs and in ``roles``."""
+    emails: Emails = Emails.VERIFIED
+    """Which addresses count, where ``login`` is ``email``."""
     groups: str = "groups"
     """Claim that lists somebody's groups."""
 
     @field_validator("issuer")
     @classmethod
     def _is_safe(cls, issuer: str) -> str:
-        at = urlsplit(issuer)
-        if at.scheme != "https" and at.hostname not in ("127.0.0.1", "localhost"):
+        if not is_safe_address(issuer):
             raise ValueError("the issuer needs https: anybody on the way could say who somebody is")
         return issuer.rstrip("/")
 
@@ -102,6 +122,11 @@ class PagesSettings(Settings):
                 if name in set(map(plain_login, one.people)) or set(groups) & set(one.groups)
             ]
         )
+
+    @property
+    def provider_name(self) -> str:
+        """What people call the provider; empty where there is none."""
+        return self.provider.name if self.provider is not None else ""
 
     def check_secrets(self) -> None:
         """Raises: SettingsError naming the setting whose secret is not there, before anybody needs it."""
