@@ -35,7 +35,7 @@ class BambooHRSettings(PeopleSettings):
     CATALOGUE = CATALOGUE
 
     url: Annotated[str, AfterValidator(base_address)]
-    """``https://COMPANY.bamboohr.com/api/v1``; may hold references."""
+    """``https://COMPANY.bamboohr.com/api/v1``; may contain references."""
     api_key: Secret
     """A reference."""
 
@@ -66,7 +66,7 @@ async def _known_ids(wire: HttpSession) -> set[str]:
         raise refused(wire, asked, answer)
     found = answer.json().get("employees") or {}
     if not isinstance(found, dict):
-        raise SchemaMismatchError("BambooHR gave JSON without a table of changed employees. Check the url.")
+        raise SchemaMismatchError("BambooHR returned JSON without a table of changed employees. Check the url.")
     return {str(key) for key, one in found.items() if one.get("action") != "Deleted"}
 
 
@@ -83,7 +83,7 @@ async def _pages(wire: HttpSession, known: Known, asked: Asked) -> AsyncIterator
 async def _check(wire: HttpSession, known: Known) -> str:
     catalogue = known.settings.catalogue
     people = await _report(wire, [one.path for one in catalogue.values()])
-    return f"BambooHR answers with {len(people):,} employees.{nobody_has(people, catalogue)}"
+    return f"BambooHR returned {len(people):,} employees.{nobody_has(people, catalogue)}"
 
 
 CONNECTOR = connector(

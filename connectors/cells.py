@@ -138,7 +138,7 @@ def unusable(column: "pd.Series[Any]") -> Iterator[tuple[Mask, str]]:
         lost = _mask(pc.match_substring(array, _LOST))
         yield (
             lost,
-            "holds the sign for a character that was lost: it was written in another encoding than it was read in",
+            "contains a replacement character: it was written in another encoding than it was read in",
         )
     if _MISREAD_BYTES.search(view):
         rows = np.flatnonzero(_mask(pc.match_substring_regex(array, _MISREAD)))
@@ -148,7 +148,7 @@ def unusable(column: "pd.Series[Any]") -> Iterator[tuple[Mask, str]]:
             yield (
                 misread,
                 (
-                    "holds text that was read in the wrong encoding (as jÃ¶rg for jörg): "
+                    "contains text that was read in the wrong encoding (as jÃ¶rg for jörg): "
                     "correct the export, or the encoding setting"
                 ),
             )

@@ -4,7 +4,7 @@ from connectors.settings import Name, Settings
 
 
 class SwitchColumn(Settings):
-    """Which column switches an account off."""
+    """Which column disables an account."""
 
     column: Name
     """Name of the column."""

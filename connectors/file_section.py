@@ -67,12 +67,13 @@ class FileSection(Settings):
     """Which file, and what is in it."""
 
     path: Name
-    """File name, from the job file's folder on, or an address like ``s3://bucket/people.csv``; may hold references."""
+    """File name relative to the job file's folder, or an address like ``s3://bucket/people.csv``; may contain
+    references."""
     format: Format | None = None
-    """csv, tsv, jsonl, parquet or xlsx (any workbook: xlsx, xlsb, xls, ods; needs the extra ``excel``); left out, the
-    ending of the name says it. Each text format may be gzipped."""
+    """csv, tsv, jsonl, parquet or xlsx (any workbook: xlsx, xlsb, xls, ods; needs the extra ``excel``); by default from
+    the file name. Each text format can be gzipped."""
     delimiter: Annotated[str, BeforeValidator(_delimiter), AfterValidator(_one_character)] | None = None
-    """What separates cells; left out, it is recognised: a comma, a semicolon, a tab or a bar."""
+    """Cell separator. By default it is detected: a comma, semicolon, tab or bar."""
     encoding: Annotated[str, AfterValidator(_known_encoding)] | None = None
     """Encoding of a text file; left out, UTF-8, or what the byte order mark says."""
     header: Annotated[int, Field(ge=1, le=1_000, strict=True)] = 1
@@ -83,7 +84,7 @@ class FileSection(Settings):
     """Patterns of rows that are nobody's, like ``^Total``: a row is left out when its first cell that is not empty, or
     in JSON Lines the line, contains one of them. Of every format but Parquet."""
     max_unpacked_mb: Annotated[int, Field(ge=1)] = 2048
-    """Megabytes that a packed file may hold once it is unpacked; a few packed megabytes could fill the memory."""
+    """Maximum size of an unpacked file in megabytes; a few packed megabytes could otherwise fill the memory."""
     max_cell_kb: Annotated[int, Field(ge=1)] = 16384
     """Kilobytes that one cell may hold: a quote that is never closed makes one cell of a whole file."""
     max_depth: Annotated[int, Field(ge=1, le=500)] = MOST_LEVELS

@@ -102,7 +102,7 @@ def _rooted(person: Any) -> Any:
 async def _check(wire: HttpSession, known: Known) -> str:
     catalogue = known.settings.catalogue
     people = [_rooted(one) for one in await _search(wire, [one.path for one in catalogue.values()])]
-    return f"HiBob answers with {len(people):,} employees.{nobody_has(people, catalogue)}"
+    return f"HiBob returned {len(people):,} employees.{nobody_has(people, catalogue)}"
 
 
 CONNECTOR = connector(

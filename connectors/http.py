@@ -242,8 +242,8 @@ def _moved(answer: Answer, *, address: str) -> SettingsError:
         urlunsplit((parts.scheme, parts.netloc.rpartition("@")[2], parts.path, "", "")) or "an address it does not name"
     )
     return SettingsError(
-        f"{address} sends us on to {place} (HTTP {answer.status}). If that is the API, make it the url; a redirect is "
-        "never followed, because the credentials would go along."
+        f"{address} redirects to {place} (HTTP {answer.status}). If that is the API, use it as the url. Provisor "
+        "never follows redirects, because it would send the credentials along."
     )
 
 
@@ -309,7 +309,7 @@ class HttpSession:
             return await self._send(call)
         except HaltedError as halted:
             if call.reached:
-                raise UnknownOutcomeError(f"Interrupted while it was to {call.purpose}.") from halted
+                raise UnknownOutcomeError(f"Interrupted while trying to {call.purpose}.") from halted
             raise
 
     async def _send(self, call: Call) -> Answer:
@@ -328,7 +328,7 @@ class HttpSession:
                 explained = call.faults_with_500 and answer.status == 500
                 if decision is Decision.UNKNOWN and not explained:
                     raise UnknownOutcomeError(
-                        f"The system failed while it was to {call.purpose} (HTTP {answer.status}).",
+                        f"The system failed while trying to {call.purpose} (HTTP {answer.status}).",
                         code=_failure_code(answer.status),
                     )
                 if decision is not Decision.RETRY or call.impatient:
@@ -417,10 +417,10 @@ class HttpSession:
         last = call.sent >= (MAX_THROTTLED_ATTEMPTS if throttled else MAX_ATTEMPTS)
         if not last and (asked_s or 0.0) <= MAX_WAIT_S:
             return _backoff_s(call.sent) if asked_s is None else asked_s + random.uniform(0, 0.1)
-        asked = f" It asks for {asked_s:.0f} seconds of peace." if asked_s else ""
+        asked = f" It asks us to wait {asked_s:.0f} seconds." if asked_s else ""
         if throttled and not call.doubtful:
             raise RetryableError(
-                f"Could not {call.purpose}: the system answers too many requests (HTTP {answer.status}, {call.sent} "
+                f"Could not {call.purpose}: the system reports too many requests (HTTP {answer.status}, {call.sent} "
                 f"attempts).{asked} Lower load.rate or load.concurrency.",
                 retry_after_s=asked_s,
                 code=ErrorCode.TOO_MANY_REQUESTS,
@@ -438,7 +438,7 @@ class HttpSession:
         sent = fault.fault is not Fault.NOT_SENT
         call.doubtful = call.doubtful or (sent and call.effect is not Effect.READ)
         late = fault.fault is Fault.LATE
-        how = "no answer came in time" if late else "the connection was lost"
+        how = "the response timed out" if late else "the connection was lost"
         code = ErrorCode.TIMEOUT if late else ErrorCode.PROTOCOL_ERROR
         if decision is Decision.UNKNOWN:
             raise UnknownOutcomeError(f"Sent, but {how}: to {call.purpose}.", code=code) from fault
@@ -491,7 +491,7 @@ class _Line:
         try:
             url = base_address(reveal(settings.url, folder=folder))
         except ValueError as error:
-            raise SettingsError(f"The url that {settings.url} stands for {error}.") from error
+            raise SettingsError(f"The url behind {settings.url} {error}.") from error
         self.signer: Signer = open_signer(settings, folder=folder, now=clock.now, sleep=sleep)
         self._settings, self._folder, self._connections = settings, folder, connections
         self.wire = self._dial(url)

@@ -18,7 +18,7 @@ class BasicAuth(Settings):
     """User name and password."""
 
     username: str
-    """May hold references."""
+    """May contain references."""
     password: Secret
     """A reference."""
 
@@ -32,7 +32,7 @@ class HeaderAuth(Settings):
 
 
 class SecretIn(StrEnum):
-    """Where a token endpoint looks for the client's secret."""
+    """Where the token endpoint expects the client's secret."""
 
     HEADER = "header"
     """In the header, as ``client_secret_basic``."""
@@ -49,23 +49,23 @@ class KeyAlgorithm(StrEnum):
 
 
 class PrivateKey(Settings):
-    """The key that proves who the client is, by an assertion signed with it (private key JWT)."""
+    """The key that signs the client's assertion (private key JWT)."""
 
     key: Secret
     """The key in PEM form; a reference, mostly ``${file:path}``."""
     password: Secret | None = None
-    """Opens the key where it is encrypted; a reference."""
+    """Password of an encrypted key; a reference."""
     algorithm: KeyAlgorithm = KeyAlgorithm.RS256
     key_id: Name | None = None
-    """Tells the token endpoint which key it is (``kid``)."""
+    """The key id (``kid``) for the token endpoint."""
     certificate: Path | None = None
-    """PEM file with the key's certificate, for token endpoints that know keys by its thumbprint, as Entra ID does."""
+    """PEM file with the key's certificate, for token endpoints that identify keys by thumbprint, like Entra ID."""
     audience: str | None = None
-    """Whom the assertion is for; the token endpoint's address without it. May hold references."""
+    """Audience of the assertion. Default: the token endpoint's address. May contain references."""
 
 
 class SamlAssertion(Settings):
-    """A SAML 2.0 assertion that says as which user the client comes, signed by us. Needs the extra ``hr``.
+    """A SAML 2.0 assertion that identifies the user, signed by Provisor. Needs the extra ``hr``.
 
     Source: RFC 7522 section 2.1.
     """
@@ -73,15 +73,15 @@ class SamlAssertion(Settings):
     key: Secret
     """The key that signs it, in PEM form; a reference, mostly ``${file:path}``."""
     certificate: Path
-    """PEM file with the key's certificate, which the token endpoint knows."""
+    """PEM file with the key's certificate, registered at the token endpoint."""
     subject: Name
-    """The user; may hold references."""
+    """The user; may contain references."""
     issuer: Name
-    """Who says so: mostly the client's id; may hold references."""
+    """Issuer: usually the client id; may contain references."""
     audience: Name
-    """Whom it is for."""
+    """Audience."""
     attributes: dict[Name, str] = Field(default_factory=dict)
-    """What else it says; values may hold references."""
+    """Additional attributes; values may contain references."""
 
 
 class Grant(StrEnum):
@@ -99,16 +99,16 @@ class ClientCredentials(Settings):
 
     Exactly one of ``secret``, ``private_key``, ``assertion_file`` and ``saml`` proves who the client is; none of them
     where it is ``client_certificate``. The token is the client's own, unless ``subject``, ``saml``, ``refresh_token``
-    or ``user`` makes it a user's.
+    or ``user`` makes it a user's token.
 
     Source: RFC 6749 sections 4.3, 4.4 and 6, RFC 7522 section 2.1 and RFC 7523 section 2 (assertions), RFC 8705 section
     2 (mutual TLS).
     """
 
     token_url: Annotated[str, AfterValidator(lambda text: _address(text, ends="token endpoint"))] | None = None
-    """Address of the token endpoint; may hold references. Left out only where Provisor knows it for the system."""
+    """Address of the token endpoint; may contain references. Omit it only if Provisor knows it for the system."""
     client_id: Name
-    """May hold references."""
+    """May contain references."""
     secret: Secret | None = None
     """The client's secret; a reference."""
     secret_in: SecretIn = SecretIn.HEADER
@@ -123,17 +123,18 @@ class ClientCredentials(Settings):
     """File with an assertion that others keep fresh (federated token file of a workload identity); read for every
     token."""
     subject: Name | None = None
-    """The user whose token is wanted: ``private_key`` signs for this user (JWT bearer grant). May hold references."""
+    """The user whose token is wanted: ``private_key`` signs for this user (JWT bearer grant). May contain
+    references."""
     follow_instance_url: bool = False
     """The token endpoint names the host to speak to (``instance_url``), and requests go there."""
     saml: SamlAssertion | None = None
-    """Tokens are asked for as a user, by an assertion that we sign."""
+    """Requests tokens as a user, with an assertion signed by Provisor."""
     scope: str | None = None
-    """Scopes, with blanks between them."""
+    """Scopes, separated by spaces."""
     audience: str | None = None
-    """Whom the token is for, where the token endpoint wants to be told."""
+    """Audience of the token, if the token endpoint requires one."""
     parameters: dict[Name, str] = Field(default_factory=dict)
-    """More parameters of the token request, like ``resource``; values may hold references."""
+    """More parameters of the token request, like ``resource``; values may contain references."""
 
     @property
     def proofs(self) -> int:
@@ -189,7 +190,7 @@ class Auth(Settings):
     basic: BasicAuth | None = None
     header: HeaderAuth | None = None
     oauth: ClientCredentials | None = None
-    """A token endpoint gives the token."""
+    """A token endpoint issues the token."""
 
     @model_validator(mode="after")
     def _exactly_one(self) -> Self:
@@ -202,11 +203,11 @@ class ClientCertificate(Settings):
     """Who we are, for systems that ask for it while the connection is made (mutual TLS)."""
 
     certificate: Path
-    """PEM file with the certificate, and those that vouch for it."""
+    """PEM file with the certificate and its chain."""
     key: Path | None = None
-    """PEM file with its key; the certificate's own file without it."""
+    """PEM file with its key. Default: the certificate file."""
     password: Secret | None = None
-    """Opens the key where it is encrypted; a reference."""
+    """Password of an encrypted key; a reference."""
 
 
 def base_address(text: str) -> str:
@@ -231,7 +232,7 @@ def _address(text: str, *, ends: str) -> str:
     if parts.query or parts.fragment:
         raise ValueError(f"must be the {ends} alone: leave out everything from ? or # on")
     if parts.username or parts.password:
-        raise ValueError("must not hold credentials: they belong under auth")
+        raise ValueError("must not contain credentials: they belong under auth")
     return text
 
 
@@ -242,21 +243,21 @@ class HttpSettings(Settings):
     """Where the token endpoint is below ``url``, for systems that have it in one place."""
 
     url: Annotated[str, AfterValidator(base_address)]
-    """Base address, without a query; may hold references."""
+    """Base address, without a query; may contain references."""
     auth: Auth | None = None
-    """Left out only for a system that wants no credentials."""
+    """Omit it only for a system without credentials."""
     ca_file: Path | None = None
-    """PEM file with certificate authorities to trust besides the usual ones. Verification cannot be switched off."""
+    """PEM file with additional certificate authorities to trust. Verification cannot be turned off."""
     proxy: str | None = None
-    """Address of an HTTP proxy; may hold references. Without it HTTPS_PROXY, HTTP_PROXY and NO_PROXY are honoured."""
+    """Address of an HTTP proxy; may contain references. Default: HTTPS_PROXY, HTTP_PROXY and NO_PROXY."""
     timeout_s: Annotated[float, Field(gt=0, le=3600)] = 60.0
-    """Seconds to wait for an answer, and between two pieces of it."""
+    """Seconds to wait for a response, and between two parts of it."""
     connect_timeout_s: Annotated[float, Field(gt=0, le=600)] = 10.0
     """Seconds to wait for a connection."""
     client_certificate: ClientCertificate | None = None
-    """Besides ``auth`` or alone."""
+    """With or without ``auth``."""
     max_answer_mb: Annotated[int, Field(ge=1, le=4096)] = 256
-    """Megabytes that one answer may hold once it is unpacked; a few packed kilobytes could fill the memory."""
+    """Maximum size of an unpacked response in megabytes; a few packed kilobytes could otherwise fill the memory."""
     max_depth: Annotated[int, Field(ge=1, le=500)] = MOST_LEVELS
     """Levels that lists and objects of one answer may lie in each other."""
     insecure: bool = False
@@ -265,7 +266,7 @@ class HttpSettings(Settings):
 
     @property
     def token_url(self) -> str:
-        """Address of the token endpoint; empty where there is none. May hold references."""
+        """Address of the token endpoint; empty where there is none. May contain references."""
         oauth = self.auth.oauth if self.auth is not None else None
         if oauth is None:
             return ""

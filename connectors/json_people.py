@@ -37,11 +37,11 @@ class PeopleSettings(Settings):
     """What is built in, by name."""
 
     url: Annotated[str, AfterValidator(base_address)]
-    """Address of the API; may hold references."""
+    """Address of the API; may contain references."""
     attributes: dict[Name, Name] = Field(default_factory=dict)
     """Attributes of your own: names to paths or ids of fields."""
     timeout_s: Annotated[float, Field(gt=0, le=3600)] = 300.0
-    """Seconds to wait for an answer, which may hold everybody."""
+    """Seconds to wait for a response, which may contain everybody."""
 
     @property
     def catalogue(self) -> dict[str, JsonField]:
@@ -123,7 +123,7 @@ def page_of(
     for person in people:
         found = _text(value_at(person, key))
         if found is None:
-            unreadable.append((None, f"A person came without {key}."))
+            unreadable.append((None, f"A person has no {key}."))
             continue
         word = _text(value_at(person, status))
         if word is None or word.casefold() not in on | off:
@@ -152,5 +152,5 @@ def list_in(body: Any, key: str, system: str) -> list[Any]:
     """The entries that an answer holds under a key. Raises: SchemaMismatchError."""
     found = body.get(key) if isinstance(body, Mapping) else None
     if not isinstance(found, list):
-        raise SchemaMismatchError(f"{system} gave JSON without a list of {key}. Check the url.")
+        raise SchemaMismatchError(f"{system} returned JSON without a list of {key}. Check the url.")
     return found

@@ -101,7 +101,7 @@ class TokenSigner:
             return await asyncio.shield(renewal)
         except asyncio.CancelledError:
             if renewal.cancelled():
-                raise HaltedError("No token is fetched any more: the run was interrupted.") from None
+                raise HaltedError("No more tokens are requested: the run was interrupted.") from None
             raise
 
     def _have_fetched(self, renewal: "asyncio.Task[_Token]") -> None:
@@ -153,7 +153,7 @@ class TokenSigner:
                     await self._sleep(_wait_s(answer, attempt))
         finally:
             await wire.close()
-        raise UnreachableError(f"The token endpoint {url} gives no token ({why}, {ATTEMPTS} attempts).")
+        raise UnreachableError(f"The token endpoint {url} returned no token ({why}, {ATTEMPTS} attempts).")
 
     async def _ask(self, wire: Wire, url: str) -> tuple[Answer | None, str]:
         """An answer, or None and why there is none. Raises: FatalError when there is no use in asking again."""
@@ -238,13 +238,15 @@ class TokenSigner:
         if not isinstance(token, str) or not token:
             what = "JSON without an access_token" if found else nature(answer.body)
             raise SettingsError(
-                f"Instead of a token the token endpoint {url} gave {what} (HTTP {answer.status}). Check token_url."
+                f"The token endpoint {url} returned {what} instead of a token (HTTP {answer.status}). Check token_url."
             )
         self._keep(token)
         if kind.lower() != "bearer":
-            raise SettingsError(f"The token endpoint {url} gives tokens of type {kind[:40]}; only Bearer is supported.")
+            raise SettingsError(
+                f"The token endpoint {url} returned a token of type {kind[:40]}; only Bearer is supported."
+            )
         if not can_be_sent(token) or len(token) > LONGEST_TOKEN:
-            raise SettingsError(f"The token that the token endpoint {url} gave cannot be sent in a header.")
+            raise SettingsError(f"The token from the token endpoint {url} cannot be sent in a header.")
         lasts_s = _seconds(found.get("expires_in"))
         if isinstance(refresh := found.get("refresh_token"), str) and refresh:
             self._keep(refresh)
@@ -283,7 +285,7 @@ class TokenSigner:
             raise SettingsError(f"The token endpoint {url} redirects to another address ({said}). Check token_url.")
         if answer.status in {404, 405, 410} and not code:
             raise SettingsError(f"There is no token endpoint at {url} ({said}). Check token_url.")
-        raise CredentialsError(f"The token endpoint {url} gives no token ({said}). {advice(code, self._client)}")
+        raise CredentialsError(f"The token endpoint {url} returned no token ({said}). {advice(code, self._client)}")
 
 
 def sign_assertion(

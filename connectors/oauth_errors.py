@@ -28,10 +28,10 @@ ADVICE = {
     "login_required": _CONSENT,
     "consent_required": _CONSENT,
     "mfa_required": _CONSENT,
-    "inactive_user": "The account that the client works as is not active: activate it, or name another one.",
+    "inactive_user": "The account of the client is not active: activate it, or use another one.",
     "inactive_org": "The organisation is locked, closed or suspended: ask the system's vendor.",
     "invalid_app_access": "Allow the account to use this app: pre-authorise its profile or a permission set.",
-    "invalid_assertion_type": "It does not take this kind of assertion: sign in another way.",
+    "invalid_assertion_type": "It does not accept this kind of assertion: sign in another way.",
 }
 """By error code; the grant that was not valid has sentences of its own."""
 GRANT_ADVICE = {
@@ -56,7 +56,7 @@ def advice(code: str, client: ClientCredentials) -> str:
     else:
         text = ADVICE.get(code, "Check client_id, scope, audience, parameters and {proof}.")
     other = SecretIn.BODY if client.secret_in is SecretIn.HEADER else SecretIn.HEADER
-    place = f" Where both are right, try secret_in: {other}." if client.secret is not None else ""
+    place = f" If both are right, try secret_in: {other}." if client.secret is not None else ""
     return text.format(proof=_proof(client), grant=client.grant, place=place)
 
 

@@ -55,7 +55,7 @@ class PersonioSettings(PeopleSettings):
     url: Annotated[str, AfterValidator(base_address)] = "https://api.personio.de"
     """Address of the API, without a version."""
     client_id: Name
-    """Of the API credentials; may hold references."""
+    """Of the API credentials; may contain references."""
     secret: Secret
     """Their secret; a reference."""
 

@@ -96,7 +96,7 @@ class EdgeSection(Settings):
     member: Name
     """Column with the key of the user, or of the group inside the group."""
     verbatim: Annotated[bool, Field(strict=True)] = False
-    """Whether keys are taken exactly as they stand, as in the entries' own section."""
+    """Whether keys are used verbatim, as in the entries' own section."""
 
     @property
     def required(self) -> tuple[str, ...]:

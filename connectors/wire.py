@@ -182,8 +182,9 @@ class Wire:
             raise _classify(error) from None  # the cause's text may hold addresses, which hold names of persons
         if _LOOKS_LIKE_JSON.match(content) and nests_deeper(content, self._most_levels):
             raise SchemaMismatchError(
-                f"An answer of {urlsplit(self.url).hostname} nests deeper than {self._most_levels} levels: it was not "
-                "read. Check that the url is that of the API. If the system really answers so, raise max_depth."
+                f"An answer of {urlsplit(self.url).hostname} nests deeper than {self._most_levels} levels: it was "
+                "not read. Check that the url is that of the API. If the system really responds like this, raise "
+                "max_depth."
             )
         if response.status_code >= 400:  # some systems repeat what they refuse, and what they say is told to people
             for secret in secrets():
@@ -298,7 +299,7 @@ def _classify(error: Exception) -> NoAnswer:
         case aiohttp.ConnectionTimeoutError():
             return NoAnswer(Fault.NOT_SENT, "no connection in time")
         case TimeoutError():
-            return NoAnswer(Fault.LATE, "no answer in time")
+            return NoAnswer(Fault.LATE, "no response in time")
         case _:
             return NoAnswer(Fault.LOST, "connection lost")
 

@@ -1,4 +1,4 @@
-"""What is run, shown and served. Whatever process does any of it keeps the lines of its logs apart."""
+"""Flows, output and servers. Every process that runs them keeps its log lines separate."""
 
 from flows.log_lines import keep_lines_apart
 

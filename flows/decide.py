@@ -63,7 +63,7 @@ def decide(
 
 def _decide(job: Job, decision: Answer, selection: Sequence[str], by: str, comment: str, until: date | None) -> str:
     if decision is Answer.APPROVE_SELECTION and not selection:
-        raise DecisionError("Nothing is selected: name what to approve, or choose to approve everything.")
+        raise DecisionError("Nothing is selected: say what to approve, or choose to approve everything.")
     with open_ledger() as ledger:
         ruling = decide_staged(
             ledger,

@@ -40,7 +40,7 @@ def restart(job: Path, scopes: list[Scope] = _USUAL, break_links: bool = False) 
         with open_ledger() as ledger:
             if Scope.LINKS in wanted and not break_links:
                 links = count_links(ledger, loaded.name)
-                raise RequestError(f"{links:,} links of {loaded.name} would be broken: say so with break_links.")
+                raise RequestError(f"{links:,} links of {loaded.name} would be broken: confirm with break_links.")
             restarted = clear(ledger, loaded.name, wanted, clock=now)
     except (ProvisorError, JobBusyError) as error:
         return stopped(error)

@@ -4,9 +4,9 @@
                    ├─ check ─ scope ─ map ─ match ─ plan ─ guard ─ load ────┼─ ledger, snapshots
     target ─ see ──┘                                                        └─ artifacts
 
-Every stage is one hop away in ``tasks``. A stage that reads, writes or takes long runs as a Prefect task; the thinking
-is plain functions. How the target is seen, listed or as last known, is ``flows.cycle.sight``'s part. A run that dies is
-not resumed: the next one looks at both sides again and plans from what is there.
+Every stage is one hop away in ``tasks``. Stages that read, write or take long run as Prefect tasks; the logic is plain
+functions. ``flows.cycle.sight`` decides whether the target is listed or taken from its last known state. A crashed run
+is not resumed: the next one reads both sides again and makes a new plan.
 """
 
 from collections.abc import Callable, Iterator
@@ -40,7 +40,8 @@ from tasks.load import FIRST_BATCH, Batch, BatchSizes, Loaded, load_batch, waves
 from tasks.mapping import Mapper, map_entries
 
 BATCHES_AT_ONCE = 3
-"""Load tasks side by side, so that one sends while another writes its outcomes; the target's pace is shared by all."""
+"""Number of parallel load tasks, so that one sends while another records outcomes; they share the target's request
+rate."""
 
 STOPS = (
     FatalError,
@@ -52,10 +53,10 @@ STOPS = (
     LeaseLostError,
     PlanRefusedError,
 )
-"""What stops a cycle on purpose: the run ends as Stopped, with the sentence. Anything else is a fault of ours."""
+"""Errors that stop a cycle on purpose: the run ends as Stopped, with their message. Anything else is a bug."""
 
 Send = Callable[[Batch], PrefectFuture[Any]]
-"""Begins a load task."""
+"""Starts a load task."""
 
 
 def _run_name() -> str:
@@ -80,14 +81,14 @@ def provision(
     at_once: tuple[str, ...] = (),
     plan_file: Path | None = None,
 ) -> State:
-    """Bring the target of a job in step with its source.
+    """Bring a job's target in step with its source.
 
     Args:
         job: The job file.
-        plan_only: Show what would be done, and do nothing.
-        cycle: What to evaluate; auto decides by what the ledger remembers.
-        at_once: Anchors of entries that failed before and are tried now, however long they would have to wait.
-        plan_file: A plan that was reviewed: exactly this is done, or nothing.
+        plan_only: Show what would be done and change nothing.
+        cycle: What to evaluate; auto chooses from the ledger.
+        at_once: Anchors of failed entries to retry now, whatever their waiting time.
+        plan_file: A reviewed plan, applied exactly or not at all.
     """
     if plan_only:
         return look_ahead(job, cycle)
@@ -101,11 +102,11 @@ def provision(
     task_runner=ThreadPoolTaskRunner(max_workers=BATCHES_AT_ONCE),  # type: ignore[arg-type]
 )
 def reconcile(job: Path, plan_only: bool = False) -> State:
-    """Compare with the whole target as it is now, report what others changed there, and bring it in step.
+    """List the whole target, report changes made outside Provisor, and bring it in step with the source.
 
     Args:
         job: The job file.
-        plan_only: Show what would be done, and do nothing.
+        plan_only: Show what would be done and change nothing.
     """
     if plan_only:
         return look_ahead(job, CycleChoice.RECONCILE)

@@ -54,12 +54,12 @@ ADVICE: Mapping[ErrorCode, Advice] = {
     ),
     ErrorCode.INSUFFICIENT_RIGHTS: Advice(
         Category.ACCESS,
-        "Allow the account that Provisor signs in with to do this in the target, or leave the action or attribute out "
-        "of the job.",
+        "Give the account that Provisor signs in with this permission in the target, or remove the action or "
+        "attribute from the job.",
     ),
     ErrorCode.METHOD_NOT_ALLOWED: Advice(
         Category.JOB,
-        "The target does not offer this request: look at its address in the job, or switch the action off "
+        "The target does not support this request: check its address in the job, or turn the action off "
         "(users.actions, deprovision).",
     ),
     ErrorCode.NOT_PERMITTED: Advice(
@@ -78,8 +78,8 @@ ADVICE: Mapping[ErrorCode, Advice] = {
     ),
     ErrorCode.INVALID_ANCHOR: Advice(
         Category.DATA,
-        "The account is no longer in the target. The next cycle that lists the target makes it again if its owner is "
-        "in scope; provisor run --cycle reconcile does so now.",
+        "The account is no longer in the target. The next cycle that lists the target creates it again if its owner "
+        "is in scope; provisor run --cycle reconcile does so now.",
     ),
     ErrorCode.NOT_IMPLEMENTED: Advice(
         Category.JOB,
@@ -87,7 +87,7 @@ ADVICE: Mapping[ErrorCode, Advice] = {
     ),
     ErrorCode.MISSING_VALUES: Advice(
         Category.DATA,
-        "A value that the target requires is missing: fill it in the source, or give its mapping a default.",
+        "A value required by the target is missing: add it in the source, or give its mapping a default.",
     ),
     ErrorCode.SCHEMA_ATTRIBUTE_NOT_FOUND: Advice(
         Category.JOB,
@@ -99,7 +99,7 @@ ADVICE: Mapping[ErrorCode, Advice] = {
     ),
     ErrorCode.DUPLICATE_TARGET_ENTRIES: Advice(
         Category.DATA,
-        "Several accounts claim to be this entry's, or one account two entries': remove the surplus account in the "
+        "Several accounts match this entry, or two entries match one account: remove the surplus account in the "
         "target, or match by an attribute that is unique there.",
     ),
     ErrorCode.DUPLICATE_SOURCE_ENTRIES: Advice(

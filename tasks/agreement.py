@@ -97,7 +97,7 @@ def _source_conflicts(
         for name in order:
             known = given.get(name)
             if known is not None and attribute not in known:
-                yield _problem(job, document, ("precedence", attribute), f"{name} does not give {attribute}.")
+                yield _problem(job, document, ("precedence", attribute), f"{name} does not provide {attribute}.")
 
 
 def _own_problems(job: Job, document: _Reader, own: Mapping[str, Mapping[str, Attribute] | None]) -> Iterator[Problem]:
@@ -178,7 +178,7 @@ def _misfits(path: str, mapping: AttributeMapping, info: Attribute) -> Iterator[
     for key, value in (("constant", mapping.constant), ("default", mapping.default)):
         kind = _kind_missed(value, info)
         if kind:
-            yield key, f"The target wants {kind} for {path}."
+            yield key, f"The target requires {kind} for {path}."
 
 
 _TYPES: dict[Form, tuple[type | tuple[type, ...], str]] = {

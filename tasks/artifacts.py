@@ -56,7 +56,7 @@ def publish_plan(checked: Checked, *, cycle: int | None = None, expected: str = 
         lines += [NOTHING, Markdown("As a table, {}: {}.").format(shown, link(table, f"/artifacts/key/{table}"))]
         if cycle is not None:
             look = code(f"provisor log {plan.job} --cycle {cycle}")
-            lines += [NOTHING, Markdown("What came of them, entry by entry: {}.").format(look)]
+            lines += [NOTHING, Markdown("Results, entry by entry: {}.").format(look)]
     publish_page(lines, key=key_of(plan.job, "plan"), about=f"Plan of {plan.job}")
     if rows:
         publish_table(rows, key=table, about=f"Plan of {plan.job}: {shown}")
@@ -212,7 +212,7 @@ def _page(report: CycleReport, cycles: Sequence[Cycle]) -> list[Markdown]:
         ("Held back by guards", report.guards),
         ("Data checks", _findings(report)),
         ("Drift", report.drift.sentences if report.drift is not None else ()),
-        ("How the target was seen", [report.seen] if report.seen else []),
+        ("How the target was read", [report.seen] if report.seen else []),
     ):
         if sentences:
             lines += [NOTHING, Markdown("## {}").format(title), NOTHING]
@@ -223,14 +223,14 @@ def _page(report: CycleReport, cycles: Sequence[Cycle]) -> list[Markdown]:
     lines += [NOTHING, Markdown("## Look further"), NOTHING]
     lines += _links(report)
     lines += [Markdown("- every change: {}").format(code(f"provisor log {report.job} --cycle {report.cycle}"))]
-    lines += [Markdown("- how the job stands: {}").format(code(f"provisor status {report.job}"))]
+    lines += [Markdown("- state of the job: {}").format(code(f"provisor status {report.job}"))]
     return lines
 
 
 def _findings(report: CycleReport) -> list[str]:
     """The data checks that did not hold, and how many of them are no news."""
     as_before = len(report.findings) - len(report.news)
-    return [*report.news, *([f"As in the last cycle, {as_before:,} more do not hold."] if as_before else [])]
+    return [*report.news, *([f"{as_before:,} more fail as in the last cycle."] if as_before else [])]
 
 
 def _links(report: CycleReport) -> Iterator[Markdown]:

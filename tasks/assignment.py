@@ -135,7 +135,7 @@ def _refuse_strangers(snapshot: Snapshot, label: str) -> None:
         return
     if not _is_unknown(snapshot, texts(rows["key"][of_users])).all():
         return
-    why = f"none of its {len(rows):,} assignments names anybody in the source" if len(rows) else "it has no usable row"
+    why = f"none of its {len(rows):,} assignments names anybody in the source" if len(rows) else "it has no usable rows"
     raise SettingsError(f"The table {label} assigns nobody: {why}. Nothing was written.")
 
 

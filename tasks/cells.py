@@ -51,7 +51,7 @@ class Ruling(StrEnum):
 
     FALSE = "false"
     COMPARED = "compared"
-    EACH_WAY = "compared in every way; held where these disagree"
+    EACH_WAY = "compared in every way; held if the results differ"
     HELD = "held"
 
 

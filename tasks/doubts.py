@@ -23,7 +23,8 @@ def spoilt_members(edges: pd.DataFrame, known: pd.Index) -> tuple[str, ...]:
     if not count:
         return ()
     return (
-        f"{count:,} members in the memberships are nobody, but for {_DAMAGE} they would be somebody (like {example!r} "
+        f"{count:,} members in the memberships match nobody, but apart from {_DAMAGE} they would match (like "
+        f"{example!r} "
         f"for {almost!r}): a spreadsheet has probably changed them. Export the memberships again, with keys as text.",
     )
 
@@ -39,7 +40,7 @@ def spoilt_keys(gone: pd.Index, new: pd.Index, noun: str) -> tuple[str, ...]:
     )
 
 
-_DAMAGE = "leading zeros, a .0 behind, or upper and lower case"
+_DAMAGE = "leading zeros, a trailing .0, or upper and lower case"
 
 
 def _twins(spoilt: pa.Array, known: pa.Array) -> tuple[int, str, str]:

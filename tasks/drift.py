@@ -45,7 +45,7 @@ class DriftReport:
         for what in DriftKind:
             if count := self.count(what):
                 corrected = sum(one.corrected for one in self.entries if one.what is what)
-                lines.append(f"{count:,} accounts were {what}; {corrected:,} of them are put right.")
+                lines.append(f"{count:,} accounts were {what}; {corrected:,} of them are corrected.")
         if self.members_added or self.members_removed:
             lines.append(f"Others added {self.members_added:,} and removed {self.members_removed:,} memberships.")
         for kind, count in self.unmanaged.items():

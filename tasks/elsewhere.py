@@ -32,7 +32,7 @@ def refuse_elsewhere(job: Job, links: Mapping[Kind, pd.DataFrame], target: Snaps
             f"{job.name} wrote to {before} until now, and {target.system} seems to be another system: "
             f"{other:,} of {same + other:,} accounts there whose ids are known have other names. Nothing was written. "
             "Correct target in the job file; or, if people are to get accounts in this system, run provisor restart "
-            f"{job.name} --scope links,quarantine, so that they are matched anew."
+            f"{job.name} --scope links,quarantine, to match them again."
         )
 
 

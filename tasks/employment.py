@@ -87,7 +87,7 @@ def _acting(rules: Joiners | Leavers | None, frame: pd.DataFrame, context: Conte
         return _Acting(nothing, nothing, pd.Series("UTC", index=frame.index, dtype="str"), {})
     section = "joiners" if isinstance(rules, Joiners) else "leavers"
     dates = compile_expression(rules.date).column(frame, context)
-    failed = {key: f"{section}.date cannot be worked out: {why}" for key, why in dates.failed.items()}
+    failed = {key: f"{section}.date cannot be evaluated: {why}" for key, why in dates.failed.items()}
     texts = dates.values.astype("str")
     zones, strange = _zones(rules, frame, context)
     offset = rules.at - (rules.before or timedelta()) if isinstance(rules, Joiners) else rules.at
@@ -101,7 +101,7 @@ def _acting(rules: Joiners | Leavers | None, frame: pd.DataFrame, context: Conte
         column[pairs.index] = pd.to_datetime(pd.Series(values, index=pairs.index), utc=True).astype(nothing.dtype)
     for key, text in pairs["text"][[one is None for one in found]].items():
         failed[str(key)] = (
-            f'{section}.date is "{text}", which is not a date like 2026-03-31: read it by its format, as in '
+            f'{section}.date is "{text}", which is not a date like 2026-03-31: give its format, as in '
             'FormatDateTime([hired], , "dd.MM.yyyy", "yyyy-MM-dd").'
         )
     return _Acting(moments, days, zones, failed, strange)

@@ -111,8 +111,8 @@ def read_target(job: Job, target: Target, facts: Facts, *, progress: Progress | 
             return snapshot
     reasons = " ".join(snapshot.incomplete)
     raise SchemaMismatchError(
-        f"The listing of the target ({snapshot.system}) stays incomplete after {READ_AGAIN} tries, and creating "
-        f"accounts on it would make doubles: {reasons} Nothing was written."
+        f"The listing of the target ({snapshot.system}) is still incomplete after {READ_AGAIN} attempts, and "
+        f"creating accounts from it would create duplicates: {reasons} Nothing was written."
     )
 
 

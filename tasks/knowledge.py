@@ -190,7 +190,7 @@ def look_up(question: Question, target: Target, wanted: Wanted, *, known: pd.Dat
         if question.attribute in held and (held[question.attribute] == value).any():
             raise SchemaMismatchError(
                 f"asked for {question.kind}s by {question.attribute}, the service found nobody, not even the "
-                f"{question.kind} {id_}, which has the value that it was asked for"
+                f"{question.kind} {id_}, which has that value"
             )
     return found
 

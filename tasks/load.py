@@ -175,7 +175,7 @@ def load_batch(
 
 def _unfinished(outcome: Outcome) -> Outcome:
     """What a job of the target has not finished: nobody knows yet what comes of it."""
-    message = f"The target does it as job {outcome.job}, which has not finished yet; the next cycle looks again."
+    message = f"The target processes it as job {outcome.job}, which has not finished yet; the next cycle checks again."
     return replace(outcome, status=Status.UNKNOWN, code=ErrorCode.UNKNOWN_OUTCOME, message=message)
 
 
@@ -468,7 +468,7 @@ def _summary(
         references_failed += reference
         if outcome.status in _TOOK_EFFECT and clash is not None:
             code = ErrorCode.DUPLICATE_TARGET_ENTRIES
-            message = f"The target answered with {clash.target_id}, which is linked to {clash.owner} already."
+            message = f"The target returned {clash.target_id}, which is already linked to {clash.owner}."
         loaded.failures.append(Failed(change.kind, change.anchor, change.label, action, code, message))
     loaded.undone[batch.block.kind] |= {failure.anchor for failure in loaded.failures}
     loaded.tally = Tally(

@@ -248,8 +248,8 @@ def _owned(ids: pd.Index, kind: Kind, remembered: Remembered) -> Mask:
 
 
 _LOST = {
-    AttemptStatus.SENT: "The run ended before the answer came",
-    AttemptStatus.UNKNOWN: "The answer was lost",
+    AttemptStatus.SENT: "The run ended before the response arrived",
+    AttemptStatus.UNKNOWN: "The response was lost",
 }
 
 

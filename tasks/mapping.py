@@ -298,7 +298,7 @@ def _refuse_long(key: "pd.Series[str]", path: str, failures: dict[str, str]) -> 
     """A value that is longer than any name holds its entry alone; no index of a database would take it."""
     for anchor in key.index[_is_long(key)]:
         why = f"a value by which accounts are matched has at most {LONGEST_KEY:,} characters"
-        failures.setdefault(str(anchor), f"{path}: {why}, and this one {len(str(key[anchor])):,}.")
+        failures.setdefault(str(anchor), f"{path}: {why}, and this one has {len(str(key[anchor])):,}.")
 
 
 # --- defaults ------------------------------------------------------------------------------------------------------

@@ -204,8 +204,9 @@ def _match_by(
             hold(int(position), ErrorCode.DUPLICATE_SOURCE_ENTRIES, reason)
         elif owner_is_there and owner_ended and not goes_on:
             reason = (
-                f"The account that matches by {rule.target} belongs to the source entry {old}, which has ended under "
-                "another name. If both are one person, make their names agree; if not, give this one another value."
+                f"The account that matches by {rule.target} belongs to the source entry {old}, which has ended "
+                "under another name. If they are the same person, make their names agree; if not, give this one "
+                "another value."
             )
             hold(int(position), ErrorCode.DUPLICATE_SOURCE_ENTRIES, reason)
         elif owner_is_there and not goes_on:

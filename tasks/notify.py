@@ -121,7 +121,7 @@ def _troubled(report: CycleReport) -> list[str]:
     lines += [""] if codes else []
     lines += [f"Report: {report.page_address}"] if report.page_address else []
     lines += [f"Who, and why: provisor log {report.job} --cycle {report.cycle}"]
-    return [*lines, "", "As long as cycles fail in the same way, this is not told again."]
+    return [*lines, "", "This message is not repeated while cycles fail in the same way."]
 
 
 def weekly(ledger: Ledger, job: Job, *, now: datetime, pages: str = "") -> None:
@@ -174,7 +174,7 @@ def _waiting(job: Job, ledger: Ledger, pages: str) -> list[str]:
     trying = len(ledger.escrows(job.name))
     lines = [f"Now {waiting:,} changes wait for approval, and {trying:,} entries for another attempt."]
     lines += [f"Reports: {pages}"] if pages else []
-    return [*lines, f"Everything that was done: provisor log {job.name} --since 7d"]
+    return [*lines, f"All changes: provisor log {job.name} --since 7d"]
 
 
 def send(job: Job, title: str, lines: Sequence[str]) -> bool:
@@ -211,7 +211,7 @@ def _send_one(job: Job, number: int, title: str, body: str) -> bool:
             _LOG.warning("%s (%s): %s", named, kind, type(error).__name__)
             return False
     if not taken:
-        _LOG.warning("%s (%s): the service did not take it; is the address right?", named, kind)
+        _LOG.warning("%s (%s): the service did not accept it; check the address", named, kind)
     return bool(taken)
 
 

@@ -144,9 +144,7 @@ def _key(people: pd.DataFrame, named: Guess | None) -> tuple[Guess | None, list[
         if len(people) and values.notna().all() and values.is_unique:
             why = f"the first column that is filled and different for each of {len(people):,} people"
             return Guess(column, why), [f"The key is {column}: is that what never changes about a person, even a name?"]
-    return None, [
-        "No column identifies a person: give the export one that is filled, and never the same for two people."
-    ]
+    return None, ["No column identifies a person: the export needs a column that is always filled and unique."]
 
 
 def _no_reference(people: pd.DataFrame, manager: Guess, key: Guess | None) -> str | None:
@@ -154,13 +152,13 @@ def _no_reference(people: pd.DataFrame, manager: Guess, key: Guess | None) -> st
     column = manager.expression[1:-1]
     values = people[column].dropna()
     if key is None or not len(values):
-        return f"{column} is empty, so nobody gets a manager by it."
+        return f"{column} is empty, so nobody gets a manager from it."
     part = float(values.isin(people[key.expression]).mean())
     if part >= _MANAGERS_KNOWN:
         return None
     return (
         f"{column} is left out: only {part:.0%} of its values are keys ({key.expression}) of people in the export, "
-        "and a manager is found by the key."
+        "and managers are looked up by key."
     )
 
 
@@ -169,7 +167,7 @@ def _derived(found: Mapping[str, Guess]) -> dict[str, Guess]:
     made: dict[str, Guess] = {}
     if "userPrincipalName" not in found and "mail" in found:
         made["userPrincipalName"] = Guess(
-            found["mail"].expression, "the export has no login, so the e-mail address is it"
+            found["mail"].expression, "the export has no login, so the e-mail address is used"
         )
     if "mail" not in found and "userPrincipalName" in found:
         made["mail"] = Guess(

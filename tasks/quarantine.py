@@ -100,7 +100,7 @@ def judge_tally(tally: Tally, rules: QuarantineRules, *, again: bool = False) ->
 
 
 def _too_many(reason: Reason, number: int, what: str, limit: int) -> Finding:
-    return Finding(reason, f"{number:,} {what} failed, more than the {limit:,} that a cycle may.")
+    return Finding(reason, f"{number:,} {what} failed, more than the {limit:,} allowed per cycle.")
 
 
 def enter_or_stay(

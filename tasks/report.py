@@ -116,7 +116,7 @@ class CycleReport:
                 failed, held = self.counts.get("failed", 0), self.counts.get("held", 0)
                 return f"Done with failures: {what} {failed:,} failed, {held:,} held."
             case CycleState.STAGED:
-                return f"Waiting for approval: {done or 'nothing is done yet'}. {' '.join(self.guards)}"
+                return f"Waiting for approval: {done or 'nothing has been done yet'}. {' '.join(self.guards)}"
             case _:
                 return f"Stopped: {self.error}"
 
@@ -180,7 +180,7 @@ def final_state(report: CycleReport | None) -> "State[Any]":
     from prefect.states import Completed, Failed
 
     if report is None:
-        raise RuntimeError("the cycle ended without a report")
+        raise RuntimeError("the cycle finished without a report")
     if report.quarantined:
         return Failed(name=QUARANTINED, message=report.standing, data=report.as_json())
     match report.state:

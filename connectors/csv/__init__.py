@@ -33,26 +33,26 @@ Progress = Callable[[int], None]
 
 
 class PersonFile(PersonSection, FileSection):
-    """A file with one person a row."""
+    """A file with one person per row."""
 
 
 class GroupFile(EntrySection, FileSection):
-    """A file with one group a row."""
+    """A file with one group per row."""
 
 
 class EdgeFile(EdgeSection, FileSection):
-    """A file with one membership a row."""
+    """A file with one membership per row."""
 
 
 class CsvSettings(Settings):
     """The files of a source."""
 
     users: PersonFile
-    """One person a row."""
+    """One person per row."""
     groups: GroupFile | None = None
-    """One group a row."""
+    """One group per row."""
     members: EdgeFile | None = None
-    """One membership a row."""
+    """One membership per row."""
 
     @model_validator(mode="after")
     def _members_need_groups(self) -> Self:

@@ -218,7 +218,7 @@ def _exact_rows(table: _Table) -> Iterator[_ExactRow]:
             if str(error) == "unexpected end of data":
                 yield _ExactRow(first + above, reader.line_num + above, _NEVER_CLOSES)
                 return
-            reason = "A quote is out of place: text stands between the end of a quoted cell and the next separator."
+            reason = "Misplaced quote: there is text between the end of a quoted cell and the next separator."
             if "field larger" in str(error):
                 reason = f"A cell is longer than {_LONGEST_CELL:,} characters; a quote may be missing."
             yield _ExactRow(first + above, reader.line_num + above, reason)

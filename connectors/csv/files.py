@@ -89,7 +89,7 @@ class File:
             raise SettingsError(f"{self.label} is a folder; name the file in it.") from None
         except PermissionError as error:
             recovery = CredentialsError if remote else SettingsError
-            raise recovery(f"The file {self.label} may not be read: {error.strerror or 'permission denied'}.") from None
+            raise recovery(f"The file {self.label} cannot be read: {error.strerror or 'permission denied'}.") from None
         except ImportError as error:
             raise SettingsError(f"{self.label} needs a package that is not installed: {error}.") from error
         except ValueError as error:
@@ -241,7 +241,7 @@ class _Decoder:
         self.encoding = declared or _encoding_of(first)
         if not declared and self.encoding == "utf-8" and first[:64].count(0) * 3 > len(first[:64]):
             raise SettingsError(
-                f"The file {label} holds zero bytes: it is not UTF-8 text. "
+                f"The file {label} contains zero bytes: it is not UTF-8 text. "
                 "If it is UTF-16 without a byte order mark, set encoding: utf-16-le."
             )
         self._decoder = codecs.getincrementaldecoder(self.encoding)("strict")

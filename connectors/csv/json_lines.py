@@ -119,7 +119,7 @@ def _object(line: bytes, most_levels: int) -> dict[str, Any] | str:
             # Half a character: no other system could store it.
             json.dumps(entry, ensure_ascii=False).encode()
     except UnicodeEncodeError:
-        return "The line holds half of a surrogate pair, which is no character."
+        return "The line contains half of a surrogate pair, which is not a character."
     except json.JSONDecodeError as error:
         return f"The line is not JSON: {error.msg} at column {error.colno}."
     except ValueError as error:
@@ -141,5 +141,5 @@ def _nothing(file: File, data: bytearray) -> str:
     if data.lstrip().startswith(b"<"):
         return f"{file.label} is a web page or XML, not the export. Has a session or a link expired? Fetch it again."
     if data.lstrip().startswith(b"["):
-        return f"{file.label} holds one JSON array. JSON Lines has one object a line, with nothing around them."
-    return f"No line of {file.label} holds a JSON object. Is it another format? Then set format."
+        return f"{file.label} contains one JSON array. JSON Lines has one object per line and nothing around them."
+    return f"No line of {file.label} contains a JSON object. If it is another format, set format."

@@ -102,18 +102,18 @@ def _refuse_other_content(
     if start.startswith("<"):
         raise SettingsError(
             f"{file.label} is a web page or XML, not the export. {told} Has a session or a link expired? Fetch the "
-            "export again; the job is as it was."
+            "export again; the job has not changed."
         )
     if start.startswith(("{", "[")):
         raise SettingsError(
             f"{file.label} is JSON, not a table. {told} If that is an error of the exporting system, fetch the "
-            "export again; if it is the export with one object a line, set format: jsonl."
+            "export again; if it is the export with one object per line, set format: jsonl."
         )
     for sign in signs:
         for number, row in enumerate(_rows(data, sign)):
             if number and set(required) <= set(row):
                 raise SettingsError(
-                    f"The columns of {file.label} are named on line {number + above + 1}. {told} "
+                    f"The columns of {file.label} are on line {number + above + 1}. {told} "
                     f"Set header: {number + above + 1}, or export the table without a title."
                 )
     if file.section.delimiter is not None:

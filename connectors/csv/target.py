@@ -54,7 +54,7 @@ TRIES = 5
 
 
 class EntryDrop(Settings):
-    """A file with one entry a row."""
+    """A file with one entry per row."""
 
     path: Path
     """The file: .csv, .jsonl, .json or .parquet, in a folder that is there."""
@@ -71,14 +71,14 @@ class EntryDrop(Settings):
 
 
 class PersonDrop(EntryDrop):
-    """A file with one person a row."""
+    """A file with one person per row."""
 
     enabled: SwitchColumn | None = None
-    """Column that switches an account off; without it accounts cannot be disabled."""
+    """Column that disables an account. Without it, accounts cannot be disabled."""
 
 
 class EdgeDrop(EdgeColumns):
-    """A file with one membership a row."""
+    """A file with one membership per row."""
 
     path: Path
     """The file, as for entries."""
@@ -88,13 +88,13 @@ class FileTargetSettings(Settings):
     """The files of an app."""
 
     users: PersonDrop
-    """One person a row."""
+    """One person per row."""
     groups: EntryDrop | None = None
-    """One group a row."""
+    """One group per row."""
     members: EdgeDrop | None = None
-    """One membership a row."""
+    """One membership per row."""
     changes: Path | None = None
-    """Folder for files with the changes only: one JSON Lines file for each load, never changed after it is there."""
+    """Folder for change files: one JSON Lines file per load, never modified afterwards."""
 
     @model_validator(mode="after")
     def _members_need_groups(self) -> Self:

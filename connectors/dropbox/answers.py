@@ -46,7 +46,7 @@ _CONFLICT, _VALUE, _MAY_NOT = ErrorCode.CONFLICT, ErrorCode.UNPROCESSABLE_ENTITY
 _GONE = ErrorCode.INVALID_ANCHOR
 _PERSISTENT = "persistent_id"
 _FULL = "The team has no free seat. Buy seats, or remove or suspend members; the next cycle tries again."
-_LATER = "Dropbox could not make the account. The next cycle tries again; if it goes on, ask Dropbox' support."
+_LATER = "Dropbox could not create the account. The next cycle tries again; if it keeps failing, ask Dropbox support."
 _SETTING = "Change target.remove in the job."
 _LAST = "This is the last admin of the team. Make somebody else an admin first."
 _DEST = "The member in target.remove.transfer_files_to"
@@ -83,15 +83,15 @@ MEANINGS: dict[str, Meaning] = {
     "persistent_id_disabled": Meaning(
         _MAY_NOT,
         _PERSISTENT,
-        "The team does not use SAML persistent ids. Take persistent_id out of the mappings, or turn them on.",
+        "The team does not use SAML persistent ids. Remove persistent_id from the mappings, or turn them on.",
     ),
     # profiles
-    "no_new_data_specified": Meaning(_VALUE, "", "Nothing was to be changed. Compare the mappings with the member."),
+    "no_new_data_specified": Meaning(_VALUE, "", "There was nothing to change. Compare the mappings with the member."),
     "external_id_and_new_external_id_unsafe": Meaning(
         _VALUE, EXTERNAL_ID, "A member is not chosen by the external id that changes. Please report this."
     ),
     "email_reserved_for_other_user": Meaning(
-        _CONFLICT, EMAIL, "The address belongs to somebody else. The next cycle tries again, in case it becomes free."
+        _CONFLICT, EMAIL, "The address belongs to somebody else. The next cycle tries again in case it becomes free."
     ),
     "external_id_used_by_other_user": Meaning(
         _CONFLICT, EXTERNAL_ID, "Another member has this external id. Correct it there, or in the source."
@@ -99,12 +99,12 @@ MEANINGS: dict[str, Meaning] = {
     "persistent_id_used_by_other_user": Meaning(
         _CONFLICT, _PERSISTENT, "Another member has this persistent id. Correct it there, or in the source."
     ),
-    "set_profile_disallowed": Meaning(_GONE, "", "The member has been removed. The next cycle looks again."),
+    "set_profile_disallowed": Meaning(_GONE, "", "The member has been removed. The next cycle checks again."),
     "param_cannot_be_empty": Meaning(_VALUE, "", "Dropbox does not clear this. Map a value, or take out clear."),
     "directory_restricted_off": Meaning(
         _MAY_NOT,
         "is_directory_restricted",
-        "Directory restrictions are off in this team. Turn them on, or take the attribute out of the mappings.",
+        "Directory restrictions are off in this team. Turn them on, or remove the attribute from the mappings.",
     ),
     # roles
     "last_admin": Meaning(_MAY_NOT, ROLE, _LAST),
@@ -119,11 +119,11 @@ MEANINGS: dict[str, Meaning] = {
         _MAY_NOT,
         "active",
         "Dropbox suspends only active members, and this one has not accepted the invitation. Set "
-        "target.invited_leavers: remove to take such invitations back.",
+        "target.invited_leavers: remove to withdraw such invitations.",
     ),
     "suspend_last_admin": Meaning(_MAY_NOT, "active", _LAST),
     "unsuspend_non_suspended_member": Meaning(
-        _MAY_NOT, "active", "The member is not suspended. Nothing has to be done."
+        _MAY_NOT, "active", "The member is not suspended. There is nothing to do."
     ),
     "user_unrecoverable": Meaning(
         _MAY_NOT,
@@ -139,41 +139,45 @@ MEANINGS: dict[str, Meaning] = {
     "cannot_keep_account_under_legal_hold": Meaning(
         _MAY_NOT,
         "",
-        "A legal hold forbids to keep this account as a personal one. End the hold, or set keep_account: false.",
+        "A legal hold prevents keeping this account as a personal one. End the hold, or set keep_account: false.",
     ),
     "cannot_keep_account_required_to_sign_tos": Meaning(
         _MAY_NOT,
         "",
-        "The account cannot be kept before the team has signed Dropbox' terms. Sign them, or set keep_account: false.",
+        "The account cannot be kept until the team has signed Dropbox's terms. Sign them, or set keep_account: false.",
     ),
-    "cannot_keep_account": Meaning(_MAY_NOT, "", "Dropbox does not let the account be kept. Set keep_account: false."),
+    "cannot_keep_account": Meaning(
+        _MAY_NOT, "", "Dropbox does not allow keeping the account. Set keep_account: false."
+    ),
     "cannot_keep_invited_user_account": Meaning(
-        _MAY_NOT, "", "Somebody who was only invited has no account to keep. Set keep_account: false."
+        _MAY_NOT, "", "An invited person has no account to keep. Set keep_account: false."
     ),
-    "cannot_retain_shares_when_data_wiped": Meaning(_MAY_NOT, "", f"Shares do not outlive wiped devices. {_SETTING}"),
+    "cannot_retain_shares_when_data_wiped": Meaning(
+        _MAY_NOT, "", f"Shares cannot be kept if devices are wiped. {_SETTING}"
+    ),
     "cannot_retain_shares_when_no_account_kept": Meaning(_MAY_NOT, "", f"Shares need keep_account. {_SETTING}"),
     "cannot_retain_shares_when_team_external_sharing_off": Meaning(
         _MAY_NOT, "", "The team does not share with outsiders. Set retain_team_shares: false."
     ),
     "cannot_permanently_delete_and_transfer": Meaning(_MAY_NOT, "", f"Files are transferred or deleted. {_SETTING}"),
     "email_address_too_long_to_be_disabled": Meaning(
-        _VALUE, EMAIL, "The address is too long for a removed account. Shorten it by some characters first."
+        _VALUE, EMAIL, "The address is too long for a removed account. Shorten it first."
     ),
     "transfer_dest_user_not_found": Meaning(_MAY_NOT, "", f"{_DEST} was not found. Correct it."),
     "transfer_dest_user_not_in_team": Meaning(_MAY_NOT, "", f"{_DEST} is not in the team. Correct it."),
     "transfer_admin_user_not_found": Meaning(
-        _MAY_NOT, "", "The admin of Provisor's token was not found. Authorise anew."
+        _MAY_NOT, "", "The admin of Provisor's token was not found. Authorise the app again."
     ),
     "transfer_admin_user_not_in_team": Meaning(
-        _MAY_NOT, "", "The admin of Provisor's token is not in the team any more. Authorise anew."
+        _MAY_NOT, "", "The admin of Provisor's token is not in the team any more. Authorise the app again."
     ),
     "transfer_admin_is_not_admin": Meaning(
-        _MAY_NOT, "", "The account of Provisor's token is no team admin any more. Authorise as one."
+        _MAY_NOT, "", "The account of Provisor's token is no longer a team admin. Authorise the app as one."
     ),
     "unspecified_transfer_admin_id": Meaning(
-        _MAY_NOT, "", "A transfer needs an admin, and the token has none. Authorise anew."
+        _MAY_NOT, "", "A transfer needs an admin, and the token has none. Authorise the app again."
     ),
-    "recipient_not_verified": Meaning(_MAY_NOT, "", f"{_DEST} has not verified the address. Have that done first."),
+    "recipient_not_verified": Meaning(_MAY_NOT, "", f"{_DEST} has not verified the address. Verify it first."),
     "removed_and_transfer_dest_should_differ": Meaning(
         _MAY_NOT, "", f"{_DEST} would get the files of its own account. Protect it in the job, or name another one."
     ),
@@ -187,13 +191,13 @@ MEANINGS: dict[str, Meaning] = {
         _MAY_NOT, "", "The member's files are being transferred. The next cycle tries again."
     ),
     "already_transferred": Meaning(
-        _MAY_NOT, "", "The files were transferred before. Take out transfer_files_to to go on."
+        _MAY_NOT, "", "The files were transferred before. Remove transfer_files_to to continue."
     ),
     "already_transferred_or_deleted": Meaning(
-        _MAY_NOT, "", "The files were transferred or deleted before. Take out transfer_files_to to go on."
+        _MAY_NOT, "", "The files were transferred or deleted before. Remove transfer_files_to to continue."
     ),
     "user_not_found": Meaning(_GONE, "", "The member is not there. The next cycle looks again."),
-    "user_not_in_team": Meaning(_GONE, "", "The member is no longer in the team. The next cycle looks again."),
+    "user_not_in_team": Meaning(_GONE, "", "The member is no longer in the team. The next cycle checks again."),
     # groups
     "group_name_already_used": Meaning(
         _CONFLICT, "group_name", "Another group has this name. Add a matching rule on group_name if it is the same one."
@@ -207,8 +211,8 @@ MEANINGS: dict[str, Meaning] = {
     "system_managed_group_disallowed": Meaning(_MAY_NOT, "", _SYSTEM),
     "group_not_found": Meaning(_GONE, "", "The group is not there. The next cycle looks again."),
     "group_not_in_team": Meaning(_GONE, "", "The group is not one of this team. The next cycle looks again."),
-    "members_not_in_team": Meaning(_GONE, "", "This member is no longer in the team. The next cycle looks again."),
-    "users_not_found": Meaning(_GONE, "", "There is no such member. The next cycle looks again."),
+    "members_not_in_team": Meaning(_GONE, "", "This member is no longer in the team. The next cycle checks again."),
+    "users_not_found": Meaning(_GONE, "", "There is no such member. The next cycle checks again."),
     "user_cannot_be_manager_of_company_managed_group": Meaning(
         _MAY_NOT, "", "A group of the company has no managers of its own. Please report this."
     ),
@@ -216,7 +220,7 @@ MEANINGS: dict[str, Meaning] = {
         _MAY_NOT, "", "Only active members can own a group. Please report this."
     ),
     # jobs
-    "internal_error": Meaning(_VALUE, "", "Dropbox does not know what came of its job. The next cycle looks again."),
+    "internal_error": Meaning(_VALUE, "", "Dropbox does not know the result of its job. The next cycle checks again."),
 }
 
 
@@ -227,12 +231,13 @@ def stops_everything(answer: Answer) -> ProvisorError | None:
         if trouble.tag == "missing_scope":
             scope = trouble.error.get("required_scope", "")
             return CredentialsError(
-                f"The token of the app lacks the scope {scope}. Tick {scope} in the app's permissions, then authorise "
-                "the app anew: older tokens do not get the scope.",
+                f"The token of the app lacks the scope {scope}. Tick {scope} in the app's permissions, then "
+                "authorise the app again: existing tokens do not get the scope.",
                 code=ErrorCode.INSUFFICIENT_RIGHTS,
             )
         text = (
-            _SIGNED_OUT.get(trouble.tag) or "Dropbox does not accept the token. Authorise the app anew as a team admin."
+            _SIGNED_OUT.get(trouble.tag)
+            or "Dropbox does not accept the token. Authorise the app again as a team admin."
         )
         return CredentialsError(f"{text} ({trouble.tag or 'HTTP 401'}).")
     if trouble.tag in _NO_ADMIN:
@@ -241,13 +246,14 @@ def stops_everything(answer: Answer) -> ProvisorError | None:
 
 
 _SIGNED_OUT = {
-    "user_suspended": "The admin who authorised the app is suspended. Authorise it anew as another team admin",
+    "user_suspended": "The admin who authorised the app is suspended. Authorise it again as another team admin",
     "route_access_denied": "The app has no access to the team API. Make one with scopes of team members and groups",
-    "invalid_select_admin": "The token is not one of an admin. Authorise the app anew as a team admin",
+    "invalid_select_admin": "The token is not one of an admin. Authorise the app again as a team admin",
 }
 _NO_ADMIN = {
-    "admin_not_active": "The admin who authorised the app is no longer active. Authorise it anew as another team admin",
-    "mapping_not_found": "The token belongs to no admin of the team. Authorise the app anew as a team admin",
+    "admin_not_active": "The admin who authorised the app is no longer active. Authorise it again as another team "
+    "admin",
+    "mapping_not_found": "The token belongs to no admin of the team. Authorise the app again as a team admin",
 }
 
 

@@ -147,7 +147,7 @@ def _problem(known: Known, kind: Kind, path: str, value: Any) -> str:
     if attribute.longest is not None and len(text) > attribute.longest:
         return f"{path} takes {attribute.longest} characters at most, and the value has {len(text)}. Shorten it."
     if path in NAMES and _NO_NAME.search(text):
-        return f'{path} may hold none of / : ? * < > " |. Take them out, as with Replace in the mapping.'
+        return f'{path} may hold none of / : ? * < > " |. Remove them, for example with Replace in the mapping.'
     if path == EMAIL and not ADDRESS_FORM.fullmatch(text):
         return (
             "Dropbox takes only plain addresses: ASCII, and a domain that ends with 2 to 15 letters. Map another one."

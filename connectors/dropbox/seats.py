@@ -23,7 +23,7 @@ async def without_seat(wire: Any, known: Known, changes: Sequence[Change]) -> di
     most, taken, reserve = team["num_licensed_users"], team["num_provisioned_users"], known.settings.seats_reserve
     if not most:  # Dropbox does not say
         return {}
-    kept = f", {reserve:,} of them kept by seats_reserve" if reserve else ""
+    kept = f", {reserve:,} of them reserved by seats_reserve" if reserve else ""
     why = (
         f"Nothing was sent: the team has {most:,} seats{kept}, and {taken:,} are taken. Buy seats, or remove or "
         "suspend members; the next cycle tries again."

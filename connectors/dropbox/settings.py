@@ -11,12 +11,12 @@ from connectors.settings import Name, Secret, Settings
 
 
 class DropboxAuth(Settings):
-    """The app in Dropbox, and the token of the team admin who once authorised it."""
+    """The Dropbox app, and the token of the team admin who authorised it."""
 
     client_id: Name
-    """App key; may hold references."""
+    """App key; may contain references."""
     secret: Secret | None = None
-    """App secret; a reference. Left out for an app that was authorised with PKCE."""
+    """App secret; a reference. Omit it for an app authorised with PKCE."""
     refresh_token: Secret
     """Refresh token of a team admin, from an authorisation with ``token_access_type=offline``; a reference."""
 
@@ -29,11 +29,11 @@ class DropboxSettings(Settings):
     user_managed_groups: bool = False
     """Groups that their own members manage are seen as well; without it only those of the company."""
     ca_file: Path | None = None
-    """PEM file with authorities that are trusted too."""
+    """PEM file with additional certificate authorities to trust."""
     proxy: str | None = None
-    """Address of a proxy; ``HTTPS_PROXY`` without it."""
+    """Address of a proxy. Default: ``HTTPS_PROXY``."""
     timeout_s: Annotated[float, Field(gt=0)] = 120.0
-    """Seconds for one answer."""
+    """Seconds to wait for a response."""
 
     def http(self) -> HttpSettings:
         """The same for an HTTP session."""
@@ -51,7 +51,7 @@ class DropboxSettings(Settings):
 
 
 class InvitedLeavers(StrEnum):
-    """What disabling means for somebody who has not accepted the invitation: Dropbox suspends only active members."""
+    """How to disable somebody who has not accepted the invitation: Dropbox suspends only active members."""
 
     KEEP = "keep"
     """The invitation stays open, and the refusal is told until it is accepted or the account is deleted."""
@@ -73,11 +73,12 @@ class Removal(Settings):
     wipe_devices: bool = False
     """Deletes the team's files from the member's linked devices."""
     transfer_files_to: Name | None = None
-    """E-mail address of the member who gets the files. A member whose files were transferred cannot be recovered."""
+    """E-mail address of the member who receives the files. A member whose files were transferred cannot be
+    recovered."""
     keep_account: bool = False
-    """The account goes on as a personal one, with its files."""
+    """The account continues as a personal one, with its files."""
     retain_team_shares: bool = False
-    """A kept account keeps access to folders that were shared with it."""
+    """A kept account keeps access to folders shared with it."""
 
     @model_validator(mode="after")
     def _fit_together(self) -> Self:
@@ -92,11 +93,11 @@ class DropboxTargetSettings(DropboxSettings):
     """A team as a target."""
 
     welcome_email: bool = True
-    """New members get an invitation by mail. Without it they can join only where single sign-on is required."""
+    """Whether new members get an invitation by mail. Without it they can join only if single sign-on is required."""
     invited_leavers: InvitedLeavers = InvitedLeavers.KEEP
     suspend: Suspension = Suspension()
     remove: Removal = Removal()
     recover_removed: bool = True
-    """Somebody who comes back within seven days of the removal gets the same account with its files."""
+    """Whether somebody who returns within seven days of the removal gets the same account and files."""
     seats_reserve: Annotated[int, Field(ge=0)] = 0
     """Seats that are left free for others: nobody is added, enabled or recovered who would take one of them."""

@@ -245,7 +245,7 @@ def verdict(known: Known, step: Step, answer: Any) -> Verdict:
     """What an answer means, or the part of one that is about a step."""
     del known
     if answer is None:
-        return Lost("The job's answer does not name this member.")
+        return Lost("The job's result does not mention this member.")
     if isinstance(answer, Mapping):
         return _item(answer)
     purpose = step.request.purpose if isinstance(step.request, Call) else ADD
@@ -296,7 +296,7 @@ def _item(item: Mapping[str, Any]) -> Verdict:
         case "complete":
             return Done()
         case "failed":
-            text = "Dropbox gave up its job. Look at the member; the next cycle tries again."
+            text = "Dropbox gave up the job. Check the member; the next cycle tries again."
             return Refused(ErrorCode.UNPROCESSABLE_ENTITY, "", f"{text} ({item.get('failed', '')})")
         case tag if tag in _BUSY:
             return Again(None, str(tag))
@@ -306,7 +306,9 @@ def _item(item: Mapping[str, Any]) -> Verdict:
 
 def _refused(tag: str, said: str) -> Refused:
     unknown = Meaning(
-        ErrorCode.UNPROCESSABLE_ENTITY, "", "Dropbox refuses it. See its documentation of the team API, or report this."
+        ErrorCode.UNPROCESSABLE_ENTITY,
+        "",
+        "Dropbox rejects the change. See the Dropbox team API documentation, or report this.",
     )
     meaning = MEANINGS.get(tag, unknown)
     return Refused(meaning.code, meaning.about, f"{meaning.text} ({tag or said})")

@@ -93,7 +93,7 @@ async def json_of(
         return None
     if answer.status == 404:
         raise SettingsError(
-            f"There is nothing at {wire.address}{link.partition('?')[0]} (HTTP 404). Is the cloud, or the url, right?"
+            f"There is nothing at {wire.address}{link.partition('?')[0]} (HTTP 404). Check cloud and url."
         )
     if answer.status != 200:
         raise refusal_of(wire, asked, answer)
@@ -120,7 +120,7 @@ async def rest_of(wire: Any, body: Any, purpose: str, *, headers: Mapping[str, s
         seen.add(link)
         body = await json_of(wire, below(wire, link), purpose, headers=headers, missing=True)
         if body is None:
-            raise RetryableError(f"Microsoft Graph lost a page while it was to {purpose}; the next cycle reads again.")
+            raise RetryableError(f"Microsoft Graph lost a page while trying to {purpose}; the next cycle reads again.")
         found += body["value"]
     return found
 
@@ -183,4 +183,4 @@ async def read_batch(
         if not waiting:
             return [found[number] for number in range(len(links))]
         await wire.clock.sleep(max(waits))
-    raise RetryableError(f"Microsoft Graph puts off {len(waiting)} of {len(links)} requests to {purpose}.")
+    raise RetryableError(f"Microsoft Graph postponed {len(waiting)} of {len(links)} requests to {purpose}.")

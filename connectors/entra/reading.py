@@ -131,7 +131,7 @@ class _Round:
             if "@odata.deltaLink" in body:
                 self._watermark = below(self._wire, body["@odata.deltaLink"])
             else:
-                self._doubt = "The pages ended without a link for the next changes."
+                self._doubt = "The last page had no link for the next changes."
             return
 
     def _size(self) -> int:
@@ -274,7 +274,7 @@ async def _lists(wire: Any, links: Sequence[str], purpose: str, headers: Mapping
     for some in _parts(links, BATCHED):
         for body in await read_batch(wire, some, purpose, headers=headers):
             if body is None:
-                raise SchemaMismatchError(f"Microsoft Graph has no such list; it was to {purpose}.")
+                raise SchemaMismatchError(f"Microsoft Graph has no such list, while trying to {purpose}.")
             found += await rest_of(wire, body, purpose, headers=headers)
     return found
 

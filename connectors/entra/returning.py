@@ -54,7 +54,7 @@ def deleted_one(known: Known, change: Change) -> str | Refused | None:
             ErrorCode.CONFLICT,
             first,
             f"{len(found)} deleted accounts have its {first}. Restore the right one in the Entra admin center under "
-            "Deleted users, or delete the others there for good.",
+            "Deleted users, or delete the others there permanently.",
         )
     return found[0] if found else None
 

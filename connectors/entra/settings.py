@@ -12,7 +12,7 @@ from connectors.settings import Name, Secret, Settings, reveal
 
 
 class Cloud(StrEnum):
-    """Where the tenant lives."""
+    """The cloud that hosts the tenant."""
 
     GLOBAL = "global"
     USGOV = "usgov"
@@ -33,7 +33,7 @@ class EntraAuth(Settings):
     """The app registration that Provisor signs in as, and exactly one proof of it."""
 
     client_id: Name
-    """Application (client) id; may hold references."""
+    """Application (client) id; may contain references."""
     secret: Secret | None = None
     """The value of a client secret, not its id; a reference."""
     private_key: PrivateKey | None = None
@@ -70,7 +70,7 @@ class EntraTenant(Settings):
     """Where a tenant is, and how to sign in to it."""
 
     tenant: Name
-    """Its id, or one of its verified domains; may hold references."""
+    """Its id, or one of its verified domains; may contain references."""
     auth: EntraAuth
     cloud: Cloud = Cloud.GLOBAL
     url: str | None = None
@@ -80,11 +80,11 @@ class EntraTenant(Settings):
     extensions: tuple[Annotated[str, Field(pattern=r"^extension_[0-9a-f]{32}_\w+$")], ...] = ()
     """Directory extensions that mappings use: ``extension_<app id without hyphens>_<name>``."""
     ca_file: Path | None = None
-    """PEM file with authorities that are trusted too."""
+    """PEM file with additional certificate authorities to trust."""
     proxy: str | None = None
-    """Address of a proxy; ``HTTPS_PROXY`` without it."""
+    """Address of a proxy. Default: ``HTTPS_PROXY``."""
     timeout_s: Annotated[float, Field(gt=0)] = 100.0
-    """Seconds for one answer."""
+    """Seconds to wait for a response."""
 
     def place(self, *, folder: Path) -> str:
         """The tenant in its cloud, whatever signs in to it."""
@@ -126,20 +126,20 @@ class EntraSettings(EntraTenant):
     """Application (client) id of an enterprise application: only its assigned users and groups are assigned, with their
     roles. The job needs ``assignment: {mode: assigned, from_source: true}``."""
     soft_deleted: SoftDeleted = SoftDeleted.DISABLED
-    """What users are who were deleted less than 30 days ago."""
+    """How to treat users who were deleted less than 30 days ago."""
 
 
 class EntraTargetSettings(EntraTenant):
     """A tenant as a target."""
 
     password_length: Annotated[int, Field(ge=12, le=256)] = 24
-    """Characters of the random password that a new account gets; it is never stored, shown or logged."""
+    """Length of the random password of a new account; it is never stored, shown or logged."""
     force_change: bool = True
     """Whether the first sign-in asks for another password."""
     revoke_sessions: bool = True
     """Whether disabling an account also ends its sessions."""
     restore_deleted: bool = True
-    """Whether a joiner whose account was deleted less than 30 days ago gets that one back, by the job's first matching
+    """Whether a joiner whose account was deleted less than 30 days ago gets it back, found by the job's first matching
     attribute; otherwise a new one."""
     administrators: Administrators = Administrators.WRITE
     """What to do with accounts that hold an administrator role."""

@@ -107,7 +107,7 @@ async def _traits(wire: EntraWire, settings: EntraTenant) -> Known:
 async def _check(wire: EntraWire, known: Known) -> str:
     asked = Call("GET", "/organization?$select=id,displayName", "read the tenant's name")
     answer = await wire.send(asked)
-    name = "a tenant whose name may not be read"
+    name = "a tenant whose name cannot be read"
     if answer.status == 200:
         name = str((answer.json()["value"] or [{}])[0].get("displayName") or known.settings.tenant)
     counts = [counted(await count(wire, kind), str(kind)) for kind in Kind]

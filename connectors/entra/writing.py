@@ -42,7 +42,7 @@ _TAKEN = "with the same value for property"
 _JUST_MADE = frozenset({"set the user's manager", "change the restored user"})
 _ELSEWHERE = {
     "on-premises mastered": "It is synchronized from an on-premises directory, where it has to be changed.",
-    "mail-enabled security groups": "It is managed in Exchange, where its members have to be changed.",
+    "mail-enabled security groups": "It is managed in Exchange; change its members there.",
 }
 """By words of an error without a code of its own: why, and where to go."""
 _NAME = re.compile(r"[^A-Za-z0-9._-]+")
@@ -178,7 +178,7 @@ def verdict(known: Known, step: Step, answer: Any) -> Verdict:
     code, message, details = problem(answer)
     conflicts = [one for one in details if one.get("code") in _CONFLICTS]
     if conflicts or code in _CONFLICTS or _TAKEN in message:
-        return Refused(ErrorCode.CONFLICT, _about(conflicts or details), "Another object of the tenant has this value.")
+        return Refused(ErrorCode.CONFLICT, _about(conflicts or details), "Another object in the tenant has this value.")
     purpose, deleting = step.request.purpose, step.request.method == "DELETE"
     match answer.status, code:
         case 400, _ if MEMBERS in step.does and "already exist" in message:

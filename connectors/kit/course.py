@@ -94,7 +94,7 @@ class Course:
             except RetryableError:
                 continue
             except (RejectedError, UnknownOutcomeError) as error:
-                return Lost(f"What came of the job could not be asked: {error}")
+                return Lost(f"The result of the job could not be read: {error}")
         return answer
 
     async def _advance(self, chain: Chain, verdict: Done) -> None:
@@ -104,7 +104,7 @@ class Course:
         if part.action is Action.CREATE and chain.id is None and (not step.does or ENTRY in step.does):
             chain.id = verdict.id
             if chain.id is None and part.target_id is None:
-                await self._settle(chain, Lost("The answer does not name the new entry."))
+                await self._settle(chain, Lost("The response does not contain the id of the new entry."))
                 return
         chain.address = verdict.address or chain.address
         chain.pending |= verdict.pending
@@ -205,7 +205,7 @@ class Course:
         chain.reached = False
         chain.tries += 1
         if chain.tries >= PATIENCE:
-            asked = verdict.why or "The system puts it off"
+            asked = verdict.why or "The system postponed it"
             await self._refuse(chain, Refused(verdict.code, text=f"{asked} ({chain.tries} attempts)."))
             return
         await self._s.halt.pause(self._s.kit.waits(verdict.after_s, self._s.kit.backoff_s(chain.tries)))
@@ -253,7 +253,7 @@ class Course:
     def leave(self, chain: Chain) -> None:
         """A change that is not finished: it was not sent, is done in part, or nobody knows."""
         if chain.reached or chain.doubtful:
-            self.finish(chain, Status.UNKNOWN, why="Interrupted before the answer came.")
+            self.finish(chain, Status.UNKNOWN, why="Interrupted before the response arrived.")
         elif chain.done:
             chain.refused.setdefault("", Refused(ErrorCode.SKIPPED, text="Interrupted before all of it was sent."))
             self.finish(chain)

@@ -195,7 +195,7 @@ def take_page(listing: Listing, page: Page, where: str) -> None:
         listing.rows[key] = row
     if doubled:
         listing.doubts.append(
-            f"{doubled:,} {noun} were listed twice: entries moved between pages, so that others may have been missed."
+            f"{doubled:,} {noun} were listed twice: entries moved between pages, so others may have been missed."
         )
     for edge in page.edges:
         listing.edges[edge.group, edge.member] = edge.id
@@ -247,8 +247,8 @@ async def look_up(system: System, wire: Any, known: Known, sought: Sought, rules
         for row in page.rows:
             if not rules.fits(known, part, row):
                 raise SchemaMismatchError(
-                    f"{system.name} was asked for {sought.kind}s by {sought.path} and gave others as well: it ignores "
-                    "the condition. Nothing was written."
+                    f"{system.name} was queried for {sought.kind}s by {sought.path} and returned others as well: it "
+                    "ignores the condition. Nothing was written."
                 )
             found.rows[str(row[KEY])] = row
         for edge in page.edges:

@@ -168,7 +168,7 @@ class Load:
                     self._s.system, self._s.wire, self._s.known, Sought(kind, KEY, keys, tuple(paths))
                 )
             except (RejectedError, RetryableError) as error:
-                raise SchemaMismatchError(f"What is there could not be read before it is changed: {error}") from error
+                raise SchemaMismatchError(f"The current values could not be read before the change: {error}") from error
             for key in listing.rows:
                 held = held_of(listing, key)
                 if held is not None:
@@ -192,7 +192,7 @@ class Load:
         if change.kind is Kind.GROUP and change.action is Action.DELETE and held is not None:
             family = held.row.get("provisor:family")
             if any(one.name == family and one.made is Made.FOUND for one in known.families):
-                return Refused(ErrorCode.NOT_PERMITTED, text=f"A {family} is filled, never deleted.")
+                return Refused(ErrorCode.NOT_PERMITTED, text=f"A {family} can be filled but never deleted.")
         return None
 
     def _finish_missing(self, chain: Chain) -> None:
@@ -365,7 +365,7 @@ class Load:
         if len(answers) != len(steps):
             return [Lost("The answer is not about every part of the request.")] * len(steps)
         return [
-            Lost("The answer does not say what came of it.") if one is None else system.verdict(known, step, one)
+            Lost("The response does not state the result.") if one is None else system.verdict(known, step, one)
             for step, one in zip(steps, answers, strict=True)
         ]
 

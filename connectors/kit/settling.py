@@ -65,7 +65,7 @@ async def settle(at: Looking, change: Change, step: Step, *, lost: bool) -> Sett
     ``lost``: it was sent and may have taken effect; otherwise the system said that it may be so already.
     Raises: FatalError, HaltedError.
     """
-    answer: Settled = Lost("It cannot be looked at.")
+    answer: Settled = Lost("It cannot be read.")
     try:
         for wait_s in looks(at.known.limits.settles_in_s):
             await at.pause(wait_s)
@@ -139,7 +139,7 @@ def differing(known: Known, change: Change, row: Row, paths: Any) -> list[str]:
 async def _created(at: Looking, change: Change, *, lost: bool) -> Settled:
     found = search_paths(at.known, change)
     if not found:
-        return Lost("It has no value by which it could be looked for.")
+        return Lost("It has no value to search for.")
     unique = [path for path in found[1:] if at.known.attribute(change.kind, path).unique is not None]
     listing = Listing(change.kind)
     for path in (found[0], *unique):  # what it is refused for may be another value than what the job matches by
@@ -152,7 +152,7 @@ async def _created(at: Looking, change: Change, *, lost: bool) -> Settled:
         return Resend(change)
     ours = [key for key, row in listing.rows.items() if lost and is_ours(at, change, row)]
     if len(ours) > 1:
-        return Lost(f"{len(ours)} {change.kind}s may be the one that was created.")
+        return Lost(f"{len(ours)} {change.kind}s could be the one that was created.")
     if ours:
         return Done(ours[0], listing.rows[ours[0]].get(ADDRESS))
     return Refused(

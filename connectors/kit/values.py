@@ -42,21 +42,21 @@ def _one_to_wire(attribute: Attribute, value: Value) -> Any:
         case Form.BOOLEAN:
             found = value if isinstance(value, bool) else _TRUTH.get(str(value).strip().lower())
             if found is None:
-                raise InvalidValueError(f"{attribute.path} takes true or false.")
+                raise InvalidValueError(f"{attribute.path} accepts true or false.")
             return bool(found)
         case Form.INTEGER | Form.DECIMAL:
             try:
                 number = Decimal(text_of(value).strip())
                 return int(number) if attribute.form is Form.INTEGER else number
             except (InvalidOperation, ValueError, OverflowError):
-                raise InvalidValueError(f"{attribute.path} takes a number.") from None
+                raise InvalidValueError(f"{attribute.path} accepts a number.") from None
         case Form.BYTES:
             if isinstance(value, bytes):
                 return value
             try:
                 return base64.b64decode(str(value), validate=True)
             except (binascii.Error, ValueError):
-                raise InvalidValueError(f"{attribute.path} takes bytes, written in base64.") from None
+                raise InvalidValueError(f"{attribute.path} accepts bytes, written in base64.") from None
         case _:
             return text_of(value)
 

@@ -197,7 +197,7 @@ def _deleted(directory: Directory, root: str, before: UsnMark) -> frozenset[str]
             found.add(key)
     if not seen:
         raise Reread(
-            f"{container} cannot be read, so deletions are not told: grant the account the right to list and read it."
+            f"{container} cannot be read, so deletions are not reported: allow the account to list and read it."
         )
     return frozenset(found)
 
@@ -213,7 +213,7 @@ def _all_keys(
             directory.lines.requests += 1
             reply = connection.ask(Search(base, condition, attributes, controls=(*extra, paged(1000, cookie))))
             if not reply.answer.fine:
-                raise Reread(f"What changed below {base} was not told: {meaning(reply.answer)}.")
+                raise Reread(f"The changes below {base} were not reported: {meaning(reply.answer)}.")
             for dn, held in reply.entries:
                 yield dn, {label.lower(): found for label, found in held.items()}
             came = reply.control(Oid.PAGED)
@@ -264,7 +264,7 @@ def _by_synchronisation(directory: Directory, reader: "Reader", since: str) -> l
             if reply.answer.code == Code.REFRESH_REQUIRED:
                 raise Reread("The server no longer knows what changed since the last read.")
             if not reply.answer.fine:
-                raise Reread(f"What changed below {base} was not told: {meaning(reply.answer)}.")
+                raise Reread(f"The changes below {base} were not reported: {meaning(reply.answer)}.")
             changed, here, left = _sorted(reply)
             gone |= left
             present |= here

@@ -79,7 +79,7 @@ def answered(connection: Connection, search: Search) -> Reply:
     """The answer to a question about the server itself. Raises: UnreachableError where it does not come."""
     reply = connection.ask(search)
     if reply.answer.fault is not None:
-        raise UnreachableError(f"{connection.address} ended the connection, or did not answer in time.")
+        raise UnreachableError(f"{connection.address} closed the connection or did not respond in time.")
     if reply.answer.code in (Code.BUSY, Code.UNAVAILABLE):
         raise UnreachableError(f"{connection.address} does not answer now: {meaning(reply.answer)}.")
     return reply
@@ -89,7 +89,7 @@ def read_facts(connection: Connection, asked: Flavour | None) -> Facts:
     """Ask the root entry. Raises: SchemaMismatchError, SettingsError, UnreachableError."""
     reply = answered(connection, Search("", attributes=_ATTRIBUTES, scope=Scope.BASE))
     if not reply.answer.fine or not reply.entries:
-        raise SchemaMismatchError(f"{connection.address} does not show its root entry, so it is no LDAP directory.")
+        raise SchemaMismatchError(f"{connection.address} does not show its root entry, so it is not an LDAP directory.")
     held = {name.lower(): values for name, values in reply.entries[0][1].items()}
 
     def texts(name: str) -> tuple[str, ...]:

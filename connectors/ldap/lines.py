@@ -184,7 +184,7 @@ class Lines:
                 return reply
             if attempt or reply.answer.fault is Fault.LATE:
                 break
-        raise RetryableError(f"{self.address} ended the connection, or did not answer in time, while it was read.")
+        raise RetryableError(f"{self.address} closed the connection or did not respond in time during the read.")
 
     # -- writing -------------------------------------------------------------------------------------------------------
 
@@ -306,7 +306,7 @@ class Lines:
             ):
                 return Written(
                     Answer(Code.RIGHTS),
-                    protected="The group gives rights over the domain; Provisor never changes its members.",
+                    protected="The group has rights over the domain; Provisor never changes its members.",
                 )
             self._harmless.add(write.target)
         return replace(write, request=replace(write.request, dn=name))

@@ -79,7 +79,9 @@ class Directory:
             return section.base
         contexts = self.lines.facts().contexts
         if not contexts:
-            raise SettingsError(f"{self.address} does not say where its entries lie: set users.base in the job file.")
+            raise SettingsError(
+                f"{self.address} does not publish a base for its entries: set users.base in the job file."
+            )
         return contexts[:1]
 
     def shows(self, dn: str) -> bool:

@@ -112,7 +112,7 @@ class Reader:
             )
         for path in self.decoder.attributes:
             if path.lower() in self.known.facts["mandatory"][self.kind] and row.get(path) is None:
-                return f"It does not show {path}, which every such entry has: the right to read it is missing."
+                return f"It does not show {path}, which every such entry has: read access is missing."
         return ""
 
     def _note_user(self, row: Mapping[str, Any], held: Mapping[str, Sequence[bytes]]) -> None:
@@ -257,7 +257,8 @@ class Reader:
         limit = _LIMITS.get(Code(answer.code)) if answer.code in _LIMITS else None
         if limit is not None:
             return (
-                f"The server's {limit} (result {answer.code}) ended the listing of {self.kind}s below {base}: raise it "
+                f"The server's {limit} (result {answer.code}) stopped the listing of {self.kind}s below {base}: "
+                "raise it "
                 "for the account that Provisor signs in with."
             )
         return f"The listing of {self.kind}s below {base} ended early: {meaning(answer)}."

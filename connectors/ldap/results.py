@@ -67,7 +67,7 @@ class Fault(StrEnum):
 
     NOT_SENT = "not sent"
     LOST = "lost"
-    """It was sent, or may have been; the connection ended before the answer came."""
+    """It was sent, or may have been; the connection ended before the response arrived."""
     LATE = "late"
     """It was sent, and no answer came in time."""
 
@@ -131,9 +131,9 @@ _MEANINGS: dict[str, str] = {
     Win32.NO_SUCH_USER: "no such account",
     Win32.USER_EXISTS: "an account with this sAMAccountName exists",
     Win32.GROUP_EXISTS: "a group with this sAMAccountName exists",
-    Win32.CHANNEL: "passwords are only taken over an encrypted connection",
+    Win32.CHANNEL: "passwords are accepted only over an encrypted connection",
     Win32.ADMIN_LIMIT: "the change holds more values than the server takes at once",
-    Win32.SIGNING_REQUIRED: "the server wants an encrypted or signed connection",
+    Win32.SIGNING_REQUIRED: "the server requires an encrypted or signed connection",
     Win32.REFERRAL: "the entry belongs to another domain",
     Win32.ILLEGAL_MODIFY: "this attribute cannot be changed this way",
     Win32.SINGLE_VALUE: "the attribute takes one value only",
@@ -161,7 +161,7 @@ _SIGN_IN: dict[str, str] = {
 }
 
 _PLAIN: dict[int, str] = {
-    Code.OPERATIONS_ERROR: "the server could not carry it out",
+    Code.OPERATIONS_ERROR: "the server could not perform the operation",
     Code.TIME_LIMIT: "the server's time limit was reached",
     Code.SIZE_LIMIT: "the server's size limit was reached",
     Code.REFERRAL: "the entry is kept by another server",
@@ -234,7 +234,7 @@ def sign_in_error(answer: Answer, system: str) -> FatalError:
             return CredentialsError(f"{system} refuses the sign-in: {word} (result 49). Check auth in the job file.")
         case Code.STRONGER_AUTH | Code.CONFIDENTIALITY:
             return SettingsError(
-                f"{system} takes sign-ins over an encrypted connection only (result {answer.code}). "
+                f"{system} accepts sign-ins only over an encrypted connection (result {answer.code}). "
                 "Use ldaps://, or start_tls: true."
             )
         case Code.UNWILLING | Code.RIGHTS | Code.INAPPROPRIATE_AUTH:
@@ -298,10 +298,10 @@ def _unanswered(fault: Fault, doing: Doing, label: str) -> ProvisorError:
     if fault is Fault.NOT_SENT:
         return RetryableError(f"{label}: the connection ended before the request was sent.")
     if doing is Doing.READ:
-        return RetryableError(f"{label}: the connection ended before the answer came.")
+        return RetryableError(f"{label}: the connection ended before the response arrived.")
     if fault is Fault.LATE:
-        return UnknownOutcomeError(f"{label}: no answer came in time, so the outcome is unknown.")
-    return UnknownOutcomeError(f"{label}: the connection ended before the answer came, so the outcome is unknown.")
+        return UnknownOutcomeError(f"{label}: the response timed out, so the outcome is unknown.")
+    return UnknownOutcomeError(f"{label}: the connection ended before the response arrived, so the outcome is unknown.")
 
 
 def _refused(answer: Answer, doing: Doing, what: str) -> RejectedError:
@@ -311,9 +311,7 @@ def _refused(answer: Answer, doing: Doing, what: str) -> RejectedError:
                 f"{what} The container that it was to be made in does not exist: make it, or map another."
             )
         case Code.NO_SUCH_OBJECT if doing is Doing.MOVE:
-            return InvalidValueError(
-                f"{what} The container that it was to be moved to does not exist, or the entry is gone."
-            )
+            return InvalidValueError(f"{what} The destination container does not exist, or the entry is gone.")
         case Code.NO_SUCH_OBJECT if doing is Doing.MEMBERS:
             return RejectedError(f"{what} The group or a member is gone.", code=ErrorCode.UNRESOLVED_REFERENCE)
         case Code.NO_SUCH_OBJECT | Code.ASSERTION_FAILED:
@@ -325,9 +323,9 @@ def _refused(answer: Answer, doing: Doing, what: str) -> RejectedError:
         case Code.OBJECT_CLASS:
             return RejectedError(f"{what} Map the attribute that its classes demand.", code=ErrorCode.MISSING_VALUES)
         case Code.RIGHTS:
-            return RejectedError(f"{what} Grant the right in this container.", code=ErrorCode.INSUFFICIENT_RIGHTS)
+            return RejectedError(f"{what} Grant the permission in this container.", code=ErrorCode.INSUFFICIENT_RIGHTS)
         case Code.HAS_CHILDREN:
-            return RejectedError(f"{what} Nothing is deleted as a tree.", code=ErrorCode.NOT_PERMITTED)
+            return RejectedError(f"{what} Provisor never deletes a subtree.", code=ErrorCode.NOT_PERMITTED)
         case Code.REFERRAL | Code.OTHER_SERVER:
             return RejectedError(f"{what} Provisor never follows referrals: use a job of its own for that domain.")
         case Code.UNWILLING if answer.win32 not in (Win32.PASSWORD_POLICY, Win32.CHANNEL):

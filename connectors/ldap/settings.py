@@ -22,7 +22,7 @@ def _address(text: str) -> str:
     if parts.path.strip("/") or parts.query or parts.fragment:
         raise ValueError("must be the server's address alone; bases and filters belong under users and groups")
     if "@" in parts.netloc:
-        raise ValueError("must not hold credentials: they belong under auth")
+        raise ValueError("must not contain credentials: they belong under auth")
     return text.rstrip("/")
 
 
@@ -35,7 +35,7 @@ def _name(text: str) -> str:
 def _filter(text: str) -> str:
     text = text.strip()
     if not text.startswith("(") or not text.endswith(")") or text.count("(") != text.count(")"):
-        raise ValueError("must be a filter in brackets, such as (objectClass=person)")
+        raise ValueError("must be a filter in parentheses, such as (objectClass=person)")
     return text
 
 
@@ -68,13 +68,13 @@ class SimpleAuth(Settings):
     """A name and its password."""
 
     user: str
-    """Distinguished name, or for Active Directory ``user@domain``; may hold references."""
+    """Distinguished name, or for Active Directory ``user@domain``; may contain references."""
     password: Secret
     """A reference."""
 
 
 class ExternalAuth(Settings):
-    """Who we are is told by the client certificate, or by the account that runs Provisor where the address is ldapi."""
+    """Identity from the client certificate or, at an ldapi address, from the account that runs Provisor."""
 
     certificate: Path | None = None
     """PEM file with the certificate."""
@@ -83,7 +83,7 @@ class ExternalAuth(Settings):
 
 
 class GssapiAuth(Settings):
-    """Kerberos, with tickets that are there already (``kinit``, a credential cache), or from a keytab."""
+    """Kerberos, with existing tickets (``kinit``, a credential cache) or a keytab."""
 
     principal: Name | None = None
     keytab: Path | None = None
@@ -108,7 +108,7 @@ class UserEntries(Settings):
     """Which entries are people."""
 
     base: Bases = ()
-    """Where they lie: one distinguished name or several; without it the server's own naming context."""
+    """Base: one distinguished name or several. Default: the server's own naming context."""
     filter: Filter | None = None
     """Without it all people: ``(&(objectCategory=person)(objectClass=user))`` or ``(objectClass=inetOrgPerson)``."""
     key: Name | None = None
@@ -116,7 +116,7 @@ class UserEntries(Settings):
 
 
 class Members(Settings):
-    """How a group names its members."""
+    """How a group refers to its members."""
 
     attribute: Name = "member"
     by: Literal["dn", "uid"] = "dn"
@@ -133,7 +133,7 @@ class GroupEntries(Settings):
     key: Name | None = None
     members: Members = Members()
     primary_group: bool = True
-    """Whether a person's primary group, which Active Directory keeps apart, counts as a membership."""
+    """Whether a person's primary group, which Active Directory stores separately, counts as a membership."""
     placeholder: str | None = None
     """The member that a group without members has, in directories where a group must have one; never shown."""
 
@@ -154,12 +154,12 @@ class Changes(StrEnum):
 
 
 class Limits(Settings):
-    """How much is asked at once."""
+    """How much to request at once."""
 
     page: Annotated[int, Field(ge=1, le=100_000)] = 1000
-    """Entries a page."""
+    """Entries per page."""
     members_per_change: Annotated[int, Field(ge=1, le=1000)] = 500
-    """Members that are added or removed by one request."""
+    """Members added or removed per request."""
     connections: Annotated[int, Field(ge=1, le=32)] = 4
 
 
@@ -167,11 +167,11 @@ class LdapSettings(Settings):
     """Where the directory is, how to sign in, and which of its entries count."""
 
     url: Addresses
-    """``ldaps://``, ``ldap://`` or ``ldapi://``; of several the first that answers serves the whole cycle."""
+    """``ldaps://``, ``ldap://`` or ``ldapi://``; of several, the first one that responds serves the whole cycle."""
     start_tls: bool = False
-    """For ``ldap://``: the connection is encrypted before anything else; it ends where the server refuses that."""
+    """For ``ldap://``: encrypts the connection before anything else; fails if the server refuses."""
     ca_file: Path | None = None
-    """PEM file with certificate authorities to trust instead of the usual ones. Verification cannot be switched off."""
+    """PEM file with certificate authorities to trust instead of the default ones. Verification cannot be turned off."""
     auth: LdapAuth
     users: UserEntries = UserEntries()
     groups: GroupEntries | None = None
@@ -180,7 +180,7 @@ class LdapSettings(Settings):
     """An entry that must be readable; where it is not, nobody's absence is believed."""
     limits: Limits = Limits()
     timeout_s: Annotated[float, Field(gt=0, le=3600)] = 120.0
-    """Seconds to wait for an answer."""
+    """Seconds to wait for a response."""
     connect_timeout_s: Annotated[float, Field(gt=0, le=600)] = 10.0
 
     @model_validator(mode="after")
@@ -210,7 +210,7 @@ class DirectorySettings(LdapSettings):
     """The same for the connector ``ldap``, which serves every kind of directory."""
 
     directory: Flavour | None = None
-    """Which server it is; without it the server is asked."""
+    """Type of server. Without it, the server is asked."""
 
 
 # What a target needs besides
@@ -233,19 +233,19 @@ class Disable(Settings):
     """What becomes of an account that is switched off."""
 
     by: SwitchedBy | None = None
-    """Without it what the server is known for."""
+    """Default: the usual way of the server."""
     move_to: Dn | None = None
     """A container for accounts that are switched off: they are switched off first, then moved, and moved back to
     ``create.container`` (or where the mapping of parentDistinguishedName says) when they return."""
 
 
 class Password(Settings):
-    """The password of a new account: random, known to nobody, kept nowhere."""
+    """The password of a new account: random, known to nobody, stored nowhere."""
 
     length: Annotated[int, Field(ge=14, le=127)] = 32
     """Characters."""
     must_change: bool = True
-    """Active Directory: whether a new one must be chosen at the first sign-in."""
+    """Active Directory: whether it must be changed at first sign-in."""
 
 
 class GroupType(StrEnum):
@@ -259,14 +259,14 @@ class GroupType(StrEnum):
 
 
 class Create(Settings):
-    """How a new entry begins."""
+    """How new entries are created."""
 
     rdn: Name | None = None
     """Attribute that names the entry in its container; without it cn, or uid for people outside Active Directory."""
     container: Dn | None = None
     """Where it is made unless parentDistinguishedName is mapped; without it the first base."""
     classes: tuple[Name, ...] = ()
-    """Object classes; without them user and group, or inetOrgPerson and groupOfNames."""
+    """Object classes. Default: user and group, or inetOrgPerson and groupOfNames."""
     group_type: GroupType = GroupType.GLOBAL_SECURITY
 
 
@@ -302,4 +302,4 @@ class DirectoryTargetSettings(TargetSettings):
     """The same for the connector ``ldap``."""
 
     directory: Flavour | None = None
-    """Which server it is; without it the server is asked."""
+    """Type of server. Without it, the server is asked."""

@@ -251,13 +251,13 @@ def _check_target(directory: Directory, known: Known, facts: Facts, settings: Ta
             raise SettingsError(f"The container {container} does not exist, or may not be read.")
     leavers = settings.users.disable.move_to
     if leavers is not None and not any(names.lies_below(leavers, base) for base in known.facts["bases"][Kind.USER]):
-        raise SettingsError(f"users.disable.move_to ({leavers}) must lie below users.base: leavers must stay in sight.")
-    told = [f"accounts switched off by {known.facts['switch_by']}"]
+        raise SettingsError(f"users.disable.move_to ({leavers}) must be below users.base: leavers must stay visible.")
+    told = [f"accounts disabled with {known.facts['switch_by']}"]
     if facts.is_active_directory and settings.users.password is not None:
         least = _least_password(directory, facts)
         if least > settings.users.password.length:
             raise SettingsError(
-                f"The domain wants passwords of {least} characters: raise users.password.length "
+                f"The domain requires passwords of {least} characters: raise users.password.length "
                 f"({settings.users.password.length})."
             )
     return told

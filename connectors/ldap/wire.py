@@ -367,7 +367,7 @@ def _unreachable(settings: LdapSettings, url: str, folder: Path, error: Any) -> 
                 return _untrusted(settings, url, folder, host, plain)
     except OSError as reason:
         return UnreachableError(f"{url} does not answer: {reason.strerror or reason}.")
-    return UnreachableError(f"{url} ended the connection.")
+    return UnreachableError(f"{url} closed the connection.")
 
 
 def _untrusted(settings: LdapSettings, url: str, folder: Path, host: str, plain: socket.socket) -> FatalError:

@@ -312,7 +312,7 @@ def _switch(at: _At, held: Held | None, *, active: bool) -> list[tuple[Op, str, 
         case SwitchedBy.ACCOUNT_LOCK:
             return [(Op.REPLACE, "nsAccountLock", () if active else [b"true"])]
     return Refused(
-        ErrorCode.NOT_PERMITTED, text="Accounts of this directory are not switched off: users.disable.by is none."
+        ErrorCode.NOT_PERMITTED, text="Accounts in this directory cannot be disabled: users.disable.by is none."
     )
 
 
@@ -483,9 +483,9 @@ def _about_members(write: Write, answer: Written) -> Verdict:
     if told.fine or (removing and answer.unresolved and told.code == Code.NO_SUCH_OBJECT):
         return Done()
     if told.code in _MAYBE_SO or told.win32 in (Win32.MEMBER_IN_GROUP, Win32.MEMBER_NOT_IN_GROUP):
-        return Look("Some members are so already.")
+        return Look("Some are already members.")
     if removing and told.code == Code.UNWILLING:
-        return Look("Some of them may be no members.")  # Samba refuses this way; a look tells who is left
+        return Look("Some of them may not be members.")  # Samba refuses this way; a look tells who is left
     if told.code == Code.ADMIN_LIMIT:
         return Refused(
             ErrorCode.UNPROCESSABLE_ENTITY, text="The change holds more members than the server takes at once."

@@ -35,7 +35,7 @@ class SalesforceSettings(HttpSettings):
     groups: tuple[GroupSort, ...] = (GroupSort.PUBLIC, GroupSort.PERMISSION_SETS, GroupSort.PERMISSION_SET_GROUPS)
     """What counts as groups."""
     timeout_s: Annotated[float, Field(gt=0, le=3600)] = 120.0
-    """Seconds for one answer."""
+    """Seconds to wait for a response."""
 
     @model_validator(mode="after")
     def _signs_in(self) -> Self:
@@ -66,8 +66,9 @@ class SalesforceTargetSettings(SalesforceSettings):
     """An org as a target."""
 
     freeze: bool = False
-    """Freezes an account before it is deactivated: one that Salesforce refuses to deactivate (a default owner, an
-    approver) can at least not sign in. The next cycle tries again. Enabling an account ends its freeze."""
+    """Whether to freeze an account before deactivating it: then an account that Salesforce refuses to deactivate (a
+    default owner, an approver) at least cannot sign in. The next cycle tries again. Enabling an account ends the
+    freeze."""
     quota_reserve: Annotated[float, Field(ge=0, lt=1)] = 0.1
     """Part of the org's daily API requests that is left to others: below it nothing more is created or changed until
     the next cycle, but access is still taken away."""

@@ -65,9 +65,9 @@ class SalesforceWire(SessionWire):
         """Refused, not ended: leavers come last in a cycle, and must not wait for what is only put off."""
         if self.most and self.most - self.used < self._reserve * self.most:
             raise RejectedError(
-                f"Put off: the org has {self.most - self.used:,} of its {self.most:,} API requests a day left, less "
-                "than quota_reserve keeps for others. Access is still taken away; a later cycle sends the rest, as "
-                "requests count for 24 hours.",
+                f"Postponed: the org has {self.most - self.used:,} of its {self.most:,} API requests a day left, "
+                "less than quota_reserve keeps for others. Removing access continues; a later cycle sends the rest, "
+                "as requests count for 24 hours.",
                 code=ErrorCode.TOO_MANY_REQUESTS,
             )
 
@@ -87,7 +87,7 @@ def _stop_where_hopeless(answer: Answer) -> None:
             f"The org or Provisor's user has no API ({said}). Give the user API Enabled; the edition must have it too."
         )
     if answer.status == 401 and any(words in message for words in _DEAD):
-        raise CredentialsError(f"The app's sessions may not use the REST API ({said}). Give the app the scope api.")
+        raise CredentialsError(f"The app's sessions cannot use the REST API ({said}). Give the app the scope api.")
     if answer.status == 420:
         raise SettingsError("The org no longer exists: it was a scratch org or trial that has ended. Check url.")
 
@@ -141,7 +141,7 @@ async def _check(wire: SalesforceWire, known: Known) -> str:
     counted = await reading.json_of(wire, "/query", "count the users", soql=soql)
     quota = f" {wire.used:,} of {wire.most:,} API requests of 24 hours are used." if wire.most else ""
     count = int(counted["totalSize"])
-    return f"Salesforce at {wire.address} answers: {count:,} user{'s' if count != 1 else ''}.{quota}"
+    return f"Connected to Salesforce at {wire.address}: {count:,} user{'s' if count != 1 else ''}.{quota}"
 
 
 async def _check_target(wire: SalesforceWire, known: Known) -> str:
@@ -163,8 +163,8 @@ async def _check_target(wire: SalesforceWire, known: Known) -> str:
         missing += [f"{table} is not {flag}" for flag in flags if not described.get(flag)]
     if missing:
         raise CredentialsError(
-            f"Provisor's user has not all rights that it needs ({', '.join(missing)}). Give it Manage Users, Assign "
-            "Permission Sets and Manage Public Groups, or leave out sorts of groups in the job's target.groups.",
+            f"Provisor's user lacks permissions ({', '.join(missing)}). Give it Manage Users, Assign "
+            "Permission Sets and Manage Public Groups, or remove group types from the job's target.groups.",
             code=ErrorCode.INSUFFICIENT_RIGHTS,
         )
     found = [one for one in (await seats.seats(wire)).values() if one[1]]

@@ -84,7 +84,7 @@ def _unknown_name(attribute: Attribute, path: str, value: str) -> Refused:
     near = difflib.get_close_matches(value, attribute.values, n=3, cutoff=0.5)
     what = "profile" if path == PROFILE else "role"
     hint = f"Did you mean {' or '.join(near)}?" if near else f"There are: {', '.join(sorted(attribute.values)[:10])}."
-    return Refused(ErrorCode.UNPROCESSABLE_ENTITY, path, f"The org has no {what} of this name. {hint}")
+    return Refused(ErrorCode.UNPROCESSABLE_ENTITY, path, f"The org has no {what} with this name. {hint}")
 
 
 def _user_steps(known: Known, change: Change, held: Held | None) -> Sequence[Step]:
@@ -160,7 +160,7 @@ def _member_steps(change: Change, held: Held | None) -> Sequence[Step] | Done | 
     key = change.target_id or ""
     sort = sort_of(key)
     if sort is None:
-        return Refused(ErrorCode.INVALID_ANCHOR, "", "This is no group of Salesforce.")
+        return Refused(ErrorCode.INVALID_ANCHOR, "", "This is not a Salesforce group.")
     if change.joins:
         records = tuple({sort.group: key, sort.member: member} for member in change.joins)
         rows = Rows("POST", sort.edges, "add members", records, change.joins)
@@ -220,14 +220,14 @@ class Meaning(NamedTuple):
 
 _VALUE, _MAY_NOT = ErrorCode.UNPROCESSABLE_ENTITY, ErrorCode.INSUFFICIENT_RIGHTS
 _TAKEN, _NOT_NOW = ErrorCode.CONFLICT, ErrorCode.NOT_PERMITTED
-_FULL = "No licence of this sort is left. Add licences, or deactivate accounts that are no longer needed."
+_FULL = "No licence of this type is left. Add licences, or deactivate accounts that are no longer needed."
 _LOST = "The entry is not there any more. A later cycle looks for it again."
 MEANINGS: dict[str, Meaning] = {
     "DUPLICATE_USERNAME": Meaning(
         _TAKEN,
         "Username",
         "Another account has this user name, perhaps in an org that cannot be seen from here: user names are unique in "
-        "the whole world. Add a matching rule on Username if it is the same person, or give another suffix.",
+        "the whole world. Add a matching rule on Username if it is the same person, or use another suffix.",
     ),
     "DUPLICATE_COMM_NICKNAME": Meaning(
         _TAKEN, "CommunityNickname", "Another account has this nickname. Map CommunityNickname to one that is free."
@@ -243,7 +243,7 @@ MEANINGS: dict[str, Meaning] = {
     ),
     "LICENSE_LIMIT_EXCEEDED": Meaning(_NOT_NOW, "", _FULL),
     "REQUIRED_FIELD_MISSING": Meaning(
-        ErrorCode.MISSING_VALUES, "", "Salesforce demands a value for this field. Map it, or give it a default."
+        ErrorCode.MISSING_VALUES, "", "Salesforce requires a value for this field. Map it, or give it a default."
     ),
     "STRING_TOO_LONG": Meaning(
         _VALUE, "", "The value is too long for the field. Shorten it with Left() in its mapping."
@@ -258,9 +258,9 @@ MEANINGS: dict[str, Meaning] = {
         "",
         "The field does not offer this value. Map one that it offers, or add the value in Salesforce's setup.",
     ),
-    "INVALID_EMAIL_ADDRESS": Meaning(_VALUE, "Email", "This is no e-mail address. Correct it in the source."),
+    "INVALID_EMAIL_ADDRESS": Meaning(_VALUE, "Email", "This is not an e-mail address. Correct it in the source."),
     "INVALID_TYPE_ON_FIELD_IN_RECORD": Meaning(
-        _VALUE, "", "The field takes another type of value. Change its mapping."
+        _VALUE, "", "The field requires another type of value. Change its mapping."
     ),
     "NUMBER_OUTSIDE_VALID_RANGE": Meaning(
         _VALUE, "", "The number is too large or too small for the field. Correct it in the source."

@@ -69,7 +69,7 @@ class Applier:
         except HaltedError as error:
             reached = any(call.reached for call in work.calls)
             status, code = (Status.UNKNOWN if reached else Status.NOT_SENT), ErrorCode.UNKNOWN_OUTCOME
-            message = f"{error} The next cycle goes on from here."
+            message = f"{error} The next cycle continues from here."
         except (RejectedError, RetryableError) as error:
             status, code, message = Status.REJECTED, error.code, str(error)
             if isinstance(error, ConflictError) and error.about:
@@ -391,7 +391,7 @@ class Applier:
         naming = _NAMING_ATTRIBUTE[change.kind]
         name = change.attributes.get(naming)
         if name is None:
-            raise SchemaMismatchError(f"Without {naming} it cannot be looked for.")
+            raise SchemaMismatchError(f"Without {naming} it cannot be searched for.")
         if not self._habits.profile.filters.supported:
             raise SchemaMismatchError("By its profile the service does not answer filters.")
         params: dict[str, str | int] = {"filter": equals(parse_path(naming), str(name))}

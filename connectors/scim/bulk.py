@@ -171,7 +171,7 @@ class BulkSession:
     def give_up(self, reason: str) -> None:
         """From now on writes go one by one."""
         if self.together:
-            _log.warning("Bulk requests are not used any more: %s", reason)
+            _log.warning("Bulk requests are no longer used: %s", reason)
         self._offer = NO_OFFER
 
     async def send(self, call: Call) -> Answer:
@@ -313,7 +313,7 @@ class BulkSession:
                 one.call.status = answer.status
                 one.answer.set_result(answer)
             elif decision is Decision.UNKNOWN:
-                said = "does not say what came of it" if answer is None else f"failed (HTTP {answer.status})"
+                said = "does not state the result" if answer is None else f"failed (HTTP {answer.status})"
                 one.answer.set_exception(
                     UnknownOutcomeError(
                         f"Sent with others, and the service {said}: to {one.call.purpose}.",

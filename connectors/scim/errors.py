@@ -139,8 +139,8 @@ def named_in(sentence: str, attributes: Iterable[str]) -> set[str]:
 def explain_conflict(taken: str) -> str:
     """What to do about a create that was refused because of this attribute."""
     return (
-        f"An entry with the same {taken} probably exists there already. If it is the same one, add a matching rule on "
-        f"{taken} so that it is adopted; if not, change the value in the source or in its mapping."
+        f"An entry with the same {taken} probably exists already. If it is the same one, add a matching rule on "
+        f"{taken} to adopt it; if not, change the value in the source or in its mapping."
     )
 
 

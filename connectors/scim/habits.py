@@ -82,8 +82,8 @@ class MemberHabits:
         """Members are added or removed in this form."""
         if self._forms[deed] is not form:
             _log.warning(
-                "The service does not %s members in the form %s: %s is used. `provisor probe` writes down what it "
-                "understands.",
+                "The service does not %s members in the form %s: %s is used. `provisor probe` records what the "
+                "service understands.",
                 deed, self._forms[deed], form,
             )  # fmt: skip
         self._forms[deed] = form
@@ -189,8 +189,8 @@ class Habits:
         """A write of this shape takes effect in this form. ``usual``: so that others begin with it too."""
         if self.form(shape) is not form:
             _log.warning(
-                "The service does not %s %s of a %s in the form %s: %s is used. `provisor probe` writes down what it "
-                "understands.",
+                "The service does not %s %s of a %s in the form %s: %s is used. `provisor probe` records what the "
+                "service understands.",
                 shape[2], shape[1], shape[0], self.form(shape), form,
             )  # fmt: skip
         self._forms[shape] = form
@@ -201,7 +201,7 @@ class Habits:
     def learn_truth(self, truth: Truth) -> None:
         """``active`` is sent like this."""
         if truth is not self.truth:
-            _log.warning("The service wants active as %s. `provisor probe` writes that down.", truth)
+            _log.warning("The service expects active as %s. `provisor probe` records that.", truth)
         self.truth = truth
 
     def fail(self, shapes: Iterable[Shape]) -> None:
@@ -231,7 +231,7 @@ class Habits:
         known = (kind, text) in self._kept or (kind, text) in self._hopeless
         if self._in_vain[kind, text] >= ENTRIES_IN_VAIN and not known:
             self._hopeless[kind, text] = reason
-            _log.warning("%s That is not tried any more in this cycle.", reason)
+            _log.warning("%s It is not tried again in this cycle.", reason)
 
     def hopeless(self, kind: Kind, text: str) -> str | None:
         """Why nothing is written there any more; None where it is."""
@@ -243,7 +243,7 @@ class Habits:
         count = sum(fixed is kind for fixed, _ in self._fixed_entries)
         if count >= UNCHANGEABLE_ENTRIES and kind not in self._fixed:
             self._fixed[kind] = reason
-            _log.warning("%s No %s is changed any more in this cycle; disabling is always tried.", reason, kind)
+            _log.warning("%s No more %s are changed in this cycle; disabling is always tried.", reason, kind)
 
     def unchangeable(self, kind: Kind, entry_id: str | None, attributes: Mapping[str, Any]) -> dict[str, str]:
         """Why attributes of an entry are not changed any more, by path. Switching an account off is always tried."""

@@ -89,7 +89,7 @@ def parse_path(text: str) -> Path:
     colon = head.rfind(":")
     urn, rest = (text[:colon], text[colon + 1 :]) if colon >= 0 else ("", text)
     if urn and not urn.lower().startswith("urn:"):
-        raise PathError(f"{text!r} is not an attribute path: what stands before the last colon must be a schema URN.")
+        raise PathError(f"{text!r} is not an attribute path: the part before the last colon must be a schema URN.")
     match = _SHAPE.fullmatch(rest)
     if match is None:
         raise PathError(

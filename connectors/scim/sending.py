@@ -85,7 +85,7 @@ class Work:
 
     def note_unseen(self, error: ProvisorError) -> None:
         """It was done, and looking at it failed."""
-        self.notes.append(f"It could not be looked at afterwards: {error}")
+        self.notes.append(f"It could not be read afterwards: {error}")
 
     def about(self, **changed: Any) -> "Work":
         """The same work with a change that says something else; calls count for both."""

@@ -364,7 +364,7 @@ class ScimService:
                 "against a complete read of the target instead."
             )
         if attribute in filters.blind:
-            raise SchemaMismatchError(f"By its profile the service finds nobody by {attribute}.")
+            raise SchemaMismatchError(f"According to its profile, the service finds nobody by {attribute}.")
         found: dict[str, Resource] = {}
         with bad_paths_as_settings():
             collector = Collector(codec, [*paths, attribute])
@@ -421,7 +421,7 @@ class ScimService:
                 return
             entry = answer.json()
             if not isinstance(entry, dict) or str(entry.get("id")) != entry_id:
-                raise SchemaMismatchError(f"Asked for one {kind} by its id, the service gave something else.")
+                raise SchemaMismatchError(f"Queried for one {kind} by its id, the service returned something else.")
             found[entry_id] = entry
 
         for wait_s in looks_s:
@@ -482,7 +482,8 @@ class ScimService:
                 found[str(entry["id"])] = entry
             elif held is not None and str(held).casefold() != value.casefold() and "[" not in attribute:
                 raise SchemaMismatchError(
-                    f"Asked for {codec.kind}s by {attribute}, the service gave others: it ignores filters, so existing "
+                    f"Queried for {codec.kind}s by {attribute}, the service returned others: it ignores filters, so "
+                    "existing "
                     "accounts cannot be looked up. Match against a complete read of the target instead."
                 )
         return found

@@ -11,10 +11,10 @@ class ScimTargetSettings(HttpSettings):
     """A SCIM 2.0 service whose accounts are kept in step."""
 
     page_size: Annotated[int, Field(ge=1, le=10_000)] = 500
-    """Entries asked for in one list request. A service may give fewer; then its own page size is used."""
+    """Entries per list request. If the service returns fewer, its own page size is used."""
     profile: Annotated[str, Field(min_length=1)] | None = None
-    """How to speak to the service: a ``.yaml`` file beside the job, or a built-in profile such as ``slack``. Without
-    it, the file beside the job that is named after the service's host is used where there is one.
+    """Profile of the service: a ``.yaml`` file next to the job, or a built-in profile such as ``slack``. Default: the
+    file next to the job that is named after the service's host, if there is one.
     """
 
 
@@ -24,5 +24,5 @@ class ScimSourceSettings(ScimTargetSettings):
     key: Literal["id", "externalId", "userName"] = "id"
     """Attribute that identifies a user for ever. Groups are always known by their id."""
     overlap_s: Annotated[int, Field(ge=0, le=86_400)] = 900
-    """Seconds by which a read of changes reaches back behind the last one seen: a service may show a change late, with
-    an earlier ``meta.lastModified``."""
+    """Seconds by which each read of changes overlaps the previous one: a service may show a change late, with an
+    earlier ``meta.lastModified``."""

@@ -241,10 +241,10 @@ class Updater:
         self._habits.note_success(kind, moved)
         respelled = update.respelled()  # a service may keep its own letters: that is no failure
         unmoved = [text for text in unmoved if text not in respelled]
-        noun, verb = update.work.noun, "stays as it was" if len(unmoved) == 1 else "stay as they were"
+        noun, verb = update.work.noun, "stays as it was" if len(unmoved) == 1 else "are unchanged"
         error = UnsupportedError(
-            f"The service answers that it has changed the {noun}, but {_listed(unmoved)} {verb}. It may protect this "
-            f"{noun}: look there."
+            f"The service reports that it changed the {noun}, but {_listed(unmoved)} {verb}. It may protect this "
+            f"{noun}: check there."
         )
         return dict.fromkeys(unmoved, error)
 

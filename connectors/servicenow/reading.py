@@ -110,7 +110,7 @@ async def chunks(wire: Any, table: str, query: str, fields: Sequence[str], *, li
             offset += limit
         doubt = f"The listing of {table} went round in a circle and was stopped." if circle else ""
         if ends and hidden:
-            doubt = f"Access rules hide {hidden:,} rows of {table} from Provisor's account: give it the right to read."
+            doubt = f"Access rules hide {hidden:,} rows of {table} from Provisor's account: grant it read access."
         elif ends and vanished:
             doubt = await _recounted(wire, table, query, seen)
         yield Chunk(records, None if ends or circle else f"{last}+{offset}", doubt)
@@ -186,8 +186,8 @@ def _refuse_others(scope: str, records: Sequence[Mapping[str, Any]], table: str)
     """Raises: SchemaMismatchError for a row that was not asked for."""
     if not all(meets(scope, one) for one in records):
         raise SchemaMismatchError(
-            f"ServiceNow gave rows of {table} that {scope} excludes: it drops conditions on fields that Provisor's "
-            "account may not query. Give it the right query_match on these fields. Nothing was written."
+            f"ServiceNow returned rows of {table} that {scope} excludes: it drops conditions on fields that Provisor's "
+            "account may not query. Grant it query_match on these fields. Nothing was written."
         )
 
 
@@ -329,7 +329,7 @@ READ_TROUBLES = (
         400,
         "Invalid table",
         SettingsError,
-        "The instance has no table {table}: it may belong to a plugin that is not active. Take it out of groups or "
+        "The instance has no table {table}: it may belong to a plugin that is not active. Remove it from groups or "
         "references, or activate the plugin.",
     ),
     Trouble(
@@ -343,8 +343,8 @@ READ_TROUBLES = (
         403,
         "Insufficient rights to query records|",
         CredentialsError,
-        "Provisor's account may not read {table}, or a field of it that is asked for. Give the account a role with the "
-        "right to read the table and its fields.",
+        "Provisor's account may not read {table}, or a field of it that is asked for. Give the account a role that "
+        "can read the table and its fields.",
     ),
 )
 

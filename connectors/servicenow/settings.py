@@ -36,7 +36,7 @@ class GroupSort(StrEnum):
 
 
 class MissingReference(StrEnum):
-    """What becomes of an entry whose department, location or the like has no record."""
+    """How to treat an entry whose department, location or similar has no record."""
 
     REJECT = "reject"
     """It is not written."""
@@ -54,7 +54,7 @@ class ServiceNowSettings(HttpSettings):
     user_query: EncodedQuery = "sys_class_name=sys_user"
     """Which users are seen, as an encoded query; without it customer contacts would be among them."""
     group_query: EncodedQuery = ""
-    """Which groups are seen."""
+    """Which groups are visible."""
     groups: tuple[GroupSort, ...] = (GroupSort.GROUPS,)
     """What counts as groups."""
     references: dict[Name, Name] = Field(
@@ -62,13 +62,13 @@ class ServiceNowSettings(HttpSettings):
     )
     """Fields of users that name a record of another table, and the field of that record which mapped values hold."""
     page_size: Annotated[int, Field(ge=50, le=10_000)] = 1000
-    """Users in one page; pages of memberships are five times as large."""
+    """Users per page; pages of memberships are five times as large."""
 
 
 class ServiceNowTargetSettings(ServiceNowSettings):
     """An instance as a target."""
 
     missing_references: MissingReference = MissingReference.REJECT
-    """What becomes of an entry whose department, location or the like has no record."""
+    """How to treat an entry whose department, location or similar has no record."""
     batch: Annotated[int, Field(ge=1, le=100)] = 50
     """Writes in one request of the batch API; 1: it is not used."""

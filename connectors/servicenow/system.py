@@ -84,8 +84,9 @@ class ServiceNowWire(SessionWire):
             if error.retry_after_s is None or error.retry_after_s <= MAX_WAIT_S:
                 raise
             raise FatalError(
-                f"A rate rule of the instance lets nothing through for {error.retry_after_s / 60:.0f} minutes. Nothing "
-                "more is sent; the next cycle goes on. Ask the administrator to raise the limit of Provisor's account.",
+                f"A rate rule of the instance lets nothing through for {error.retry_after_s / 60:.0f} minutes. "
+                "Nothing more is sent; the next cycle continues. Ask the administrator to raise the limit of "
+                "Provisor's account.",
                 code=ErrorCode.TOO_MANY_REQUESTS,
             ) from error
 
@@ -198,16 +199,14 @@ async def _check(wire: ServiceNowWire, known: Known) -> str:
             missing.append(str(error))
             continue
         if total and not records:
-            missing.append(
-                f"Access rules hide rows of {table} from Provisor's account: give it the right to read them."
-            )
+            missing.append(f"Access rules hide rows of {table} from Provisor's account: grant it read access.")
         lacking = [name for name in _NEEDED.get(table, ()) if records and name not in records[0]]
         if lacking:
-            missing.append(f"{table} does not show {', '.join(lacking)}: give Provisor's account the right to read it.")
+            missing.append(f"{table} does not show {', '.join(lacking)}: grant Provisor's account read access.")
     if missing:
         raise CredentialsError(" ".join(missing), code=ErrorCode.INSUFFICIENT_RIGHTS)
     count = await reading.count(wire, USERS, settings.user_query)
-    said = f"ServiceNow at {wire.address} answers: {count:,} user{'s' if count != 1 else ''}."
+    said = f"Connected to ServiceNow at {wire.address}: {count:,} user{'s' if count != 1 else ''}."
     if wire.per_hour.isdigit():
         said += f" A rate rule allows {int(wire.per_hour):,} requests an hour."
     return said
@@ -222,8 +221,8 @@ async def _check_target(wire: ServiceNowWire, known: Known) -> str:
     said = await _check(wire, known)
     if not await reading.count(wire, USERS, "active=false"):
         said += (
-            " No inactive user is visible: unless there is none, a rule (user query) hides them, and a leaver's "
-            "account would vanish from sight once it is disabled. Give Provisor's account the right to see them."
+            " No inactive user is visible: unless there are none, a rule (user query) hides them, and a leaver's "
+            "account would disappear once it is disabled. Allow Provisor's account to see them."
         )
     if not known.facts["described"]:
         said += " The dictionary (sys_dictionary) cannot be read: lengths and read-only fields are not known."

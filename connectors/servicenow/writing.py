@@ -142,11 +142,11 @@ def _no_record(known: Known, path: str, hits: int) -> Refused:
     table = known.facts["tables"].get(path) or TABLES.get(path, path)
     field = known.settings.references[path]
     if hits:
-        text = f"{hits} records of {table} have this {field}: which is meant? Merge them, or give one another {field}."
+        text = f"{hits} records of {table} have this {field}. Merge them, or give one of them another {field}."
     else:
         text = (
-            f"No record of {table} has this {field}. Make it, correct the value, or set missing_references: create or "
-            "skip."
+            f"No record of {table} has this {field}. Create it, correct the value, or set missing_references: "
+            "create or skip."
         )
     return Refused(ErrorCode.UNRESOLVED_REFERENCE, path, text)
 
@@ -244,23 +244,23 @@ MEANINGS = (
     Meaning(
         r"aborted by Business Rule '([^'^]+)",
         ErrorCode.NOT_PERMITTED,
-        "The instance's business rule {0} refuses it. Ask its administrator who owns the rule.",
+        "The instance's business rule {0} rejects the change. Ask the instance's administrator about the rule.",
     ),
     Meaning(
         r"Data Policy Exception: (?:.*mandatory: ([\w, ]+)|(\w+) is mandatory)",
         ErrorCode.MISSING_VALUES,
-        "A data policy of the instance demands {0}. Map it, or change the policy.",
+        "A data policy of the instance requires {0}. Map it, or change the policy.",
     ),
     Meaning(
         r"ACL Exception (\w+) Failed",
         _RIGHTS,
-        "Access rules of the instance do not let Provisor's account do this ({0}). Give it user_admin, or a role with "
-        "the right on this table; members of groups with admin rights can only be changed by admins.",
+        "Access rules of the instance do not allow Provisor's account to do this ({0}). Give it user_admin, or a "
+        "role with access to this table; members of groups with admin rights can only be changed by admins.",
     ),
     Meaning(
         "Insufficient rights",
         _RIGHTS,
-        "Provisor's account may not do this. Give it user_admin, or a role with the right on this table.",
+        "Provisor's account may not do this. Give it user_admin, or a role with access to this table.",
     ),
 )
 _CLOSED = "Failed API level ACL Validation|User Not Authorized"
@@ -317,9 +317,9 @@ def _untaken(known: Known, rows: Rows, shown: Mapping[str, Any]) -> dict[str, Re
         if attribute.write is Write.BLIND or same(attribute, told[path], value):
             continue
         if path not in shown:
-            text = f"ServiceNow does not have {path}, or hides it from Provisor's account. Give it the right to read."
+            text = f"ServiceNow does not have {path}, or hides it from Provisor's account. Grant it read access."
         elif told[path] and isinstance(value, str) and value.startswith(str(told[path])):
-            text = f"ServiceNow has cut {path} off after {len(str(told[path]))} characters. Shorten it."
+            text = f"ServiceNow truncated {path} after {len(str(told[path]))} characters. Shorten it."
         else:
             text = (
                 f"ServiceNow answers yes, and {path} is not what was sent: Provisor's account may not write the field, "
@@ -334,7 +334,7 @@ def _refusal(rows: Rows, item: Item) -> Verdict | None:
     if item.status in (200, 201, 204):
         return None
     if item.status == 0:
-        return Again(0.0, "The batch had no time left for it.")
+        return Again(0.0, "The batch ran out of time before it.")
     error = item.body.get("error") if isinstance(item.body, Mapping) else None
     parts = [str(error.get(name) or "") for name in ("message", "detail")] if isinstance(error, Mapping) else []
     said = ": ".join(part for part in parts if part) or f"HTTP {item.status}"

@@ -55,11 +55,11 @@ class TableSection(Settings):
     """Where rows come from: a table or view, or a query."""
 
     table: Name | None = None
-    """Table or view, in the case in which the database keeps it."""
+    """Table or view, in the database's own spelling."""
     query: Name | None = None
     """A select statement, instead of a table."""
     schema_name: Name | None = Field(default=None, alias="schema")
-    """Schema of the table; left out, where the database looks first."""
+    """Schema of the table. Default: the database's search path."""
 
     @model_validator(mode="after")
     def _one_origin(self) -> Self:
@@ -74,12 +74,13 @@ class EntryTable(TableSection):
     """The same for entries."""
 
     watermark: Name | None = None
-    """Column that grows whenever a row changes, like a time of change; with it an incremental cycle reads less."""
+    """Column that increases with every change of a row, like a modification time; with it an incremental cycle reads
+    less."""
     overlap_s: Annotated[int, Field(ge=0, le=86_400)] = 900
-    """Seconds by which a read reaches back behind the greatest moment seen, for a row may be committed late, with an
-    earlier time stamp. Longer than the longest transaction that writes the table."""
+    """Seconds by which each read overlaps the previous one, because a row may be committed late with an earlier
+    timestamp. Must exceed the longest transaction that writes to the table."""
     overlap_numbers: Annotated[int, Field(ge=0)] = 1000
-    """The same where the column holds numbers or row versions: more than transactions take at the same time."""
+    """The same for a column of numbers or row versions: more than concurrent transactions use up."""
 
 
 class PersonTable(PersonSection, EntryTable):
@@ -102,11 +103,11 @@ class SqlSettings(Settings):
     url: Annotated[str, AfterValidator(without_written_password)]
     """Address as SQLAlchemy writes it; the password must be a reference, and every part may be one."""
     users: PersonTable
-    """One person a row."""
+    """One person per row."""
     groups: GroupTable | None = None
-    """One group a row."""
+    """One group per row."""
     members: EdgeTable | None = None
-    """One membership a row."""
+    """One membership per row."""
 
     @model_validator(mode="after")
     def _members_need_groups(self) -> Self:

@@ -55,12 +55,12 @@ USUAL_SCHEMAS = ("public", "dbo")
 
 
 class EntryRows(Settings):
-    """A table or view with one entry a row. Its columns are the attributes."""
+    """A table or view with one entry per row. Its columns are the attributes."""
 
     table: Name
-    """Table or view, in the case in which the database keeps it."""
+    """Table or view, in the database's own spelling."""
     schema_name: Name | None = Field(default=None, alias="schema")
-    """Schema of the table; left out, where the database looks first."""
+    """Schema of the table. Default: the database's search path."""
     key: Name
     """Column that identifies an entry for ever; the database may make its values."""
 
@@ -69,11 +69,11 @@ class PersonRows(EntryRows):
     """The same for people."""
 
     enabled: SwitchColumn | None = None
-    """Column that switches an account off; without it accounts cannot be disabled."""
+    """Column that disables an account. Without it, accounts cannot be disabled."""
 
 
 class EdgeRows(EdgeColumns):
-    """A table with one membership a row."""
+    """A table with one membership per row."""
 
     table: Name
     """Table or view."""
@@ -105,11 +105,11 @@ class SqlTargetSettings(Settings):
     url: Annotated[str, AfterValidator(without_written_password)]
     """Address as SQLAlchemy writes it; the password must be a reference, and every part may be one."""
     users: PersonRows
-    """One person a row."""
+    """One person per row."""
     groups: EntryRows | None = None
-    """One group a row."""
+    """One group per row."""
     members: EdgeRows | None = None
-    """One membership a row."""
+    """One membership per row."""
     statements: Statements = Statements()
     """For apps that do not let anybody write their tables."""
 

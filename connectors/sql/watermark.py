@@ -75,7 +75,7 @@ def greatest(values: Iterable[Any], *, column: str) -> Any:
     except TypeError:
         types = ", ".join(sorted({type(value).__name__ for value in known}))
         raise SettingsError(
-            f"The watermark column {column!r} holds values that cannot be compared with each other: {types}."
+            f"The watermark column {column!r} contains values that cannot be compared with each other: {types}."
         ) from None
 
 

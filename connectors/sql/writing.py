@@ -149,7 +149,7 @@ class Database(BlockingWire):
             except DBAPIError as error:
                 if _state(error) in _WHOLE or (_state(error).startswith("23") and not error.connection_invalidated):
                     raise self._undone(error) from None
-                raise UnknownOutcomeError("The database did not answer the commit.") from None
+                raise UnknownOutcomeError("The database did not confirm the commit.") from None
             return results
 
     def _undone(self, error: DBAPIError) -> RetryableError:

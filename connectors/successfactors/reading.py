@@ -116,7 +116,7 @@ class People:
                 day = str(plain_value(one.get("startDate")) or "")[:10]
                 if not self._today.isoformat() < day <= until.isoformat():
                     raise SchemaMismatchError(
-                        "SuccessFactors was asked for people who are to come and gave others as well: it ignores the "
+                        "SuccessFactors was queried for future hires and returned others as well: it ignores the "
                         "condition. Nothing was written."
                     )
                 starts.setdefault(day, []).append(str(one["personIdExternal"]))
@@ -139,7 +139,8 @@ class People:
                 found, link, _ = await self._listed(link, "read people as of a day", {})
                 if any(str(one.get("personIdExternal")) not in some for one in found):
                     raise SchemaMismatchError(
-                        "SuccessFactors was asked for some people and gave others as well: it ignores the condition. "
+                        "SuccessFactors was queried for some people and returned others as well: it ignores the "
+                        "condition. "
                         "Nothing was written."
                     )
                 people += found
@@ -185,7 +186,7 @@ class People:
         for person in people:
             key = person.get("personIdExternal")
             if not key:
-                unreadable.append((None, "A person came without a personIdExternal."))
+                unreadable.append((None, "A person has no personIdExternal."))
                 continue
             active, why = self._judge(person)
             if not active and str(key) in coming:

@@ -19,25 +19,26 @@ USER_FIELDS = ("username", *(f"custom{number:02}" for number in range(1, 16)))
 
 
 class SamlUser(Settings):
-    """An API user, by a client of "Manage OAuth2 Client Applications": an assertion signed with the client's key."""
+    """An API user, through a client of "Manage OAuth2 Client Applications": an assertion signed with the client's
+    key."""
 
     client_id: Name
-    """The client's API key; may hold references."""
+    """The client's API key; may contain references."""
     key: Secret
     """The client's private key in PEM form; a reference, mostly ``${file:path}``."""
     certificate: Path
-    """PEM file with the certificate that was registered for it."""
+    """PEM file with the registered certificate."""
     user: Name
-    """Name of the API user; may hold references."""
+    """Name of the API user; may contain references."""
 
 
 class IdentityClient(Settings):
     """A client of SAP Cloud Identity Services (OpenID Connect)."""
 
     token_url: Name
-    """Its token endpoint; may hold references."""
+    """Its token endpoint; may contain references."""
     client_id: Name
-    """May hold references."""
+    """May contain references."""
     secret: Secret | None = None
     """The client's secret; a reference."""
     private_key: PrivateKey | None = None
@@ -47,7 +48,7 @@ class IdentityClient(Settings):
 
 
 class SuccessFactorsAuth(Settings):
-    """How to sign in: exactly one of these. SAP has switched Basic authentication off."""
+    """How to sign in: exactly one of these. SAP no longer supports basic authentication."""
 
     saml: SamlUser | None = None
     oidc: IdentityClient | None = None
@@ -73,7 +74,8 @@ class Employment(StrEnum):
 
 
 class StatusCodes(Settings):
-    """External codes of the employee status, by what they mean for an account. A code in neither holds the entry."""
+    """External codes of the employee status, by their meaning for an account. A code in neither list holds the
+    entry."""
 
     enabled: tuple[Name, ...] = ("A", "U", "P")
     """Active, unpaid leave, paid leave."""
@@ -85,7 +87,7 @@ class PersonAttribute(Settings):
     """An attribute of your own."""
 
     path: Annotated[str, AfterValidator(plain_path)]
-    """From PerPerson on: ``employmentNav/jobInfoNav/customString3``."""
+    """Path from PerPerson: ``employmentNav/jobInfoNav/customString3``."""
     many: bool = False
     """Whether the values of all entries of a node are wanted, as a list."""
     form: Form = Form.TEXT
@@ -102,9 +104,9 @@ class SuccessFactorsSettings(Settings):
     """An instance of Employee Central as a source: people by PerPerson. Their key is personIdExternal."""
 
     url: Annotated[str, AfterValidator(base_address)]
-    """``https://apiN.successfactors.com``, without a path; may hold references."""
+    """``https://apiN.successfactors.com``, without a path; may contain references."""
     company: Name
-    """The company id; may hold references."""
+    """The company id; may contain references."""
     auth: SuccessFactorsAuth
     attributes: dict[
         Name, Annotated[PersonAttribute, BeforeValidator(path_alone, json_schema_input_type=str | PersonAttribute)]
@@ -114,16 +116,16 @@ class SuccessFactorsSettings(Settings):
     """Which of a person's employments counts: active, latest, home or host."""
     status: StatusCodes = StatusCodes()
     ahead_days: Annotated[int, Field(ge=0, le=366)] = 30
-    """Days by which people are read before their first day, as of that day. Not less than ``joiners: {before: ...}`` of
-    the job."""
+    """How many days before their first day people are read, as of that day. At least ``joiners: {before: ...}`` of the
+    job."""
     page_size: Annotated[int, Field(ge=1, le=1000)] = 400
-    """People in one page."""
+    """People per page."""
     ca_file: Path | None = None
-    """PEM file with certificate authorities to trust besides the usual ones."""
+    """PEM file with additional certificate authorities to trust."""
     proxy: str | None = None
-    """Address of an HTTP proxy; may hold references."""
+    """Address of an HTTP proxy; may contain references."""
     timeout_s: Annotated[float, Field(gt=0, le=3600)] = 300.0
-    """Seconds to wait for an answer; large pages take some."""
+    """Seconds to wait for a response; large pages take a while."""
 
     @property
     def catalogue(self) -> dict[str, PersonPath]:

@@ -296,7 +296,7 @@ def compile_paths(paths: Mapping[str, WorkerPath]) -> "Reader":
                 etree.XPath(_START.sub("self::wd:Worker/", one.path), namespaces={"wd": NAMESPACE}, smart_strings=False)
             )
         except etree.XPathSyntaxError as error:
-            raise SettingsError(f"The path of {name} is no XPath that can be used: {error}. It is {one.path}") from None
+            raise SettingsError(f"The path of {name} is not a usable XPath: {error}. It is {one.path}") from None
     return Reader(tuple(paths), tuple(found), tuple(paths.values()))
 
 

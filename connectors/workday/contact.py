@@ -198,6 +198,6 @@ def split(number: str, codes: Mapping[str, str]) -> tuple[str, str]:
     digits = number.removeprefix("+")
     fitting = [code for code in codes if digits.startswith(code)]
     if not fitting:
-        raise UnknownCodeError("phone_codes has no code that this number begins with.")
+        raise UnknownCodeError("phone_codes has no code for the start of this number.")
     code = max(fitting, key=len)
     return codes[code], digits.removeprefix(code)

@@ -299,7 +299,7 @@ class Reading:
         if seen is not None:
             wids = [wid for worker in answered.workers if (wid := ids_of(worker).get("WID"))]
             if len(set(wids)) < len(wids) or seen.intersection(wids):
-                self._doubt("A worker was listed twice: pages have shifted, so that others may have been missed.")
+                self._doubt("A worker was listed twice: the pages have shifted, so others may have been missed.")
             seen.update(wids)
         return count
 
@@ -314,7 +314,8 @@ class Reading:
                 for worker in workers:
                     if ids_of(worker).get("WID") not in some:
                         raise SchemaMismatchError(
-                            "Workday was asked for some workers and gave others as well: it ignores the condition. "
+                            "Workday was queried for some workers and returned others as well: it ignores the "
+                            "condition. "
                             "Nothing was written."
                         )
                     yield worker
@@ -366,7 +367,7 @@ class Reading:
                 f"Workday showed {len(held):,} workers without their status. Give the integration user's security "
                 "group Get on the domain Worker Data: Current Staffing Information."
             )
-        nameless = [(None, f"A worker came without a {self._settings.key} or without a WID.")] * found.nameless
+        nameless = [(None, f"A worker has no {self._settings.key} or no WID.")] * found.nameless
         present = None if since is None else tuple(dict.fromkeys((*(self._present or ()), *found.coming)))
         rows_: Sequence[Row] = chosen
         return Page(
@@ -407,5 +408,5 @@ async def server_time(wire: WorkdayWire, settings: WorkdaySettings) -> datetime:
     """Workday's own time, in UTC: a window may not end after it. Raises: SchemaMismatchError."""
     found = timestamp_in(await wire.ask("tell its time", timestamp_request(settings.version)))
     if found is None:
-        raise SchemaMismatchError("Workday did not tell its time in a way that can be understood.")
+        raise SchemaMismatchError("Workday did not return a readable time.")
     return found.astimezone(UTC)

@@ -45,7 +45,7 @@ _PLACE = "/customreport2/"
 
 
 class ReportFormat(StrEnum):
-    """How the report is asked for."""
+    """Format to request the report in."""
 
     JSON = "json"
     CSV = "csv"
@@ -56,12 +56,12 @@ def _long_form(value: object) -> object:
 
 
 class WorkdayReportSettings(Settings):
-    """A custom report as a source: one person a row."""
+    """A custom report as a source: one person per row."""
 
     url: Annotated[str, AfterValidator(base_address)]
     """``https://HOST/ccx/service/customreport2/TENANT/OWNER/REPORT``."""
     username: Name
-    """The integration system user, with whom the report is shared; the tenant is added. May hold references."""
+    """The integration system user, with whom the report is shared; the tenant is added. May contain references."""
     password: Secret
     """A reference."""
     key: Name
@@ -69,14 +69,14 @@ class WorkdayReportSettings(Settings):
     enabled: Annotated[Enabled, BeforeValidator(_long_form, json_schema_input_type=str | Enabled)] | None = None
     """Column that says whether a person is active; without it everybody is."""
     lists: tuple[Name, ...] = ()
-    """Columns that may hold several values: Workday sends one as text and several as a list."""
+    """Columns with possibly several values: Workday sends one value as text and several as a list."""
     format: ReportFormat = ReportFormat.JSON
     parameters: dict[Name, str] = Field(default_factory=dict)
-    """Prompts of the report, with their answers."""
+    """The report's prompts and their values."""
     at_least: Annotated[int, Field(ge=1)] = 1
     """Rows that a whole report has at least; fewer prove nothing about people who are not in it."""
     timeout_s: Annotated[float, Field(gt=0, le=3600)] = 1800.0
-    """Seconds to wait for the report; Workday takes 30 minutes at most."""
+    """Seconds to wait for the report; Workday takes at most 30 minutes."""
 
     @model_validator(mode="after")
     def _is_a_report(self) -> Self:
@@ -160,13 +160,13 @@ async def _pages(wire: HttpSession, known: Known, asked: Asked) -> AsyncIterator
         if any(copy != copies[0] for copy in copies):
             unreadable.append((key, f"{len(copies)} rows have this {settings.key} and differ; none is used."))
         elif active is None:
-            unreadable.append((key, "Its column for active people says neither yes nor no."))
+            unreadable.append((key, "Its column for active people contains neither yes nor no."))
         else:
             values = {name: _value(settings, name, copies[0].get(name)) for name in asked.paths if name != ACTIVE}
             kept.append({KEY: key, ACTIVE: active, **values})
     doubt = ""
     if len(rows) < settings.at_least:
-        doubt = f"The report has {len(rows):,} rows and should have {settings.at_least:,} at least."
+        doubt = f"The report has {len(rows):,} rows and should have at least {settings.at_least:,}."
     yield Page(kept, unreadable=unreadable, doubt=doubt)
 
 

@@ -18,10 +18,10 @@ _VERSION = re.compile(r"v(\d+)\.\d")
 
 
 class IntegrationUser(Settings):
-    """An integration system user (ISU), by WS-Security UsernameToken."""
+    """An integration system user (ISU), with WS-Security UsernameToken."""
 
     username: Name
-    """Its name without the tenant, which is added; may hold references."""
+    """Its name without the tenant, which is added; may contain references."""
     password: Secret
     """A reference."""
 
@@ -30,13 +30,13 @@ class RefreshToken(Settings):
     """An API client for integrations, with a refresh token of an integration system user that does not expire."""
 
     client_id: Name
-    """May hold references."""
+    """May contain references."""
     secret: Secret
     """The client's secret; a reference."""
     refresh_token: Secret
     """A reference."""
     token_url: Name
-    """``https://HOST/ccx/oauth2/TENANT/token``; may hold references."""
+    """``https://HOST/ccx/oauth2/TENANT/token``; may contain references."""
 
 
 class WorkdayAuth(Settings):
@@ -66,7 +66,7 @@ class Population(Settings):
     contingent: bool = True
     """Contingent workers."""
     inactive: bool = True
-    """Those who have left. Without them a leaver is only missing, and absence proves little in Workday."""
+    """People who have left. Without them a leaver is merely missing, and a missing worker proves little in Workday."""
 
     @model_validator(mode="after")
     def _somebody(self) -> Self:
@@ -90,7 +90,7 @@ class WorkerAttribute(Settings):
     """An attribute of your own."""
 
     path: Annotated[str, AfterValidator(_from_the_worker)]
-    """XPath 1.0 from ``wd:Worker/`` on."""
+    """XPath 1.0 from ``wd:Worker/``."""
     many: bool = False
     """Whether all values are wanted, as a list; otherwise the first."""
     form: Form = Form.TEXT
@@ -109,7 +109,7 @@ class WorkdaySettings(Settings):
     """A tenant as a source: workers by Get_Workers."""
 
     url: Annotated[str, AfterValidator(base_address)]
-    """``https://HOST/ccx/service/TENANT``; its last step is the tenant. May hold references."""
+    """``https://HOST/ccx/service/TENANT``; the last segment is the tenant. May contain references."""
     version: str
     """Version of the web services, as ``v44.0``; v34.0 or later."""
     auth: WorkdayAuth
@@ -121,18 +121,18 @@ class WorkdaySettings(Settings):
     """Attributes of your own besides those that are built in, or in the place of one of them."""
     population: Population = Population()
     ahead_days: Annotated[int, Field(ge=0, le=366)] = 30
-    """Days by which people are read before their first day, as of that day, and last days before they come. Not less
-    than ``joiners: {before: ...}`` of the job."""
+    """How many days in advance first and last days are read, as of those days. At least ``joiners: {before: ...}`` of
+    the job."""
     overlap_minutes: Annotated[int, Field(ge=0, le=1440)] = 15
-    """How far a read of changes reaches back before the last one: entries may show late."""
+    """How far each read of changes overlaps the previous one: entries may appear late."""
     page_size: Annotated[int, Field(ge=1, le=999)] = 100
-    """Workers in one page."""
+    """Workers per page."""
     ca_file: Path | None = None
-    """PEM file with certificate authorities to trust besides the usual ones."""
+    """PEM file with additional certificate authorities to trust."""
     proxy: str | None = None
-    """Address of an HTTP proxy; may hold references."""
+    """Address of an HTTP proxy; may contain references."""
     timeout_s: Annotated[float, Field(gt=0, le=3600)] = 300.0
-    """Seconds to wait for an answer; large pages take some."""
+    """Seconds to wait for a response; large pages take a while."""
 
     @model_validator(mode="after")
     def _version_is_new_enough(self) -> Self:
@@ -175,7 +175,7 @@ class WorkdayTargetSettings(WorkdaySettings):
     """A tenant to which mail addresses, phones and user names are written back."""
 
     phone_codes: dict[Annotated[str, Field(pattern="^[1-9][0-9]{0,6}$")], Name] = Field(default_factory=dict)
-    """Country codes of phone numbers and the tenant's ids of them (Country_Phone_Code_ID): ``{"49": DEU_49}``. The
+    """Country codes of phone numbers and the tenant's ids for them (Country_Phone_Code_ID): ``{"49": DEU_49}``. The
     longest that fits counts, as ``"1"`` and ``"1246"``. Needed where phones are written."""
     devices: dict[Name, Name] = Field(default_factory=lambda: {"Telephone": "Landline", "Mobile": "Mobile"})
     """The tenant's ids of device types (Phone_Device_Type_ID) by attribute; some tenants have renamed them."""

@@ -143,7 +143,7 @@ class WorkdayWire(SessionWire):
         """The body's element. Raises: ProvisorError."""
         if is_rate_limit(answer.status, answer.headers, b""):
             raise RetryableError(
-                f"Could not {asked.purpose}: Workday answers too many requests (HTTP {answer.status}).",
+                f"Could not {asked.purpose}: Workday reports too many requests (HTTP {answer.status}).",
                 retry_after_s=retry_after_s(answer.headers, now=time.time()),
                 code=ErrorCode.TOO_MANY_REQUESTS,
             )
@@ -190,11 +190,12 @@ class WorkdayWire(SessionWire):
             who = f" as {self._token[0]}" if self._token is not None else ""
             return CredentialsError(
                 f"Workday does not let Provisor sign in{who}: {text} Check the user, its password, and that its "
-                "account is not locked or kept to other addresses."
+                "account is not locked or restricted to other addresses."
             )
         if "not authorized" in said.lower():
             return CredentialsError(
-                f"Workday does not let the integration user {asked.purpose}: {text} Give its security group Get on the "
+                f"Workday does not allow the integration user to {asked.purpose}: {text} Give its security group "
+                "Get on the "
                 "domains Worker Data: Public Worker Reports, Workers, and Current Staffing Information, and activate "
                 "the pending security policy changes.",
                 code=ErrorCode.INSUFFICIENT_RIGHTS,

@@ -56,7 +56,7 @@ async def check_tenant(wire: WorkdayWire, known: Known) -> str:
     clock = f" Its clock and ours are {skew:,.0f} s apart." if skew > 60 else ""
     empty = await _never_filled(wire, settings, question) if settings.attributes else ()
     said = f" Of your own attributes, none of {SAMPLE} workers has a value for {', '.join(empty)}." if empty else ""
-    return f"Workday {settings.version} answers: {', '.join(counts)}.{clock}{said}"
+    return f"Connected to Workday {settings.version}: {', '.join(counts)}.{clock}{said}"
 
 
 async def _total(wire: WorkdayWire, question: Question) -> int | None:

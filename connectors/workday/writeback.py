@@ -105,7 +105,7 @@ async def _traits(wire: WritebackWire, settings: WorkdayTargetSettings) -> Known
     users = {path: replace(one, searchable=path in _BY) for path, one in read_only(paths).items()}
     # Nobody is created, so that it is never written; a job says all the same how it is worked out.
     users["WorkerID"] = Attribute("WorkerID", write=Write.ON_CREATE, unique=Reach.SYSTEM, same=Sameness.EXACT)
-    users[MAIL] = Attribute(MAIL, searchable=False, fits=r"[^@\s]+@[^@\s]+", fits_told="takes a mail address")
+    users[MAIL] = Attribute(MAIL, searchable=False, fits=r"[^@\s]+@[^@\s]+", fits_told="accepts a mail address")
     for path in PHONES:
         users[path] = Attribute(
             path,
@@ -115,7 +115,7 @@ async def _traits(wire: WritebackWire, settings: WorkdayTargetSettings) -> Known
             fits_told="takes a phone number like +491701234567, without blanks",
         )
     users[USER] = Attribute(
-        USER, unique=Reach.SYSTEM, searchable=False, fits="[^;:]+", fits_told="takes a user name without ; and :"
+        USER, unique=Reach.SYSTEM, searchable=False, fits="[^;:]+", fits_told="accepts a user name without ; and :"
     )
     never = (Action.CREATE, Action.DELETE, Action.DISABLE, Action.ENABLE)
     return Known(

@@ -1,6 +1,6 @@
-"""The ``provisor`` command line. Every command imports what it needs when it runs, so that ``--help`` answers at once.
+"""The ``provisor`` command line. Commands import their dependencies when they run, so that ``--help`` is fast.
 
-The commands are in modules by what they are for: ``running``, ``deciding``, ``looking``, ``making``,
+Commands are grouped into modules by purpose: ``running``, ``deciding``, ``looking``, ``making``,
 ``serving``.
 
 Exit status: 0 done; 1 done with entries failed or held; 2 the job file or the command is wrong; 3 waiting for approval;
@@ -26,16 +26,16 @@ from flows.cli.serving import backup, deploy, pages, restore, up, users
 GROUPS = {
     "Make a job": (init, apps, check, preview, explain, probe, fmt, schema, connectors, import_entra),
     "Look before anything happens, then do it": (plan, run, apply, on_demand, undo),
-    "Decide": (approve, reject, pause, resume, restart),
+    "Approve, pause, resume": (approve, reject, pause, resume, restart),
     "Find out what happened, and why": (status, log, why, access, history, diff, report, docs),
     "Serve": (up, pages, users, deploy, backup, restore),
     "Try it out": (demo,),
 }
-"""In the order of the help; each command is called as its function is, with hyphens."""
+"""Commands in help order; a command is named after its function, with hyphens."""
 
 
 class GroupedCommands(TyperGroup):
-    """Lists the commands by what they are for."""
+    """Lists the commands by purpose."""
 
     def format_commands(self, ctx: Any, formatter: Any) -> None:
         for title, group in GROUPS.items():
@@ -45,7 +45,7 @@ class GroupedCommands(TyperGroup):
 
 
 def command_name(function: Callable[..., object]) -> str:
-    """How a command is called."""
+    """The command's name on the command line."""
     return function.__name__.replace("_", "-")
 
 
@@ -84,7 +84,7 @@ def options(
 
 
 def main() -> None:
-    """Entry point: where everything is loaded already, the command runs there, else here."""
+    """Entry point: runs the command in the preloaded process if there is one, otherwise in this one."""
     from flows.serve.warm import RUNS, run_warm, say_loading
 
     words = sys.argv[1:]

@@ -1,4 +1,4 @@
-"""What every command says and how it ends: on standard output one document where it was asked for, and a status."""
+"""Output and exit status of all commands: with ``--json``, exactly one document on standard output."""
 
 import os
 import sys
@@ -10,21 +10,21 @@ from flows.show.json_out import json_out
 from tasks.printable import printable
 
 STOPPED, WRONG, INTERRUPTED = 4, 2, 130
-"""Exit statuses: stopped or quarantined; the job file or the command is wrong; a person interrupted it."""
+"""Exit statuses: stopped or quarantined; invalid job file or command; interrupted by a person."""
 
 
 def say(*sentences: str, stderr: bool = False) -> None:
-    """Each sentence on a line of its own; whatever is in it stays there."""
+    """Prints each sentence on its own line, verbatim."""
     print(*map(printable, sentences), sep="\n", file=sys.stderr if stderr else sys.stdout)
 
 
 def complain(message: str, status: int) -> NoReturn:
-    """Ends the command with a sentence on standard error."""
+    """Prints a sentence to standard error and exits."""
     complain_at_length([message], status)
 
 
 def complain_at_length(lines: Iterable[str], status: int) -> NoReturn:
-    """Ends the command with lines of ours on standard error, as problems with a caret below each."""
+    """Prints lines to standard error and exits, such as problems with a caret below each."""
     say(*lines, stderr=True)
     sys.exit(status)
 
@@ -38,7 +38,7 @@ def write(document: bytes) -> None:
 
 @contextmanager
 def standard_output_for(as_json: bool) -> Iterator[None]:
-    """Keeps everything but the one JSON document away from standard output, whichever library writes to it."""
+    """Redirects everything except the JSON document away from standard output, whichever library writes it."""
     if not as_json:
         yield
         return

@@ -1,4 +1,4 @@
-"""What several commands take, and what is made of it."""
+"""Options and arguments shared by several commands, and how they are parsed."""
 
 from collections.abc import Iterable
 from difflib import get_close_matches
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 _JOB = "A job's file, or its name."
 
-Json = Annotated[bool, typer.Option("--json", help="One JSON document on standard output.")]
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON document on standard output.")]
 Only = Annotated[
     list[str] | None,
     typer.Option(
@@ -37,14 +37,15 @@ Shown = Annotated[
     typer.Option(metavar="SEAL", help="Only if what waits is still what provisor status showed with this seal."),
 ]
 Why = Annotated[str, typer.Option(metavar="TEXT", help="The reason, for readers of the log.")]
-By = Annotated[str | None, typer.Option(metavar="NAME", help="Who decides; your login name without it.")]
-Again = Annotated[bool, typer.Option("--again", help="Decide anew also what somebody has decided already.")]
+By = Annotated[str | None, typer.Option(metavar="NAME", help="Who decides (default: your login name).")]
+Again = Annotated[bool, typer.Option("--again", help="Override existing decisions too.")]
 FOLDERS = (Path(), Path("jobs"))
-"""Where the file of a job that is given by name is looked for."""
+"""Folders searched for the file of a job given by name."""
 
 
 def job_file(text: str) -> Path:
-    """A job's file, given by file, or by the name of a job in this folder or in ``jobs``; else the command ends."""
+    """Path of a job file given by path, or by the name of a job in this folder or in ``jobs``. Exits if there is
+    none."""
     path = Path(text)
     if path.is_file():
         return path
@@ -79,7 +80,7 @@ def _unknown(sentence: str, text: str, known: Iterable[str]) -> str:
 
 
 def _meant(text: str, known: Iterable[str]) -> str:
-    """How a sentence about an unknown name goes on: with the name nearest to it, or with the names there are."""
+    """Ending of a message about an unknown name: the nearest known name, or all known names."""
     names = sorted(known)
     if near := get_close_matches(text, names, n=1, cutoff=0.5):
         return f"; the nearest is {near[0]}"
@@ -98,9 +99,9 @@ def load(path: Path) -> "Job":
 
 
 def known_job(ledger: "Ledger", text: str) -> str:
-    """The name of a job, given by file, by name where it has run, or by the name of a job file that lies here.
+    """Name of a job given by file, by the name of a job that has run, or by the name of a job file in this folder.
 
-    Ends the command for any other text.
+    Exits for any other text.
     """
     path = Path(text)
     if path.suffix in (".yaml", ".yml") or path.name != text:
@@ -117,7 +118,7 @@ def known_job(ledger: "Ledger", text: str) -> str:
 
 
 def one_of(choices: Any, text: str | None, option: str) -> Any:
-    """The one of the choices that an option names, in any case; None where it is not given."""
+    """The choice that an option names, ignoring case; None if the option is not given."""
     if text is None:
         return None
     for choice in choices:
@@ -127,7 +128,7 @@ def one_of(choices: Any, text: str | None, option: str) -> Any:
 
 
 def moment(text: str | None, option: str) -> "datetime | None":
-    """A moment, or the beginning of a day; UTC where no zone is given. None where the option is not given."""
+    """A time, or the start of a day, in UTC unless a zone is given. None if the option is not given."""
     from datetime import UTC, datetime
 
     if text is None:
@@ -142,7 +143,7 @@ def moment(text: str | None, option: str) -> "datetime | None":
 
 
 def length(text: str, option: str) -> "timedelta":
-    """A length of time as job files write it."""
+    """A duration in job file notation."""
     from pydantic import TypeAdapter, ValidationError
 
     from tasks.job.values import Duration

@@ -1,7 +1,7 @@
 """``provisor backup`` and ``restore``: the state folder as one file, and back.
 
-What was read of systems is left out: after a restore each job reads its source and lists its target whole, because the
-world has moved on since. Prefect's database is in it: blocks with credentials are there, and the history of runs.
+Snapshots of systems are left out: they go out of date, so after a restore each job reads both sides in full. Prefect's
+database is included: it holds blocks with credentials and the run history.
 """
 
 import io
@@ -26,28 +26,28 @@ from tasks.private import make_file, own_folder
 _ABOUT = "provisor-backup.json"
 _PREFECT = Path("prefect")
 _DATABASES = (Path(LEDGER), _PREFECT / "prefect.db")
-"""Copied as of one moment, by SQLite itself."""
+"""Copied as of one moment, with SQLite's own backup."""
 _KEYS = _PREFECT / "keys.json"
 _READ = {"source", "target"}
-"""Folders below ``snapshots/JOB`` with what systems showed."""
+"""Folders below ``snapshots/JOB`` that hold snapshots of systems."""
 
 
 @dataclass(frozen=True, slots=True)
 class Backup:
-    """What a backup says of itself."""
+    """Metadata of a backup."""
 
     made: str
-    """When, UTC, ISO 8601."""
+    """Creation time, UTC, ISO 8601."""
     provisor: str
-    """Version that made it."""
+    """Provisor version that created it."""
     revision: str
-    """What the ledger's tables were at."""
+    """Migration revision of the ledger."""
     ledger: bool
-    """False where the ledger was in a database of its own, and is not in the file."""
+    """False if the ledger was in a separate database and is not in the file."""
 
 
 def back_up(home: Path, file: Path, *, elsewhere: bool) -> Backup:
-    """Writes the state folder to a file that its owner alone may read; cycles may run meanwhile.
+    """Writes the state folder to a file that only its owner can read. Cycles can keep running.
 
     ``elsewhere``: the ledger is in another database. Raises: SettingsError.
     """
@@ -60,7 +60,7 @@ def back_up(home: Path, file: Path, *, elsewhere: bool) -> Backup:
         with TemporaryDirectory(dir=file.absolute().parent) as scratch, tarfile.open(unfinished, "w:gz") as archive:
             _add_text(archive, _ABOUT, json.dumps({name: getattr(about, name) for name in Backup.__slots__}))
             if not elsewhere and not (home / LEDGER).is_file():
-                raise SettingsError(f"There is no ledger in {home}: has a cycle ever run here?")
+                raise SettingsError(f"There is no ledger in {home}: has a cycle run here yet?")
             for name in _DATABASES:
                 if (home / name).is_file() and not (elsewhere and name == Path(LEDGER)):
                     archive.add(_copied(home / name, Path(scratch)), str(name))
@@ -75,9 +75,9 @@ def back_up(home: Path, file: Path, *, elsewhere: bool) -> Backup:
 
 
 def restore(file: Path, home: Path, *, replace: bool) -> tuple[Backup, Path | None]:
-    """Puts a backup in the place of the state folder; gives where the folder went that was there.
+    """Replaces the state folder with a backup. Returns the path of the previous folder, if any.
 
-    Raises: SettingsError; then nothing has changed.
+    Raises: SettingsError, in which case nothing has changed.
     """
     there = home.is_dir() and any(home.iterdir())
     if there and not replace:
@@ -130,7 +130,7 @@ def _unpack(file: Path, folder: Path) -> Backup:
 
 
 def _unpack_file(archive: tarfile.TarFile, member: tarfile.TarInfo, folder: Path) -> None:
-    """A backup has files alone, all of them in its folder. Raises: ValueError for anything else.
+    """Extracts one file. A backup contains only regular files inside its folder. Raises: ValueError for anything else.
 
     ``extractall(filter="data")`` would do, but Python 3.11 has it from 3.11.4 on, and Debian 12 has 3.11.2.
     """
@@ -144,7 +144,7 @@ def _unpack_file(archive: tarfile.TarFile, member: tarfile.TarInfo, folder: Path
 
 
 def _kept(home: Path) -> Iterator[Path]:
-    """Every file that is kept as it is; those of the ledger are copied by its database."""
+    """All files to copy as they are; the ledger's files are copied through SQLite."""
     for path in sorted(home.rglob("*")):
         parts = PurePosixPath(path.relative_to(home)).parts
         read = len(parts) > 2 and parts[0] == "snapshots" and parts[2] in _READ
@@ -154,7 +154,7 @@ def _kept(home: Path) -> Iterator[Path]:
 
 
 def _copied(database: Path, folder: Path) -> Path:
-    """A copy of one moment, also while others write. Raises: SettingsError."""
+    """A consistent copy, even while other processes write. Raises: SettingsError."""
     copy = make_file(folder / database.name)
     try:
         copy_database(database, copy)

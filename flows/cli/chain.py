@@ -1,4 +1,4 @@
-"""``provisor run --chain``: a job, and then those that run after it, as long as one has changed something."""
+"""``provisor run --chain``: runs a job, then the jobs that follow it, as long as each one changes something."""
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -14,9 +14,9 @@ from tasks.job.chains import chain_from
 
 
 def run_chain(job: Job, *, api_ready: Callable[[], None], quiet: bool) -> Iterator[dict[str, Any]]:
-    """Runs the jobs whose turn it is once a job has run; gives their reports, or the error of one that could not run.
+    """Runs the jobs that follow a finished job. Yields their reports, or the error of a job that could not run.
 
-    The ledger says whose turn it is, so that one which could not run ends no other branch of the chain.
+    The ledger decides which jobs are due, so a job that fails does not end other branches of the chain.
     """
     after, files = chains_of(job.folder), named_files(job.folder)
     for name in chain_from(job.name, after):
@@ -37,7 +37,7 @@ def _run(name: str, file: Path, api_ready: Callable[[], None], quiet: bool) -> d
 
 
 def hint(job: Job) -> str:
-    """Which jobs should run now because of this one, and how; empty where there is none."""
+    """Message naming the jobs that should run next, with the command; empty if there are none."""
     following = next_after(job)
     with open_ledger() as ledger:
         due = [name for name in following if ledger.following.news(name, [job.name])]

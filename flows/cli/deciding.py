@@ -1,4 +1,4 @@
-"""Commands for people who decide: what guards hold back, and when a job does not go on as it is."""
+"""Commands for decisions: approve, reject, restart, pause and resume."""
 
 import sys
 from typing import Annotated
@@ -19,9 +19,8 @@ def approve(
     again: Again = False,
     as_json: Json = False,
 ) -> None:
-    """Approve changes that guards hold; the next cycle carries them out without judging them again.
-
-    What somebody has decided already stays, and is told. provisor status shows what waits, with the command that
+    """Approve changes that guards hold. The next cycle carries them out without judging them again.    Existing
+    decisions stay in place and are listed. provisor status shows what waits, with the command that
     decides about exactly that (--shown).
     """
     _decide("approved", job, only, shown, until, why, by, again=again, as_json=as_json)
@@ -37,9 +36,8 @@ def reject(
     again: Again = False,
     as_json: Json = False,
 ) -> None:
-    """Reject changes that guards hold; they are left alone until the decision runs out or the plan changes.
-
-    Approvals that have not run are taken back; what somebody has rejected already stays so, and is told.
+    """Reject changes that guards hold. They are left alone until the decision expires or the plan changes.    Approvals
+    that have not run yet are withdrawn; existing rejections stay in place and are listed.
     """
     _decide("rejected", job, only, shown, until, why, by, again=again, as_json=as_json)
 
@@ -100,10 +98,10 @@ def restart(
             help="What to clear, with commas: watermark, escrows, quarantine, links, staged, or full for all of them.",
         ),
     ] = "watermark,escrows,quarantine",
-    yes: Annotated[bool, typer.Option("--yes", help="Break links without asking.")] = False,
+    yes: Annotated[bool, typer.Option("--yes", help="Break links without confirmation.")] = False,
     as_json: Json = False,
 ) -> None:
-    """Clear what a job remembers, so that the next cycle starts afresh; no account is touched by it."""
+    """Clear what a job remembers, so that the next cycle starts afresh. Changes no account."""
     import orjson
 
     from flows.cycle.systems import now, open_ledger
@@ -122,7 +120,7 @@ def restart(
                 "matching attribute gets a second account, or keeps an account that Provisor does not manage."
             )
             if not sys.stdin.isatty():
-                complain(f"{question} Say so with --yes.", WRONG)
+                complain(f"{question} Confirm with --yes.", WRONG)
             typer.confirm(question, abort=True, err=True)
         restarted = clear(ledger, name, scopes, clock=now)
     if as_json:
@@ -132,7 +130,7 @@ def restart(
 
 
 def pause(job: JobName, why: Why = "", by: By = None) -> None:
-    """Pause a job: no cycle begins, and one that runs stops between two batches."""
+    """Pause a job: no new cycle starts, and a running one stops between two batches."""
     from flows.cycle.systems import now, open_ledger
     from flows.decisions import maintenance as maintain
     from flows.decisions.persons import login_name

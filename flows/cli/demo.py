@@ -1,6 +1,6 @@
 """``provisor demo``: two days in the life of an organisation, against a real SCIM server.
 
-Everything it writes goes into one folder: the exports, the job, the state, the server's log.
+All its files go into one folder: the exports, the job, the state, the server's log.
 """
 
 import os
@@ -26,14 +26,14 @@ from tasks.private import write_file
 SHIPPED = Path(__file__).parents[1] / "jobs"
 JOB = "hr-to-scim"
 _MARK = ".provisor-demo"
-"""Tells a folder of ours from one that a person would miss."""
+"""Marks a folder as ours, so that no other folder is deleted."""
 _WAIT_S = 30.0
 _ADMINISTRATOR = "admin@example.com"
-"""Whom the job protects: an account of the app that is nobody's in HR."""
+"""Protected by the job: an app account that belongs to nobody in HR."""
 
 
 def run_demo(folder: Path, *, keep: bool = False) -> int:
-    """Plays both days in ``folder``; gives the exit status. ``keep``: the app then runs on until Ctrl-C.
+    """Plays both days in ``folder`` and returns the exit status. ``keep``: leaves the app running until Ctrl-C.
 
     Raises: SettingsError, UnreachableError."""
     folder = folder.absolute()
@@ -42,9 +42,9 @@ def run_demo(folder: Path, *, keep: bool = False) -> int:
     from flows.show.console import console
 
     out = console()
-    out.print(f"Everything of this demo lies in [bold]{escape(str(folder))}[/].")
+    out.print(f"All files of this demo are in [bold]{escape(str(folder))}[/].")
     with local_api.serving(folder / "state") as api_ready, _scim_server(folder) as url:
-        out.print(f"A SCIM server (scim2-server) answers at {url}.")
+        out.print(f"A SCIM server (scim2-server) is running at {url}.")
         status = _play(out, _write_job(folder, url), folder, api_ready)
         _tell_where(out, folder, kept=keep)
         if keep:
@@ -56,9 +56,9 @@ def run_demo(folder: Path, *, keep: bool = False) -> int:
 def _play(out: Terminal, job: Path, folder: Path, api_ready: Callable[[], None]) -> int:
     _title(out, "Day one: 1,000 people in HR, one administrator in the app. The plan")
     _show_plan(out, job)
-    _title(out, "Carry it out, as a Prefect flow run")
+    _title(out, "Run it as a Prefect flow:")
     status = _cycle(job, api_ready)
-    _title(out, "Once more: nothing has changed, so nothing is written")
+    _title(out, "Run it again: nothing has changed, so nothing is written.")
     status = max(status, _cycle(job, api_ready))
     _put_next_export(folder)
     _title(out, "Day two: joiners, movers, leavers, a marriage, a rehire. The plan")
@@ -87,10 +87,12 @@ def _title(out: Terminal, text: str) -> None:
 
 
 def _make_folder(folder: Path) -> None:
-    """An empty folder; a demo that ran here before is replaced, anything else is left alone."""
+    """Empties the folder: replaces an earlier demo, refuses anything else."""
     if folder.exists() and any(folder.iterdir()):
         if not (folder / _MARK).exists():
-            raise SettingsError(f"The folder {folder} is not empty and not from a demo: choose another with --folder.")
+            raise SettingsError(
+                f"The folder {folder} is not empty and does not belong to a demo. Choose another one with --folder."
+            )
         shutil.rmtree(folder)
     folder.mkdir(parents=True, exist_ok=True)
     (folder / _MARK).touch()
@@ -130,7 +132,7 @@ def _put_administrator(url: str, token: str) -> None:
 
 @contextmanager
 def _scim_server(folder: Path) -> Iterator[str]:
-    """A scim2-server on a free loopback port, ended at the end; gives its address."""
+    """Runs a scim2-server on a free loopback port until the context ends. Yields its address."""
     command = Path(sys.executable).with_name("scim2-server")
     if not command.exists():
         raise SettingsError("The demo needs the package scim2-server: pip install 'provisor[demo]', or run make demo.")
@@ -163,39 +165,39 @@ def _wait_for(server: "subprocess.Popen[bytes]", port: int, folder: Path) -> Non
             if probe.connect_ex(("127.0.0.1", port)) == 0:
                 return
         time.sleep(0.05)
-    raise UnreachableError(f"The demo's SCIM server did not start; its words are in {folder / 'server.log'}.")
+    raise UnreachableError(f"The demo's SCIM server did not start; see its log in {folder / 'server.log'}.")
 
 
 def _tell_where(out: Terminal, folder: Path, *, kept: bool) -> None:
-    """Lines that can be pasted as they stand, whatever the folder is called and wherever the command lies."""
+    """Command lines ready to paste, whatever the names of the folder and the command."""
     here = shlex.quote(str(folder))
     tools = shlex.quote(str(Path(sys.executable).parent))
     lines = [
         f"cd {here}",
         f'export PROVISOR_HOME="$PWD/state" PATH={tools}:"$PATH"',
-        f"provisor status {JOB}                    # how the job stands",
+        f"provisor status {JOB}                    # state of the job",
         f"provisor log {JOB} --identity 000015     # what happened to one person",
         f"provisor log {JOB} | less                # every change, newest first",
     ]
     if kept:
         lines += [
-            f"provisor why {JOB} 000015                # why this account is as it is",
+            f"provisor why {JOB} 000015                # why this account looks the way it does",
             f"provisor plan {JOB}                      # edit {JOB}/people.csv first, or {JOB}.yaml",
             f"provisor run {JOB}",
             "provisor up .                                 # the pages, and Prefect's UI",
         ]
     out.print()
-    out.print(Rule("[bold]Where to look[/]" if not kept else "[bold]Play on, in another terminal[/]", align="left"))
+    out.print(Rule("[bold]Where to look[/]" if not kept else "[bold]Try these in another terminal[/]", align="left"))
     for line in lines:
         out.print(f"  {escape(line)}", soft_wrap=True)
     if not kept:
-        out.print("The app is gone with the demo: [bold]provisor demo --keep[/] leaves it running, to play on with.")
+        out.print("The app has stopped with the demo. To keep it running: [bold]provisor demo --keep[/]")
     out.print(f"Who is who in the data: {escape(str(SHIPPED / JOB / 'events.json'))}", soft_wrap=True)
 
 
 def _keep(out: Terminal, url: str) -> None:
     """Waits until a person interrupts."""
-    out.print(f"The app answers at {url} until you press Ctrl-C here.")
+    out.print(f"The app runs at {url} until you press Ctrl-C here.")
     with suppress(KeyboardInterrupt):
         while True:
             time.sleep(3600)

@@ -103,9 +103,9 @@ def _written(job: CommentedMap, wishes: Wishes, made: FirstJob) -> str:
     first = next(number for number, line in enumerate(body.splitlines()) if line.startswith("name:"))
     head = [
         f"# Proposed by provisor init for {printable(wishes.source.name)}.",
-        "# Read it, then: provisor check, provisor plan.",
-        f"# What the app needs: provisor apps {wishes.app}",
-        *(f"# Look at this: {printable(doubt)}" for doubt in made.doubts),
+        "# Review it, then run: provisor check, provisor plan.",
+        f"# Requirements of the app: provisor apps {wishes.app}",
+        *(f"# Please check: {printable(doubt)}" for doubt in made.doubts),
         *(f"# Left out: {sentence}" for sentence in made.left_out),
     ]
     return tidy_lines([*head, "", *body.splitlines()[first:]])
@@ -190,7 +190,7 @@ def _write_users(users: CommentedMap, proposal: Proposal, made: FirstJob) -> Non
 def _write_groups(job: CommentedMap, wishes: Wishes, made: FirstJob) -> None:
     if "groups" not in job:
         if wishes.groups is not None:
-            raise SettingsError(f"{made.app.title} has no groups that Provisor could fill: leave --groups out.")
+            raise SettingsError(f"{made.app.title} has no groups that Provisor could fill: omit --groups.")
         return
     if wishes.groups is None:
         del job["groups"]
@@ -260,7 +260,7 @@ def told(made: FirstJob, path: Path, missing: list[str]) -> list[str]:
     """What was written, what to look at, and the next steps, as they can be pasted."""
     job = path if path.parent != Path() else path.stem
     lines = [f"The job is in {path}: {made.app.title}."]
-    lines += [f"Look at this: {doubt}" for doubt in made.doubts]
+    lines += [f"Please check: {doubt}" for doubt in made.doubts]
     lines += [f"Left out: {sentence}." for sentence in made.left_out]
     if made.examples:
         which = "Line" if len(made.examples) == 1 else "Lines"
@@ -270,6 +270,6 @@ def told(made: FirstJob, path: Path, missing: list[str]) -> list[str]:
         )
     if missing:
         lines.append(
-            f"Put the values of {', '.join(missing)} into {path.parent / _ENVIRONMENT}; the file is yours alone."
+            f"Put the values of {', '.join(missing)} into {path.parent / _ENVIRONMENT}(only you can read that file)."
         )
     return [*lines, "Then:", f"  provisor preview {job}", f"  provisor check {job}", f"  provisor plan {job}"]

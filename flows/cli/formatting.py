@@ -55,5 +55,5 @@ def _refuse_other_meaning(path: Path, text: str, meant: dict[str, object]) -> No
         other.unlink(missing_ok=True)
     if not same:
         raise JobError(
-            [Problem(path, None, None, "", "It cannot be laid out without changing what it says: left as it is.")]
+            [Problem(path, None, None, "", "It cannot be formatted without changing its meaning: left as it is.")]
         )

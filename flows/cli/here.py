@@ -1,4 +1,4 @@
-"""Runs and previews a cycle in this process: what the command line and the demo share."""
+"""Runs and previews a cycle in this process, for the command line and the demo."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 
 class RunInterrupted(KeyboardInterrupt):
-    """A person interrupted the run, and its cycle has ended."""
+    """A person interrupted the run, and its cycle has been closed."""
 
     def __init__(self, report: CycleReport) -> None:
         super().__init__()
@@ -31,15 +31,15 @@ class RunInterrupted(KeyboardInterrupt):
 
 
 def listing_cycle(ledger: Ledger, job: Job) -> CycleChoice:
-    """A cycle that lists the target: that an account is not there yet is proved by nothing less."""
+    """A kind of cycle that lists the target, because only a listing proves that an account does not exist."""
     initial = kind_of_cycle(ledger, job, CycleChoice.AUTO, now=now()) is CycleKind.INITIAL
     return CycleChoice.INITIAL if initial else CycleChoice.RECONCILE
 
 
 def decide_now(job: Job, *, listing: bool = False) -> Decision:
-    """What a cycle that starts now would do; shows on a terminal how far reading is. Raises: FatalError, JobError.
+    """What a cycle starting now would do. Shows read progress on a terminal. Raises: FatalError, JobError.
 
-    ``listing``: the target is listed, also where a cycle would take it as it is known, and a person reviews the plan.
+    ``listing``: lists the target even if a cycle would use its last known state, because a person reviews the plan.
     """
     err = console(stderr=True)
     with open_ledger() as ledger, open_systems(job) as systems, err.status("reading …") as spinner:
@@ -69,13 +69,12 @@ def run_cycle(
     api_ready: Callable[[], None],
     quiet: bool = False,
 ) -> CycleReport:
-    """One flow run in this process, shown on the terminal unless ``quiet``. ``at_once``: anchors that do not wait.
+    """One flow run in this process, shown on the terminal unless ``quiet``. ``at_once``: anchors to retry now.
 
-    ``plan_file``: exactly what it says is done, or nothing.
+    ``plan_file``: applied exactly, or not at all.
 
-    ``api_ready`` waits until the Prefect API answers; called when everything else has been loaded.
-    Raises: JobError, JobBusyError, JobPausedError, JobQuarantinedError, and FatalError where no cycle is to
-    be reported about.
+    ``api_ready`` waits until the Prefect API responds; called after everything else has been loaded.
+    Raises: JobError, JobBusyError, JobPausedError, JobQuarantinedError, and FatalError if there is no cycle to report.
     """
     from flows.provision import provision
 
@@ -91,7 +90,7 @@ def run_cycle(
 def run_undo(
     job: Path, cycle: int, wishes: Wishes, *, pause: bool, api_ready: Callable[[], None], quiet: bool = False
 ) -> CycleReport:
-    """As :func:`run_cycle`, for a cycle that takes an earlier one back. ``pause``: the job is paused by it."""
+    """Like :func:`run_cycle`, for a cycle that undoes an earlier one. ``pause``: also pauses the job."""
     from flows.undo import undo
 
     return _run(job, lambda: undo(job, cycle, **asdict(wishes), pause=pause, return_state=True), api_ready, quiet)
@@ -119,4 +118,4 @@ def _run(job: Path, flow: "Callable[[], State[Any]]", api_ready: Callable[[], No
         return watcher.report
     if isinstance(error, ProvisorError):
         raise error
-    raise FatalError(f"The run did not end properly: {state.message}")
+    raise FatalError(f"The run did not finish properly: {state.message}")

@@ -1,4 +1,4 @@
-"""Commands that only look: how jobs stand, what was done, and why."""
+"""Read-only commands: state of jobs, what was done, and why."""
 
 import sys
 from enum import StrEnum
@@ -25,7 +25,7 @@ def status(
     ] = None,
     as_json: Json = False,
 ) -> None:
-    """Say how the jobs stand: their last cycles and what waits."""
+    """Show the state of the jobs: their last cycles and what is waiting."""
     import orjson
 
     from flows.cycle.systems import open_ledger
@@ -45,27 +45,30 @@ def status(
 
 
 def log(
-    job: Annotated[str, typer.Argument(metavar="JOB", help="A job's name or file.")],
+    job: Annotated[str, typer.Argument(metavar="JOB", help="Job name or file.")],
     cycle: Annotated[int | None, typer.Option(help="Only this cycle.")] = None,
     identity: Annotated[str | None, typer.Option(help="Only this entry: anchor, id in the target, or name.")] = None,
     status: Annotated[str | None, typer.Option(help="success, failure, skipped or warning.")] = None,
     action: Annotated[str | None, typer.Option(help="create, update, disable, StagedDisable, ...")] = None,
     code: Annotated[str | None, typer.Option(help="Only lines with this code: Conflict, ExpressionFailed, ...")] = None,
     since: Annotated[
-        str | None, typer.Option(metavar="WHEN", help="From then on: 24h, 7d, 30d ago, a date, or a moment.")
+        str | None, typer.Option(metavar="WHEN", help="Start: 24h, 7d or 30d ago, a date, or a date and time.")
     ] = None,
     until: Annotated[str | None, typer.Option(metavar="WHEN", help="Up to then; a date counts to its end.")] = None,
     change: Annotated[str | None, typer.Option(metavar="ID", help="Only this change.")] = None,
     limit: Annotated[
-        int | None, typer.Option(min=1, help="Lines at most, the newest first; 100 in a table, else all.")
+        int | None,
+        typer.Option(min=1, help="Maximum number of lines, newest first (default: 100 in a table, else all)."),
     ] = None,
     form: Annotated[LogFormat, typer.Option("--format", help="How it is written.")] = LogFormat.TABLE,
     out: Annotated[
         Path | None,
-        typer.Option(metavar="DIR", help="Write log.csv, steps.csv and modified.csv into this folder, to be joined."),
+        typer.Option(
+            metavar="DIR", help="Write log.csv, steps.csv and modified.csv to this folder; join them on log_id."
+        ),
     ] = None,
 ) -> None:
-    """Show the provisioning log: what was done, or not done, to whom, when and why."""
+    """Show the provisioning log: what was done or skipped, for whom, when and why."""
     from connectors.errors import ErrorCode
     from flows.cycle.systems import now, open_ledger
     from flows.show.console import console
@@ -74,7 +77,7 @@ def log(
     from tasks.ledger import LogAction, LogStatus
 
     if out is not None and form is LogFormat.JSON:
-        raise typer.BadParameter("a folder is for CSV; JSON goes to standard output", param_hint="--out")
+        raise typer.BadParameter("--out writes CSV; JSON goes to standard output", param_hint="--out")
     try:
         moments = parse_moment(since, now=now()), parse_moment(until, now=now(), end=True)
     except MomentError as error:
@@ -133,22 +136,22 @@ def why(
 
 
 def access(
-    job: Annotated[str | None, typer.Option(metavar="JOB", help="Only this job; all jobs without it.")] = None,
+    job: Annotated[str | None, typer.Option(metavar="JOB", help="Only this job (default: all jobs).")] = None,
     at: Annotated[
         str | None, typer.Option(metavar="WHEN", help="As it was then: a date counts to its end; now without it.")
     ] = None,
-    department: Annotated[str, typer.Option(help="Only people of this department.")] = "",
+    department: Annotated[str, typer.Option(help="Only people in this department.")] = "",
     group: Annotated[str, typer.Option(metavar="GROUP", help="Only members of this group, by its key or name.")] = "",
-    person: Annotated[str, typer.Option(metavar="WHO", help="Only who has this name, login or key.")] = "",
+    person: Annotated[str, typer.Option(metavar="WHO", help="Only people with this name, login or key.")] = "",
     state: Annotated[
         str | None,
         typer.Option(help="active or disabled; unmanaged: accounts of no entry; orphaned: those Provisor made."),
     ] = None,
-    kind: Annotated[str | None, typer.Option(help="user (without it) or group.")] = None,
+    kind: Annotated[str | None, typer.Option(help="user (default) or group.")] = None,
     full: Annotated[bool, typer.Option("--all", help="Show everybody, not only the first hundred.")] = False,
     form: Annotated[LogFormat, typer.Option("--format", help="How it is written.")] = LogFormat.TABLE,
 ) -> None:
-    """Say who has access to what, now or on a date, by the links and the provisioning log. Writes nothing."""
+    """List who has access to what, now or on a date, from the links and the provisioning log. Writes nothing."""
     import csv
 
     import orjson
@@ -220,7 +223,7 @@ def history(
     ],
     as_json: Json = False,
 ) -> None:
-    """Show one entry through time: what it should have been, cycle by cycle, and what was done about it."""
+    """Show one entry over time: its desired state, cycle by cycle, and what was done."""
     import orjson
 
     from flows.cycle.systems import open_ledger
@@ -250,10 +253,10 @@ Open = Annotated[bool, typer.Option("--open", help="Open it in the browser.")]
 
 def report(
     job: JobName,
-    cycle: Annotated[int | None, typer.Option(min=1, help="Number of the cycle; the last one without it.")] = None,
+    cycle: Annotated[int | None, typer.Option(min=1, help="Cycle number (default: the latest).")] = None,
     open_it: Open = False,
 ) -> None:
-    """Say where the report of a run is: a page with what was done, what failed and why, and how long it took."""
+    """Show where the report of a run is: what was done, what failed and why, and how long it took."""
     from flows.cycle.pages import reports_folder
     from tasks.pages.layout import numbered
 
@@ -267,7 +270,7 @@ def report(
 
 
 def docs(job: JobName, open_it: Open = False) -> None:
-    """Say where the Data Docs of a job are: what came of its data checks, cycle by cycle."""
+    """Show where the Data Docs of a job are: the results of its data checks, cycle by cycle."""
     from flows.cycle.pages import docs_folder
 
     name = _known(job)
@@ -291,4 +294,4 @@ def _show_page(page: Path, *, open_it: bool) -> None:
         import webbrowser
 
         if not webbrowser.open(address):
-            complain("No browser could be started here; open the address yourself.", 1)
+            complain("Could not start a browser; open the address yourself.", 1)

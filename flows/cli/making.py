@@ -1,4 +1,4 @@
-"""Commands for the author of a job: checking and explaining it, what it may hold, where it may come from."""
+"""Commands for job authors: generate, check, preview, explain and import jobs."""
 
 import sys
 from pathlib import Path
@@ -12,13 +12,13 @@ from flows.cli.arguments import JobFile, Json, job_file, load
 
 
 def check(
-    jobs: Annotated[list[Path], typer.Argument(metavar="JOB...", help="Jobs' files, or their names.", parser=job_file)],
+    jobs: Annotated[list[Path], typer.Argument(metavar="JOB...", help="Job files or job names.", parser=job_file)],
     offline: Annotated[
-        bool, typer.Option("--offline", help="Check the files alone; neither source nor target is asked.")
+        bool, typer.Option("--offline", help="Check only the files; contact neither source nor target.")
     ] = False,
     as_json: Json = False,
 ) -> None:
-    """Check a job: the file, both connections, and its mappings against both systems."""
+    """Check a job: the file, both connections, and the mappings against both systems."""
     import orjson
 
     from flows.serve.jobs_of import refuse_wrong_chain
@@ -37,10 +37,10 @@ def check(
 
 
 def fmt(
-    jobs: Annotated[list[Path], typer.Argument(metavar="JOB...", help="Jobs' files, or their names.", parser=job_file)],
+    jobs: Annotated[list[Path], typer.Argument(metavar="JOB...", help="Job files or job names.", parser=job_file)],
     looking: Annotated[bool, typer.Option("--check", help="Change nothing; 1 where a file would be changed.")] = False,
 ) -> None:
-    """Lay job files out alike: indentation, blank lines, line ends; never what they say."""
+    """Format job files: indentation, blank lines and line ends, never the meaning."""
     from flows.cli.formatting import formatted
 
     texts = {path: formatted(path) for path in jobs}
@@ -55,24 +55,22 @@ def fmt(
 def init(
     source: Annotated[
         Path | None,
-        typer.Option(metavar="FILE", help="The export with the people: CSV, Excel, Parquet, JSON Lines. Asked for."),
+        typer.Option(metavar="FILE", help="Export with the people: CSV, Excel, Parquet or JSON Lines (default: ask)."),
     ] = None,
-    app: Annotated[str, typer.Option(metavar="APP", help="The target's app; provisor apps lists them.")] = "scim",
-    target: Annotated[
-        str | None, typer.Option(metavar="URL", help="The target's address, instead of the app's own.")
-    ] = None,
-    groups: Annotated[Path | None, typer.Option(metavar="FILE", help="An export of groups.")] = None,
-    members: Annotated[Path | None, typer.Option(metavar="FILE", help="An export of who is in which group.")] = None,
+    app: Annotated[str, typer.Option(metavar="APP", help="Target app; provisor apps lists them.")] = "scim",
+    target: Annotated[str | None, typer.Option(metavar="URL", help="Target address (default: the app's own).")] = None,
+    groups: Annotated[Path | None, typer.Option(metavar="FILE", help="Export with the groups.")] = None,
+    members: Annotated[Path | None, typer.Option(metavar="FILE", help="Export with the group memberships.")] = None,
     name: Annotated[str | None, typer.Option(metavar="NAME", help="What the job is called.")] = None,
     out: Annotated[Path | None, typer.Option(metavar="FILE", help="The job's file; the name with .yaml.")] = None,
     force: Annotated[bool, typer.Option("--force", help="Replace a job file that is there.")] = False,
 ) -> None:
-    """Write a first job for an export: key, matching and mappings are proposed, each with its reason."""
+    """Generate a first job from an export: proposes key, matching and mappings, each with its reason."""
     from flows.cli.first_job import Wishes, first_job, keep_names, told
 
     if source is None:
         if not sys.stdin.isatty():
-            raise typer.BadParameter("name the export with the people", param_hint="--source")
+            raise typer.BadParameter("give the file with the people", param_hint="--source")
         source = Path(typer.prompt("The export with the people (a file)"))
     if target is None and app == "scim" and sys.stdin.isatty():
         target = typer.prompt("The target's address", default="https://app.example.com/scim/v2")
@@ -91,7 +89,7 @@ def init(
 
 
 def _first_look(path: Path) -> None:
-    """Checks a job that was just written and shows its first plan, as far as its systems answer already."""
+    """Checks a newly written job and shows its first plan, as far as its systems already respond."""
     from flows.cli.here import decide_now
     from flows.show.check import check_job, show_checked
     from flows.show.console import console
@@ -109,10 +107,10 @@ def _first_look(path: Path) -> None:
 
 def apps(
     app: Annotated[str | None, typer.Argument(metavar="[APP]", help="Show this app's setup page.")] = None,
-    search: Annotated[str | None, typer.Option(metavar="TEXT", help="Only apps with this in their page.")] = None,
+    search: Annotated[str | None, typer.Option(metavar="TEXT", help="Only apps whose page contains this text.")] = None,
     as_json: Json = False,
 ) -> None:
-    """List the apps that there are job templates for, or show what one of them needs."""
+    """List the apps with job templates, or show what one of them needs."""
     import orjson
     from rich.markdown import Markdown as Rendered
 
@@ -146,14 +144,14 @@ def apps(
 def preview(
     job: JobFile,
     rows: Annotated[int, typer.Option(metavar="COUNT", min=1, help="How many people.")] = 3,
-    watch: Annotated[bool, typer.Option("--watch", help="Show it again whenever the job's file changes.")] = False,
+    watch: Annotated[bool, typer.Option("--watch", help="Refresh whenever the job file changes.")] = False,
     as_json: Json = False,
 ) -> None:
     """Show what the mappings make of some people of the source; the target is not asked."""
     from flows.show.preview_mapping import run_preview, watch_preview
 
     if watch and as_json:
-        raise typer.BadParameter("one document cannot be watched", param_hint="--watch")
+        raise typer.BadParameter("--watch cannot be combined with --json", param_hint="--watch")
     if watch:
         watch_preview(job, rows)
     else:
@@ -163,14 +161,14 @@ def preview(
 def probe(
     job: JobFile,
     writing: Annotated[
-        bool, typer.Option("--write", help="Make, change and delete one test user and one test group.")
+        bool, typer.Option("--write", help="Create, change and delete one test user and one test group.")
     ] = False,
     out: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="Write the profile to this file, also where there is one.")
+        Path | None, typer.Option(metavar="FILE", help="Write the profile to this file, replacing it if it exists.")
     ] = None,
     as_json: Json = False,
 ) -> None:
-    """Find out how the job's SCIM service really behaves, and write that down as its profile."""
+    """Test how the job's SCIM service really behaves, and record it as the job's profile."""
     import orjson
 
     from flows.show.probe import as_document, probe_job, profile_file, show_probed, telling, write_profile
@@ -178,7 +176,7 @@ def probe(
     loaded = load(job)
     path = out or profile_file(loaded)
     if out is None and path.exists():
-        complain(f"There is a profile already: {path}. To replace it, name it with --out.", WRONG)
+        complain(f"The profile {path} already exists. To replace it, give it with --out.", WRONG)
     with telling(quiet=as_json) as tell:
         probed = probe_job(loaded, write=writing, tell=tell)
     write_profile(probed, path)
@@ -186,7 +184,7 @@ def probe(
         write(orjson.dumps(as_document(probed, path)))
     else:
         show_probed(probed)
-        say("", f"The profile is in {path}. Cycles of this job follow it.", stderr=True)
+        say("", f"The profile is in {path}. Cycles of this job use it.", stderr=True)
     raise typer.Exit(1 if probed.left_behind else 0)
 
 
@@ -204,7 +202,7 @@ def explain(
         ),
     ] = None,
     now: Annotated[
-        str | None, typer.Option(metavar="MOMENT", help="What Now() gives, like 2026-01-31T08:00:00Z.")
+        str | None, typer.Option(metavar="MOMENT", help="Value of Now(), like 2026-01-31T08:00:00Z.")
     ] = None,
     job: Annotated[
         Path | None, typer.Option(metavar="JOB", help="With --entry: take the attributes from this job's source.")
@@ -218,7 +216,7 @@ def explain(
         ),
     ] = None,
     cases: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="Run a file of cases (JSON) and say which of them fail.")
+        Path | None, typer.Option(metavar="FILE", help="Run a file of test cases (JSON) and list the failures.")
     ] = None,
     as_json: Json = False,
 ) -> None:
@@ -230,7 +228,7 @@ def explain(
     if (job is None) != (entry is None):
         raise typer.BadParameter("--job and --entry go together", param_hint="--entry" if entry else "--job")
     if expression is None and cases is None and job is None:
-        raise typer.BadParameter("write an expression, or --job and --entry, or --cases", param_hint="EXPRESSION")
+        raise typer.BadParameter("give an expression, or --job and --entry, or --cases", param_hint="EXPRESSION")
     try:
         if cases is not None:
             from flows.show.cases import run_case_file
@@ -281,7 +279,7 @@ def schema(
 
 
 def connectors(as_json: Json = False) -> None:
-    """List the connectors that jobs can use here."""
+    """List the available connectors."""
     import orjson
 
     from connectors.registry import find, names
@@ -304,7 +302,7 @@ def connectors(as_json: Json = False) -> None:
 
 def demo(
     folder: Annotated[Path, typer.Option(help="Where everything it writes goes.")] = Path("provisor-demo"),
-    keep: Annotated[bool, typer.Option("--keep", help="Leave the app running afterwards, to play on with.")] = False,
+    keep: Annotated[bool, typer.Option("--keep", help="Keep the app running afterwards.")] = False,
 ) -> None:
     """Import 1,000 people into a real SCIM server, then apply the next day's export."""
     from flows.cli.demo import run_demo

@@ -1,4 +1,4 @@
-"""Commands that decide or do something about accounts: plan, run, apply, undo, on-demand."""
+"""Commands that plan or change accounts: plan, run, apply, undo, on-demand."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 _IN_A_COMMENT = 50
-"""Changes of each kind that a comment lists."""
+"""Maximum changes of each kind in a review comment."""
 
 
 class PlanFormat(StrEnum):
@@ -42,18 +42,18 @@ def plan(
     job: JobFile,
     as_json: Json = False,
     form: Annotated[
-        PlanFormat, typer.Option("--format", help="Markdown is for a comment of a merge request.")
+        PlanFormat, typer.Option("--format", help="Output format; markdown suits review comments.")
     ] = PlanFormat.TEXT,
     full: Annotated[bool, typer.Option("--all", help="Show every change, not only the first of each kind.")] = False,
     out: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="Write the plan to this file, to be reviewed and applied.")
+        Path | None, typer.Option(metavar="FILE", help="Write the plan to this file, to review and apply it.")
     ] = None,
     expires: Annotated[
-        str, typer.Option(metavar="LENGTH", help="How long the file may be applied, like 2h or 3d.")
+        str, typer.Option(metavar="LENGTH", help="How long the file can be applied, like 2h or 3d.")
     ] = "24h",
     at: Annotated[
         str | None,
-        typer.Option(metavar="WHEN", help="As if it were then, by a date or a moment: who will have come and gone."),
+        typer.Option(metavar="WHEN", help="Plan as of this date or time: joiners and leavers until then."),
     ] = None,
 ) -> None:
     """Show what a cycle would do now; nothing is written to any system."""
@@ -63,7 +63,7 @@ def plan(
     loaded = load(job)
     life = length(expires, "--expires")
     if at is not None and out is not None:
-        raise typer.BadParameter("a plan of another day cannot be applied", param_hint="--at")
+        raise typer.BadParameter("a plan for another day cannot be applied", param_hint="--at")
     with as_if(moment(at, "--at")):
         decision = decide_now(loaded, listing=out is not None)
     if out is not None:
@@ -85,7 +85,7 @@ def plan(
 
 
 def _say_who_comes_after(job: "Job") -> None:
-    """The jobs that a cycle with changes begins."""
+    """Names the jobs that start after a cycle with changes."""
     from flows.serve.jobs_of import next_after
 
     if following := next_after(job):
@@ -108,7 +108,7 @@ def _show_decision(decision: "Decision", *, as_json: bool, limit: int | None) ->
 
 def run(
     job: JobFile,
-    cycle: Annotated[Choice, typer.Option(help="What to evaluate; auto decides by what is known.")] = Choice.AUTO,
+    cycle: Annotated[Choice, typer.Option(help="What to evaluate; auto chooses.")] = Choice.AUTO,
     now: Annotated[
         list[str] | None,
         typer.Option(
@@ -118,7 +118,7 @@ def run(
         ),
     ] = None,
     chain: Annotated[
-        bool, typer.Option("--chain", help="Then the jobs that run after it, as long as one has changed something.")
+        bool, typer.Option("--chain", help="Then run the jobs that follow, as long as each one changes something.")
     ] = False,
     as_json: Json = False,
 ) -> None:
@@ -144,7 +144,7 @@ def run(
 
 
 def _say_what_follows(job: "Job") -> None:
-    """Which jobs should run now, where no server begins them."""
+    """Names the jobs that should run next, if no server starts them."""
     from flows.cli.chain import hint
     from flows.cycle.home import home
     from flows.serve import local_api
@@ -156,9 +156,9 @@ def _say_what_follows(job: "Job") -> None:
 
 @contextmanager
 def _orchestrated(as_json: bool) -> Iterator[Callable[[], None]]:
-    """An API for a run, and standard output for its document, which is written also when a person interrupts the run.
+    """A Prefect API for a run, and standard output for its document, which is written even if the run is interrupted.
 
-    Gives what waits for the API. Raises: UnreachableError.
+    Yields a function that waits for the API. Raises: UnreachableError.
     """
     from flows.cycle.home import home
     from flows.serve import local_api
@@ -175,7 +175,7 @@ def _orchestrated(as_json: bool) -> Iterator[Callable[[], None]]:
 
 
 def _may_run(job: "Job", names: list[str]) -> tuple[str, ...]:
-    """Anchors of the entries named with --now; ends the command when the job is paused or in quarantine."""
+    """Anchors of the entries named with --now. Exits if the job is paused or in quarantine."""
     from flows.cycle.aftermath import let_begin
     from flows.cycle.systems import now, open_ledger
     from flows.decisions.maintenance import RequestError, anchors_of
@@ -219,7 +219,7 @@ def apply(
 def undo(
     job: JobFile,
     cycle: Annotated[int, typer.Argument(metavar="CYCLE", help="Its number, as the log has it.", show_default=False)],
-    plan_only: Annotated[bool, typer.Option("--plan-only", help="Show what would be done, and do nothing.")] = False,
+    plan_only: Annotated[bool, typer.Option("--plan-only", help="Show what would be done and change nothing.")] = False,
     recreate: Annotated[
         bool, typer.Option("--recreate", help="Create deleted accounts again, under another id.")
     ] = False,
@@ -228,14 +228,14 @@ def undo(
     ] = False,
     leave_alone: Annotated[
         bool,
-        typer.Option("--leave-alone", help="Leave alone what cannot be taken back, instead of refusing everything."),
+        typer.Option("--leave-alone", help="Skip what cannot be undone instead of refusing everything."),
     ] = False,
     no_pause: Annotated[
-        bool, typer.Option("--no-pause", help="Do not pause the job; its next cycle does it all again.")
+        bool, typer.Option("--no-pause", help="Do not pause the job; its next cycle repeats the changes.")
     ] = False,
     as_json: Json = False,
 ) -> None:
-    """Take a cycle back, as far as the target is still as it left it; the job is paused by that."""
+    """Undo a cycle where the target has not changed since, and pause the job."""
     from flows.cli.here import decide_undo_now, run_undo
     from flows.cycle.undo import Wishes
 
@@ -253,7 +253,7 @@ def undo(
 
 
 def _say_paused(job: str) -> None:
-    """How a paused job goes on."""
+    """Says how to resume a paused job."""
     from flows.cycle.systems import open_ledger
     from tasks.quarantine import pause_sentence
 
@@ -264,7 +264,7 @@ def _say_paused(job: str) -> None:
 
 
 def _end(report: "CycleReport", following: Sequence[Mapping[str, Any]] = (), *, as_json: bool) -> NoReturn:
-    """Ends a command that ran a cycle, and perhaps ``following`` jobs; the worst of them is its exit status."""
+    """Exits a command that ran a cycle and possibly ``following`` jobs, with the worst of their exit statuses."""
     status = max([report.exit_status, *(int(one["exit_status"]) for one in following)])
     if as_json:
         _write_report(report, status, following)
@@ -288,10 +288,10 @@ def on_demand(
             show_default=False,
         ),
     ],
-    plan_only: Annotated[bool, typer.Option("--plan-only", help="Show what would be done, and do nothing.")] = False,
+    plan_only: Annotated[bool, typer.Option("--plan-only", help="Show what would be done and change nothing.")] = False,
     as_json: Json = False,
 ) -> None:
-    """Provision one user, or one group with its members, now, and show every step of it."""
+    """Provision one user, or one group with its members, now, and show every step."""
     import orjson
 
     from flows.cycle.home import home

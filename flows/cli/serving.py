@@ -1,4 +1,4 @@
-"""Commands that serve: Prefect with deployments and a worker, the pages for people, and who may sign in to them."""
+"""Commands that serve: Prefect with deployments and a worker, the pages for people and their users, backups."""
 
 import os
 from enum import StrEnum
@@ -9,18 +9,18 @@ import typer
 
 from flows.cli.answering import WRONG, complain, say
 
-Folder = Annotated[Path, typer.Argument(metavar="[FOLDER]", help="Where the job files are; here without it.")]
+Folder = Annotated[Path, typer.Argument(metavar="[FOLDER]", help="Folder with the job files (default: this one).")]
 
 
 def up(
     folder: Folder = Path(),
-    port: Annotated[int, typer.Option(min=1024, max=65534, help="Port of the server on this machine.")] = 4200,
+    port: Annotated[int, typer.Option(min=1024, max=65534, help="Port of the Prefect server on this machine.")] = 4200,
     pages_port: Annotated[
         int | None,
-        typer.Option(min=1024, max=65535, help="Port of the pages for people; the one after --port without it."),
+        typer.Option(min=1024, max=65535, help="Port of the pages for people (default: --port plus 1)."),
     ] = None,
 ) -> None:
-    """Serve the jobs of a folder: a Prefect server with its UI, deployments with their schedules, and a worker."""
+    """Serve the jobs of a folder: a Prefect server with its UI, scheduled deployments and a worker."""
     from flows.serve.up import run_up
 
     raise typer.Exit(run_up(folder, port, pages_port or port + 1))
@@ -30,14 +30,14 @@ def pages(
     folder: Folder = Path(),
     port: Annotated[int, typer.Option(min=1024, max=65535, help="Port of the pages on this machine.")] = 4201,
 ) -> None:
-    """Serve the pages for people alone, without Prefect: overview, persons, approvals, access."""
+    """Serve only the pages for people, without Prefect: overview, people, approvals, access."""
     from flows.serve.pages_alone import run_pages
 
     raise typer.Exit(run_pages(folder, port))
 
 
 class UserDeed(StrEnum):
-    """What is done about people who sign in with a password."""
+    """Actions on password sign-ins."""
 
     LIST = "list"
     PUT = "put"
@@ -45,14 +45,14 @@ class UserDeed(StrEnum):
 
 
 def users(
-    deed: Annotated[UserDeed, typer.Argument(help="list them, put one in or change one, or remove one.")],
-    login: Annotated[str, typer.Argument(metavar="LOGIN", help="Who; not for list.")] = "",
-    name: Annotated[str, typer.Option(help="What people call them.")] = "",
+    deed: Annotated[UserDeed, typer.Argument(help="list users, put (add or change) one, or remove one.")],
+    login: Annotated[str, typer.Argument(metavar="LOGIN", help="Login of the user; not for list.")] = "",
+    name: Annotated[str, typer.Option(help="Display name.")] = "",
     role: Annotated[
         list[str] | None,
         typer.Option(
             metavar="ROLE[:JOB,JOB]",
-            help="viewer, helpdesk, approver or operator, for all jobs or for some; several times for several roles.",
+            help="viewer, helpdesk, approver or operator, for all jobs or the named ones. Repeatable.",
         ),
     ] = None,
 ) -> None:
@@ -77,7 +77,9 @@ def deploy(
     folder: Folder = Path(),
     to: Annotated[
         Path | None,
-        typer.Option(metavar="FILE", help="Write them to this prefect.yaml instead, for prefect deploy --all."),
+        typer.Option(
+            metavar="FILE", help="Write the deployments to this prefect.yaml instead, for prefect deploy --all."
+        ),
     ] = None,
 ) -> None:
     """Deploy the jobs of a folder to the Prefect server that is up or configured; deploying again updates them."""
@@ -94,7 +96,7 @@ def deploy(
     refuse_wrong_files(folder)
     own = local_api.is_configured()
     if not own and find_server(home()) is None:
-        complain("No Prefect server is known here: start one with provisor up, or set PREFECT_API_URL.", WRONG)
+        complain("No Prefect server found: start one with provisor up, or set PREFECT_API_URL.", WRONG)
     with local_api.serving(home()):
         from connectors.blocks import register
         from flows.serve.automations import find_the_dead
@@ -108,26 +110,26 @@ def deploy(
 
 
 def backup(
-    file: Annotated[Path, typer.Argument(metavar="FILE", help="The backup, as provisor-2026-11-30.tar.gz.")],
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="Backup file, like provisor-2026-11-30.tar.gz.")],
 ) -> None:
-    """Write the state folder to one file: ledger, log, reports, keys; cycles may run meanwhile."""
+    """Back up the state folder to one file: ledger, log, reports, keys. Cycles can keep running."""
     from flows.cli.backup import back_up
     from flows.cycle.home import home
 
     elsewhere = bool(os.environ.get("PROVISOR_DATABASE_URL"))
     back_up(home(), file, elsewhere=elsewhere)
-    say(f"The state of {home()} is in {file}. It holds names and keys: keep it as safe as the state itself.")
+    say(f"{file} contains the state of {home()}. It holds names and keys: keep it as safe as the state itself.")
     if elsewhere:
         say("The ledger is not in it, as PROVISOR_DATABASE_URL names a database: copy that too, with pg_dump.")
 
 
 def restore(
-    file: Annotated[Path, typer.Argument(metavar="FILE", help="What provisor backup wrote.", exists=True)],
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="File written by provisor backup.", exists=True)],
     replace: Annotated[
         bool, typer.Option("--replace", help="Move the state that is there aside, and put the backup in its place.")
     ] = False,
 ) -> None:
-    """Put a backup in the place of the state folder; each job then reads both sides whole."""
+    """Replace the state folder with a backup; each job then reads both sides in full."""
     from flows.cli.backup import restore as put_back
     from flows.cycle.home import home
     from flows.serve.prefect_home import find_server
@@ -135,9 +137,9 @@ def restore(
     if (up := find_server(home())) is not None:
         complain(f"A server is up for {home()}: {up.url}. End it first.", WRONG)
     about, aside = put_back(file, home(), replace=replace)
-    say(f"The state of {about.made} is in {home()}.")
+    say(f"Restored the state of {about.made} to {home()}.")
     if aside is not None:
-        say(f"What was there is in {aside}.")
+        say(f"The previous state is in {aside}.")
     if not about.ledger:
-        say("The ledger was in a database of its own: put that back too, from the same moment.")
+        say("The ledger was in a separate database: restore that too, from the same time.")
     say("Look before the next cycle: provisor plan JOB. What was done since then is not in the log any more.")

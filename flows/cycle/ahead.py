@@ -28,6 +28,6 @@ def look_ahead(path: Path, choice: CycleChoice) -> State:
     except ProvisorError as error:
         return stopped(error)
     publish_plan(decision.checked, expected=decision.forecast.sentence)
-    waiting = "; some of it would wait for approval" if decision.checked.waiting else ""
+    waiting = "; some of the changes would wait for approval" if decision.checked.waiting else ""
     sentence = f"A cycle would have {to_do(decision.checked.plan)}{waiting}. Nothing was written."
     return Completed(name=PLANNED, message=sentence)

@@ -81,7 +81,7 @@ _CLUSTER = {
 }
 
 
-_LOST = "What was sent is recorded, and the next cycle finds out what took effect."
+_LOST = "The requests sent are recorded, and the next cycle finds out which took effect."
 
 
 class Undisturbed(WorkerPlugin):
@@ -275,4 +275,4 @@ class _MappingThere:
         try:
             return list(self.client.gather(mapped))  # type: ignore[no-untyped-call]
         except KilledWorker as error:
-            raise _died("Nothing was sent; the next cycle begins anew.") from error
+            raise _died("Nothing was sent; the next cycle starts over.") from error

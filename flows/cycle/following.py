@@ -37,7 +37,10 @@ def begin_followers(ledger: Ledger, job: str) -> list[str]:
         with get_client(sync_client=True) as client:
             return [_begin(client, one, job, number) for one, number in _whose_turn(client, ledger, job)]
     except (httpx.HTTPError, PrefectException) as error:
-        return [f"Jobs that run after {job} could not be begun now ({type(error).__name__}): they start by themselves."]
+        return [
+            f"Jobs that run after {job} could not be started now ({type(error).__name__}); they will start by "
+            "themselves."
+        ]
 
 
 def _whose_turn(client: SyncPrefectClient, ledger: Ledger, job: str) -> list[tuple[DeploymentResponse, int]]:
@@ -69,7 +72,7 @@ def _begin(client: SyncPrefectClient, deployment: DeploymentResponse, job: str, 
         tags=[f"{JOB}{name}", f"{_FOLLOWING}{because}"],
         idempotency_key=f"{_FOLLOWING}{because}:{deployment.id}",
     )
-    return f"{name} begins now: it runs after {job}, and cycle {number} has changed something."
+    return f"Starting {name}: it runs after {job}, and cycle {number} has changed something."
 
 
 def followed_by(run: FlowRun) -> str:

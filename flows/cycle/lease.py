@@ -142,7 +142,7 @@ class HeldLease:
         try:
             self._ledger.release_lease(self.lease)
         except ProvisorError as error:  # it ends by itself
-            _LOG.warning("The lease of job %s could not be given back: %s", self.job, error)
+            _LOG.warning("The lease of job %s could not be released: %s", self.job, error)
 
     def _extend(self, since: tuple[float, float]) -> None:
         self.permit.extend(since, self._duration.total_seconds() * (1 - MARGIN))
@@ -170,7 +170,7 @@ class HeldLease:
         try:
             tell()
         except Exception as error:  # the permit has ended all the same
-            _LOG.warning("What was under way for job %s could not be ended: %s", self.job, type(error).__name__)
+            _LOG.warning("Requests in flight for job %s could not be cancelled: %s", self.job, type(error).__name__)
 
 
 @contextmanager
@@ -241,7 +241,7 @@ def take_lease(ledger: Ledger, job: str, moment: datetime, *, duration: timedelt
     except JobBusyError as busy:
         if not _is_dead(busy.holder):
             raise
-        _LOG.warning("The run that had this job, %s, died.", busy.holder)
+        _LOG.warning("The previous run of this job, %s, died.", busy.holder)
         return ledger.acquire_lease(job, _holder(os.getpid()), now=moment, duration=duration, instead_of=busy.holder)
 
 

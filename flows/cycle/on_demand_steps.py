@@ -190,9 +190,9 @@ def look_up(job: Job, ledger: Ledger, page: Page, *, now: datetime) -> Asked:
 def _notices(job: Job, ledger: Ledger) -> Iterator[str]:
     """A job that does not go on by itself; what is asked for by name is done all the same."""
     if (pause := ledger.paused(job.name)) is not None:
-        yield f"The job is paused by {pause.who}{f': {pause.why}' if pause.why else ''}. It stays so."
+        yield f"The job was paused by {pause.who}{f': {pause.why}' if pause.why else ''} and stays paused."
     if (quarantine := ledger.quarantine(job.name)) is not None:
-        yield f"The job is in quarantine: {quarantine.message} It stays so."
+        yield f"The job is in quarantine and stays there: {quarantine.message}"
 
 
 def _find(job: Job, source: Snapshot, ledger: Ledger, asked: str, now: datetime) -> Entry:
@@ -220,7 +220,7 @@ def _find(job: Job, source: Snapshot, ledger: Ledger, asked: str, now: datetime)
         )
     if len(found) > 1:
         names = ", ".join(sorted(f"{one.kind} {one.anchor}" for one in found)[:10])
-        raise UnknownEntryError(f"{len(found)} entries go by {asked}: {names}. Give the anchor of one.")
+        raise UnknownEntryError(f"{len(found)} entries match {asked}: {names}. Give the anchor of one.")
     return found.pop()
 
 
@@ -466,7 +466,7 @@ def _how_to_decide(page: Page, waiting: Sequence[Staged]) -> str:
     assert page.entry is not None
     why = " ".join(dict.fromkeys(one.guard for one in waiting))
     only = f"{page.job} --only {shlex.quote(page.entry.anchor)}"
-    return f"It waits for approval: {why} Decide by provisor approve {only}, or provisor reject {only}."
+    return f"It is waiting for approval: {why} Decide with provisor approve {only} or provisor reject {only}."
 
 
 def _outcome(line: LogLine) -> dict[str, Any]:
@@ -503,9 +503,9 @@ def _why_nothing(page: Page, decision: Decision) -> str:
             return "Nothing to do: the account is as it should be."
         case Footing.ENDING:
             return (
-                "Nothing is done: the account is off already, or the job's deprovision and actions leave it. It should "
-                f"have none: {entries.people.ending[anchor]}."
+                "Nothing to do: the account is already disabled, or the job's deprovision and actions leave it "
+                "alone. The entry should have no account: {entries.people.ending[anchor]}."
             )
         case Footing.HELD:
-            return "Nothing is done: the account is there, and the entry is held in this cycle."
+            return "Nothing to do: the account exists, and the entry is held in this cycle."
     return "Nothing to do: it has no account, and gets none."

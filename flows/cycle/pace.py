@@ -64,7 +64,7 @@ def sharing(
         look()
         thread.start()
         if share.workers > 1:
-            _LOG.info("%d others are loading %s; its pace is shared.", share.workers - 1, target)
+            _LOG.info("%d other runs are loading %s; they share its request rate.", share.workers - 1, target)
             if patient:
                 ended.wait(1.5 * every_s)
         yield

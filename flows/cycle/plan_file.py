@@ -370,7 +370,7 @@ def read_plan_file(path: Path) -> PlanFile:
     if not isinstance(document, dict) or "plan" not in document or "checksum" not in document:
         raise PlanRefusedError(f"{path} is no plan: provisor plan JOB --out FILE makes one.")
     if document.get("format") != FORMAT:
-        raise PlanRefusedError(f"The plan {path} was made by another version of Provisor; make a new one.")
+        raise PlanRefusedError(f"The plan {path} was made by another version of Provisor; create a new one.")
     if _checksum(document) != document["checksum"]:
         raise PlanRefusedError(_edited(path))
     lists = {name: document.pop(name) for name in ("changes", "staged")}
@@ -423,18 +423,18 @@ def refuse_unfit(plan: PlanFile, job: Job, ledger: Ledger, *, now: datetime) -> 
         forget_key(plan.id)
         raise PlanRefusedError(
             f"{where} has been carried out already, by cycle {done.number} of {job.name} on "
-            f"{done.began:%Y-%m-%d %H:%M} UTC. What is left to do, provisor run does."
+            f"{done.began:%Y-%m-%d %H:%M} UTC. For what is left to do, use provisor run."
         )
     if plan.header["configuration"] != job.fingerprint():
-        raise PlanRefusedError(f"{where} was made with another configuration of {job.name}; make a new one.")
+        raise PlanRefusedError(f"{where} was made with another configuration of {job.name}; create a new one.")
     if now >= plan.expires_at:
         forget_key(plan.id)
-        raise PlanRefusedError(f"{where} has expired on {plan.expires_at:%Y-%m-%d %H:%M} UTC; make a new one.")
+        raise PlanRefusedError(f"{where} has expired on {plan.expires_at:%Y-%m-%d %H:%M} UTC; create a new one.")
     key = _recall_key(plan.id)
     if key is None:
         raise PlanRefusedError(
-            f"The key of the plan {plan.path} is not in the state folder ({home()}): it is carried out where it was "
-            "made. Make a new one here."
+            f"The key of the plan {plan.path} is not in the state folder ({home()}): a plan can only be applied "
+            "where it was made. Create a new one here."
         )
     if not hmac.compare_digest(key.digest(plan.header["checksum"].encode()), str(plan.header["seal"])):
         raise PlanRefusedError(_edited(plan.path))

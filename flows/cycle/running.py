@@ -192,7 +192,7 @@ class Running:
         self.marks["plan"] = self.clock()
         story().info("%s", decision.sight.how)
         plan = decision.checked.plan
-        story().info("Planned: %s. %s entries are as they should be.", to_do(plan), f"{_unchanged(decision):,}")
+        story().info("Planned: %s. %s entries are up to date.", to_do(plan), f"{_unchanged(decision):,}")
         doubts = decision.new_doubts
         for reason in doubts:
             story().warning("The source is not complete: %s", reason)
@@ -202,7 +202,7 @@ class Running:
         for finding in news:
             story().warning("%s", finding.sentence)
         if as_before := len(decision.findings) - len(news):
-            story().info("Data checks that do not hold, as in the last cycle: %d.", as_before)
+            story().info("Data checks that fail as in the last cycle: %d.", as_before)
         if decision.new_unused:
             story().warning("%s", decision.new_unused)
         for verdict in decision.checked.verdicts:
@@ -611,7 +611,7 @@ _STAGED_AS = {
 
 def _drift_entry(drifted: Drifted) -> LogEntry:
     attributes = f" ({', '.join(drifted.attributes)})" if drifted.attributes else ""
-    put_right = "it is put right" if drifted.corrected else "it is left so, as the job says"
+    put_right = "it is corrected" if drifted.corrected else "it is left alone, as the job says"
     return LogEntry(
         kind=drifted.kind,
         action=LogAction.DRIFT,

@@ -65,4 +65,6 @@ def _take_over(run: FlowRun) -> None:
         )
         for other in overdue:
             if other.auto_scheduled and other.id != run.id:
-                client.set_flow_run_state(other.id, skipped(f"It was due while another ran; {run.name} does its work."))
+                client.set_flow_run_state(
+                    other.id, skipped(f"It was due while another cycle was running; {run.name} does its work.")
+                )

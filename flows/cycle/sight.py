@@ -181,16 +181,16 @@ def see_target(
             job, systems, facts, attempts, why=f"this is the {kind} cycle's part", kept=kept, progress=progress
         )
     if _matches_by_redacted(job):
-        why = "accounts are matched by an attribute whose values are never kept"
+        why = "accounts are matched by an attribute whose values are never stored"
         return list_target(job, systems, facts, attempts, why=why, kept=None, progress=progress)
     if kept is None:
-        why = "nothing is known of it from earlier cycles"
+        why = "nothing is known about it from earlier cycles"
         return list_target(job, systems, facts, attempts, why=why, kept=None, progress=progress)
     doubtful = _doubtful(job, ledger, kept, attempts)
     asked = whereabouts(lost)
     count = sum(map(len, doubtful.values())) + sum(len(question.values) for question in asked)
     if count > kept.listing_requests:
-        why = f"looking at {count:,} doubtful entries one by one would take more requests"
+        why = f"reading {count:,} uncertain entries one by one would take more requests"
         return list_target(job, systems, facts, attempts, why=why, kept=kept, progress=progress)
     wanted = needs_of(job, facts.traits).target
     try:
@@ -199,10 +199,10 @@ def see_target(
         known = look_at(kept.snapshot, doubtful, systems.target, wanted, late=fresh)
         snapshot, _ = answer(known, asked, systems.target, wanted)
     except SchemaMismatchError as error:
-        why = f"it cannot be asked for single accounts ({error})"
+        why = f"it cannot be queried for single accounts ({error})"
         return list_target(job, systems, facts, attempts, why=why, kept=kept, progress=progress)
     how = f"The target was not listed: it is as known from {kept.listed_at:%Y-%m-%d %H:%M} UTC and what was done since"
-    how += f", {count:,} doubtful entries were looked at." if count else "."
+    how += f", {count:,} uncertain entries were read." if count else "."
     return Sight(snapshot, how, kept=kept, looked_at=count, looked=_frozen(doubtful))
 
 
@@ -261,7 +261,7 @@ def make_sure(
             except SchemaMismatchError as error:
                 if sight.kept is None:
                     raise
-                why = f"it cannot be asked for single accounts ({error})"
+                why = f"it cannot be queried for single accounts ({error})"
             else:
                 sight = replace(sight, snapshot=snapshot, looked_at=sight.looked_at + count)
                 if sight.kept is not None:
@@ -308,15 +308,15 @@ def _look_at_leavers(
 ) -> tuple[Plan, Sight]:
     """The plan, made of accounts as they are called now: one that is protected by that name is not switched off."""
     count = sum(map(len, ids.values()))
-    why = f"looking at {count:,} accounts that are to be switched off would take more requests"
+    why = f"reading {count:,} accounts to be disabled would take more requests"
     if sight.kept is None or sight.looked_at + count <= sight.kept.listing_requests:
         try:
             snapshot = look_at(sight.snapshot, ids, systems.target, needs_of(job, facts.traits).target)
         except SchemaMismatchError as error:
-            why = f"it cannot be asked for single accounts ({error})"
+            why = f"it cannot be queried for single accounts ({error})"
         else:
             looked = {kind: sight.looked.get(kind, frozenset()) | set(ids.get(kind, ())) for kind in Kind}
-            how = f"{sight.how} Accounts that are to be switched off were looked at: {count:,}."
+            how = f"{sight.how} Accounts to be disabled were read: {count:,}."
             sight = replace(sight, snapshot=snapshot, looked_at=sight.looked_at + count, looked=looked, how=how)
             return make_plan(sight), sight
     sight = list_target(job, systems, facts, recalled.attempts, why=why, kept=sight.kept)
@@ -452,7 +452,7 @@ def see_entry(
     late_ids |= {linked} & set(recent) if linked is not None else set()
     snapshot = look_at(base.snapshot, asked, target, wanted, late={kind: late_ids})
     snapshot = _with_linked(snapshot, links, asked)
-    how = f"The target was asked about this {kind} alone."
+    how = f"The target was queried for this {kind} only."
     return Sight(snapshot, how, looked_at=sum(map(len, asked.values())) + len(hits), looked=_frozen(asked)), hits
 
 

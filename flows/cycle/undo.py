@@ -314,9 +314,9 @@ class _Undo:
         if deed.anchor in links.index and links.at[deed.anchor, "target_id"] == deed.target_id:
             return None
         if (job := self._elsewhere(deed.kind, [deed.target_id]).get(deed.target_id)) is not None:
-            return f"the account {deed.target_id} belongs to the job {job} by now."
+            return f"the account {deed.target_id} now belongs to the job {job}."
         if (anchor := self._anchors[deed.kind].get(deed.target_id)) is not None:
-            return f"the account {deed.target_id} belongs to {anchor} by now."
+            return f"the account {deed.target_id} now belongs to {anchor}."
         return f"the account {deed.target_id} is not linked to it any more, and only linked accounts are changed."
 
     def _unknown(self, deed: Deed) -> str | None:
@@ -328,7 +328,7 @@ class _Undo:
         mapped = {*(rules.attributes if rules is not None else ()), self._switch(deed.kind)}
         strange = sorted(path for path in deed.new if path not in mapped)
         if strange:
-            return f"the job no longer maps {', '.join(strange)}; put the mapping back until it is undone."
+            return f"the job no longer maps {', '.join(strange)}; restore the mapping until the undo is done."
         if not deed.new and deed.actions & {Action.UPDATE, Action.ENABLE, Action.DISABLE}:
             return "the log does not say what was changed."
         return None
@@ -401,7 +401,7 @@ class _Undo:
         if not self._wishes.recreate:
             self._leave(deed, "It was deleted; --recreate creates it again, under another id.")
         elif deed.anchor in self._links[deed.kind].index:
-            self._refuse(deed, "it was deleted, and has another account by now.")
+            self._refuse(deed, "it was deleted, and the entry has another account by now.")
         elif not deed.old:
             self._refuse(deed, "the log does not say what was deleted.")
         elif hidden:
@@ -468,7 +468,7 @@ class _Undo:
             job=self._job.name,
             fingerprint=self._job.fingerprint(),
             made_at=now,
-            source=f"cycle {cycle.number} of {cycle.began:%Y-%m-%d %H:%M} UTC, taken back",
+            source=f"cycle {cycle.number} of {cycle.began:%Y-%m-%d %H:%M} UTC, undone",
             target=self._current.system,
             blocks=sorted(blocks, key=lambda block: (block.wave, block.level, block.kind, block.action)),
             entries={kind: self._entries(kind) for kind in self._rules},

@@ -78,11 +78,11 @@ class Form(BaseModel):
     model_config = ConfigDict(extra="ignore", populate_by_name=True)
 
     decision: Answer = Field(title="Decision")
-    by: str = Field(title="Your name", description="Who decides: it is in the log.", min_length=1)
+    by: str = Field(title="Your name", description="Who decides; recorded in the log.", min_length=1)
     selection: list[str] = Field(
         default_factory=list,
         title="Selection",
-        description='What to approve with "Approve only the selection"; the rest goes on waiting.',
+        description='What to approve with "Approve only the selection"; the rest keeps waiting.',
     )
     comment: str = Field(default="", title="Comment", description="The reason, for readers of the log.")
     until: date | None = Field(
@@ -141,9 +141,11 @@ def ask(job: Job, sentence: str) -> str:
         digest = digest_of(items)
         others = [one for one in waiting_runs(client, job.name) if run is None or one.id != run.id]
         same = next((one for one in others if _question_key(one).endswith(digest)), None)
-        _close(client, [one for one in others if one is not same], "The plan has changed since; a later run asks anew.")
+        _close(
+            client, [one for one in others if one is not same], "The plan has changed since; a later run asks again."
+        )
         if same is not None:
-            return f"Decide in the run {same.name}, which waits for the same."
+            return f"Decide in the run {same.name}, which is waiting for the same changes."
         if run is None or run.deployment_id is None or run.parent_task_run_id is not None:
             return ""
         asked = Question(run.id, run.run_count, items, sentence, job)
@@ -202,7 +204,7 @@ def _who_loses_what(question: Question) -> list[Markdown]:
         lines += [said.format(headline_of(one, None), question.job.name, them), NOTHING]
     if address := os.environ.get("PROVISOR_PAGES_URL"):
         there = f"{address.rstrip('/')}/approvals/{quote(question.job.name)}"
-        lines.append(Markdown("{}").format(link("Look at each of them, and decide there", there)))
+        lines.append(Markdown("{}").format(link("Review each change and decide there", there)))
     return lines
 
 
@@ -243,7 +245,7 @@ def take_answer(job: Job) -> Taken:
         try:
             taken = _decide(job, Form.model_validate_json(inputs[f"{key}-response"]), inputs[f"{key}-items"])
         except (DecisionError, ValidationError) as error:
-            taken = Taken(f"Nothing was decided: {error} A new cycle looks what is to be asked.", answered=True)
+            taken = Taken(f"Nothing was decided: {error} A new cycle finds out what to ask.", answered=True)
         for name in inputs:
             if name.startswith(key):
                 client.delete_flow_run_input(run.id, name)
@@ -338,7 +340,7 @@ def reject_waiting(job: Job, run: UUID) -> str:
     with get_client(sync_client=True) as client, open_ledger() as ledger:
         waiting = client.read_flow_run(run)
         if waiting.state is None or not waiting.state.is_paused():
-            return "Somebody has decided before."
+            return "Somebody has already decided."
         key = _question_key(waiting)
         _refuse_before_limit(waiting, key)
         about = still_open(ledger, job.name, client.read_flow_run_input(run, f"{key}-items"))

@@ -77,7 +77,7 @@ class Restarted:
         if self.links is not None:
             said.append(f"{self.links:,} links are broken; the next cycle matches everybody anew.")
         if self.staged is not None:
-            said.append(f"{self.staged:,} changes that guards held are forgotten; the next cycle judges anew.")
+            said.append(f"{self.staged:,} held changes were cleared; the next cycle judges them again.")
         return said
 
 
@@ -130,7 +130,7 @@ def resume(ledger: Ledger, job: str, *, now: datetime) -> str:
         return f"Job {job} is out of quarantine and goes on."
     if quarantine is not None and quarantine.next_attempt is not None and quarantine.next_attempt > now:
         return quarantine_sentence(job, quarantine)
-    return f"Job {job} goes on." if paused is not None else f"Job {job} was not paused."
+    return f"Job {job} is resumed." if paused is not None else f"Job {job} was not paused."
 
 
 def anchors_of(ledger: Ledger, job: str, names: Sequence[str]) -> tuple[str, ...]:

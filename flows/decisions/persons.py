@@ -166,7 +166,7 @@ def _refuse_who_started_it(changes: StagedChanges, last: Cycle, chosen: Sequence
     starters = [starters_of(one.initiator) for one in counted if one is not None]
     if any(_login_of(login) in found for found in starters if found is not None):
         raise DecisionError(
-            f"{login} started the cycle in which this was held, and {job} wants somebody else to approve it "
+            f"{login} started the cycle in which this was held, and {job} requires that somebody else approves it "
             "(approval.not_by: initiator)."
         )
     if (unknown := _started_by_nobody_knows(changes, held_in)) is not None:

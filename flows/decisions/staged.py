@@ -203,10 +203,10 @@ def _nothing(
     runner = changes.runner(now)
     if runner is not None and any(one.state is StagedState.APPROVED for one in before):
         return OvertakenError(
-            f"{said} {runner} runs {job} now and may be carrying it out. provisor pause {job} stops it between two "
-            "batches; decide when it has ended."
+            f"{said} {runner} is running {job} and may be carrying it out. Stop it between two batches with "
+            f"provisor pause {job}, and decide when it has finished."
         )
-    return OvertakenError(f"{said} provisor {VERBS[decision]} {job} --again decides anew.")
+    return OvertakenError(f"{said} provisor {VERBS[decision]} {job} --again overrides that.")
 
 
 def _overtaken(
@@ -390,8 +390,8 @@ def decision_sentence(ruling: Ruling, job: str, run: str) -> str:
         how_long = f"until {until:%Y-%m-%d %H:%M} UTC" if until is not None else "for as long as the plan wants it"
         said = f"Rejected for {job}: {what}. It is left alone {how_long}."
     if ruling.taken_back:
-        said += f" This takes back: {already_decided(ruling.taken_back)}"
-    return f"{said} This stays: {already_decided(ruling.before)}" if ruling.before else said
+        said += f" Withdrawn: {already_decided(ruling.taken_back)}"
+    return f"{said} Kept: {already_decided(ruling.before)}" if ruling.before else said
 
 
 def told_one_by_one(decided: Sequence[Staged]) -> list[str]:

@@ -97,7 +97,7 @@ def _dead() -> AutomationCore:
 
 def _never_begun() -> AutomationCore:
     return AutomationCore(
-        name="Provisor: runs that never began",
+        name="Provisor: runs that never started",
         description="Marks a run as crashed when its worker died while it was starting it.",
         trigger=_silence({"prefect.flow-run.Submitting", "prefect.flow-run.Pending"}, {"prefect.flow-run.*"}),
         actions=[
@@ -111,7 +111,7 @@ def _never_begun() -> AutomationCore:
 def _crashed(notice: object) -> AutomationCore:
     return AutomationCore(
         name="Provisor: runs that crashed",
-        description="Tells the people of the job.",
+        description="Notifies the addresses of the job.",
         trigger=EventTrigger(
             expect={"prefect.flow-run.Crashed"}, posture=Posture.Reactive, threshold=1, within=timedelta(0), **_OUR_RUNS
         ),
@@ -119,8 +119,8 @@ def _crashed(notice: object) -> AutomationCore:
             SendNotification(
                 block_document_id=notice,
                 subject="{{ deployment.name }}: a run crashed",
-                body=f"{_RUN} crashed: {{{{ flow_run.state.message }}}}\n\nWhat was sent is recorded; the next cycle "
-                "goes on from there.\n\n{{ flow_run|ui_url }}",
+                body=f"{_RUN} crashed: {{{{ flow_run.state.message }}}}\n\nRequests already sent are recorded; the "
+                f"next cycle continues from there.\n\n{{ flow_run|ui_url }}",
             )
         ],
     )
@@ -129,14 +129,14 @@ def _crashed(notice: object) -> AutomationCore:
 def _overdue(notice: object) -> AutomationCore:
     return AutomationCore(
         name="Provisor: runs that are overdue",
-        description="Tells the people of the job when a run has not begun long after it was due.",
+        description="Notifies the addresses of the job when a run has not started long after it was due.",
         trigger=_silence({"prefect.flow-run.Late"}, {f"prefect.flow-run.{state}" for state in _BEGUN}),
         actions=[
             SendNotification(
                 block_document_id=notice,
                 subject="{{ deployment.name }}: overdue",
-                body=f"{_RUN} has not begun {PATIENCE.seconds // 60} minutes after it was due. Is a worker of the pool "
-                "provisor running?\n\n{{ flow_run|ui_url }}",
+                body=f"{_RUN} has not started {PATIENCE.seconds // 60} minutes after it was due. Is a worker of the "
+                f"pool provisor running?\n\n{{ flow_run|ui_url }}",
             )
         ],
     )

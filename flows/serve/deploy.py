@@ -86,11 +86,11 @@ FORMS = (
     Form(plan_cycle, "-plan", "Shows what a cycle would do now; nothing is written to any system.", exclusive=False),
     Form(reconcile, "-reconcile", "Runs a cycle that lists the whole target and reports what others changed there."),
     Form(provision_on_demand, "-on-demand", "Provisions one user, or one group with its members, now."),
-    Form(restart, "-restart", "Clears what the job remembers, so that its next cycle starts afresh."),
+    Form(restart, "-restart", "Clears what the job remembers, so that the next cycle starts afresh."),
     Form(
         decide,
         "-decide",
-        "Approves or rejects what the job's guards hold, also what waits without a run that asks.",
+        "Approves or rejects what the job's guards hold, including changes that no run asks about.",
         hidden=("job", "waiting_run"),
         exclusive=False,
     ),

@@ -21,7 +21,7 @@ def jobs_of(folder: Path) -> list[Job]:
     Raises: JobError with every problem of every file; for a folder without jobs; for a name that two jobs have.
     """
     if not folder.is_dir():
-        raise _wrong(folder, "This is no folder: name the one in which the job files are.")
+        raise _wrong(folder, "This is not a folder: give the folder with the job files.")
     jobs: list[Job] = []
     problems: list[Problem] = []
     for path in _files(folder.absolute()):

@@ -344,7 +344,7 @@ def wait_for(lives: Callable[[], bool], url: str, folder: Path) -> None:
             return
         time.sleep(0.1)
     raise UnreachableError(
-        f"The local Prefect API did not start; its words are in {folder / 'server.log'}. "
+        f"The local Prefect API did not start; see its log in {folder / 'server.log'}. "
         "Set PREFECT_API_URL to use a server of your own."
     )
 

@@ -22,8 +22,8 @@ class JobNotice(NotificationBlock):
     _block_type_slug = "provisor-job-notice"
     _description = "Tells the people of the jobs in a folder, by the addresses that stand under notify in each job."
 
-    folder: str = Field(description="The folder in which the job files are.")
-    api: str = Field(default="", description="Where the Prefect API answers that knows the blocks of these jobs.")
+    folder: str = Field(description="Folder with the job files.")
+    api: str = Field(default="", description="Address of the Prefect API that holds the blocks of these jobs.")
 
     async def notify(self, body: str, subject: str | None = None) -> None:
         """Sends it to the addresses of the job that the subject begins with: ``hr-to-app-reconcile: …``."""

@@ -24,16 +24,16 @@ def run_pages(folder: Path, port: int) -> int:
     """Serves the pages until it is told to end; gives the exit status. Raises: SettingsError, LedgerError."""
     state, out, told = home(), console(), threading.Event()
     if not folder.is_dir():
-        raise SettingsError(f"{folder} is no folder: name the one in which the job files are.")
+        raise SettingsError(f"{folder} is not a folder: give the folder with the job files.")
     keys, up = keys_of(state), find_server(state)
     prefect = up.url.removesuffix("/api") if up is not None else ""
     with serving_pages(state, folder, port, keys.sign_in, prefect=prefect) as address:
-        out.print(f"The pages are up: [bold]{address}[/]")
+        out.print(f"The pages are running: [bold]{address}[/]")
         if out.is_terminal:
             login, _, password = keys.sign_in.partition(":")
             out.print(f"Sign in as      [bold]{escape(login)}[/] with the password [bold]{escape(password)}[/]")
         else:
-            out.print(f"Sign in with what stands as sign_in in {escape(str(keys_file(state)))}")
+            out.print(f"Sign in with the value of sign_in in {escape(str(keys_file(state)))}")
         out.print("Ctrl-C ends it.")
         signal.signal(signal.SIGTERM, lambda *_: told.set())
         try:
@@ -75,7 +75,7 @@ def remove_user(login: str) -> tuple[str, bool]:
     """Removes a user, whose sessions end; gives a sentence, and whether it was done."""
     with open_ledger() as ledger:
         if ledger.sign_ins.drop_user(login):
-            return f"{login} may no longer sign in.", True
+            return f"{login} can no longer sign in.", True
     return f"There is no user {login}: provisor users list", False
 
 

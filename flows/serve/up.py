@@ -253,10 +253,10 @@ def _wait(out: Terminal, told: threading.Event, processes: "dict[str, subprocess
             for name, process in processes.items():
                 rotate_log(folder / f"{name}.log")
                 if process.poll() is not None:
-                    out.print(f"[red]The {name} has ended by itself; its words are in {folder / f'{name}.log'}.[/]")
+                    out.print(f"[red]The {name} stopped unexpectedly; see its log in {folder / f'{name}.log'}.[/]")
                     return 4
     except KeyboardInterrupt:
-        out.print("Ending: running cycles stop between two batches …")
+        out.print("Stopping: running cycles stop between two batches …")
     return 0
 
 
@@ -267,10 +267,10 @@ def _tell(out: Terminal, url: str, keys: Keys, state: Path) -> None:
     if out.is_terminal:
         out.print(f"Sign in with    [bold]{escape(keys.sign_in)}[/]")
     else:
-        out.print(f"Sign in with what stands as sign_in in {escape(str(keys_file(state)))}")
+        out.print(f"Sign in with the value of sign_in in {escape(str(keys_file(state)))}")
     # From any other of its pages, Prefect's UI says first that something went wrong and that signing in has failed.
-    out.print(f"Runs in Prefect {_page(url)}/login, with the same sign-in in its one field")
-    out.print('                (until you have signed in, Prefect may say "Oops. Something went wrong": close that)')
+    out.print(f"Runs in Prefect {_page(url)}/login, enter the same sign-in in its only field")
+    out.print('                (before you sign in, Prefect may show "Oops. Something went wrong": close it)')
     out.print("Ctrl-C ends it, and what runs with it.")
 
 

@@ -121,7 +121,7 @@ def not_known(
     for job in missing:
         since = known[job]
         begins = f"its log begins on {since:%Y-%m-%d %H:%M} UTC" if since is not None else "it has run no cycle"
-        said.append(f"Not known for {job}: {begins}.")
+        said.append(f"Unknown for {job}: {begins}.")
     unkept = [job for job in question.jobs if job not in missing and not _kept(job, question)] if question.group else []
     if unkept:
         when = "then" if question.at is not None else "a cycle"
@@ -209,14 +209,14 @@ def show_access(out: Terminal, ledger: Ledger, question: AccessQuestion, *, limi
         job, _, _, name, login, key, id_, state, since, department, *_ = row
         counts[state] = counts.get(state, 0) + 1
         if limit is None or number < limit:
-            cells = (job, name, login, key or id_, state, since[:16] or "before anything is known", department)
+            cells = (job, name, login, key or id_, state, since[:16] or "before the first record", department)
             listing.add_row(*map(escape, cells))
     total = sum(counts.values())
     unknown = not_known(ledger, question)
     for sentence in unknown:
         out.print(escape(sentence))
     if not counts and unknown:
-        out.print("Nothing else is known.")
+        out.print("Nothing else is recorded.")
     elif not counts:
         out.print("Nobody has such an account.")
     else:

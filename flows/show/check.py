@@ -74,9 +74,9 @@ def show_checked(path: Path, checked: CheckedJob) -> None:
     for side, answer in checked.answers.items():
         out.print(f"[green]✓[/] {side}: {escape(answer)}")
     if checked.answers:
-        out.print("[green]✓[/] every mapping, filter and matching rule agrees with both systems")
+        out.print("[green]✓[/] every mapping, filter and matching rule fits both systems")
     else:
-        out.print("[dim]Neither system was asked: provisor check without --offline does.[/]")
+        out.print("[dim]Neither system was contacted; run provisor check without --offline for that.[/]")
     if checked.after:
         out.print(f"[green]✓[/] runs after {escape(' or '.join(checked.after))}, when that has changed something")
     for sentence in checked.leaving:

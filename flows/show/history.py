@@ -88,7 +88,7 @@ def _covering(history: History, job: str, cycle: int) -> Kept:
 
 def _there(history: History) -> str:
     ranges = [str(one.cycle) if one.cycle == one.until else f"{one.cycle} to {one.until}" for one in history.kept]
-    return f"what the cycles {', '.join(ranges)} wanted" if ranges else "nothing yet: a finished cycle keeps it"
+    return f"what the cycles {', '.join(ranges)} wanted" if ranges else "nothing yet: each finished cycle stores it"
 
 
 def _content(history: History, kept: Kept, job: str) -> DesiredState:
@@ -270,7 +270,7 @@ def _meant(ledger: Ledger, history: History, job: str, identity: str) -> tuple[K
         raise HistoryError(f"{job} knows nobody called {identity}: give an anchor, an id in the target, or a name.")
     if len({anchor for _, anchor in candidates}) > 1:
         names = ", ".join(f"{kind} {anchor}" for kind, anchor in candidates[:10])
-        raise HistoryError(f"{len(candidates)} entries go by {identity}: {names}. Give the anchor of one.")
+        raise HistoryError(f"{len(candidates)} entries match {identity}: {names}. Give the anchor of one.")
     return candidates[0]
 
 
@@ -330,7 +330,7 @@ def show_life(out: Terminal, life: Life) -> None:
     """One timeline, the oldest first."""
     out.print(f"[bold]{escape(life.job)}[/]: {life.kind} {_named(life.label, life.anchor)}")
     if not life.events:
-        out.print("Nothing is known of it any more.")
+        out.print("Nothing is recorded about it any more.")
     colours = {"success": "green", "failure": "red", "skipped": "yellow", "warning": "yellow"}
     for event in life.events:
         cycle = "" if event.cycle is None else f"cycle {event.cycle}"

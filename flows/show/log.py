@@ -115,7 +115,7 @@ def show_log(out: Terminal, chunks: Chunks) -> None:
     """The lines, the newest first: as a table, as records in a narrow terminal; below it what to do about the codes."""
     lines = [line for chunk in chunks for line in chunk]
     if not lines:
-        out.print("Nothing in the log for this.")
+        out.print("No matching lines in the log.")
         return
     if out.is_terminal and out.width < NARROW:
         for line in lines:

@@ -19,7 +19,7 @@ def picture(job: Job) -> Markdown:
         "Asks first": _limit(job.limits.removals),
         "Checks": _checks(job),
         "Starts": schedule_sentence(job.schedule),
-        "Looks at the whole target": str(job.reconcile).replace("_", " "),
+        "Lists the whole target": str(job.reconcile).replace("_", " "),
         "File": code(job.file),
     }
     bold = Markdown("**{}**")
@@ -98,7 +98,7 @@ def _who(job: Job) -> str:
         by = [f"{len(job.assignment.users)} users"] if job.assignment.users else []
         by += [f"members of {len(job.assignment.groups)} groups"] if job.assignment.groups else []
         by += [f"those in {job.assignment.table.path}"] if job.assignment.table is not None else []
-        assigned = f"who is assigned: {', '.join(by)}"
+        assigned = f"assigned: {', '.join(by)}"
     return assigned + _filter(job.users)
 
 

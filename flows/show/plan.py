@@ -58,7 +58,7 @@ def show_plan(out: Terminal, decision: Decision, *, limit: int | None) -> None:
     _show_held(out, "Left alone", plan.held, limit)
     _show_notes(out, plan.notes, limit)
     for reason in (*plan.doubts, *decision.source.unsure):
-        out.print(f"[yellow]![/] not complete: {escape(reason)}")
+        out.print(f"[yellow]![/] incomplete: {escape(reason)}")
     for finding in decision.findings:
         out.print(f"[yellow]![/] {escape(finding.sentence)}")
     if decision.unused:

@@ -37,7 +37,7 @@ def _waiting(decision: Decision, limit: int | None) -> list[Markdown]:
     checked = decision.checked
     if not checked.staged:
         return []
-    lines = [NOTHING, Markdown("### Waits for approval"), NOTHING]
+    lines = [NOTHING, Markdown("### Waiting for approval"), NOTHING]
     lines += [Markdown("> {}").format(verdict.sentence) for verdict in checked.verdicts]
     for blocks in alike(checked.staged):
         lines += _section(blocks, "held: ", limit)

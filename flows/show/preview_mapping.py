@@ -62,7 +62,7 @@ def watch_preview(path: Path, count: int) -> None:
                 run_preview(path, count, as_json=False)
             except ProvisorError as error:
                 out.print(Text.of_lines(str(error), style="red"))
-            out.print(Text(f"Watching {path}; Ctrl-C ends it.", style="dim"))
+            out.print(Text(f"Watching {path}; press Ctrl-C to stop.", style="dim"))
         time.sleep(_LOOKED_EVERY_S)
 
 

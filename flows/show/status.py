@@ -125,7 +125,7 @@ def show_status(out: Terminal, jobs: list[dict[str, Any]]) -> None:
         if found["cycles"] and CycleKind(found["cycles"][0]["kind"]).partial:
             good = found["last_good"]
             said = f"{_minute(good['began'])}, cycle {good['number']}" if good else "never"
-            out.print(f"  last cycle of all entries that finished: {said}")
+            out.print(f"  last full cycle that finished: {said}")
         if found["staged"]:
             out.print(f"  [bold red]{found['staged']:,} changes wait for approval[/]")
         _show_approval(out, found["approval"])
@@ -154,7 +154,7 @@ def _show_held(out: Terminal, found: dict[str, Any]) -> None:
         out.print(f"  [bold red]{escape(said)}[/] [dim]· provisor resume {found['job']}[/]")
     if quarantine := found["quarantine"]:
         due = quarantine["next_attempt"]
-        when = f"tried again at {_minute(due)}" if due else "no longer tried"
+        when = f"next attempt at {_minute(due)}" if due else "no longer tried"
         lift = "restart {} --scope quarantine" if due else "resume {}"
         said = f"in quarantine since {_minute(quarantine['began'])} ({quarantine['reason']}), {when}"
         out.print(f"  [bold red]{escape(said)}[/] [dim]· provisor {lift.format(found['job'])}[/]")

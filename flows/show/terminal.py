@@ -35,7 +35,7 @@ class TerminalWatcher:
         entries = f"{len(snapshot.users):,} users, {len(snapshot.groups):,} groups"
         self._err.print(f"[dim]read[/] {side}: {escape(snapshot.system)} [dim]({entries})[/]")
         for reason in snapshot.doubts:
-            self._err.print(f"  [yellow]![/] not complete: {escape(reason)}")
+            self._err.print(f"  [yellow]![/] incomplete: {escape(reason)}")
 
     def have_planned(self, decision: Decision) -> None:
         """The plan's counts, and what is held back."""

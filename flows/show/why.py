@@ -182,7 +182,7 @@ def _find(
             found = found[:1]  # a user and a group with the same key
         if len(found) > 1:
             names = ", ".join(f"{one.kind} {one.anchor or one.target_id}" for one in found[:10])
-            raise AmbiguousError(f"{len(found)} entries go by {asked}: {names}. Ask by the anchor of one.")
+            raise AmbiguousError(f"{len(found)} entries match {asked}: {names}. Use the anchor of one.")
         if found:
             return found[0]
     return None

@@ -200,15 +200,15 @@ def _next_cycle(evidence: Evidence) -> str:
     if evidence.pause is not None:
         return "not before the job is resumed"
     if evidence.quarantine is not None and evidence.quarantine.next_attempt is None:
-        return "not by itself: the job was given up in quarantine"
+        return "not on its own: the job was given up in quarantine"
     if evidence.quarantine is not None and evidence.quarantine.next_attempt is not None:
         return f"not before {_minute(evidence.quarantine.next_attempt)}, because of the quarantine"
     match schedule:
         case Schedule(rhythm=timedelta() as rhythm):
             due = evidence.now if last is None else max(evidence.now, last.began + rhythm)
-            return f"{after}by schedule, about {_minute(due)}"
+            return f"{after}on schedule, about {_minute(due)}"
         case Schedule(cron=cron):
-            return f"{after}by schedule: {cron} ({schedule.timezone})"
+            return f"{after}on schedule: {cron} ({schedule.timezone})"
         case _:
             return _NEVER
 
@@ -321,7 +321,7 @@ def _show_waiting(out: Terminal, page: dict[str, Any]) -> None:
         _row(
             out,
             "unanswered",
-            f"{one['action']} sent {_minute(one['sent_at'])}; the next cycle reads back what came of it",
+            f"{one['action']} sent {_minute(one['sent_at'])}; the next cycle reads back the result",
         )
 
 
@@ -334,7 +334,7 @@ def _show_plan(out: Terminal, page: dict[str, Any]) -> None:
         _row(out, "incomplete", note["reason"])
     for one in plan["drift"]:
         what = f"{one['what']}: {', '.join(map(short_path, one['attributes']))}" if one["attributes"] else one["what"]
-        _row(out, "drift", f"{what}, {'put right' if one['corrected'] else 'reported only'}")
+        _row(out, "drift", f"{what}, {'corrected' if one['corrected'] else 'reported only'}")
     for name, changes in (("now", plan["changes"]), ("now held", plan["staged"])):
         for change in changes:
             _row(out, name, f"{change['action']}: {change['reason']}")
@@ -413,7 +413,7 @@ def _show_attributes(out: Terminal, evidence: Evidence) -> None:
 def _show_log(out: Terminal, evidence: Evidence) -> None:
     out.print()
     if not evidence.log:
-        out.print("The log says nothing about it.")
+        out.print("The log has nothing about it.")
         return
     listing = table("time", "cycle", "action", "status", "why", "change")
     for line in evidence.log[:LINES]:

@@ -129,10 +129,8 @@ def _taken_away(evidence: Evidence) -> str:
         return f"Disabled since {_day(evidence.link.state_since)}: {_end(why or unknown)}"
     if evidence.link is not None and why:
         if evidence.off:
-            return f"Its account is off already, switched off outside Provisor. It should have none: {_end(why)}"
-        return (
-            f"Its account is left as it is, as the job's deprovision and actions say. It should have none: {_end(why)}"
-        )
+            return f"Its account is already disabled, outside Provisor. It should have none: {_end(why)}"
+        return f"The job's deprovision and actions leave its account alone. It should have none: {_end(why)}"
     return ""
 
 
@@ -148,9 +146,9 @@ def _settled(evidence: Evidence) -> str:
     last = _last(evidence, LogStatus.SUCCESS)
     if last is None:
         if evidence.link is None:
-            return "Nothing is to be done, and nothing was ever done."
+            return "There is nothing to do, and nothing was ever done."
         how = evidence.link.how or "linked"
-        return f"As it should be: {how} on {_day(evidence.link.linked_at)}, and nothing has had to be changed since."
+        return f"Up to date: {how} on {_day(evidence.link.linked_at)}, and nothing had to change since."
     what = _when(last, _DONE[Action(last.action)])
     match last.action:
         case Action.CREATE:
@@ -180,7 +178,7 @@ def _history(evidence: Evidence) -> str:
     """The last thing that was done, by the log alone."""
     last = next(iter(evidence.log), None)
     if last is None:
-        return "The log says nothing about it."
+        return "The log has nothing about it."
     if last.status == LogStatus.SUCCESS and last.action in set(Action):
         return f"{_when(last, _DONE.get(Action(last.action), 'Changed'))}: {_end(last.reason)}"
     why = last.message or last.reason
@@ -207,7 +205,7 @@ def cause(evidence: Evidence) -> str:
     if not scope.present:
         return str(Cause.GONE)
     if not scope.assigned:
-        return "not assigned, neither by itself nor by a group"
+        return "not assigned, neither directly nor through a group"
     if scope.undecided:
         return ""
     if not scope.passed and not (scope.disabled and not scope.failing):

@@ -33,11 +33,11 @@ def judge_earlier(bench: Bench) -> None:
     for action in LEAVING:
         takes = _TAKES[action]
         waits = [one for one in undecided if one.action in LEAVING or _TAKES[one.action] <= takes]
-        _hold(bench, action, waits, "another removal of the same entry still waits for a decision")
+        _hold(bench, action, waits, "another removal of the same entry is still waiting for a decision")
         refused = [one for one in rejected if _TAKES[one.action] <= takes]
         _hold(bench, action, refused, "somebody has rejected another removal of the same entry")
         allowed = [one for one in approved if _TAKES[one.action] < takes]
-        _hold(bench, action, allowed, "what somebody has approved takes less away from the same entry")
+        _hold(bench, action, allowed, "the approved change removes less from the same entry")
     marks = []
     for part in bench.removals(Action.REMOVE_MEMBERS):
         rows = np.flatnonzero(part.refused & ~part.led & ~(part.approved | part.waiting)[:, 0])

@@ -116,7 +116,7 @@ def _hold(
 
 def _all_of(count: int, size: int) -> str | None:
     """Whatever the limits say, not everybody goes at once."""
-    return f"which is all of the {size:,}" if size >= EVERYBODY_FROM and count >= size else None
+    return f"which is all {size:,} of them" if size >= EVERYBODY_FROM and count >= size else None
 
 
 def _population(bench: Bench) -> int:

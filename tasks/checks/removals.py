@@ -145,7 +145,7 @@ def judge_source(bench: Bench, limit: Limit) -> None:
     if why is None or not held:
         return
     sentence = (
-        f"The source has {before - now:,} users fewer than the {before:,} it had, {why}: "
+        f"The source has {before - now:,} fewer users than the {before:,} it had, {why}: "
         f"{waiting_sentence(held, 'removal')} for approval, as absence is the only proof. "
         "People who are back in the source no longer wait."
     )
@@ -164,9 +164,9 @@ def _judge_source_members(bench: Bench, limit: Limit) -> None:
     if why is None or not held:
         return
     sentence = (
-        f"The source has {missing:,} memberships fewer than the {before:,} it had, {why}: "
-        f"{waiting_sentence(held, 'removal')} from groups for approval. "
-        "People who are back in the source no longer wait."
+        f"The source has {missing:,} fewer memberships than the {before:,} it had, {why}: "
+        f"{waiting_sentence(held, 'removal')} from groups for approval. If the memberships return, nothing waits "
+        "any more."
     )
     bench.hold(Verdict(Guard.SOURCE, held, sentence, "memberships", missing, before, limit), marks)
 
@@ -246,7 +246,7 @@ def judge_removals(bench: Bench, limit: Limit) -> None:
 
 def _exceeds_in_kind(one: _Removals, limit: Limit) -> str | None:
     if one.population >= EVERYBODY_FROM and one.count >= one.population:
-        return f"which is all of the {one.population:,}"
+        return f"which is all {one.population:,} of them"
     return too_many(one.count, one.population, limit)
 
 

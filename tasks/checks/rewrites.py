@@ -46,7 +46,7 @@ def judge_updates(bench: Bench, limit: Limit) -> None:
     why_now = (
         "although the job is as it was"
         if bench.history.settled
-        else "and the job is new or has changed (provisor plan JOB --out FILE shows all, provisor apply FILE does it)"
+        else "and the job is new or has changed (review it with provisor plan JOB --out FILE, then provisor apply FILE)"
     )
     for kind, entries in sorted(bench.plan.entries.items()):
         marks = [Mark(part, np.flatnonzero((part.open & ~part.held).any(axis=1))) for part in _updates(bench, kind)]

@@ -62,9 +62,9 @@ class _Checker:
         if name in FUNCTIONS:
             return f"; a function is called with brackets: {FUNCTIONS[name].call_form}"
         if self.attributes is not None and name in self.attributes:
-            return f"; an attribute stands in brackets: [{name}]"
+            return f"; put an attribute in brackets: [{name}]"
         near = _nearest(name, [*Flow, *COMPARE_WORDS])
-        return near or '; texts stand in double quotes ("text"), attributes in brackets ([attribute])'
+        return near or '; put text in double quotes ("text") and attributes in brackets ([attribute])'
 
     def call(self, call: Call) -> Iterator[ExpressionError]:
         function = FUNCTIONS.get(call.name)

@@ -19,7 +19,7 @@ def chain_problems(job: Job, after: After) -> Iterator[Problem]:
             yield _problem(job, f"No job of this folder is called {name}.{there}")
     if circle := circle_of(job.name, after):
         way = " after ".join(circle)
-        yield _problem(job, f"These jobs wait for each other in a circle: {way}. Take after out of one of them.")
+        yield _problem(job, f"These jobs wait for each other in a circle: {way}. Remove after from one of them.")
 
 
 def circle_of(name: str, after: After) -> list[str]:

@@ -112,7 +112,7 @@ ReactionItem = Annotated[Reaction, BeforeValidator(_unless_off, json_schema_inpu
 
 
 class Swing(Section):
-    """How far a figure may lie from what it was in the last cycles."""
+    """How far a figure may differ from recent cycles."""
 
     fraction: Annotated[float, Field(gt=0, le=100)]
     """The change that is still all right: of the figure itself, or in the share of nulls, 0 to 1."""
@@ -137,15 +137,15 @@ class BuiltinChecks(Section):
     keys: ReactionItem = Reaction.WARN
     """Rows without a key, or with another row's, or that could not be read; they are left out whatever happens."""
     matching: ReactionItem = Reaction.WARN
-    """Entries that have a matching value in common, or none."""
+    """Entries that share a matching value, or have none."""
     case_twins: ReactionItem = Reaction.WARN
-    """Entries whose matching values differ in upper and lower case alone."""
+    """Entries whose matching values differ only in upper and lower case."""
     managers: ReactionItem = Reaction.WARN
     """References to entries that are not there, and people who are their own managers through others."""
     members: ReactionItem = Reaction.WARN
-    """Memberships of groups or people that are not there."""
+    """Memberships with unknown groups or people."""
     row_count: Annotated[Swing, _swing(0.2)] = Swing(fraction=0.2)
-    """The number of entries, against the median of the last 20 snapshots."""
+    """The number of entries, compared with the median of the last 20 snapshots."""
     null_share: Annotated[Swing, _swing(0.1)] = Swing(fraction=0.1)
     """The share of entries without a value, for each attribute."""
     distinct_count: Annotated[Swing, _swing(0.5)] = Swing(fraction=0.5)
@@ -174,7 +174,7 @@ CheckItems = tuple[CheckItem, ...]
 
 
 class Checks(Section):
-    """Data checks by the frame they look at, and the built-in ones."""
+    """Data checks by frame, and the built-in ones."""
 
     source_users: CheckItems = Field(default=(), alias="source.users")
     """On the source's users, one column per attribute."""

@@ -122,7 +122,7 @@ class Clause(Section):
     case: Case = Case.EXACT
     """Whether the value must be spelled with the same upper and lower case."""
     multi: MultiValued = MultiValued.ALL
-    """How many values of a multi-valued attribute must make the clause true."""
+    """How many values of a multi-valued attribute must satisfy the clause."""
     format: Text | None = None
     """How the source writes the date that BEFORE or AFTER looks at, as .NET spells formats: ``dd/MM/yyyy``.
 
@@ -167,7 +167,7 @@ def _format_problem(operator: Operator, form: str) -> str | None:
     except EvaluationError as error:
         return f"This is no date format: {error}."
     if not {"d", "M", "y"} <= letters:
-        return "The format must say year, month and day, like dd/MM/yyyy."
+        return "The format needs year, month and day, like dd/MM/yyyy."
     return None
 
 

@@ -21,7 +21,7 @@ def _clock(value: object) -> object:
     hour, colon, minute = value.partition(":") if isinstance(value, str) else ("", "", "")
     if not (colon and hour.isdigit() and len(minute) == 2 and minute.isdigit() and int(minute) < 60):
         raise ValueError(
-            f"{value!r} is not a time of day: write hours and minutes, like 17:00; the end of a day is 24:00."
+            f"{value!r} is not a time of day: use hours and minutes, like 17:00; the end of a day is 24:00."
         )
     length = timedelta(hours=int(hour), minutes=int(minute))
     if length > _DAY:
@@ -55,12 +55,12 @@ def is_zone(text: str) -> bool:
 
 class _Dates(Section):
     date: Text
-    """Expression for the day, like ``[hireDate]``; a date like 2026-03-31, or a moment with its time."""
+    """Expression for the day, like ``[hireDate]``: a date like 2026-03-31, or a date with a time."""
     timezone: Text = "UTC"
     """In which time zone the day begins and ends: a name like ``Europe/Berlin``, or an expression that gives one, like
     ``[timeZone]`` or ``Switch([location], "UTC", "SYD", "Australia/Sydney")``."""
     fallback: Text = "UTC"
-    """The zone of people for whom the expression gives none."""
+    """Time zone for people without one."""
 
     @field_validator("date")
     @classmethod
@@ -76,7 +76,7 @@ class _Dates(Section):
     @classmethod
     def _fallback_is_a_zone(cls, text: str) -> str:
         if not is_zone(text):
-            raise ValueError(f"{text} is not a time zone: write a name like Europe/Berlin.")
+            raise ValueError(f"{text} is not a time zone: use a name like Europe/Berlin.")
         return text
 
     @property
@@ -100,7 +100,7 @@ class Joiners(_Dates):
     """When an account is made for somebody who is in the source already."""
 
     before: Annotated[Duration | None, Field(examples=["7d"])] = None
-    """How long before the first day; on the day itself where this is left out."""
+    """How long before the first day. Without it, on the day itself."""
     at: Clock = timedelta()
     """At which time of the day, in the person's time zone."""
 

@@ -245,7 +245,7 @@ def _text_wanted(value: object, written: str, *, secretive: bool) -> str:
         case [str() as name] if not secretive:
             return f'YAML reads square brackets as a list: put it in quotes: "[{name}]".'
         case None:
-            return "Is empty: write a text, or leave it out."
+            return "Is empty: write text, or leave it out."
         case _:
             return "Must be one text."
 
@@ -414,7 +414,7 @@ def _doubts(document: Document, job: Job) -> Iterator[Problem]:
     assignment, table = job.assignment, job.assignment.table
     by_group = assignment.groups or (table is not None and table.group is not None)
     if job.groups is not None and assignment.mode is AssignmentMode.ASSIGNED and not by_group:
-        message = "The job provisions groups, but assigns none, so no group is in scope: list them under assignment."
+        message = "The job provisions groups but assigns none, so no group is in scope: list them under assignment."
         yield document.problem(("groups",), message, node=document.key_node(("groups",)))
     for kind, rules in job.rules.items():
         for group_number, group in enumerate(rules.scope):

@@ -11,14 +11,14 @@ from tasks.job.values import Duration
 
 
 class Limit(Section):
-    """How much one cycle may do before a person is asked: more than ``count``, or more than ``fraction`` of all."""
+    """How much one cycle may do before a person is asked: up to ``count`` and up to ``fraction`` of all."""
 
     count: Annotated[int, Field(strict=True, ge=0)] | None = 500
     """So many at most; null: any number."""
     fraction: Annotated[float, Field(strict=True, ge=0, le=1)] = 0.1
     """So many at most, of what there is: 0 to 1."""
     minimum: Annotated[int, Field(strict=True, ge=0)] = 20
-    """Population from which on the fraction is looked at."""
+    """Smallest population to which the fraction applies."""
 
 
 class SourceLimit(Limit):
@@ -42,7 +42,7 @@ class UpdatesLimit(Limit):
     fraction: Annotated[float, Field(strict=True, ge=0, le=1)] = 0.5
     """So many at most, of the accounts there are: 0 to 1."""
     minimum: Annotated[int, Field(strict=True, ge=0)] = 100
-    """Population from which on the fraction is looked at."""
+    """Smallest population to which the fraction applies."""
 
 
 class DayLimit(Limit):
@@ -67,22 +67,22 @@ class Budget(Section):
     """Accounts disabled and deleted over time, whatever number of cycles it takes; approved ones do not count."""
 
     per_day: DayLimit = DayLimit()
-    """In the last 24 hours, this cycle included."""
+    """In the last 24 hours including this cycle."""
     per_week: WeekLimit = WeekLimit()
-    """In the last seven days, this cycle included."""
+    """In the last seven days including this cycle."""
 
 
 class MembershipLimits(Limit):
-    """How many members may be taken out of groups, of the whole target together; people who leave do not count."""
+    """How many members may be removed from groups, over the whole target; leavers do not count."""
 
     count: Annotated[int, Field(strict=True, ge=0)] | None = None
     """So many memberships in one cycle at most; null: any number."""
     fraction: Annotated[float, Field(strict=True, ge=0, le=1)] = 0.2
     """So many in one cycle at most, of those there are: 0 to 1."""
     per_day: DayLimit = DayLimit(count=None)
-    """In the last 24 hours, this cycle included; of each group as well."""
+    """In the last 24 hours including this cycle; also per group."""
     per_week: WeekLimit = WeekLimit(count=None)
-    """In the last seven days, this cycle included; of each group as well."""
+    """In the last seven days including this cycle; also per group."""
 
 
 class Administrators(Section):
@@ -91,48 +91,49 @@ class Administrators(Section):
     groups: tuple[Text, ...] = ()
     """Groups by anchor, id in the target, or name."""
     minimum: Annotated[int, Field(strict=True, ge=1)] = 1
-    """Active members that each of them keeps."""
+    """Number of active members that each group must keep."""
 
 
 class Limits(Section):
-    """Guards: what exceeds one of these is held until a person has approved or rejected it; the rest goes on."""
+    """Guards: changes over a limit are held until a person approves or rejects them; the rest goes ahead."""
 
     removals: Limit = Limit()
-    """Accounts disabled and deleted by one cycle: users, groups, and both together. Below the minimum three or more are
-    too much when they are more than half, unless the fraction allows more; so for memberships, budget and source."""
+    """Accounts disabled or deleted in one cycle: users, groups, and both together. Below the minimum, three or more are
+    held if they are more than half, unless the fraction allows more. The same applies to memberships, budget and
+    source."""
     members: Limit = Limit()
-    """Members removed from one group by one cycle."""
+    """Members removed from one group in one cycle."""
     memberships: MembershipLimits = MembershipLimits()
-    """Members removed from all groups together, by one cycle and over several."""
+    """Members removed from all groups together, in one cycle and over several."""
     attribute: Limit = Limit()
-    """Entries of one kind for which one cycle clears one attribute."""
+    """Entries of one kind that lose one attribute in one cycle."""
     updates: UpdatesLimit = UpdatesLimit()
-    """Entries of one kind that one cycle changes."""
+    """Entries of one kind updated in one cycle."""
     budget: Budget = Budget()
     """Accounts disabled and deleted over several cycles."""
     source: SourceLimit = SourceLimit()
-    """Users and memberships missing in the source, compared with the last cycle that read it completely and did not
-    doubt it."""
+    """Users and memberships missing from the source, compared with the last cycle that read it completely and trusted
+    it."""
     administrators: Administrators = Administrators()
-    """Groups that keep an active member, whatever the source says."""
+    """Groups that must keep an active member, whatever the source says."""
 
 
 class EscrowRules(Section):
-    """When an entry that failed is tried again: in the next cycle, then with gaps that double."""
+    """When a failed entry is retried: in the next cycle, then at doubling intervals."""
 
     first_gap: Duration = timedelta(minutes=40)
-    """Time to wait after the second failure; twice as long after each further one."""
+    """Waiting time after the second failure; it doubles after each further one."""
     longest_gap: Duration = timedelta(hours=24)
-    """No gap grows beyond this."""
+    """Longest waiting time."""
     give_up_after: Duration = timedelta(days=28)
-    """How long after its first failure an entry is tried; from then on only when it changes, or when told to."""
+    """How long after the first failure an entry is retried. After that, only when it changes or on request."""
 
 
 class QuarantineRules(Section):
     """When a job has failed so much that it is tried less and less often. Failures are counted per cycle."""
 
     floor: Annotated[int, Field(strict=True, ge=1)] = 5_000
-    """Failures below which neither proportion nor totals are looked at."""
+    """Number of failures below which neither the proportion nor the totals are checked."""
     proportion: Annotated[float, Field(strict=True, ge=0, le=1)] = 0.4
     """Failed share of everything tried, 0 to 1, references left out: more than this is too much."""
     failures: Annotated[int, Field(strict=True, ge=0)] = 40_000
@@ -140,11 +141,11 @@ class QuarantineRules(Section):
     total: Annotated[int, Field(strict=True, ge=0)] = 60_000
     """Failures with references (managers, members): more than this is too much."""
     all_of: Annotated[int, Field(strict=True, ge=1)] = 20
-    """For small jobs: at least so many were tried for the first time, and every single one failed."""
+    """For small jobs: at least this many first attempts, and every one of them failed."""
     stops: Annotated[int, Field(strict=True, ge=1)] = 12
     """Cycles in a row that could not be carried out at all, because a system did not answer, for example."""
     give_up_after: Duration = timedelta(days=28)
-    """How long a job is tried in quarantine; from then on only a person starts it again."""
+    """How long a quarantined job is retried. After that, only a person can resume it."""
 
 
 class NotBy(StrEnum):
@@ -155,11 +156,11 @@ class NotBy(StrEnum):
 
 
 class Approval(Section):
-    """Who decides about what guards hold, and how long a run of a deployment waits for it."""
+    """Who decides on held changes, and how long a deployment's run waits for the decision."""
 
     within: Duration = timedelta(days=3)
     """How long it waits. Then what it waits for is rejected for as long again, and after that asked anew."""
     by: tuple[Text, ...] = ()
-    """Logins of those who may decide, as the operating system knows them; without any, all who may run commands."""
+    """Operating system logins of those who may decide. Without any, everybody who can run commands."""
     not_by: NotBy | None = None
     """``initiator``: the person who started the cycle in which something was held does not approve it."""

@@ -65,11 +65,11 @@ class AssignmentTable(FileSection):
     """A file with one assignment a row: of a user or of a group, and perhaps with a role."""
 
     user: Name | None = None
-    """Column with the anchor of the user who is assigned; empty where the row assigns a group."""
+    """Column with the anchor of the assigned user; empty if the row assigns a group."""
     group: Name | None = None
     """Column with the anchor or name of the group that is assigned; empty where the row assigns a user."""
     role: Name | None = None
-    """Column with the role that the row gives, if any; mappings find a person's roles in [appRoleAssignments]."""
+    """Column with the role, if any. Mappings find a person's roles in [appRoleAssignments]."""
 
     @model_validator(mode="after")
     def _somebody_is_named(self) -> Self:
@@ -85,7 +85,7 @@ class AssignmentTable(FileSection):
 
 
 class Assignment(Section):
-    """Whom the app is assigned to. Scoping filters apply on top.
+    """Who is assigned to the app. Scoping filters apply on top.
 
     In mode assigned a group is provisioned when it is listed itself; its members are provisioned with it or without.
     """
@@ -97,11 +97,11 @@ class Assignment(Section):
     groups: tuple[Text, ...] = ()
     """Anchors or names of assigned groups."""
     nested: Flag = False
-    """Whether groups inside assigned groups, and their members, are assigned too."""
+    """Whether groups nested in assigned groups, and their members, are assigned too."""
     table: AssignmentTable | None = None
-    """A file that lists users and groups, instead of the job file or besides it; read anew in every cycle."""
+    """A file that lists users and groups, instead of the job file or in addition; read in every cycle."""
     from_source: Flag = False
-    """Whether the source itself says who is assigned, and with which roles: ``entra`` does where it has an ``app``."""
+    """Whether the source itself provides assignments and roles, like ``entra`` with an ``app``."""
 
     @model_validator(mode="after")
     def _lists_fit_mode(self) -> Self:
@@ -111,7 +111,7 @@ class Assignment(Section):
         if self.mode is AssignmentMode.ALL and listed:
             raise finding("mode", "Users or groups are listed, but the mode is all: write mode: assigned.")
         if self.from_source and self.table is not None:
-            raise finding("table", "The source says who is assigned, and a table as well: leave one of them out.")
+            raise finding("table", "Both the source and a table say who is assigned: remove one of them.")
         return self
 
 
@@ -150,18 +150,19 @@ def _long_form(value: object) -> object:
 
 
 class AttributeMapping(Section):
-    """Where the value of one target attribute comes from: an expression, a constant, a reference, or only a default."""
+    """The value of one target attribute: an expression, a constant, a reference, or only a default."""
 
     expression: Text | None = None
     """Expression over the source's attributes: ``[mail]``, ``ToLower([mail])``."""
     constant: Constant | None = None
     """One value for everybody."""
     reference: Text | None = None
-    """Expression that yields the anchor of another entry, like ``[manager]``; its target id is what is written."""
+    """Expression that returns the anchor of another entry, like ``[manager]``; the target id of that entry is
+    written."""
     default: Constant | None = None
     """Written on create where the source gives null; where nothing else is given, whenever the target is empty."""
     apply: Apply = Apply.ALWAYS
-    """``always``; ``on_create`` only when the account is created; ``add_only`` adds values and never takes one away."""
+    """``always``; ``on_create`` only when the account is created; ``add_only`` adds values and never removes any."""
     clear: Flag = False
     """What null from the source means: true clears the target's value, false leaves it alone."""
     exact_case: Flag | None = None
@@ -199,10 +200,10 @@ class Actions(Section):
 
 
 class EntryRules(Section):
-    """Who of one kind is provisioned, how accounts are recognised, and what is written."""
+    """Which entries of one kind are provisioned, how accounts are recognised, and what is written."""
 
     scope: Filter = ()
-    """Groups of clauses: an entry is in scope when all clauses of one group are true. Without groups everybody is."""
+    """Groups of clauses: an entry is in scope if all clauses of one group are true. Without groups, everybody is."""
     matching: Annotated[tuple[MatchingRule, ...], Field(min_length=1)]
     """How an account that is already there is recognised, in order of precedence."""
     attributes: Annotated[dict[Text, ShortMapping], Field(min_length=1)]
@@ -231,7 +232,7 @@ class GroupRules(EntryRules):
     members: Members = Members.AUTHORITATIVE
     """``authoritative``: members the source does not have are removed; ``additive``: members are only added."""
     nested: Nested = Nested.KEEP
-    """Groups inside groups: ``keep`` them as members, or ``flatten``: their users are members instead."""
+    """Nested groups: ``keep`` them as members, or ``flatten`` them into their users."""
 
 
 class Removal(StrEnum):
@@ -243,7 +244,7 @@ class Removal(StrEnum):
 
 
 class Deprovision(Section):
-    """What happens to the accounts of people who leave, by the way in which they left."""
+    """What happens to the accounts of leavers, by how they left."""
 
     unassigned: Removal = Removal.DISABLE
     """No longer assigned."""
@@ -252,10 +253,9 @@ class Deprovision(Section):
     disabled: Removal = Removal.DISABLE
     """Disabled or soft-deleted in the source."""
     deleted: Removal = Removal.DISABLE
-    """No longer in the source at all."""
+    """No longer in the source."""
     delete_after: Duration | None = None
-    """How long after it was disabled an account is deleted, whatever the way in which its owner left; never where this
-    is left out."""
+    """How long after being disabled an account is deleted, however its owner left. Without it, never."""
 
 
 class Workers(StrEnum):
@@ -266,18 +266,19 @@ class Workers(StrEnum):
 
 
 class Load(Section):
-    """How hard the target is driven."""
+    """How fast the target is loaded."""
 
     batch_size: Annotated[int, Field(strict=True, ge=1, le=100_000)] | None = None
-    """Changes in one load task; without it as many as the target carries out in a few seconds."""
+    """Changes per load task. Without it, as many as the target completes in a few seconds."""
     concurrency: Annotated[int, Field(strict=True, ge=1, le=1000)] = 32
-    """Requests in flight at most."""
+    """Maximum number of requests in flight."""
     members: Annotated[int, Field(strict=True, ge=1, le=10_000)] = 100
-    """Members that are added or removed by one request, at most; fewer where the target takes fewer."""
+    """Maximum number of members added or removed per request; fewer if the target accepts fewer."""
     rate: Rate = None
-    """Requests at most, as ``200/s`` or ``600/min``; without it only the target itself is the limit."""
+    """Maximum request rate, as ``200/s`` or ``600/min``. Without it, only the target sets the limit."""
     workers: Workers = Workers.THREADS
-    """Who sends the batches of a large load: ``threads`` of the run, or two processes of this machine by ``dask``."""
+    """What sends the batches of a large load: ``threads`` of the run, or two processes on this machine with
+    ``dask``."""
 
     @field_validator("workers")
     @classmethod
@@ -317,17 +318,17 @@ _LOG_AT_LEAST = timedelta(days=7)
 
 
 class LogRules(Section):
-    """What becomes of the provisioning log."""
+    """Retention of the provisioning log."""
 
     keep: Duration | None = None
-    """How long lines are kept, at least ``7d``; without it for ever, because the log is what proves who had access."""
+    """How long lines are kept, at least ``7d``. Without it for ever, because the log proves who had access."""
     quiet_cycles: Duration = timedelta(days=30)
-    """How long cycles are remembered that did nothing and of which nothing is in the log."""
+    """How long to keep cycles that did nothing and left nothing in the log."""
 
     @model_validator(mode="after")
     def _guards_can_count(self) -> Self:
         if self.keep is not None and self.keep < _LOG_AT_LEAST:
-            raise finding("keep", "The guards count the removals of the last seven days by the log: keep 7d or more.")
+            raise finding("keep", "The guards count the removals of the last seven days in the log: keep 7d or more.")
         return self
 
 
@@ -335,7 +336,7 @@ class History(Section):
     """What is kept of what cycles wanted the target to be, for ``provisor diff`` and ``provisor history``."""
 
     snapshots: Annotated[int, Field(strict=True, ge=0, le=1000)] = 20
-    """How many different desired states are kept, the oldest goes first; 0 keeps none."""
+    """How many different desired states are kept; the oldest is dropped first. 0 keeps none."""
 
 
 _DECIDING = {
@@ -354,16 +355,16 @@ _DECIDING = {
 
 
 class Job(Section):
-    """One source-target pairing: who of the source gets an account in the target, and what is written to it."""
+    """One source-target pairing: who gets an account in the target, and what is written to it."""
 
     name: str
     """Name of the job in the ledger, in logs and in the UI; a renamed job starts with nothing."""
     source: SourceSection | None = None
     """The system that says who there is; ``sources`` where there are several."""
     sources: tuple[PeopleSection, ...] = ()
-    """Several systems whose people make up one population, the most trusted first."""
+    """Several systems that together provide the population, most trusted first."""
     enrich: tuple[AttributesSection, ...] = ()
-    """Sources of more attributes for these people: mail addresses of a directory, a phone list."""
+    """Sources of additional attributes for these people: a directory with mail addresses, a phone list."""
     precedence: dict[Text, tuple[Text, ...]] = Field(default_factory=dict)
     """For an attribute that several sources give: their names, the most trusted first. The first that has a value
     counts, and sources that are not named do not give it."""
@@ -373,11 +374,11 @@ class Job(Section):
     target: TargetSection
     """The system whose accounts are kept in step."""
     assignment: Assignment = Assignment()
-    """Whom the app is assigned to."""
+    """Who is assigned to the app."""
     users: EntryRules
     """Which users are provisioned, and how."""
     groups: GroupRules | None = None
-    """Which groups are provisioned, and how; no groups where this is left out."""
+    """Which groups are provisioned, and how. Without it, no groups."""
     joiners: Joiners | None = None
     """When accounts of people who are in the source already are made; at once where this is left out."""
     leavers: Leavers | None = None
@@ -387,16 +388,16 @@ class Job(Section):
     limits: Limits = Limits()
     """How much may be taken away before a person is asked."""
     approval: Approval = Approval()
-    """Who decides about what guards hold, and how long a run waits for it."""
+    """Who decides on held changes, and how long a run waits for the decision."""
     escrow: EscrowRules = EscrowRules()
-    """When entries that failed are tried again."""
+    """When failed entries are retried."""
     quarantine: QuarantineRules = QuarantineRules()
     """When so much has failed that the whole job is tried less often."""
     protect: tuple[Text, ...] = ()
     """Accounts of the target, by anchor, id or matching attribute, that are never disabled or deleted. The account that
     Provisor signs in with is one of them by itself where the target can say which it is; elsewhere, list it here."""
     checks: Checks = Checks()
-    """Data checks of both sides and of the plan: Great Expectations by the frame they look at, and built-in ones."""
+    """Data checks of both sides and of the plan: Great Expectations by frame, and built-in checks."""
     load: Load = Load()
     """Size of batches, and how hard the target is driven."""
     reconcile: Reconcile = Reconcile.DAILY
@@ -447,7 +448,7 @@ class Job(Section):
                 "enrich" if twice in {one.name for one in self.enrich} else "sources", f"Two are called {twice}."
             )
         if self.same_person is not None and len(self.sources) < 2:
-            raise finding("same_person", "The same person can only be in several sources, and the job has one.")
+            raise finding("same_person", "same_person needs several sources, and the job has one.")
         for attribute, order in self.precedence.items():
             for name in order:
                 if name not in names:

@@ -32,7 +32,7 @@ class Blackout(Section):
     model_config = ConfigDict(validate_by_alias=True, validate_by_name=True)
 
     days: tuple[Day, ...] = tuple(Day)
-    """Days on which it begins: ``[mon, tue]``; every day where this is left out."""
+    """Days on which it begins: ``[mon, tue]``. Without it, every day."""
     begin: Annotated[TimeOfDay, Field(alias="from")]
     """When it begins, in the schedule's time zone: ``22:00``."""
     end: Annotated[TimeOfDay, Field(alias="to")]
@@ -67,19 +67,19 @@ def _names(value: Any) -> Any:
 
 
 class Schedule(Section):
-    """When cycles start by themselves: ``every`` so often, by ``cron``, or ``after`` other jobs."""
+    """When cycles start automatically: at an interval (``every``), by ``cron``, or ``after`` other jobs."""
 
     after: Annotated[tuple[Text, ...], BeforeValidator(_names, json_schema_input_type=Text | tuple[Text, ...])] = ()
-    """Jobs of the same folder: a cycle starts when one of them has changed something. Without ``every`` and ``cron``
-    one starts every hour as well, for dates and retries."""
+    """Jobs in the same folder: a cycle starts when one of them has changed something. Without ``every`` or ``cron``, a
+    cycle also starts every hour, for dates and retries."""
     every: Duration | None = None
-    """Time between two starts: ``20m``."""
+    """Interval between starts: ``20m``."""
     cron: Text | None = None
     """Five cron fields: ``0 6 * * 1-5``."""
     timezone: str = "UTC"
-    """Time zone of the cron fields and of blackouts, as in the IANA data base: ``Europe/Berlin``."""
+    """IANA time zone of the cron fields and blackouts: ``Europe/Berlin``."""
     blackout: tuple[Blackout, ...] = ()
-    """When no cycle starts by itself: ``{days: [mon, fri], from: "22:00", to: "06:00"}``."""
+    """When no cycle starts automatically: ``{days: [mon, fri], from: "22:00", to: "06:00"}``."""
 
     @field_validator("cron")
     @classmethod

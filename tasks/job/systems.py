@@ -83,7 +83,7 @@ class _NamedSection(SystemSection):
     name: Name
     """What it is called in messages and in ``precedence``."""
     gives: dict[Text, Text] = Field(default_factory=dict)
-    """Attributes of people by the name that the job's rules use: an expression over this source's own attributes, like
+    """Attributes under the names that the job's rules use: expressions over this source's own attributes, like
     ``hireDate: "[start]"``."""
 
     @field_validator("gives")
@@ -98,11 +98,11 @@ class _NamedSection(SystemSection):
 
 
 class PeopleSource(_NamedSection):
-    """One of several sources whose people make up one population."""
+    """One of several sources that together provide the population."""
 
     prefix: str = ""
-    """What its keys begin with in this job, as in ``C-``, so that the number 17 of one system is not the 17 of another.
-    At most one source goes without. A changed prefix makes other entries of all its people."""
+    """Prefix of its keys in this job, as in ``C-``, so that number 17 in one system is not number 17 in another. Only
+    one source may omit it. Changing the prefix turns all its people into different entries."""
 
 
 class Join(Section):
@@ -111,7 +111,7 @@ class Join(Section):
     people: Text
     """Expression over the attributes of people: ``[employeeId]``."""
     own: Text
-    """Expression over the attributes of the source of attributes that has the same value: ``[employeeNumber]``."""
+    """Expression over the attributes of this source with the same value: ``[employeeNumber]``."""
 
     @field_validator("people", "own")
     @classmethod
@@ -120,7 +120,7 @@ class Join(Section):
 
 
 class AttributeSource(_NamedSection):
-    """A second source of attributes for people who come from elsewhere; nobody is in the population because of it."""
+    """A source that adds attributes to people from elsewhere; it adds nobody to the population."""
 
     join: Join
     """By what its entries and the people are put together."""
@@ -128,7 +128,7 @@ class AttributeSource(_NamedSection):
     @model_validator(mode="after")
     def _gives_something(self) -> Self:
         if not self.gives:
-            raise finding("gives", 'Name the attributes that it gives, as in {mail: "[mail]"}.')
+            raise finding("gives", 'Name the attributes that it provides, as in {mail: "[mail]"}.')
         return self
 
 

@@ -14,7 +14,7 @@ from tasks.ledger.records import Cycle, CycleEnd, CycleKind, CycleState, Lease, 
 from tasks.ledger.several import ends_at
 from tasks.ledger.tables import CYCLE
 
-_DIED = "The process died before the cycle had ended."
+_DIED = "The process died before the cycle finished."
 
 
 def check_fence(connection: Connection, cycle: Cycle | None) -> None:
@@ -87,8 +87,8 @@ def end(connection: Connection, cycle: Cycle, end: CycleEnd) -> Cycle:
     ).one_or_none()
     if row is None:
         raise LeaseLostError(
-            f"Cycle {cycle.number} of job {cycle.job} has already been closed, or another cycle took over. "
-            "What it did is in the log; its watermark was not moved."
+            f"Cycle {cycle.number} of job {cycle.job} was already closed, or another cycle took over. Its changes "
+            "are in the log; its watermark was not moved."
         )
     return rows.cycle_from(row)
 

@@ -233,7 +233,7 @@ def _make_private(path: Path) -> None:
         make_file(path)
     except OSError as error:
         raise SettingsError(
-            f"The ledger cannot be kept at {path}: {error.strerror}. PROVISOR_HOME names the folder that keeps it."
+            f"The ledger cannot be stored at {path}: {error.strerror}. PROVISOR_HOME names the folder that keeps it."
         ) from error
 
 

@@ -47,7 +47,7 @@ def acquire(
         row = connection.execute(select(LEASE.c.holder, LEASE.c.expires_at).where(LEASE.c.job == job)).one()
         raise JobBusyError(
             f"Job {job} is being run by {row.holder}, whose lease ends at {row.expires_at:%Y-%m-%d %H:%M:%S} UTC "
-            "unless it is renewed. Wait for that run, or end it.",
+            "unless renewed. Wait for that run, or stop it.",
             holder=row.holder,
         )
     return Lease(job, holder, taken.fence, taken.expires_at)
@@ -135,6 +135,6 @@ def _lost(connection: Connection, job: str) -> LeaseLostError:
             "This run sends nothing more; the next one finds out what came of its requests."
         )
     return LeaseLostError(
-        f"{holder} has taken over job {job}, because this run did not renew its lease in time. This run sends nothing "
-        "more; the other one finds out what came of its requests."
+        f"{holder} has taken over job {job}, because this run did not renew its lease in time. This run sends "
+        "nothing more; the other run finds out the outcome of its requests."
     )

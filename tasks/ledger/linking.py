@@ -186,7 +186,7 @@ def _failed(entry: LogEntry, clash: Clash | None) -> LogEntry:
     if clash is None:
         return entry
     message = (
-        f"The target answered with {clash.target_id}, which is linked to {clash.owner} already; an account can "
-        "belong to one entry of one job only. Look at the matching attributes."
+        f"The target returned {clash.target_id}, which is already linked to {clash.owner}; an account can belong to "
+        "only one entry of one job. Check the matching attributes."
     )
     return replace(entry, status=LogStatus.FAILURE, code=ErrorCode.DUPLICATE_TARGET_ENTRIES, message=message)

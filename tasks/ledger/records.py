@@ -30,7 +30,7 @@ REDACTED = "[Redact]"
 Source: Microsoft Entra provisioning logs, Redact() in expressions.
 """
 
-READ_BACK = "read back after its answer was lost"
+READ_BACK = "read back after its response was lost"
 """Reason of a line about a request whose answer was lost, written once its effect is known."""
 
 NEVER = datetime(9999, 1, 1, tzinfo=UTC)

@@ -371,8 +371,8 @@ class Ledger:
                 self._bulk.insert(connection, ATTEMPT, _JOURNALED, attempts)
             except self._database.integrity_error:
                 raise SentBeforeError(
-                    f"A change of cycle {cycle.number} of job {cycle.job} was already sent before. A change is sent "
-                    "once; make a new plan."
+                    f"A change of cycle {cycle.number} of job {cycle.job} was already sent. A change is sent only "
+                    "once; create a new plan."
                 ) from None
 
     def withdraw(self, cycle: Cycle, change_ids: Sequence[str]) -> None:

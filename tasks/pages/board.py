@@ -262,7 +262,7 @@ def needs_of(board: Board, job: Job | None, *, now: datetime) -> list[Need]:
     needs = [need_of(board.job, one, total, job) for one in board.waiting]
     name, last = board.job, board.whole
     if (quarantine := board.quarantine) is not None:
-        what = f"{name} is tried less and less often" if quarantine.next_attempt else f"{name} is no longer tried"
+        what = f"{name} is retried less and less often" if quarantine.next_attempt else f"{name} is no longer tried"
         needs.append(
             Need(
                 NeedKind.QUARANTINE,
@@ -276,7 +276,7 @@ def needs_of(board: Board, job: Job | None, *, now: datetime) -> list[Need]:
         )
     elif board.pause is None and last is not None and state_of(board, job, now=now) is JobState.STOPPED:
         died = last.state is not CycleState.STOPPED
-        why = "Its process died. The next cycle looks up what was sent without an answer." if died else last.message
+        why = "Its process died. The next cycle looks up the requests without a response." if died else last.message
         needs.append(
             Need(
                 NeedKind.STOPPED,
@@ -307,7 +307,7 @@ def needs_of(board: Board, job: Job | None, *, now: datetime) -> list[Need]:
         )
     if board.pause is None and state_of(board, job, now=now) is JobState.OVERDUE:
         due = due_of(job.schedule if job is not None else None, last, now)
-        why = "Nothing has begun it: look whether the worker runs."
+        why = "Nothing has started it: check that the worker is running."
         needs.append(
             Need(NeedKind.OVERDUE, name, f"{name} is overdue", why=why, since=due, leads_to="job", button="See the job")
         )

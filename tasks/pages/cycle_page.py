@@ -162,7 +162,7 @@ def what_it_holds(cycle: Cycle) -> str:
 
 def _sentence(cycle: Cycle, sections: Sequence[Section], names: Mapping[tuple[str, str], str]) -> str:
     if cycle.state is CycleState.CRASHED:
-        return "The process of this cycle died. The next cycle looks up what was sent without an answer."
+        return "The process of this cycle died. The next cycle looks up the requests without a response."
     said = cycle_sentence(cycle)
     first = next((one for one in sections if one.lines and one.action in DONE), None)
     if first is not None and first.action not in (LogAction.SKIP, *_DECISIONS):

@@ -119,14 +119,12 @@ def unusual_of(
         said.append(f"{_listed(some, more)} {verb} {people}.")
     counts = [one.source_count for one in cycles if one.source_count]
     if len(counts) > 1 and counts[0] < counts[1]:
-        said.append(
-            f"The source had {counts[0]:,} users in the last cycle that counted, {counts[1]:,} in the one before."
-        )
+        said.append(f"The source had {counts[0]:,} users in the last full count, {counts[1]:,} in the one before.")
     before = next((one for one in cycles if held_in is not None and one.number < held_in.number), None)
     if held_in is not None and before is not None and held_in.fingerprint != before.fingerprint:
         said.append(f"The job file was changed before cycle {held_in.number}, which holds this.")
     if asked_before:
-        said.append(f"{asked_before:,} of them were decided about before; that decision has run out.")
+        said.append(f"{asked_before:,} of them were decided before; that decision has expired.")
     return said
 
 

@@ -66,7 +66,7 @@ def gauges_of(job: Job, cycles: Sequence[Cycle], held: int, removed_day: int, re
     removals = sum(last.counts.get(name, 0) for name in ("disabled", "deleted")) if last is not None else 0
     found = [
         gauge(
-            "Users and groups disabled or deleted by the last cycle, with what is held",
+            "Users and groups disabled or deleted by the last cycle, including held ones",
             removals + held,
             job.limits.removals,
             accounts,
@@ -135,16 +135,16 @@ def leavers_of(job: Job) -> list[tuple[str, str]]:
 def schedule_of(schedule: Schedule | None) -> str:
     """When cycles begin, in words."""
     if schedule is None:
-        return "Cycles begin by hand."
+        return "Cycles are started by hand."
     if schedule.after:
         before = f"{' or '.join(schedule.after)} has changed something"
         often = f"every {_length(schedule.rhythm)}" if schedule.rhythm is not None else f"by cron: {schedule.cron}"
         said = f"A cycle begins when {before}, and {often}"
         said += f" ({schedule.timezone})" if schedule.cron is not None else ""
     elif schedule.rhythm is not None:
-        said = f"A cycle begins every {_length(schedule.rhythm)}"
+        said = f"A cycle starts every {_length(schedule.rhythm)}"
     else:
-        said = f"Cycles begin by cron: {schedule.cron} ({schedule.timezone})"
+        said = f"Cycles start by cron: {schedule.cron} ({schedule.timezone})"
     pauses = ", ".join(map(str, schedule.blackout))
     return f"{said}, but not from {pauses}." if pauses else f"{said}."
 

@@ -193,7 +193,7 @@ def _standing(held: Held, change: LogLine | None, now: datetime) -> tuple[str, s
             "quiet",
             "quiet",
             "No account",
-            "Provisor knows of no account.",
+            "Provisor knows no account.",
             why,
             advice.action if advice else "",
             False,
@@ -206,7 +206,7 @@ def _standing(held: Held, change: LogLine | None, now: datetime) -> tuple[str, s
         what = f"{VERBS[decided.action]}: {decided.state} by {decided.who}."
         return "created", "ok", "Active", what, decided.why or "", "", False
     why = change.reason if change is not None else held.link.how
-    return "created", "ok", "Active", "As it should be, as far as Provisor knows.", why, "", False
+    return "created", "ok", "Active", "Up to date, as far as Provisor knows.", why, "", False
 
 
 def _coming(held: Held, job: Job | None, now: datetime) -> list[Coming]:
@@ -221,9 +221,9 @@ def _coming(held: Held, job: Job | None, now: datetime) -> list[Coming]:
             coming = Coming(held.job, until, f"{VERBS[one.action]}, if somebody approves it by then")
             found += [coming] if coming not in found else []
         elif one.state is StagedState.APPROVED:
-            found.append(Coming(held.job, None, f"{VERBS[one.action]} in the next cycle, as {one.who} has approved"))
+            found.append(Coming(held.job, None, f"{VERBS[one.action]} in the next cycle, approved by {one.who}"))
         elif one.until is not None:
-            found.append(Coming(held.job, one.until, f"The decision by {one.who} runs out: {VERBS[one.action]}"))
+            found.append(Coming(held.job, one.until, f"The decision by {one.who} expires: {VERBS[one.action]}"))
     link = held.link
     if link is not None and link.state is LinkState.DISABLED and job is not None and job.deprovision.delete_after:
         at = link.state_since + job.deprovision.delete_after

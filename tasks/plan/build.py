@@ -196,8 +196,8 @@ def _other_anchors(source: Snapshot, scoped: Scoped, desired: Desired, links: pd
 def _two_accounts(source: Snapshot, other: str) -> Held:
     head = str(source.aliases[other])
     why = (
-        f"It is the same person as {head} (same_person), and both have an account. This one stays as it is: give the "
-        "person one account by hand, and remove the other."
+        f"It is the same person as {head} (same_person), and both have an account. This account stays as it is: "
+        "choose one account for the person by hand, and remove the other."
     )
     return Held(Kind.USER, other, ErrorCode.DUPLICATE_SOURCE_ENTRIES, why, label=other)
 

@@ -115,10 +115,10 @@ def reference_unknown(path: str, anchors: Sequence[str]) -> str:
 
 def members_unknown(anchors: Sequence[str]) -> str:
     """Why members were not added: the plan gave them an account, and the ledger knows of none by now."""
-    return f"members {_listed(anchors)} could not be added, because Provisor knows of no account of theirs yet"
+    return f"members {_listed(anchors)} could not be added, because Provisor knows no accounts for them yet"
 
 
-_UNKNOWN = "of whom Provisor knows no account yet"
+_UNKNOWN = "without a known account yet"
 ACCOUNT_UNKNOWN = "Provisor knows no account of it yet"
 """Why nothing was sent for an entry whose create has not succeeded, or was not answered."""
 

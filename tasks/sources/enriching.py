@@ -119,7 +119,7 @@ def _doubts(snapshot: Snapshot) -> str:
         one = snapshot.unreadable[0]
         reasons.append(f"{count:,} of its entries could not be read (first: {one.place}: {one.reason}).")
     if not len(snapshot.users) and not reasons:
-        reasons.append("It has no entries at all.")
+        reasons.append("It has no entries.")
     return " ".join(reasons)
 
 
@@ -188,7 +188,7 @@ def _failed(
     mask[row >= 0] = wrong[row[row >= 0]]
     for at in np.flatnonzero(mask).tolist():
         why = failed[str(entries.index[row[at]])]
-        disputes.setdefault(str(users.index[at]), []).append(f"{name} gives no {attribute}: {why}")
+        disputes.setdefault(str(users.index[at]), []).append(f"{name} provides no {attribute}: {why}")
     return mask
 
 

@@ -136,7 +136,7 @@ def _as_given(
         values[attribute] = column.values
         if column.failed:
             failed[attribute] = {
-                key: f"{section.name} gives no {attribute}: {why}" for key, why in column.failed.items()
+                key: f"{section.name} provides no {attribute}: {why}" for key, why in column.failed.items()
             }
     own = frame[[name for name in frame.columns if name in names and name not in values]]
     return own.assign(**values), failed
@@ -158,7 +158,7 @@ def _without_foreign(pieces: list[_Piece], sections: Sequence[PeopleSource]) -> 
             other = next(one for one in sections if one.prefix and first.startswith(one.prefix))
             why = (
                 f"{int(begins.sum()):,} keys of {kind}s of {piece.part.name} begin with the prefix of {other.name} "
-                f"(like {first}): give {other.name} another prefix."
+                f"(like {first}): choose another prefix for {other.name}."
             )
             rows = tuple(Unreadable(kind, None, f"{piece.part.name}: {kind} {key}", why) for key in frame.index[begins])
             snapshot = replace(piece.snapshot, unreadable=(*piece.snapshot.unreadable, *rows))

@@ -427,7 +427,7 @@ HTML = Answered(200, b"<html><body>Sign in</body></html>", "text/html")
         (HTML, SettingsError, "an HTML page"),
         (Answered(200, b'{"token": "x"}'), SettingsError, "JSON without an access_token"),
         (Answered(200, b'{"access_token": ""}'), SettingsError, "without an access_token"),
-        (Answered(200, b'{"access_token": "mac-key", "token_type": "mac"}'), SettingsError, "tokens of type mac"),
+        (Answered(200, b'{"access_token": "mac-key", "token_type": "mac"}'), SettingsError, "a token of type mac"),
         (Answered(200, b'{"access_token": "a\\nb"}'), SettingsError, "cannot be sent"),
     ],
 )

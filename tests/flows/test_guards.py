@@ -52,7 +52,7 @@ def test_half_a_file_disables_nobody(small: Workplace, service: ScimService, bef
         logged = set(ledger.log("hr-to-scim", cycle=2, action=LogAction.STAGED_DISABLE)["anchor"])
     assert staged == logged == missing
     assert report.counts["created"] == 1
-    assert any("fewer than the 240 it had" in sentence for sentence in report.guards)
+    assert any("fewer users than the 240 it had" in sentence for sentence in report.guards)
 
     small.write_rows([row for row in rows if row["employeeId"] != JOINER])
     report = small.cycle()  # the whole file again: but for the joiner, who is missing now, nothing is left to do

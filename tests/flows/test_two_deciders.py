@@ -331,7 +331,7 @@ def test_an_approval_is_taken_back_before_it_runs_and_not_while_it_does(ledger: 
     ledger.release_lease(lease)
     ruling = decide(ledger, REJECTED, "bob", now=moment)
     assert states(ledger) == {"a": REJECTED, "b": REJECTED}
-    assert "This takes back: eve (eve@desk) approved 1 × disable user" in decision_sentence(ruling, "hr", "")
+    assert "Withdrawn: eve (eve@desk) approved 1 × disable user" in decision_sentence(ruling, "hr", "")
 
 
 def test_what_is_carried_out_already_says_who_decided(ledger: Ledger) -> None:

@@ -34,7 +34,7 @@ REFUSALS = {
     ("patch", "silent_for_groups"): "Nothing else was tried, because members that are not shown would be lost",
     ("overlapping_creates", "any_overlap_error_500"): "The system fail",
     ("paging", "ignored"): "The service ignores paging: asked for users from number 5 on, it gave the first 4",
-    ("total_results", "page_size"): "stays incomplete after 3 tries",
+    ("total_results", "page_size"): "is still incomplete after 3 attempts",
     ("total_results", "missing"): "The service does not say how many users there are",
     ("overlapping_pages", "repeat_last"): "the pages overlap, others may be missing",
     ("odd_user_name", "poisons_lists"): "cannot be listed",

@@ -72,9 +72,9 @@ def test_a_job_that_fits(tmp_path: Path) -> None:
         ({"titel": "[title]"}, "The target has no attribute titel. Did you mean title?"),
         ({"groups": "[title]"}, "The target does not let anybody write groups: it is read-only."),
         ({"name": "[surname]"}, "The target keeps name in parts: map each of them, with its name behind a dot."),
-        ({"active": {"constant": "perhaps"}}, "The target wants true or false for active."),
-        ({"active": {"constant": 1}}, "The target wants true or false for active."),
-        ({"level": {"expression": "[title]", "default": "high"}}, "The target wants a whole number for level."),
+        ({"active": {"constant": "perhaps"}}, "The target requires true or false for active."),
+        ({"active": {"constant": 1}}, "The target requires true or false for active."),
+        ({"level": {"expression": "[title]", "default": "high"}}, "The target requires a whole number for level."),
     ],
 )
 def test_a_mapping_that_does_not_fit(tmp_path: Path, attributes: dict[str, Any], message: str) -> None:

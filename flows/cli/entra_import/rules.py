@@ -36,9 +36,9 @@ _CORE = re.compile(r"urn:ietf:params:scim:schemas:core:2\.0:(?:User|Group):", re
 _APPLY = {"always": None, "objectaddonly": "on_create", "multivalueaddonly": "add_only"}
 _METADATA = {
     "escrowbehavior": ("default", "Provisor holds every entry that fails and tries it again, first at the next cycle"),
-    "disposition": ("normal", "a job of Provisor has no disposition"),
+    "disposition": ("normal", "a Provisor job has no disposition"),
     "unsynchronized": ("false", "an object that is not synchronized has no place in a job"),
-    "disablemonitoringforchanges": ("false", "a cycle of Provisor looks at every change"),
+    "disablemonitoringforchanges": ("false", "a Provisor cycle processes every change"),
 }
 """Options of an object mapping: their usual value, and why another one is not carried over."""
 
@@ -127,7 +127,7 @@ def import_schema(schema: Schema) -> ImportedJob:
         if section is not None:
             sections[name], carriers[name] = section, carrier
     if "users" not in sections:
-        raise EntraSchemaError("None of the mappings of users can be carried over:\n" + "\n".join(map(str, findings)))
+        raise EntraSchemaError("None of the user mappings can be imported:\n" + "\n".join(map(str, findings)))
     anchors = {kind: _anchor(schema, chosen, f"{kind}s") for kind in Kind}
     source, target = rule.source_directory_name or "source", rule.target_directory_name or "target"
     return ImportedJob(
@@ -196,7 +196,7 @@ def _section(carrier: _Carrier, mapping: ObjectMapping) -> Section | None:
     for attribute in mapping.attribute_mappings:
         _carry_attribute(carrier, attribute)
     if not carrier.expressions:
-        sentence = f"no mapping of “{mapping.title}” can be carried over."
+        sentence = f"no mapping of “{mapping.title}” can be imported."
         carrier.findings.append(Finding(Handling.LEFT_OUT, carrier.section, sentence))
         return None
     section: Section = {}
@@ -217,7 +217,7 @@ def _section(carrier: _Carrier, mapping: ObjectMapping) -> Section | None:
 def _actions(carrier: _Carrier, mapping: ObjectMapping) -> Section:
     flows = mapping.flows
     if mapping.enabled is False:
-        carrier.changed("actions", f"“{mapping.title}” is switched off in the schema, so every action is.")
+        carrier.changed("actions", f"“{mapping.title}” is switched off in the schema, so every action is off.")
         flows = frozenset()
     actions = {"create": "add" in flows, "update": "update" in flows, "delete": "delete" in flows}
     return {} if all(actions.values()) else actions
@@ -299,7 +299,7 @@ def _soft_deleted(carrier: _Carrier, path: str, text: str) -> str | None:
     if not direct and not negates_soft_deleted(text):
         return None
     if direct:
-        carrier.changed(f"attributes.{path}", f"[{SOFT_DELETED}] is turned round, as the service does on the way.")
+        carrier.changed(f"attributes.{path}", f"[{SOFT_DELETED}] is inverted, as the service does.")
     carrier.switches_off = True
     return f"Not([{SOFT_DELETED}])"
 
@@ -399,7 +399,7 @@ def _matching(carrier: _Carrier, mapping: ObjectMapping) -> list[Section]:
 def _assumed(carrier: _Carrier) -> Section:
     usable = [path for path, text in carrier.expressions.items() if not check_expression(text, place=Place.MATCHING)]
     if not usable:
-        raise EntraSchemaError(f"No mapping of {carrier.section} can be used to recognise accounts that are there.")
+        raise EntraSchemaError(f"No mapping of {carrier.section} can be used to recognise existing accounts.")
     usual = [path for path in ("userName", "displayName", "externalId") if path in usable]
     path = (usual or usable)[0]
     carrier.changed("matching", f"the schema names no usable matching attribute; {path} is assumed. Please check it.")
@@ -497,7 +497,7 @@ def _deprovision(carrier: _Carrier, mapping: ObjectMapping) -> Section:
         if deletes:
             sentence = (
                 "the service deletes an account when its user is deleted for good, 30 days after the recycle bin; here "
-                "it stays disabled. delete_after: 30d deletes every account that long after it was disabled."
+                "it stays disabled. delete_after: 30d deletes every account 30 days after it was disabled."
             )
             carrier.findings.append(Finding(Handling.CHANGED, place, sentence))
         return dict.fromkeys(("unassigned", "out_of_scope", "disabled", "deleted"), "disable")

@@ -34,7 +34,7 @@ def expression_of(node: Node, *, place: Place = Place.MAPPING) -> tuple[str, str
     """
     texts = [text for text in (node.expression, render(node)) if text and text.strip()]
     if not texts:
-        return "", "it says no source"
+        return "", "it names no source"
     for text in texts:
         if not check_expression(text, place=place):
             return tidy(text), None

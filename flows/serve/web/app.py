@@ -176,14 +176,14 @@ def _handlers() -> Mapping[Any, Any]:
 
 async def _said(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
-    title, said = _SAID.get(error.status_code, ("This did not work", "Nothing was done."))
+    title, said = _SAID.get(error.status_code, ("Something went wrong", "Nothing was done."))
     return _trouble(request, error.status_code, title, said)
 
 
 async def _no_ledger(request: Request, error: Exception) -> Response:
     _LOG.error("%s", error)
     answer = _trouble(
-        request, 503, "The ledger does not answer", "Running cycles are not affected. Try again in some seconds."
+        request, 503, "The ledger does not answer", "Running cycles are not affected. Try again in a few seconds."
     )
     answer.headers["Retry-After"] = "10"
     return answer
@@ -192,7 +192,7 @@ async def _no_ledger(request: Request, error: Exception) -> Response:
 async def _busy(request: Request, error: Exception) -> Response:
     del error
     said = "Other plans and reasons are being worked out. Nothing was begun; try again in a minute."
-    return _trouble(request, 503, "Too much is under way", said)
+    return _trouble(request, 503, "The server is busy", said)
 
 
 async def _fault(request: Request, error: Exception) -> Response:

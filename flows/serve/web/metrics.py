@@ -52,7 +52,7 @@ class _Figures:
         jobs = visit.known_jobs()
         boards = visit.ledger.lookup.boards(jobs, now=visit.now, cycles_of_each=1)
         totals = visit.ledger.lookup.totals(jobs, visit.now)
-        cycles = CounterMetricFamily("provisor_cycles", "Cycles of a job by how they ended", labels=["job", "state"])
+        cycles = CounterMetricFamily("provisor_cycles", "Cycles of a job, by final state", labels=["job", "state"])
         changes = CounterMetricFamily("provisor_changes", "Changes carried out", labels=["job", "change"])
         failures = CounterMetricFamily("provisor_failures", "Changes that failed", labels=["job"])
         for job in jobs:
@@ -70,13 +70,13 @@ class _Figures:
         failing = GaugeMetricFamily(
             "provisor_failing_entries", "Entries that failed and are tried again", labels=["job"]
         )
-        stands = GaugeMetricFamily("provisor_job_state", "1 for the state in which a job is", labels=["job", "state"])
+        stands = GaugeMetricFamily("provisor_job_state", "1 for the current state of a job", labels=["job", "state"])
         good = GaugeMetricFamily(
             "provisor_last_good_cycle_age_seconds",
-            "Seconds since the last cycle of all entries that finished",
+            "Seconds since the last full cycle finished",
             labels=["job"],
         )
-        accounts = GaugeMetricFamily("provisor_accounts", "Accounts that a job owns", labels=["job", "kind", "state"])
+        accounts = GaugeMetricFamily("provisor_accounts", "Accounts owned by a job", labels=["job", "kind", "state"])
         files, last_good = visit.site.jobs(), visit.ledger.lookup.last_good(jobs)
         for board in boards:
             name = board.job

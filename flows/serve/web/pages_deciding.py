@@ -342,7 +342,9 @@ def decide(visit: Visit) -> Response:
             raise OvertakenError(_since_then(visit, job, _NOT_AS_NAMED))
         part = question_about(some)
         if must_type(part, asked.total) and visit.field("number").replace(",", "") != str(part.count):
-            return _confirm(visit, asked, wish, some, f"Type the number {part.count} to say that you mean all of them.")
+            return _confirm(
+                visit, asked, wish, some, f"Type the number {part.count} to confirm that you mean all of them."
+            )
         ruling = decide_staged(
             visit.ledger,
             job,
@@ -380,7 +382,7 @@ def _done(job: str, count: int, *, approved: bool, began: bool) -> str:
     """What has been decided, and what comes of it."""
     next_ = "It is left alone." if count == 1 else "They are left alone."
     if approved:
-        next_ = "A cycle begins and carries it out." if began else "The next cycle carries it out."
+        next_ = "A cycle is starting and will carry it out." if began else "The next cycle carries it out."
     entries = "1 entry" if count == 1 else f"{count:,} entries"
     return f"{'Approved' if approved else 'Rejected'}: {entries} of {job}. {next_}"
 
@@ -396,9 +398,9 @@ def _wish(visit: Visit, asked: Asked) -> tuple[Wish, list[Staged]]:
     if chosen.about is About.FOUND and not chosen.text:
         raise DecisionError("Nothing is searched for: search for somebody, or choose otherwise whom you decide about.")
     if chosen.about is About.EXCEPT and not chosen.anchors:
-        raise DecisionError("Nobody is ticked: tick those who are left out, or decide about all.")
+        raise DecisionError("Nobody is ticked: tick the people to leave out, or decide about all.")
     if chosen.about in (About.ALL, About.FOUND) and chosen.anchors:
-        whom = "all" if chosen.about is About.ALL else "those who match your search"
+        whom = "all" if chosen.about is About.ALL else "people who match your search"
         raise DecisionError(
             f"You ticked {len(chosen.anchors):,} of them, and chose {whom}. Choose only those ticked or all but those "
             f"ticked, or take the ticks off."
@@ -414,10 +416,10 @@ def _wish(visit: Visit, asked: Asked) -> tuple[Wish, list[Staged]]:
         raise OvertakenError(_since_then(visit, asked.job, CHANGED_SINCE)) from None
     decision = visit.field("decision")
     if decision not in ("approve", "reject"):
-        raise DecisionError("Say what you decide: approve or reject.")
+        raise DecisionError("Choose approve or reject.")
     reason = visit.field("reason")[:2000]
     if not reason:
-        raise DecisionError("Give a reason: it is kept with your name, and auditors read it.")
+        raise DecisionError("Give a reason: it is stored with your name, and auditors can read it.")
     until = parse_until(visit.field("until")) if decision == "reject" else None
     refuse_until(until, visit.now)
     return Wish(chosen, decision == "approve", until, reason), some
@@ -457,6 +459,6 @@ def _refuse_unknown(chosen: Chosen, some: list[Staged]) -> None:
     """
     if unknown := chosen.anchors - {one.anchor for one in some}:
         raise DecisionError(
-            f"{len(unknown)} of those ticked cannot be told apart by a page, or no longer wait; nothing was decided. "
-            "Look again, or decide with provisor approve or provisor reject."
+            f"{len(unknown)} of the ticked changes cannot be told apart on this page, or are no longer waiting; "
+            "nothing was decided. Review the list again, or use provisor approve or provisor reject."
         )

@@ -283,7 +283,7 @@ def _flow_run(visit: Visit, found: Cycle) -> str:
 
 def _files(visit: Visit, job: str, number: int) -> list[tuple[str, str]]:
     kept = []
-    for folder, text in (("reports", "Report as one file"), ("docs", "Data checks")):
+    for folder, text in (("reports", "Report as a single file"), ("docs", "Data checks")):
         if (visit.site.state / folder / job / f"{number}.html").is_file():
             kept.append((text, f"/{folder}/{job}/{number}.html"))
     return kept

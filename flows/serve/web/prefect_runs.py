@@ -14,11 +14,11 @@ def after_decision(ledger: Ledger, job: str, *, approved: bool, who: str, left: 
     Raises: UnreachableError where no Prefect server is up: the next cycle carries it out.
     """
     if not os.environ.get("PREFECT_API_URL"):
-        raise UnreachableError("No Prefect server is up here.")
+        raise UnreachableError("No Prefect server is running here.")
     if not left:
         from flows.decisions.approval import close_waiting
 
-        close_waiting(job, f"{who} has decided on the pages of Provisor.")
+        close_waiting(job, f"{who} decided on the Provisor pages.")
     if approved:
         begin_cycle(ledger, RunRequest(job, who, RunPurpose.DECISION), now=now)
 
@@ -37,7 +37,7 @@ def begin_cycle(ledger: Ledger, request: RunRequest, *, now: datetime) -> str:
     from flows.cycle.following import JOB
 
     if not os.environ.get("PREFECT_API_URL"):
-        raise UnreachableError("No Prefect server is up here: run provisor run in a shell.")
+        raise UnreachableError("No Prefect server is running here: use provisor run in a shell.")
     try:
         with get_client(sync_client=True) as client:
             named = DeploymentFilter(name=DeploymentFilterName(any_=[request.job]))

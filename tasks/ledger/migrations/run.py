@@ -39,8 +39,8 @@ def refuse_newer(connection: Connection, revision: str | None, place: str) -> No
     known = {one.revision for one in ScriptDirectory.from_config(configuration(connection)).walk_revisions()}
     if revision not in known:
         raise LedgerError(
-            f"The ledger {place} was written by a newer Provisor than this one: its tables are at revision {revision}, "
-            f"and this one knows them up to {HEAD}. Update Provisor, or give it another ledger."
+            f"The ledger {place} was written by a newer Provisor: its tables are at revision {revision}, and this "
+            f"version supports up to {HEAD}. Update Provisor, or use another ledger."
         )
 
 

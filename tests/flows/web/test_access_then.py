@@ -150,7 +150,7 @@ def test_a_job_that_began_later_counts_nobody(past: Past) -> None:
     past.link(40, past.cycle(40), stays="S")
     past.cycle(1, job="later")
     page = past.page(10)
-    assert "Not known for later: its log begins on" in page
+    assert "Unknown for later: its log begins on" in page
     assert page.count("<span>not known</span>") == 2
     grouped = past.page(10, f"&job={JOB}&group=Engineering")
     assert f"Members of the group are not known for {JOB}: no desired state of then is kept." in grouped

@@ -171,7 +171,7 @@ def test_a_decision_says_whom_what_and_why(changing: Served) -> None:
         ({"about": "nobody"}, "about whom"),
         ({"about": "found", "q": ""}, "Nothing is searched for"),
         ({"about": "all", "anchor": ["000001"]}, "You ticked 1 of them, and chose all."),
-        ({"about": "found", "q": "legal", "anchor": ["000002"]}, "You ticked 1 of them, and chose those who match"),
+        ({"about": "found", "q": "legal", "anchor": ["000002"]}, "You ticked 1 of them, and chose people who match"),
         ({"decision": "reject", "until": "tomorrow"}, "is no date"),
         ({"decision": "reject", "until": "20991231"}, "20991231 is no date like 2026-01-31"),
         ({"decision": "reject", "until": "9999-12-31"}, "at the latest, a hundred years from now"),

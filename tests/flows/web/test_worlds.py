@@ -86,7 +86,7 @@ def _check_overview(one: World) -> None:
     verb = "needs" if len(need) == 1 else "need"
     assert _heading(page) == (f"{len(need)} of 3 jobs {verb} a person" if need else "All 3 jobs are fine")
     shown = one.by("vera").get("/?show=need").text
-    assert f"Need a person {len(need)}<" in shown
+    assert f"Need attention {len(need)}<" in shown
     assert set(re.findall(r'class="person" href="/jobs/([^"/]+)"', shown)) == need
     questions = one.rows.questions()
     for address, count in re.findall(r'href="(/approvals/[^"]+)">Review ([\d,]+)<', page):
