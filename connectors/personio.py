@@ -5,6 +5,7 @@ Source: Personio developer hub, "API v2: persons", "employments", "authenticatio
 
 import asyncio
 from collections.abc import AsyncIterator
+from datetime import UTC, datetime
 from typing import Annotated, Any
 from urllib.parse import quote
 
@@ -83,10 +84,20 @@ async def _listed(wire: HttpSession, path: str, purpose: str) -> tuple[list[Any]
     return found, str(href)[len(wire.address) :]
 
 
-def _person(person: Any, employments: list[Any]) -> Any:
-    """A person with the custom attributes by their ids, and the employment that counts: the one that began last."""
+def _chosen(employments: list[Any], today: str) -> dict[str, Any]:
+    """The employment that counts: the one that began last; where none has begun, the next one to begin."""
+
+    def start(one: Any) -> str:
+        return str(one.get("employment_start_date") or "")[: len(today)]
+
+    begun = [one for one in employments if start(one) <= today]
+    return max(begun, key=start) if begun else min(employments, key=start, default={})
+
+
+def _person(person: Any, employments: list[Any], today: str) -> Any:
+    """A person with the custom attributes by their ids, and the employment that counts today."""
     custom = {str(one.get("id")): one.get("value") for one in person.get("custom_attributes") or ()}
-    chosen: dict[str, Any] = max(employments, key=lambda one: str(one.get("employment_start_date") or ""), default={})
+    chosen = _chosen(employments, today)
     units = {str(one.get("type")).lower(): one.get("id") for one in chosen.get("org_units") or ()}
     return {**person, "custom": custom, _EMPLOYMENT: {**chosen, "units": units}}
 
@@ -105,10 +116,11 @@ async def _pages(wire: HttpSession, known: Known, asked: Asked) -> AsyncIterator
     catalogue = known.settings.catalogue
     whole = any(catalogue[name].path.startswith(_EMPLOYMENT) for name in asked.paths if name in catalogue)
     path: str | None = f"/persons?limit={LARGEST_PAGE}"
+    today = datetime.now(UTC).date().isoformat()
     while path is not None:
         found, path = await _listed(wire, path, "list the persons")
         every = await asyncio.gather(*(_employments(wire, one) for one in found)) if whole else [[] for _ in found]
-        people = [_person(one, employments) for one, employments in zip(found, every, strict=True)]
+        people = [_person(one, employments, today) for one, employments in zip(found, every, strict=True)]
         page = page_of(
             people, catalogue, asked.paths, key="id", status="status", active=("ACTIVE",), inactive=("INACTIVE",)
         )
@@ -117,7 +129,8 @@ async def _pages(wire: HttpSession, known: Known, asked: Asked) -> AsyncIterator
 
 async def _check(wire: HttpSession, known: Known) -> str:
     people, more = await _listed(wire, f"/persons?limit={LARGEST_PAGE}", "list the persons")
-    sample = [_person(one, await _employments(wire, one)) for one in people[:5]]
+    today = datetime.now(UTC).date().isoformat()
+    sample = [_person(one, await _employments(wire, one), today) for one in people[:5]]
     count = f"more than {len(people):,}" if more is not None else f"{len(people):,}"
     said = nobody_has(sample, known.settings.catalogue, f"None of {len(sample)} of them")
     return f"Personio answers with {count} persons.{said}"

@@ -54,7 +54,7 @@ async def pages(wire: HttpSession, known: Known, asked: Asked) -> AsyncIterator[
         doubt = f"SuccessFactors counts {min(before, after):,} people and listed {len(seen):,}."
     assert held is not None  # there is always a first page
     yield Page(held.rows, next="the rest", unreadable=held.unreadable)
-    yield people.page([person for key, person in coming.items() if key not in seen], coming, None, doubt)
+    yield people.page([person for key, (_, person) in coming.items() if key not in seen], coming, None, doubt)
 
 
 async def count(wire: HttpSession) -> int:
@@ -100,8 +100,8 @@ class People:
             found, link, session = await self._listed(link, "list the people", session)
             yield found, link
 
-    async def coming(self) -> dict[str, Any]:
-        """People whose first day is to come, as of that day, by key."""
+    async def coming(self) -> dict[str, tuple[str, Any]]:
+        """People whose first day is to come: by key that day and the person as of it."""
         if self._settings.ahead_days == 0:
             return {}
         until = self._today + timedelta(days=self._settings.ahead_days)
@@ -120,10 +120,10 @@ class People:
                         "condition. Nothing was written."
                     )
                 starts.setdefault(day, []).append(str(one["personIdExternal"]))
-        people: dict[str, Any] = {}
+        people: dict[str, tuple[str, Any]] = {}
         for day, keys in sorted(starts.items()):
             for person in await self.named(dict.fromkeys(keys), day):
-                people.setdefault(str(person["personIdExternal"]), person)
+                people.setdefault(str(person["personIdExternal"]), (day, person))
         return people
 
     async def named(self, keys: Iterable[str], day: str) -> list[Any]:
@@ -179,7 +179,9 @@ class People:
 
     # -- rows ----------------------------------------------------------------------------------------------------------
 
-    def page(self, people: Iterable[Any], coming: Mapping[str, Any], more: str | None, doubt: str = "") -> Page:
+    def page(
+        self, people: Iterable[Any], coming: Mapping[str, tuple[str, Any]], more: str | None, doubt: str = ""
+    ) -> Page:
         """People as rows; those who cannot be judged with the reason."""
         rows: list[Row] = []
         unreadable: list[tuple[str | None, str]] = []
@@ -188,10 +190,10 @@ class People:
             if not key:
                 unreadable.append((None, "A person has no personIdExternal."))
                 continue
-            active, why = self._judge(person)
+            active, why = self._judge(person, self._today.isoformat())
             if not active and str(key) in coming:
-                person = coming[str(key)]
-                active, why = self._judge(person)
+                day, person = coming[str(key)]
+                active, why = self._judge(person, day)
             if active is None:
                 unreadable.append((str(key), why))
                 continue
@@ -199,14 +201,14 @@ class People:
             rows.append({KEY: str(key), ACTIVE: active, **values})
         return Page(rows, next=more, unreadable=unreadable, doubt=doubt)
 
-    def _judge(self, person: Any) -> tuple[bool | None, str]:
-        """Whether a person counts as active, after the employment that counts was put first; None and why not."""
+    def _judge(self, person: Any, day: str) -> tuple[bool | None, str]:
+        """Whether a person, read as of a day, is active; None and why not. The one that counts comes first."""
         employments = list(entries(person.get(EMPLOYMENT)))
         if not employments:
             if follow(person, "personEmpTerminationInfoNav/activeEmploymentsCount") in ([0], ["0"]):
                 return False, ""
             return None, "SuccessFactors shows no employment of this person: the API user may not see it."
-        employments.sort(key=self._rank)
+        employments.sort(key=lambda one: (_start(one)[:10] > day, *self._rank(one)))  # what is to come, last
         person[EMPLOYMENT] = {"results": employments}
         chosen = employments[0]
         code = self._code(chosen)
@@ -226,7 +228,7 @@ class People:
         return str(found[0]) if found else None
 
     def _rank(self, employment: Any) -> tuple[Any, ...]:
-        """The lower, the sooner it counts."""
+        """Among those that have begun: the lower, the sooner it counts."""
         active = self._code(employment) in self._settings.status.enabled
         home = employment.get("assignmentClass") in _HOME
         start = _start(employment)

@@ -166,6 +166,8 @@ class Asked:
     source: Snapshot
     attributes: Mapping[Kind, Mapping[str, Attribute] | None]
     """The source's."""
+    given: Mapping[str, Mapping[str, Attribute] | None]
+    """What each of several sources gives, as ``Facts.given``."""
 
 
 def look_up(job: Job, ledger: Ledger, page: Page, *, now: datetime) -> Asked:
@@ -177,14 +179,14 @@ def look_up(job: Job, ledger: Ledger, page: Page, *, now: datetime) -> Asked:
     source = open_source_of(job)
     with closing(source):
         with page.doing(StepName.CONNECTION):
-            attributes = {kind: source.attributes(kind) for kind in Kind}
-        facts = Facts(traits=Traits(), target=dict.fromkeys(Kind), source=attributes, given=given_by(source))
+            attributes, given = {kind: source.attributes(kind) for kind in Kind}, given_by(source)
+        facts = Facts(traits=Traits(), target=dict.fromkeys(Kind), source=attributes, given=given)
         check_agreement(job, facts)
         with page.doing(StepName.IMPORT):
             snapshot = as_it_acts(job, read_sources(job, source, facts), Context(now=now))
             refuse_empty(snapshot, job, members_before=ledger.source_members(job.name))
     page.entry = _find(job, snapshot, ledger, page.asked, now)
-    return Asked(page.entry, snapshot, attributes)
+    return Asked(page.entry, snapshot, attributes, given)
 
 
 def _notices(job: Job, ledger: Ledger) -> Iterator[str]:
@@ -350,7 +352,8 @@ def decide_entry(job: Job, systems: Systems, ledger: Ledger, asked: Asked, page:
     """
     entry, target = asked.entry, systems.target
     with page.doing(StepName.CONNECTION):
-        facts = Facts(target.traits(), {kind: target.attributes(kind) for kind in Kind}, asked.attributes)
+        attributes = {kind: target.attributes(kind) for kind in Kind}
+        facts = Facts(target.traits(), attributes, asked.attributes, asked.given)
         check_agreement(job, facts)
         wanted = needs_of(job, facts.traits).target
         target.fetch(Kind.USER, [], wanted)  # so that a target that does not answer fails this step

@@ -113,6 +113,15 @@ def test_pages_lead_nowhere_else(company: SmallHrService, opened: Open) -> None:
         opened("personio").read(Wanted(("firstName",)))
 
 
+def test_an_employment_that_is_to_come_changes_nothing_before_its_day(company: SmallHrService, opened: Open) -> None:
+    """An intern whose next contract is entered ahead keeps today's, with its dates."""
+    company.people["1"]["employments"] = [
+        {"id": "e3", "employment_start_date": "2999-02-01", "position": {"title": "Next"}}
+    ]
+    held = opened("personio").read(Wanted(("title", "startDate"))).users.loc["1"]
+    assert (held["title"], held["startDate"]) == ("Title 1", "2020-01-01")
+
+
 def test_the_latest_employment_counts(company: SmallHrService, opened: Open) -> None:
     """And employments are asked for only where they are wanted."""
     company.people["7"] |= {"lastDay": "2026-12-31", "shoe": "44"}

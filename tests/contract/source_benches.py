@@ -309,9 +309,6 @@ GAPS["successfactors", "a_bad_row_has_a_place_and_a_reason"] = "Jobs that are no
 GAPS["workday", "a_circle_is_stopped"] = "Pages have numbers."
 GAPS["workday", "an_empty_page_is_not_the_end"] = "Pages have numbers: an empty one is people who are missing, a doubt."
 GAPS["workday", "a_forgotten_watermark_means_reading_all"] = "A watermark is a moment, and no moment is forgotten."
-OTHERWISE["workday", "a_delta_says_who_came_and_who_went"] = (
-    "Nobody is deleted: it is told who is there, and not who has gone."
-)
 OTHERWISE["workday", "an_empty_answer_is_not_an_empty_system"] = (
     "Who may not be seen is not counted either. A cycle refuses a source without anybody."
 )

@@ -87,6 +87,21 @@ def test_four_lists_are_one_population(office: Office, service: ScimService) -> 
         assert people(service)["aiko.tanaka"]["active"] is True
 
 
+@pytest.mark.usefixtures("plain_runs")
+def test_an_urgent_leaver_needs_no_list_of_attributes(office: Office, service: ScimService, provisor: Command) -> None:
+    """On demand, with and without a list that gives what no other source gives."""
+    text = office.job.read_text(encoding="utf-8")
+    office.job.write_text(text.replace('gives: {phone: "[number]"}', 'gives: {phone: "[number]", desk: "[number]"}'))
+    with at(FEBRUARY):
+        assert office.cycle().exit_status == 0
+        for key, name in (("1002", "juergen.mueller"), ("1003", "siobhan.obrien")):
+            office.edit("hr.csv", f"{key},active", f"{key},inactive")
+            said = provisor("on-demand", office.job, key)
+            assert (said.status, people(service)[name]["active"]) == (0, False), said.err
+            if key == "1002":
+                office.take_away("phones.csv")
+
+
 def test_every_command_reads_the_population(office: Office, provisor: Command) -> None:
     """check, plan, why, explain and a plan file: each sees all lists, and says which one is not complete."""
     with at(FEBRUARY):
@@ -123,7 +138,7 @@ def test_check_names_what_does_not_fit(office: Office, provisor: Command) -> Non
     said = provisor("check", office.job)
     assert said.status == 2
     assert "phone comes from phones and contractors: say under precedence which counts" in said.err
-    assert "phones does not give department" in said.err
+    assert "phones does not provide department" in said.err
     assert "enrich[0].join.people" in said.err
     assert "enrich[0].join.own" in said.err
 

@@ -16,6 +16,8 @@ from urllib.parse import parse_qs, urlsplit
 
 KEY, TOKEN = "a-small-hr-key", "a-small-hr-token"
 
+EARLIER = {"id": "e1", "employment_start_date": "2015-01-01", "position": {"title": "Old"}}
+
 
 @dataclass
 class SmallHrService:
@@ -126,7 +128,8 @@ class SmallHrService:
         key = path.split("/")[3]
         one = self.people[key]
         employments = [
-            {"id": "e1", "employment_start_date": "2015-01-01", "position": {"title": "Old"}},
+            *([] if one.get("ahead") else [EARLIER]),
+            *one.get("employments", ()),
             {
                 "id": "e2",
                 "employment_start_date": one.get("hireDate", "2020-01-01"),

@@ -200,15 +200,20 @@ def test_people_are_read_before_their_first_day_as_of_it(people: SuccessFactorsS
     assert opened(ahead_days=9).read(WANTED).disabled == {"new"}
 
 
-def test_a_rehire_that_is_to_come_does_not_touch_who_is_active(
-    people: SuccessFactorsService, source: KitSource
+@pytest.mark.parametrize("choice", ["active", "home", "host", "latest"])
+@pytest.mark.parametrize("assignment", ["ST", "GA"])
+@pytest.mark.parametrize("days", [5, 60])
+def test_an_employment_that_is_to_come_changes_nothing_before_its_day(
+    people: SuccessFactorsService, opened: Open, choice: str, assignment: str, days: int
 ) -> None:
-    """A second employment dated ahead: today's counts."""
+    """A second employment dated ahead, whichever the job chooses: today's counts."""
     person = people.put("1")
-    start = TODAY + timedelta(days=5)
+    start = TODAY + timedelta(days=days)
     job = {**person.employments[0].jobs[0][1], "jobTitle": "Next"}
-    person.employments.insert(0, Employment("u1-2", start, [(start, job)]))
-    assert row(source.read(WANTED), "1")["jobTitle"] == "Clerk"
+    person.employments.insert(0, Employment("u1-2", start, [(start, job)], assignment=assignment))
+    snapshot = opened(employment=choice).read(WANTED)
+    assert row(snapshot, "1")["jobTitle"] == "Clerk"
+    assert snapshot.disabled == frozenset()
 
 
 def test_a_filter_that_is_ignored_is_noticed(people: SuccessFactorsService, source: KitSource) -> None:
