@@ -6,7 +6,7 @@ was read together; ``enriching`` adds the attributes of second sources by preced
 """
 
 from tasks.sources.parts import incomplete_parts, part_numbers, unseen
-from tasks.sources.persons import one_each
+from tasks.sources.persons import ended_beside, one_each
 from tasks.sources.population import population
 from tasks.sources.reading import SOLE, AnySource, Sources, open_source_of, read_parts, source_attributes
 
@@ -14,6 +14,7 @@ __all__ = [
     "SOLE",
     "AnySource",
     "Sources",
+    "ended_beside",
     "incomplete_parts",
     "one_each",
     "open_source_of",

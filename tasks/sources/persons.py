@@ -7,7 +7,7 @@ are those of the entry that counts, but for those with a ``precedence``: these a
 as much.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -39,8 +39,7 @@ def one_each(job: Job, snapshot: Snapshot, context: Context) -> Snapshot:
     if job.same_person is None:
         return snapshot
     users, number = snapshot.users, part_numbers(snapshot.users.index, snapshot.parts)
-    value = compile_expression(job.same_person).column(users, context).values.astype("str")
-    value = value.where(value != "")
+    value = _identities(job.same_person, users, context)
     person = _persons(value, number)
     person, doubtful = _without_doubtful(person, number)
     rank = _standing(snapshot) * len(snapshot.parts) + number
@@ -58,10 +57,29 @@ def one_each(job: Job, snapshot: Snapshot, context: Context) -> Snapshot:
         members=_pointing(snapshot.members, "member", aliases),
         assignments=None if snapshot.assignments is None else _pointing(snapshot.assignments, "key", aliases),
         unreadable=(*snapshot.unreadable, *_doubts(users.index, value, doubtful)),
-        unknown={attribute: _kept(keys, merged.users.index[kept]) for attribute, keys in merged.unknown.items()},
+        unknown={attribute: _without(keys, users.index[~kept]) for attribute, keys in merged.unknown.items()},
         coming=_coming(snapshot.coming, aliases),
         aliases=aliases,
     )
+
+
+def ended_beside(job: Job, snapshot: Snapshot, context: Context, undecided: Collection[str]) -> dict[str, str]:
+    """Entries that have ended of people who have another entry that has not, and that cannot be judged now
+    (``undecided``): the key of that one by the key of the one that has ended."""
+    if job.same_person is None or not undecided:
+        return {}
+    index = snapshot.users.index
+    value = _identities(job.same_person, snapshot.users, context)
+    ended = is_among(index, snapshot.disabled)
+    others = value[is_among(index, undecided) & ~ended].dropna()
+    other = {str(one): str(key) for key, one in others[::-1].items()}
+    return {str(key): other[str(one)] for key, one in value[ended & value.isin(list(other))].items()}
+
+
+def _identities(same_person: str, users: pd.DataFrame, context: Context) -> "pd.Series[str]":
+    """What entries of one person have in common; null for an entry that is nobody else's."""
+    value = compile_expression(same_person).column(users, context).values.astype("str")
+    return value.where(value != "")
 
 
 def _coming(coming: pd.DataFrame | None, aliases: "pd.Series[str]") -> pd.DataFrame | None:
@@ -71,8 +89,9 @@ def _coming(coming: pd.DataFrame | None, aliases: "pd.Series[str]") -> pd.DataFr
     return coming.loc[~is_among(coming["key"], texts(aliases.index))].reset_index(drop=True)
 
 
-def _kept(keys: pd.Index, index: pd.Index) -> pd.Index:
-    return keys[is_among(keys, texts(index))]
+def _without(keys: pd.Index, index: pd.Index) -> pd.Index:
+    """Keys but for these. Those of people who are held already have no row any more, and stay."""
+    return keys[~is_among(keys, texts(index))]
 
 
 def _standing(snapshot: Snapshot) -> Rows:

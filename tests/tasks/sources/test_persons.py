@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from connectors.contract import Action, Kind
+from tasks.checks import refuse_empty
 from tasks.sources.enriching import Offer, settled
 from tests.tasks.plan.worlds import changes, held, settle
 from tests.tasks.sources.companies import Company, company
@@ -149,6 +150,38 @@ def test_a_membership_in_a_group_is_the_person_s() -> None:
     made.apply(made.plan())
     assert made.edges == edges
     assert made.plan().empty
+
+
+def with_last_days(made: Company) -> Company:
+    """The directory gives last days, which are far away, as phones."""
+    made.job = company(1, **SAME, leavers={"date": "[phone]"}, limits={"removals": {"count": 9}}).job
+    for row in made.read["ad"].values():
+        row["telephoneNumber"] = "2030-01-01"
+    return settle(made)
+
+
+def test_who_has_left_ends_although_no_date_can_be_told() -> None:
+    """The list with the last days is late: a leaver ends, the others stay as they are, and the run goes on."""
+    made = with_last_days(company(3))
+    made.broken, made.gone = {"ad": "late"}, {"hr": {"0001"}}
+    plan = made.plan()
+    assert [change[:3] for change in changes(plan)] == [("disable", "user", "0001")]
+    assert "phone, which cannot be told now" in held(plan)["0002"]
+    refuse_empty(made.source(None), made.job)
+
+
+def test_who_may_still_be_a_contractor_waits_until_her_dates_can_be_told() -> None:
+    """HR says that she has left; whether her contract goes on cannot be told: the account stays as it is."""
+    made = with_ann()
+    hired(made)
+    made = with_last_days(made)
+    assert "0050" in made.links[Kind.USER]
+    made.broken, made.gone = {"ad": "late"}, {"hr": {"0050"}}
+    plan = made.plan()
+    assert changes(plan) == []
+    assert "depends on C-0001" in held(plan)["0050"]
+    made.gone["contractors"] = {"0001"}
+    assert [change[:3] for change in changes(made.plan())] == [("disable", "user", "0050")]
 
 
 VALUES = st.one_of(st.none(), st.sampled_from(["a", "b", "c"]))

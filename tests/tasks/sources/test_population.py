@@ -257,7 +257,7 @@ def test_a_value_that_cannot_be_worked_out_leaves_the_attribute_and_says_so() ->
     made.gone = {"contractors": {"0002"}}
     plan = made.plan()
     assert [change[:3] for change in changes(plan)] == [("disable", "user", "C-0002")]
-    assert "contractors gives no dept" in notes(plan)["C-0001"]
+    assert "contractors provides no dept" in notes(plan)["C-0001"]
     made.apply(plan)
     assert accounts(made)["C-0001"]["department"] == before
 
