@@ -26,11 +26,12 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from connectors.contract import Action, Snapshot
+from connectors.contract import Action, Kind, Snapshot
 from connectors.errors import ProvisorError
 from flows.cycle.home import home
 from flows.cycle.preview import Decision
 from flows.show.plan_json import NAMES, Conceal, Side, details_of, object_of
+from tasks.employment import HORIZON
 from tasks.expressions import FUNCTIONS, compile_expression
 from tasks.expressions.tree import Call, walk
 from tasks.job import EntryRules, Job
@@ -441,8 +442,9 @@ def refuse_unfit(plan: PlanFile, job: Job, ledger: Ledger, *, now: datetime) -> 
     return key
 
 
-def refuse_moved(plan: PlanFile, decision: Decision, job: Job, key: Key) -> None:
+def refuse_moved(plan: PlanFile, decision: Decision, job: Job, key: Key, *, now: datetime) -> None:
     """Passes when what would be done now is what the file says, change by change. Raises: PlanRefusedError."""
+    _refuse_overtaken(plan, decision.source, job, now)
     different = differences(plan.changes, describe(decision, job, key))
     if not different:
         return
@@ -458,6 +460,38 @@ def refuse_moved(plan: PlanFile, decision: Decision, job: Job, key: Key) -> None
         f"The plan {plan.path} is not what would be done now: since it was made, {why}. Nothing was written; make a "
         f"new plan. {len(different):,} entries differ:{named}{more}"
     )
+
+
+def _refuse_overtaken(plan: PlanFile, source: Snapshot, job: Job, now: datetime) -> None:
+    """Passes when no date of anybody in the plan has come since: the plan is worked out for the moment it was made."""
+    if job.joiners is None and job.leavers is None:
+        return
+    again = "Nothing was written; make a new plan."
+    if now > plan.made_at + HORIZON:
+        raise PlanRefusedError(
+            f"The plan {plan.path} is older than {HORIZON.days} days, and {job.name} acts on first and last days, "
+            f"which are known no further ahead. {again}"
+        )
+    if source.coming is None or not len(plan.changes):
+        return
+    come = source.coming[source.coming["moment"] <= pd.Timestamp(now)]
+    people = sorted(set(come["key"]) & _people_of(plan.changes))
+    if not people:
+        return
+    named, more = ", ".join(people[:NAMED]), f" and {len(people) - NAMED:,} more" if len(people) > NAMED else ""
+    whose = "1 person of the plan has" if len(people) == 1 else f"{len(people):,} people of the plan have"
+    raise PlanRefusedError(
+        f"The plan {plan.path} is not what would be done now: {whose} a first or last day that has come since it was "
+        f"made: {named}{more}. {again}"
+    )
+
+
+def _people_of(changes: pa.Table) -> set[str]:
+    """Keys of the people whom changes are about, members of groups among them."""
+    found = set(changes.filter(pc.equal(changes["kind"], str(Kind.USER)))["anchor"].to_pylist())
+    for members in changes["members"].drop_null().to_pylist():
+        found |= set(orjson.loads(members))
+    return found
 
 
 def differences(planned: pa.Table, now: pa.Table) -> list[str]:

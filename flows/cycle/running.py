@@ -152,8 +152,9 @@ class Running:
         """
         if self.approved is None:
             return
-        key = refuse_unfit(self.approved, self.job, self.ledger, now=self.clock())
-        refuse_moved(self.approved, decision, self.job, key)
+        now = self.clock()
+        key = refuse_unfit(self.approved, self.job, self.ledger, now=now)
+        refuse_moved(self.approved, decision, self.job, key, now=now)
         self.ledger.begin_plan(self.cycle, self.approved.id)
         forget_key(self.approved.id)
 

@@ -12,6 +12,8 @@ import pytest
 
 from flows.cycle import plan_file
 from flows.cycle.plan_file import PlanRefusedError, differences, read_plan_file
+from flows.cycle.preview import Decision
+from flows.cycle.sight import Sight
 from flows.cycle.systems import now, open_ledger
 from tasks.ledger import CycleState, StagedState
 from tests.data.expected import State, desired_state
@@ -20,6 +22,8 @@ from tests.flows.reading_back import differences as differing
 from tests.flows.reading_back import read_back
 from tests.flows.workplace import Command, Row, Workplace, account, at, kill_hanging, refused, without_reports, writes
 from tests.servers.scim_service import ScimService
+from tests.tasks.plan.worlds import NOW as NOON
+from tests.tasks.plan.worlds import World, make_job, settle
 
 pytestmark = pytest.mark.usefixtures("plain_runs")
 
@@ -229,7 +233,7 @@ def test_an_approval_that_has_run_out_does_not_live_on_in_a_plan(
     leavers = without_reports(small, before)[:4]
     small.write_rows([row for row in small.rows() if row["employeeId"] not in leavers])
     assert small.cycle().exit_status == 3
-    assert provisor("approve", JOB, "--until", "2200-01-31").status == 0
+    assert provisor("approve", JOB, "--until", "2100-01-31").status == 0
     assert provisor("plan", small.job, "--out", plan).status == 0
     with open_ledger() as ledger:
         approved = ledger.staged(JOB, state=StagedState.APPROVED)
@@ -389,6 +393,38 @@ def test_the_source_has_moved(
     assert "… and 5 more" in said
     small.write_rows(kept)
     assert provisor("apply", plan).status == 0
+
+
+@pytest.mark.parametrize(
+    ("row", "hours", "refused_for"),
+    [
+        ({"lastDay": "2026-03-15"}, 4.9, None),
+        ({"lastDay": "2026-03-15"}, 5, "1 person of the plan has a first or last day that has come since"),
+        ({"lastDay": None}, 32 * 24, "is older than 31 days, and test acts on first and last days"),
+    ],
+)
+def test_a_date_of_somebody_in_the_plan_has_come_since(
+    row: Row, hours: float, refused_for: str | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Planned before the last hour, applied after it: nobody gets an account who has left meanwhile."""
+    monkeypatch.setenv("PROVISOR_HOME", str(tmp_path / "state"))
+    made = World(make_job(leavers={"date": "[lastDay]", "at": "17:00"}), now=NOON)
+    # The last hour of somebody of whom the plan says nothing has no bearing on it.
+    made.users["bob"] = {"mail": "bob@example.com", "lastDay": "2026-03-15T13:00:00"}
+    settle(made)
+    made.users["ann"] = {"mail": "ann@example.com", **row}
+    target = made.target()
+    decision = Decision(made.checked(), [], sight=Sight(target, "listed", listing=target), source=made.source(None))
+    written = plan_file.write_plan_file(tmp_path / "p.json", decision, made.job, job_file=tmp_path / "job", now=NOON)
+    assert [change["anchor"] for change in written.changes.to_pylist()] == ["ann"]
+    [secret] = (tmp_path / "state" / "plans").iterdir()
+    key = plan_file.Key(bytes.fromhex(orjson.loads(secret.read_bytes())["key"]))
+    moment = NOON + timedelta(hours=hours)
+    if refused_for is None:
+        plan_file.refuse_moved(written, decision, made.job, key, now=moment)
+        return
+    with pytest.raises(PlanRefusedError, match=refused_for):
+        plan_file.refuse_moved(written, decision, made.job, key, now=moment)
 
 
 def test_another_state_folder(
