@@ -45,8 +45,8 @@ class _Acting:
 
 
 def with_dates(job: Job, source: Snapshot, context: Context) -> Snapshot:
-    """The source as it acts at ``context.now``: people whose last hour has passed are left, those whose first day has
-    not come wait, and those whose dates cannot be read are held.
+    """The source as it acts at ``context.now``: people whose last hour has passed are left, unless a later first day
+    has come; those whose first day has not come wait; those whose dates cannot be read are held.
     """
     if job.joiners is None and job.leavers is None:
         return source
@@ -54,12 +54,16 @@ def with_dates(job: Job, source: Snapshot, context: Context) -> Snapshot:
     now = pd.Timestamp(context.now)
     joining = _acting(job.joiners, users, context)
     leaving = _acting(job.leavers, users, context)
-    # A last day before the first one belongs to an earlier employment. Days are compared, each in its own place: the
-    # account may be due a week before the first day, and the last hour of the only day may come before another zone's.
-    stale = (leaving.days < joining.days).to_numpy(dtype=bool)
-    leaves = leaving.moments.where(~stale)
-    left = (leaves <= now).to_numpy(dtype=bool)
-    waits = (joining.moments > now).to_numpy(dtype=bool) & ~left
+    # A last day before the first one is that of an earlier employment: the person works until it, and again from the
+    # first day. Days are compared, each in its own place: the account may be due a week before the first day, and the
+    # last hour of the only day may come before another zone's.
+    returns = (leaving.days < joining.days).to_numpy(dtype=bool)
+    # Where the account for the next employment is due before the last one ends, neither moment changes anything.
+    seamless = returns & (joining.moments <= leaving.moments).to_numpy(dtype=bool)
+    begins, ends = (acting.moments.where(~seamless) for acting in (joining, leaving))
+    begun, ended = ((moments <= now).to_numpy(dtype=bool) for moments in (begins, ends))
+    left = ended & ~(returns & begun)
+    waits = (begins > now).to_numpy(dtype=bool) & ~returns & ~left
     # Who has left needs no other date; who has not is judged by both.
     failed = {
         key: why for key, why in {**joining.failed, **leaving.failed}.items() if not left[users.index.get_loc(key)]
@@ -70,9 +74,11 @@ def with_dates(job: Job, source: Snapshot, context: Context) -> Snapshot:
         users=users.loc[~held] if held.any() else users,
         unreadable=(*source.unreadable, *(_unreadable(key, why) for key, why in failed.items())),
         disabled=source.disabled | frozenset(users.index[left]),
-        left=_told("left", leaves, leaving.zones, left),
-        waiting=_told("not due yet: begins", joining.moments, joining.zones, waits & ~held),
-        coming=_coming(joining, replace(leaving, moments=leaves), ~held & ~left, now),
+        left=_told("left", ends, leaving.zones, left),
+        waiting=_told("not due yet: begins", begins, joining.zones, waits & ~held),
+        coming=_coming(
+            replace(joining, moments=begins), replace(leaving, moments=ends), ~held & (~left | returns), now
+        ),
         remarks=(*source.remarks, *_remarks(job.joiners, joining), *_remarks(job.leavers, leaving)),
     )
 

@@ -75,12 +75,32 @@ def test_a_first_day_that_moves_away_takes_the_account_until_then() -> None:
 
 
 def test_a_rehire_with_an_old_last_day_is_there() -> None:
-    """A last day before the first one belongs to an earlier employment."""
+    """A last day before the first one belongs to an earlier employment, which is over once the next one has begun."""
     made = settle(world(datetime(2026, 4, 2, tzinfo=UTC), ann={"hireDate": "2020-01-01", "lastDay": "2026-03-31"}))
     assert active(made) == set()
     made.users["ann"]["hireDate"] = "2026-05-04"
     made.now = datetime(2026, 4, 28, tzinfo=UTC)
     assert active(settle(made)) == {"ann"}
+
+
+def test_a_return_that_is_announced_before_the_last_day() -> None:
+    """Never off before the last hour, never on between it and the next employment; each moment is told ahead."""
+    made = settle(world(datetime(2026, 3, 14, tzinfo=UTC), ann={"hireDate": "2020-01-01"}))
+    made.users["ann"] |= {"hireDate": "2026-06-01", "lastDay": "2026-03-31"}
+    for now, there, reason, ahead in (
+        (datetime(2026, 3, 15, tzinfo=UTC), {"ann"}, "", ["leaves"]),
+        (datetime(2026, 3, 31, 16, 59, tzinfo=UTC), {"ann"}, "", ["leaves"]),
+        (datetime(2026, 3, 31, 17, tzinfo=UTC), set(), "left on 31 March 2026, 17:00 (UTC)", []),
+        (datetime(2026, 5, 24, 23, 59, tzinfo=UTC), set(), "left on 31 March 2026, 17:00 (UTC)", ["begins"]),
+        (datetime(2026, 5, 25, tzinfo=UTC), {"ann"}, "", []),
+        (datetime(2026, 6, 2, tzinfo=UTC), {"ann"}, "", []),
+    ):
+        made.now = now
+        source = made.source(None)
+        assert source.coming is not None
+        assert (source.left.get("ann", ""), source.coming["what"].to_list()) == (reason, ahead), now
+        assert source.waiting.empty, now
+        assert active(settle(made)) == there, now
 
 
 @pytest.mark.parametrize("text", ["31.03.2026", "46112", "soon", "2026-02-30", "03/31/2026", "2026-13-01T00:00:00Z"])
@@ -193,6 +213,9 @@ def test_an_earlier_employment_that_ended_within_the_time_ahead_counts_no_more()
     for day in (12, 16, 30):
         made.now = datetime(2026, 3, day, tzinfo=UTC)
         assert active(settle(made)) == {"ann"}
+        coming = made.source(None).coming
+        assert coming is not None
+        assert coming.empty
 
 
 def test_the_only_day_ends_although_it_begins_later_in_another_zone() -> None:

@@ -55,8 +55,10 @@ class Life:
             return False
         wall = now.astimezone(ZoneInfo(self.zone)).replace(tzinfo=None)
         begun = wall >= datetime.combine(self.first - AHEAD, time())
-        ended = self.last is not None and self.last >= self.first and wall >= datetime.combine(self.last, LAST_HOUR)
-        return begun and not ended
+        over = self.last is not None and wall >= datetime.combine(self.last, LAST_HOUR)
+        if self.last is not None and self.last < self.first:  # goes, and comes back for another employment
+            return begun or not over
+        return begun and not over
 
     def moments(self) -> Iterator[datetime]:
         """Hours, in UTC, at which this life turns."""
@@ -121,6 +123,12 @@ def _is_rehired(company: Company, one: Life, today: date) -> None:
     one.first, one.last = today + timedelta(days=company.random.randint(-3, 20)), None
 
 
+def _will_be_back(company: Company, one: Life, today: date) -> None:
+    """The next employment is announced while the last day of this one is still to come, or just over."""
+    assert one.last is not None
+    one.first = one.last + timedelta(days=company.random.randint(1, 15))
+
+
 def _is_converted(company: Company, one: Life, today: date) -> None:
     """A contractor becomes an employee on a day: the same number, the contract's last day goes."""
     one.contractor, one.title, one.last = False, "Clerk", None
@@ -161,6 +169,7 @@ _DEEDS: tuple[Callable[[Company, date], str | None], ...] = (
     _with(lambda one: one.last is not None, _takes_back),
     _with(lambda one: True, _is_transferred),
     _with(lambda one: one.last is not None, _is_rehired),
+    _with(lambda one: one.last is not None, _will_be_back),
     _with(lambda one: one.contractor, _is_converted),
     _with(lambda one: not one.on_leave, _goes_on_leave),
     _with(lambda one: one.on_leave, _comes_back),
