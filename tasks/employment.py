@@ -18,10 +18,14 @@ from connectors.contract import Kind, Snapshot, Unreadable
 from tasks.expressions import Context, compile_expression
 from tasks.job import Job
 from tasks.job.employment import Joiners, Leavers, is_zone
+from tasks.membership import Mask, is_among
 from tasks.scope import spelled
 
 HORIZON = timedelta(days=31)
 """How far ahead moments that will come are told."""
+
+_FIRST_PLACE, _LAST_PLACE = "Etc/GMT-14", "Etc/GMT+12"
+"""The zones where every hour comes first and last: what has passed in the last one has passed everywhere."""
 
 _DAY = re.compile(r"(\d{4})-?(\d\d)-?(\d\d)(?:[T ]00:00(?::00(?:\.0+)?)?)?(?:Z|[+-]\d\d:?\d\d)?")
 """A date, also one with midnight or with a zone behind it, as HR systems write dates."""
@@ -40,6 +44,8 @@ class _Acting:
     zones: "pd.Series[str]"
     failed: dict[str, str]
     """Key to the sentence that says what could not be read."""
+    open_: Mask
+    """Rows whose date or time zone cannot be told now, because a source is incomplete."""
     strange: tuple[str, ...] = ()
     """Names that are given as time zones and are none."""
 
@@ -47,13 +53,16 @@ class _Acting:
 def with_dates(job: Job, source: Snapshot, context: Context) -> Snapshot:
     """The source as it acts at ``context.now``: people whose last hour has passed are left, unless a later first day
     has come; those whose first day has not come wait; those whose dates cannot be read are held.
+
+    Where a source is incomplete, so that a time zone cannot be told now, a last hour has passed when it has passed
+    everywhere, and a first day has come when it has come anywhere. Where a date cannot be told, nothing has passed.
     """
     if job.joiners is None and job.leavers is None:
         return source
     users = source.users
     now = pd.Timestamp(context.now)
-    joining = _acting(job.joiners, users, context)
-    leaving = _acting(job.leavers, users, context)
+    joining = _acting(job.joiners, source, context)
+    leaving = _acting(job.leavers, source, context)
     # A last day before the first one is that of an earlier employment: the person works until it, and again from the
     # first day. Days are compared, each in its own place: the account may be due a week before the first day, and the
     # last hour of the only day may come before another zone's.
@@ -69,16 +78,17 @@ def with_dates(job: Job, source: Snapshot, context: Context) -> Snapshot:
         key: why for key, why in {**joining.failed, **leaving.failed}.items() if not left[users.index.get_loc(key)]
     }
     held = users.index.isin(list(failed))
+    gone = _told("left", ends, leaving.zones, left)
+    gone[users.index[left & leaving.open_]] += " at the latest; the time zone cannot be told now"
+    told = ~held & ~joining.open_ & ~leaving.open_
     return replace(
         source,
         users=users.loc[~held] if held.any() else users,
         unreadable=(*source.unreadable, *(_unreadable(key, why) for key, why in failed.items())),
         disabled=source.disabled | frozenset(users.index[left]),
-        left=_told("left", ends, leaving.zones, left),
-        waiting=_told("not due yet: begins", begins, joining.zones, waits & ~held),
-        coming=_coming(
-            replace(joining, moments=begins), replace(leaving, moments=ends), ~held & (~left | returns), now
-        ),
+        left=gone,
+        waiting=_told("not due yet: begins", begins, joining.zones, waits & told),
+        coming=_coming(replace(joining, moments=begins), replace(leaving, moments=ends), told & (~left | returns), now),
         remarks=(*source.remarks, *_remarks(job.joiners, joining), *_remarks(job.leavers, leaving)),
     )
 
@@ -87,15 +97,21 @@ def _unreadable(key: str, why: str) -> Unreadable:
     return Unreadable(Kind.USER, key, f"user {key}", why)
 
 
-def _acting(rules: Joiners | Leavers | None, frame: pd.DataFrame, context: Context) -> _Acting:
+def _acting(rules: Joiners | Leavers | None, source: Snapshot, context: Context) -> _Acting:
+    frame = source.users
     nothing = pd.Series(pd.NaT, index=frame.index, dtype="datetime64[us, UTC]")
     if rules is None:
-        return _Acting(nothing, nothing, pd.Series("UTC", index=frame.index, dtype="str"), {})
+        zones = pd.Series("UTC", index=frame.index, dtype="str")
+        return _Acting(nothing, nothing, zones, {}, np.zeros(len(frame), dtype=bool))
     section = "joiners" if isinstance(rules, Joiners) else "leavers"
-    dates = compile_expression(rules.date).column(frame, context)
+    undated, unplaced = _untold(rules.date, source), np.zeros(len(frame), dtype=bool)
+    if not is_zone(rules.timezone):
+        unplaced = _untold(rules.timezone, source)
+    dates = compile_expression(rules.date).column(frame.loc[~undated], context)
     failed = {key: f"{section}.date cannot be evaluated: {why}" for key, why in dates.failed.items()}
-    texts = dates.values.astype("str")
-    zones, strange = _zones(rules, frame, context)
+    texts = dates.values.astype("str").reindex(frame.index)
+    zones, strange = _zones(rules, frame.loc[~unplaced], context)
+    zones = zones.reindex(frame.index).where(~unplaced, _FIRST_PLACE if section == "joiners" else _LAST_PLACE)
     offset = rules.at - (rules.before or timedelta()) if isinstance(rules, Joiners) else rules.at
     pairs = pd.DataFrame({"text": texts, "zone": zones}, index=frame.index)
     pairs = pairs[pairs["text"].notna() & (pairs["text"] != "")]
@@ -110,11 +126,19 @@ def _acting(rules: Joiners | Leavers | None, frame: pd.DataFrame, context: Conte
             f'{section}.date is "{text}", which is not a date like 2026-03-31: give its format, as in '
             'FormatDateTime([hired], , "dd.MM.yyyy", "yyyy-MM-dd").'
         )
-    return _Acting(moments, days, zones, failed, strange)
+    return _Acting(moments, days, zones, failed, undated | unplaced, strange)
+
+
+def _untold(text: str, source: Snapshot) -> Mask:
+    """Rows for which the expression looks at an attribute that is unknown now."""
+    untold = np.zeros(len(source.users), dtype=bool)
+    for attribute in compile_expression(text).attributes & source.unknown.keys():
+        untold |= is_among(source.users.index, source.unknown[attribute])
+    return untold
 
 
 def _zones(rules: Joiners | Leavers, frame: pd.DataFrame, context: Context) -> "tuple[pd.Series[str], tuple[str, ...]]":
-    """The name of each person's time zone, the fallback for those who have none that is known; and names of none."""
+    """The name of each person's time zone, the fallback for those whose source names none; and names that are none."""
     if is_zone(rules.timezone):
         return pd.Series(rules.timezone, index=frame.index, dtype="str"), ()
     named = compile_expression(rules.timezone).column(frame, context).values.astype("str")

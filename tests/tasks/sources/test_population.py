@@ -243,6 +243,31 @@ def test_whether_somebody_is_in_scope_waits_for_what_cannot_be_told() -> None:
     refuse_empty(source, made.job)
 
 
+def test_a_last_hour_in_a_zone_that_cannot_be_told_waits_until_it_has_passed_everywhere() -> None:
+    """The list of places is late: no clock is taken for another one. A place that is known to have none uses UTC."""
+    made = settle(company(3))
+    made.job = company(
+        1,
+        joiners={"date": "[starts]", "timezone": "[phone]"},
+        leavers={"date": "[ends]", "at": "10:00", "timezone": "[phone]"},
+    ).job
+    for row in made.read["ad"].values():
+        row["telephoneNumber"] = None
+    made.read["hr"]["0001"]["ends"] = "2026-03-14"
+    made.read["hr"]["0002"]["ends"] = "2026-03-15"
+    made.read["hr"]["0000"] |= {"ends": "2026-03-10", "starts": "2026-03-16"}  # has come back, where days begin first
+    made.broken = {"ad": "late"}
+    plan = made.plan()
+    assert [change[:3] for change in changes(plan)] == [("disable", "user", "0001")]
+    assert "phone, which cannot be told now" in held(plan)["0002"]
+    assert made.source(None).left.to_dict() == {
+        "0001": "left on 14 March 2026, 10:00 (Etc/GMT+12) at the latest; the time zone cannot be told now"
+    }
+    made.broken = {}
+    ended = [change[2] for change in changes(made.plan(), Action.DISABLE)]
+    assert ended == ["0000", "0001", "0002"]
+
+
 def test_a_value_that_cannot_be_worked_out_leaves_the_attribute_and_says_so() -> None:
     """What a source gives by an expression that fails for one person is not null, and stops nobody's end."""
     gives = {"title": '"Contractor"', "dept": "CDate([since])"}
