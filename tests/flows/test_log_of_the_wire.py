@@ -126,7 +126,7 @@ def test_a_lost_answer_is_told_once_it_is_known(small: Workplace, service: ScimS
     one_line_each()
     settled = {line.anchor: line for line in lines(cycle=2) if line.reason == READ_BACK}
     assert (settled[took["employeeId"]].status, settled[lost["employeeId"]].status) == ("success", "failure")
-    assert "The answer was lost; the target shows that it had taken effect" in settled[took["employeeId"]].message
+    assert "The response was lost; the target shows that it had taken effect" in settled[took["employeeId"]].message
     again = [line for line in lines(cycle=2) if line.anchor == lost["employeeId"] and line.action == "create"]
     assert sorted(line.status for line in again) == ["failure", "success"]
     assert set(seen(service)) <= set(told(lines()))

@@ -183,7 +183,7 @@ def test_pause_and_resume_commands(ledger: Ledger, provisor: Callable[..., Said]
     restart(ledger, "hr", scopes_of("quarantine"), clock=lambda: NOW)
     assert "by joe: moving" in provisor("pause", "hr", "--by", "joe", "--why", "moving").out
     assert ledger.paused("hr").who == "joe"
-    assert provisor("resume", "hr").out == "Job hr goes on.\n"
+    assert provisor("resume", "hr").out == "Job hr is resumed.\n"
     assert provisor("resume", "hr").out == "Job hr was not paused.\n"
     assert provisor("pause", "hr").status == 0
     assert ledger.paused("hr").who

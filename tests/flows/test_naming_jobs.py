@@ -104,7 +104,7 @@ def test_version_and_groups(provisor: Command) -> None:
         "Options:",
         "Make a job:",
         "Look before anything happens, then do it:",
-        "Decide:",
+        "Approve, pause, resume:",
         "Find out what happened, and why:",
         "Serve:",
         "Try it out:",

