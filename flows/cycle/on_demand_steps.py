@@ -507,7 +507,7 @@ def _why_nothing(page: Page, decision: Decision) -> str:
         case Footing.ENDING:
             return (
                 "Nothing to do: the account is already disabled, or the job's deprovision and actions leave it "
-                "alone. The entry should have no account: {entries.people.ending[anchor]}."
+                f"alone. The entry should have no account: {entries.people.ending[anchor]}."
             )
         case Footing.HELD:
             return "Nothing to do: the account exists, and the entry is held in this cycle."

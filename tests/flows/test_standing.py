@@ -129,7 +129,7 @@ def test_wrong_credentials_quarantine_the_job_until_they_are_right(
     assert refused.status == 4
     for part in ("quarantine", "12:00", "18:00 UTC", "provisor restart hr-to-scim --scope quarantine"):
         assert part in refused.err
-    assert "in quarantine since 2026-03-15 12:00 (credentials), tried again at 2026-03-15 18:00" in shown.out
+    assert "in quarantine since 2026-03-15 12:00 (credentials), next attempt at 2026-03-15 18:00" in shown.out
     assert (document["quarantine"]["reason"], document["quarantine"]["attempts"]) == ("credentials", 0)
     with pytest.raises(JobQuarantinedError):
         cycle_at(small, START + HOUR)
@@ -222,7 +222,7 @@ def test_a_first_cycle_in_which_all_fails_pauses_the_job(
     with pytest.raises(JobPausedError, match="too much of the first cycle failed"):
         cycle_at(small, START + HOUR)
     service.clear_fault()
-    assert provisor("resume", JOB).out == "Job hr-to-scim goes on.\n"
+    assert provisor("resume", JOB).out == "Job hr-to-scim is resumed.\n"
     assert cycle_at(small, START + HOUR).exit_status == 0
 
 

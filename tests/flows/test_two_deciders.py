@@ -297,7 +297,7 @@ def test_the_rest_is_decided_and_what_stays_is_told(ledger: Ledger) -> None:
     ruling = decide(ledger, APPROVED, "eve")
     assert states(ledger) == {"a": REJECTED, "b": APPROVED, "c": APPROVED}
     assert decision_sentence(ruling, "hr", "provisor run hr") == (
-        "Approved for hr: 2 × disable user. The next cycle carries it out: provisor run hr. This stays: bob (bob@desk) "
+        "Approved for hr: 2 × disable user. The next cycle carries it out: provisor run hr. Kept: bob (bob@desk) "
         "rejected 1 × disable user on 2026-03-10 12:01:00 UTC: on leave."
     )
 
@@ -322,7 +322,7 @@ def test_an_approval_is_taken_back_before_it_runs_and_not_while_it_does(ledger: 
     moment = NOW + timedelta(minutes=2)
     lease = ledger.acquire_lease("hr", "worker-1", now=moment, duration=timedelta(hours=1))
     for again in (False, True):
-        with pytest.raises(OvertakenError, match=r"worker-1 runs hr now .* provisor pause hr"):
+        with pytest.raises(OvertakenError, match=r"worker-1 is running hr and .* provisor pause hr"):
             decide(ledger, REJECTED, "bob", now=moment, again=again)
     ledger.put_staged("hr", disable("b"))
     ruling = decide(ledger, REJECTED, "bob", now=moment)
