@@ -390,4 +390,4 @@ def test_an_undo_switches_off_by_itself_and_only_what_is_linked(
     second = small.folder / "other.yaml"
     second.write_text(json.dumps(other), encoding="utf-8")
     assert provisor("run", second).status == 0
-    assert f"the account {owned} belongs to the job other by now." in refused(provisor, service, "undo", small.job, "3")
+    assert f"the account {owned} now belongs to the job other." in refused(provisor, service, "undo", small.job, "3")

@@ -151,7 +151,7 @@ def test_a_job_that_began_later_counts_nobody(past: Past) -> None:
     past.cycle(1, job="later")
     page = past.page(10)
     assert "Unknown for later: its log begins on" in page
-    assert page.count("<span>not known</span>") == 2
+    assert page.count("<span>unknown</span>") == 2
     grouped = past.page(10, f"&job={JOB}&group=Engineering")
     assert f"Members of the group are not known for {JOB}: no desired state of then is kept." in grouped
     assert "Nobody has such an account" not in grouped
