@@ -73,4 +73,4 @@ def test_the_page_shows_the_way(served: Served, monkeypatch: pytest.MonkeyPatch)
     stops = [Stop("hr-to-scim", "000004", here=True), Stop("scim-to-apps", "id/1")]
     monkeypatch.setattr(pages_looking, "way_of", lambda *_: stops)
     page = served.client("hella").get("/people/hr-to-scim/000004").text
-    assert 'Through the jobs: <b>hr-to-scim</b> → <a href="/people/scim-to-apps/id%2F1">scim-to-apps</a>' in page
+    assert 'Through the jobs: <b>hr-to-scim</b> → <a href="/people/scim-to-apps/?key=id%2F1">scim-to-apps</a>' in page

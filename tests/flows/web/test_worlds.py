@@ -146,9 +146,9 @@ def _check_question(
     assert f'{"Groups" if key[1] == "group" else "People"} <span class="dim">{len(found.entries)}</span>' in page
     assert f"1 to {len(found.entries)} of {len(found.entries)}<" in page
     rows = page.partition('id="them"')[2]
-    assert [unquote(one) for one in re.findall(r'class="person" href="/[a-z]+/[^/]+/([^"]+)"', rows)] == sorted(
-        found.entries
-    )
+    assert [
+        unquote(one) for one in re.findall(r'class="person" href="/[a-z]+/[^/]+/(?:\?key=)?([^"]+)"', rows)
+    ] == sorted(found.entries)
     common = page.partition("What they have in common")[2].partition("Look twice")[0]
     links = re.findall(r'<a href="([^"]+)">.*?</a> <b>([\d,]+)</b>', common)
     buttons = re.findall(r'name="find" value="([^"]+)">.*?</button> <b>([\d,]+)</b>', common)
