@@ -350,7 +350,7 @@ def test_unknown_names_and_long_values_are_not_sent(org: SalesforceService, open
     outcomes = apply(opened(), strange, role, long)
     assert {one.status for one in outcomes} == {Status.REJECTED}
     assert "no profile with this name. Did you mean Standard User?" in outcomes[0].message
-    assert "no role of this name. There are: CEO, Sales_EMEA." in outcomes[1].message
+    assert "no role with this name. There are: CEO, Sales_EMEA." in outcomes[1].message
     assert "Username takes 80 characters at most, and the value has 92" in outcomes[2].message
     assert org.calls == []
 
