@@ -153,7 +153,7 @@ def test_json_lines_and_parquet(tmp_path):
     ("text", "told"),
     [
         ("", "is empty"),
-        ("user,group\n", "assigns nobody: it has no usable row. Nothing was written"),
+        ("user,group\n", "assigns nobody: it has no usable rows. Nothing was written"),
         ("user,group\nann,g1\n,\n", "assigns nobody: it has no usable row"),
         ("user,group\nnobody,\n,nothing\n", "none of its 2 assignments names anybody in the source"),
         ("user,team\nann,\n", "has no column 'group'"),
