@@ -54,16 +54,16 @@ def run_demo(folder: Path, *, keep: bool = False) -> int:
 
 
 def _play(out: Terminal, job: Path, folder: Path, api_ready: Callable[[], None]) -> int:
-    _title(out, "Day one: 1,000 people in HR, one administrator in the app. The plan")
+    _title(out, "Day one: 1,000 people in HR, one administrator in the app. This is the plan")
     _show_plan(out, job)
-    _title(out, "Run it as a Prefect flow:")
+    _title(out, "Run it as a Prefect flow")
     status = _cycle(job, api_ready)
-    _title(out, "Run it again: nothing has changed, so nothing is written.")
+    _title(out, "Run it again: nothing has changed, so nothing is written")
     status = max(status, _cycle(job, api_ready))
     _put_next_export(folder)
-    _title(out, "Day two: joiners, movers, leavers, a marriage, a rehire. The plan")
+    _title(out, "Day two: joiners, movers, leavers, a marriage, a rehire. This is the plan")
     _show_plan(out, job)
-    _title(out, "Carry it out")
+    _title(out, "Run it")
     return max(status, _cycle(job, api_ready))
 
 

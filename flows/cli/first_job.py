@@ -270,6 +270,6 @@ def told(made: FirstJob, path: Path, missing: list[str]) -> list[str]:
         )
     if missing:
         lines.append(
-            f"Put the values of {', '.join(missing)} into {path.parent / _ENVIRONMENT}(only you can read that file)."
+            f"Put the values of {', '.join(missing)} into {path.parent / _ENVIRONMENT} (only you can read that file)."
         )
     return [*lines, "Then:", f"  provisor preview {job}", f"  provisor check {job}", f"  provisor plan {job}"]
