@@ -4,7 +4,7 @@ What is read is what the job names and no more: the attributes of its mappings, 
 """
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from connectors.contract import Attribute, Kind, Snapshot, Target, Traits, Wanted
 from connectors.errors import SchemaMismatchError
@@ -44,18 +44,19 @@ class Facts:
 
 def survey(source: AnySource, target: Target) -> Facts:
     """What the two systems can do and which attributes they have. Raises: FatalError."""
+    traits, attributes = target.traits(), {kind: target.attributes(kind) for kind in Kind}
+    own = source.own_attributes() if isinstance(source, Sources) else {}
+    return replace(survey_source(source), traits=traits, target=attributes, own=own)
+
+
+def survey_source(source: AnySource) -> Facts:
+    """What the source alone says about itself; the target is not asked. Raises: FatalError."""
     return Facts(
-        traits=target.traits(),
-        target={kind: target.attributes(kind) for kind in Kind},
+        traits=Traits(),
+        target=dict.fromkeys(Kind),
         source={kind: source.attributes(kind) for kind in Kind},
-        given=given_by(source),
-        own=source.own_attributes() if isinstance(source, Sources) else {},
+        given=source.of_each(Kind.USER) if isinstance(source, Sources) else {},
     )
-
-
-def given_by(source: AnySource) -> Mapping[str, Mapping[str, Attribute] | None]:
-    """What each of several sources gives for users, as ``Facts.given``."""
-    return source.of_each(Kind.USER) if isinstance(source, Sources) else {}
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,7 +19,7 @@ from typing import Any
 
 import pandas as pd
 
-from connectors.contract import Attribute, Form, Kind, Snapshot, Traits, Unreadable, Value
+from connectors.contract import Attribute, Form, Kind, Snapshot, Unreadable, Value
 from connectors.errors import FatalError, ProvisorError
 from flows.cycle.preview import Decision, find_out, judge
 from flows.cycle.sight import Hits, Sight, make_sure, see_entry
@@ -33,7 +33,7 @@ from tasks.checks import refuse_empty
 from tasks.elsewhere import refuse_elsewhere
 from tasks.expectations import check_source
 from tasks.expressions import Context, compile_expression
-from tasks.extract import Facts, given_by, needs_of, read_sources
+from tasks.extract import Facts, needs_of, read_sources, survey_source
 from tasks.history import plain
 from tasks.job import BuiltinChecks, Job
 from tasks.knowledge import Question
@@ -164,10 +164,8 @@ class Asked:
 
     entry: Entry
     source: Snapshot
-    attributes: Mapping[Kind, Mapping[str, Attribute] | None]
-    """The source's."""
-    given: Mapping[str, Mapping[str, Attribute] | None]
-    """What each of several sources gives, as ``Facts.given``."""
+    facts: Facts
+    """What the source says about itself."""
 
 
 def look_up(job: Job, ledger: Ledger, page: Page, *, now: datetime) -> Asked:
@@ -179,14 +177,13 @@ def look_up(job: Job, ledger: Ledger, page: Page, *, now: datetime) -> Asked:
     source = open_source_of(job)
     with closing(source):
         with page.doing(StepName.CONNECTION):
-            attributes, given = {kind: source.attributes(kind) for kind in Kind}, given_by(source)
-        facts = Facts(traits=Traits(), target=dict.fromkeys(Kind), source=attributes, given=given)
+            facts = survey_source(source)
         check_agreement(job, facts)
         with page.doing(StepName.IMPORT):
             snapshot = as_it_acts(job, read_sources(job, source, facts), Context(now=now))
             refuse_empty(snapshot, job, members_before=ledger.source_members(job.name))
     page.entry = _find(job, snapshot, ledger, page.asked, now)
-    return Asked(page.entry, snapshot, attributes, given)
+    return Asked(page.entry, snapshot, facts)
 
 
 def _notices(job: Job, ledger: Ledger) -> Iterator[str]:
@@ -353,7 +350,7 @@ def decide_entry(job: Job, systems: Systems, ledger: Ledger, asked: Asked, page:
     entry, target = asked.entry, systems.target
     with page.doing(StepName.CONNECTION):
         attributes = {kind: target.attributes(kind) for kind in Kind}
-        facts = Facts(target.traits(), attributes, asked.attributes, asked.given)
+        facts = replace(asked.facts, traits=target.traits(), target=attributes)
         check_agreement(job, facts)
         wanted = needs_of(job, facts.traits).target
         target.fetch(Kind.USER, [], wanted)  # so that a target that does not answer fails this step

@@ -4,7 +4,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 
 from connectors.contract import Kind
-from flows.decisions.persons import DecisionError
+from flows.decisions.persons import DecisionError, lower_ascii
 from tasks.ledger import Item, Staged
 from tasks.printable import printable
 
@@ -79,7 +79,7 @@ def _called(one: Staged) -> str:
 
 
 def _word(text: str) -> str:
-    return text.encode().lower().decode().replace("-", " ")
+    return lower_ascii(text).replace("-", " ")
 
 
 def _words(one: Staged) -> frozenset[str]:

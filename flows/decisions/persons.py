@@ -117,15 +117,15 @@ def _carries_out(initiator: str) -> bool:
 
 def _login_of(text: str) -> str:
     """``eve`` of ``eve@laptop``."""
-    return plain_login(text.partition(",")[0].partition("@")[0].strip())
+    return lower_ascii(text.partition(",")[0].partition("@")[0].strip())
 
 
-def plain_login(login: str) -> str:
-    """A login as logins are compared: A to Z in either case are one letter, and no other two letters are the same.
+def lower_ascii(text: str) -> str:
+    """Text as logins are compared: A to Z in either case are one letter, and no other two letters are the same.
 
     Case folding would take ``ſam`` for ``sam``: a provider that lets people choose their names has both.
     """
-    return login.encode(errors="surrogatepass").lower().decode(errors="surrogatepass")
+    return text.encode(errors="surrogatepass").lower().decode(errors="surrogatepass")
 
 
 # --- whether somebody may decide ------------------------------------------------------------------------------------
@@ -145,7 +145,7 @@ def refuse_the_wrong_person(
             f"The job {last.job} says who may decide (approval), and {identity.shown} does not know who you are. Use "
             f"provisor {VERBS[decision]} {last.job} under your own account."
         )
-    if allowed and plain_login(identity.login) not in set(map(plain_login, allowed)):
+    if allowed and lower_ascii(identity.login) not in set(map(lower_ascii, allowed)):
         raise DecisionError(
             f"{identity.login} may not decide for {last.job}: its job file lists {', '.join(allowed)} (approval.by)."
         )

@@ -11,7 +11,6 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any
 
-from connectors.contract import Action
 from flows.decisions.naming import label_of, named_by
 from flows.decisions.persons import VERBS, DecisionError, Identity, refuse_the_wrong_person
 from flows.decisions.until import refuse_until
@@ -30,8 +29,6 @@ from tasks.ledger import (
 )
 
 _LOGGED_AS = {StagedState.APPROVED: LogAction.APPROVE, StagedState.REJECTED: LogAction.REJECT}
-_IN_PARTS = frozenset({Action.UPDATE, Action.REMOVE_MEMBERS})
-"""Of these a part may be decided about: some members, some attributes."""
 CHANGED_SINCE = "What waits has changed since you looked: nothing was decided. Look again; this is how it is now."
 _LISTED = 20
 """Decided changes that a command lists."""
@@ -228,8 +225,8 @@ def _overtaken(
 def _answers(decided: Sequence[Staged], shown: Staged) -> list[Staged]:
     """Decisions that are together about all that was shown of an entry; none where something of it is not decided."""
     about = [one for one in decided if one.key == shown.key and _same_matter(one, shown)]
-    about = [one for one in about if shown.action not in _IN_PARTS or _without(shown, [one]) != shown]
-    left = _without(shown, about)
+    about = [one for one in about if not shown.in_parts or shown.without([one]) != shown]
+    left = shown.without(about)
     return about if about and not (left.members or left.attributes) else []
 
 
@@ -275,9 +272,9 @@ def _decided(staged: Sequence[Staged], chosen: Sequence[Staged], signed: _Signed
     decided: dict[tuple[Item, str | None, str | None], Staged] = {}
     for one in sorted(chosen, key=lambda item: item.state is StagedState.STAGED):
         one = _by(one, signed)
-        where = (*one.matter, one.target_id) if one.action in _IN_PARTS else (one.key, None, None)
-        together = [one, *filter(None, (decided.get(where), kept.get(one.place)))] if one.action in _IN_PARTS else [one]
-        mine = [other for other in together if other.target_id == one.target_id]
+        where = (*one.matter, one.target_id) if one.in_parts else (one.key, None, None)
+        earlier = (decided.get(where), kept.get(one.place)) if one.in_parts else ()
+        mine = [one, *(other for other in earlier if other is not None and other.target_id == one.target_id)]
         decided[where] = replace(
             one,
             members=_together(item.members for item in mine),
@@ -308,10 +305,10 @@ def _take_out(changes: StagedChanges, others: Sequence[Staged], decided: Sequenc
         by_key.setdefault(one.key, []).append(one)
     places = {one.place for one in decided}
     for other in others:
-        if other.decided_at is None or other.action not in _IN_PARTS or other.place in places:
+        if other.decided_at is None or not other.in_parts or other.place in places:
             continue
         mine = [one for one in by_key.get(other.key, ()) if _same_matter(one, other)]
-        left = _without(other, mine)
+        left = other.without(mine)
         if left != other:
             changes.drop([other])
             changes.put([left] if left.members or left.attributes else [])
@@ -319,17 +316,6 @@ def _take_out(changes: StagedChanges, others: Sequence[Staged], decided: Sequenc
 
 def _same_matter(one: Staged, other: Staged) -> bool:
     return one.matter == other.matter and one.target_id == other.target_id
-
-
-def _without(one: Staged, others: Sequence[Staged]) -> Staged:
-    """A held change without the members and attributes of others."""
-    members = {member for other in others for member in other.members}
-    attributes = {path for other in others for path in other.attributes}
-    return replace(
-        one,
-        members=tuple(member for member in one.members if member not in members),
-        attributes=tuple(path for path in one.attributes if path not in attributes),
-    )
 
 
 def _digests_of(merged: Sequence[Staged]) -> tuple[tuple[str, str], ...]:

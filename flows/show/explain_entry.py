@@ -29,7 +29,7 @@ from tasks.acting import as_it_acts
 from tasks.agreement import check_agreement
 from tasks.expressions import Context, State, check_expression, compile_expression
 from tasks.expressions.rows import kind_of
-from tasks.extract import Facts, computed_attributes, given_by, needs_of
+from tasks.extract import computed_attributes, needs_of, survey_source
 from tasks.history import plain
 from tasks.job import AttributeMapping, EntryRules, Job, load_job
 from tasks.job.problems import did_you_mean
@@ -89,16 +89,16 @@ def read_entry(job: Job, key: str, *, now: dt.datetime, expression: str | None =
 
 def read_alone(
     job: Job, context: Context, *, expression: str | None = None
-) -> tuple[Snapshot, dict[Kind, Mapping[str, Attribute] | None]]:
+) -> tuple[Snapshot, Mapping[Kind, Mapping[str, Attribute] | None]]:
     """The source as it acts, and its attributes by kind; the target is not asked. Raises: JobError, FatalError."""
     with (
         closing(open_source_of(job)) as source,
         console(stderr=True).status("reading the source …"),
     ):
-        known = {kind: source.attributes(kind) for kind in Kind}
-        check_agreement(job, Facts(traits=Traits(), target=dict.fromkeys(Kind), source=known, given=given_by(source)))
+        facts = survey_source(source)
+        check_agreement(job, facts)
         wanted = _wanted(job, source, expression)
-        return as_it_acts(job, read_parts(job, source, wanted), context, wanted=wanted), known
+        return as_it_acts(job, read_parts(job, source, wanted), context, wanted=wanted), facts.source
 
 
 def _wanted(job: Job, source: AnySource, expression: str | None) -> Wanted:

@@ -31,7 +31,6 @@ from tasks.checks.decided import in_force
 from tasks.checks.digests import same
 from tasks.ledger import Item, Matter, Staged, StagedState
 
-_IN_PARTS = (Action.REMOVE_MEMBERS, Action.UPDATE)
 _Place = tuple[StagedState, Item, str]
 
 
@@ -64,7 +63,7 @@ def keep_books(checked: Checked, known: Sequence[Staged], *, cycle_id: int, part
     kept, waiting = _keep_decided(books, checked, known, decided, partial=partial, running=running)
     undecided = [one for one in known if one not in decided]
     for matter, item in waiting.items():
-        if item.action in _IN_PARTS and not (item.members or item.attributes):
+        if item.in_parts and not (item.members or item.attributes):
             continue
         if any(one.key == item.key and _covers_entry(one, item) for one in decided - set(checked.known)):
             continue
@@ -161,7 +160,7 @@ def _is_more(new: Staged, old: Staged) -> bool:
 
 def _covers_entry(decided: Staged, item: Staged) -> bool:
     """True where a decision about a whole account is about this one."""
-    return item.action not in _IN_PARTS and decided.target_id == item.target_id and decided.cause == item.cause
+    return not item.in_parts and decided.target_id == item.target_id and decided.cause == item.cause
 
 
 def _without(item: Staged, decided: Staged) -> Staged:
@@ -171,15 +170,12 @@ def _without(item: Staged, decided: Staged) -> Staged:
     known, now = dict(decided.digests), dict(item.digests)
     settled = {path for path in decided.attributes if same(known.get(path), now.get(path, ""))}
     return replace(
-        item,
-        members=tuple(one for one in item.members if one not in set(decided.members)),
-        attributes=tuple(path for path in item.attributes if path not in settled),
+        item.without([replace(decided, attributes=tuple(settled))]),
         digests=tuple((path, digest) for path, digest in item.digests if path not in settled),
     )
 
 
 def without_done(decided: Staged, done: Staged) -> Staged | None:
     """What is left of a decision of which a part is carried out, as on demand for one member; None: nothing."""
-    members = tuple(one for one in decided.members if one not in set(done.members))
-    attributes = tuple(path for path in decided.attributes if path not in set(done.attributes))
-    return replace(decided, members=members, attributes=attributes) if members or attributes else None
+    left = decided.without([done])
+    return left if left.members or left.attributes else None

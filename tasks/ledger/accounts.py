@@ -121,9 +121,9 @@ def _next_keys(
     """Anchor and job of the next accounts: each job gives its own next ones, an index leads to them."""
     anchor, job = after
     found: list[tuple[str, str]] = []
-    for start in range(0, len(jobs), _JOBS_AT_ONCE):
+    for some in portions(jobs, _JOBS_AT_ONCE):
         parts = []
-        for name in jobs[start : start + _JOBS_AT_ONCE]:
+        for name in some:
             # Of the key at which the last page ended the later jobs are still to come.
             rest = LINK.c.anchor >= anchor if name > job else LINK.c.anchor > anchor
             query = select(LINK.c.anchor, LINK.c.job).where(LINK.c.job == name, *_asked(filters), rest)

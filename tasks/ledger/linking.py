@@ -13,6 +13,7 @@ from tasks.ledger.bulk import Bulk
 from tasks.ledger.database import Database
 from tasks.ledger.records import Clash, LogAction, LogEntry, LogStatus
 from tasks.ledger.settling import settle
+from tasks.ledger.several import portions
 from tasks.ledger.tables import JOB, LINK
 
 _KIND, _ANCHOR, _TARGET_ID, _TARGET = (
@@ -52,8 +53,7 @@ class Links:
     def pairs(self, connection: Connection, job: str, kind: Kind, by: str, keys: Sequence[str]) -> dict[str, str]:
         """Anchor to target id, where ``by`` (``anchor`` or ``target_id``) is one of the keys."""
         pairs: dict[str, str] = {}
-        for start in range(0, len(keys), _ASKED_AT_ONCE):
-            some = keys[start : start + _ASKED_AT_ONCE]
+        for some in portions(keys, _ASKED_AT_ONCE):
             pairs.update(self._bulk.link_pairs(connection, job, kind.value, by, some))
         return pairs
 
@@ -76,8 +76,7 @@ class Links:
     def written(self, connection: Connection, job: str, kind: Kind, target_ids: Sequence[str]) -> dict[str, bytes]:
         """What was last written to accounts, by target id."""
         found: dict[str, bytes] = {}
-        for start in range(0, len(target_ids), _ASKED_AT_ONCE):
-            some = target_ids[start : start + _ASKED_AT_ONCE]
+        for some in portions(target_ids, _ASKED_AT_ONCE):
             found.update(self._bulk.written(connection, job, kind.value, some))
         return found
 
@@ -86,8 +85,7 @@ class Links:
     ) -> dict[str, str]:
         """Target id to job, of those of these accounts at an address that another job owns."""
         found: dict[str, str] = {}
-        for start in range(0, len(target_ids), _ASKED_AT_ONCE):
-            some = target_ids[start : start + _ASKED_AT_ONCE]
+        for some in portions(target_ids, _ASKED_AT_ONCE):
             found.update(self._bulk.owners(connection, target, kind.value, some, but=job))
         return found
 
@@ -126,11 +124,11 @@ class Links:
         """Of the accounts that links are to be written to, by id: those that another job owns at the same target."""
         found: dict[str, _Owner] = {}
         ids = sorted({link[_TARGET_ID] for link in links})
-        for start in range(0, len(ids), _LOOKED_UP_AT_ONCE):
+        for some in portions(ids, _LOOKED_UP_AT_ONCE):
             query = select(LINK.c.target_id, LINK.c.job, LINK.c.anchor).where(
                 LINK.c.target == links[0][_TARGET],
                 LINK.c.kind == kind.value,
-                LINK.c.target_id.in_(ids[start : start + _LOOKED_UP_AT_ONCE]),
+                LINK.c.target_id.in_(some),
                 LINK.c.job != job,
             )
             for target_id, other, anchor in connection.execute(query):
@@ -139,26 +137,24 @@ class Links:
 
     def drop(self, connection: Connection, job: str, kind: Kind, anchors: Sequence[str]) -> None:
         """Forget links; anchors without one are passed over."""
-        for start in range(0, len(anchors), _ASKED_AT_ONCE):
-            some = anchors[start : start + _ASKED_AT_ONCE]
+        for some in portions(anchors, _ASKED_AT_ONCE):
             self._bulk.delete(connection, LINK, {"job": job, "kind": kind.value}, "anchor", some)
 
     def since(self, connection: Connection, job: str, kind: Kind, ids: Sequence[str]) -> dict[str, datetime]:
         """Since when accounts have been linked, by their target ids; those without a link are passed over."""
         found: dict[str, datetime] = {}
-        for start in range(0, len(ids), _LOOKED_UP_AT_ONCE):
+        for some in portions(ids, _LOOKED_UP_AT_ONCE):
             query = select(LINK.c.target_id, LINK.c.linked_at).where(
                 LINK.c.job == job,
                 LINK.c.kind == kind.value,
-                LINK.c.target_id.in_(ids[start : start + _LOOKED_UP_AT_ONCE]),
+                LINK.c.target_id.in_(some),
             )
             found |= dict(connection.execute(query).tuples().all())
         return found
 
     def drop_accounts(self, connection: Connection, job: str, kind: Kind, ids: Sequence[str]) -> None:
         """Forget the links of accounts that are gone, by their target ids; those without a link are passed over."""
-        for start in range(0, len(ids), _ASKED_AT_ONCE):
-            some = ids[start : start + _ASKED_AT_ONCE]
+        for some in portions(ids, _ASKED_AT_ONCE):
             self._bulk.delete(connection, LINK, {"job": job, "kind": kind.value}, "target_id", some)
 
 

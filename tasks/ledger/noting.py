@@ -13,6 +13,7 @@ from connectors.contract import Kind
 from connectors.errors import ErrorCode
 from tasks.ledger.bulk import Bulk
 from tasks.ledger.records import LogAction, LogEntry, LogStatus
+from tasks.ledger.several import portions
 from tasks.ledger.tables import NOTICE
 
 _MARK = "noted "
@@ -53,9 +54,7 @@ def read_noted(connection: Connection, job: str) -> dict[str, str]:
 
 def keep_noted(connection: Connection, bulk: Bulk, job: str, noted: Noted, now: datetime) -> None:
     """Writes down what is noted from now on."""
-    drop = list(noted.drop)
-    for start in range(0, len(drop), _AT_ONCE):
-        some = drop[start : start + _AT_ONCE]
+    for some in portions(list(noted.drop), _AT_ONCE):
         connection.execute(NOTICE.delete().where(NOTICE.c.job == job, NOTICE.c.topic.in_(some)))
     if noted.put:
         moment = bulk.time(now)

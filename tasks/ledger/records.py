@@ -13,7 +13,7 @@ ProvisorError
 """
 
 import hashlib
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from enum import StrEnum
@@ -456,6 +456,22 @@ class Staged:
         return (self.kind, self.action, self.anchor)
 
     @property
+    def in_parts(self) -> bool:
+        """Whether a part of it may be decided about: some members, some attributes."""
+        return self.action in (Action.REMOVE_MEMBERS, Action.UPDATE)
+
+    def without(self, others: Iterable["Staged"]) -> "Staged":
+        """The same without the members and attributes of others."""
+        others = list(others)
+        members = {member for other in others for member in other.members}
+        attributes = {path for other in others for path in other.attributes}
+        return replace(
+            self,
+            members=tuple(member for member in self.members if member not in members),
+            attributes=tuple(path for path in self.attributes if path not in attributes),
+        )
+
+    @property
     def place(self) -> tuple[StagedState, Item, str]:
         """Where the ledger keeps it: of each there is one."""
         return (self.state, self.key, self.part)
@@ -488,10 +504,9 @@ def part_of(one: Staged) -> str:
 
     Of members and attributes each decision is a part of its own, with who made it; of an account the one for its cause.
     """
-    in_parts = one.action in (Action.REMOVE_MEMBERS, Action.UPDATE)
     if one.decided_at is None:
         return one.cause or "" if one.action is Action.REMOVE_MEMBERS else ""
-    if not in_parts:
+    if not one.in_parts:
         return one.cause or ""
     until = one.until.isoformat() if one.until is not None else None
     said = [one.target_id, one.cause, one.who, one.identity, one.why, until, one.decided_at.isoformat()]

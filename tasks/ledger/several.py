@@ -20,10 +20,10 @@ def about(table: Any, entries: Collection[Entry]) -> ColumnElement[bool]:
     return tuple_(table.c.job, table.c.kind, table.c.anchor).in_(list(entries))
 
 
-def portions(entries: Sequence[_T]) -> Iterator[Sequence[_T]]:
+def portions(entries: Sequence[_T], at_once: int = AT_ONCE) -> Iterator[Sequence[_T]]:
     """So many that one statement takes them."""
-    for start in range(0, len(entries), AT_ONCE):
-        yield entries[start : start + AT_ONCE]
+    for start in range(0, len(entries), at_once):
+        yield entries[start : start + at_once]
 
 
 def ends_at(

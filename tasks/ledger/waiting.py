@@ -208,9 +208,8 @@ def held_page(connection: Connection, question: Guarded, now: datetime, after: s
 def held_of(connection: Connection, question: Guarded, now: datetime, anchors: Collection[str]) -> list[Staged]:
     """Those held changes of a question that are about some entries, in the order of :func:`held_page`."""
     wanted, found = sorted(anchors), []
-    for start in range(0, len(wanted), _AT_ONCE):
-        some = STAGED.c.anchor.in_(wanted[start : start + _AT_ONCE])
-        query = select(STAGED).where(_asked(question, now), some).order_by(*_ROWS_OF)
+    for some in portions(wanted, _AT_ONCE):
+        query = select(STAGED).where(_asked(question, now), STAGED.c.anchor.in_(some)).order_by(*_ROWS_OF)
         found += [rows.staged_from(row) for row in connection.execute(query).all()]
     return found
 

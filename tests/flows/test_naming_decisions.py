@@ -34,7 +34,7 @@ def test_an_anchor_is_that_entry_alone() -> None:
     staged += [held("1001"), held("2002", target_id="1001"), held("3003", label="1001"), held("disable"), held("user")]
     for anchor in ("e-1", "e 1", "E-1", "1001", "disable", "user"):
         assert named(staged, anchor) == [(Kind.USER, anchor)]
-    for other in ("E 1", "e\u20111", "DISABLED"):
+    for other in ("E 1", "e\u20111", "DISABLED", "e\udcff1"):  # the last one: bytes of a shell that are no text
         with pytest.raises(DecisionError, match="Nothing that waits is called"):
             named(staged, other)
 

@@ -24,7 +24,7 @@ from ruamel.yaml.error import YAMLError
 
 from connectors.errors import SettingsError
 from connectors.settings import Secret, Settings, reveal
-from flows.decisions.persons import plain_login
+from flows.decisions.persons import lower_ascii
 from flows.serve.web.rights import Grant, Rights, Role
 
 FILE = "pages.yaml"
@@ -114,12 +114,12 @@ class PagesSettings(Settings):
 
     def rights_of(self, login: str, groups: tuple[str, ...]) -> Rights:
         """What somebody may do whom the provider has named."""
-        name = plain_login(login)
+        name = lower_ascii(login)
         return Rights(
             [
                 Grant(one.role, one.jobs)
                 for one in self.roles
-                if name in set(map(plain_login, one.people)) or set(groups) & set(one.groups)
+                if name in set(map(lower_ascii, one.people)) or set(groups) & set(one.groups)
             ]
         )
 

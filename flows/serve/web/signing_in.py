@@ -5,10 +5,11 @@ import hmac
 import secrets
 import threading
 from collections import Counter
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import TypeVar
 
 from argon2 import PasswordHasher
 from argon2.exceptions import Argon2Error, InvalidHashError
@@ -41,6 +42,8 @@ KNOWN_FOR = timedelta(days=180)
 """How long a browser is known by the login that has signed in there."""
 _SEEN_EVERY = timedelta(minutes=1)
 SHORTEST_PASSWORD = 12
+
+_Whose = TypeVar("_Whose", str, tuple[str, str])
 
 _HASHER = PasswordHasher()
 _NOBODY = _HASHER.hash(secrets.token_urlsafe(16))
@@ -164,43 +167,37 @@ class Door:
         self._ledger.sign_ins.end(person.session.ticket)
         self._note(person.login, person.how, address, SignInOutcome.OUT, now)
 
-    @contextmanager
-    def _attempt(self, login: str, address: str, now: datetime) -> Iterator[None]:
-        """Counts an attempt before anything is compared, so that many at once are no more than one after the other."""
-        attempt = (login, address)
-        with self._lock:
-            self._refuse_too_often(login, address, now)
-            if self._trying.total() >= _TRYING_AT_ONCE:
-                raise CrowdError
-            self._trying[attempt] += 1
-        try:
-            yield
-        finally:
-            with self._lock:
-                self._trying[attempt] -= 1
-                if not self._trying[attempt]:
-                    del self._trying[attempt]
+    def _attempt(self, login: str, address: str, now: datetime) -> AbstractContextManager[None]:
+        """An attempt of a stranger."""
+        return self._counted(self._trying, (login, address), lambda: self._refuse_too_often(login, address, now))
+
+    def _attempt_known(self, mark: str, now: datetime) -> AbstractContextManager[None]:
+        """An attempt in a browser in which the login has signed in: it answers for its own guesses alone."""
+        return self._counted(self._trying_known, mark, lambda: self._refuse_too_often_here(mark, now))
 
     @contextmanager
-    def _attempt_known(self, mark: str, now: datetime) -> Iterator[None]:
-        """The same for a browser in which the login has signed in: it answers for its own guesses alone."""
+    def _counted(self, trying: Counter[_Whose], whose: _Whose, refuse: Callable[[], None]) -> Iterator[None]:
+        """Counts an attempt before anything is compared, so that many at once are no more than one after the other."""
         with self._lock:
-            since = now - _TRIES_WITHIN
-            self._missed = {
-                one: recent for one, times in self._missed.items() if (recent := [at for at in times if at > since])
-            }
-            if len(self._missed.get(mark, ())) + self._trying_known[mark] >= _TRIES_HERE:
-                raise TooOftenError
-            if self._trying_known.total() >= _TRYING_AT_ONCE:
+            refuse()
+            if trying.total() >= _TRYING_AT_ONCE:
                 raise CrowdError
-            self._trying_known[mark] += 1
+            trying[whose] += 1
         try:
             yield
         finally:
             with self._lock:
-                self._trying_known[mark] -= 1
-                if not self._trying_known[mark]:
-                    del self._trying_known[mark]
+                trying[whose] -= 1
+                if not trying[whose]:
+                    del trying[whose]
+
+    def _refuse_too_often_here(self, mark: str, now: datetime) -> None:
+        since = now - _TRIES_WITHIN
+        self._missed = {
+            one: recent for one, times in self._missed.items() if (recent := [at for at in times if at > since])
+        }
+        if len(self._missed.get(mark, ())) + self._trying_known[mark] >= _TRIES_HERE:
+            raise TooOftenError
 
     def _refuse_too_often(self, login: str, address: str, now: datetime) -> None:
         found = self._ledger.sign_ins.refused(login=login, address=address, since=now - _TRIES_WITHIN)
